@@ -1,0 +1,55 @@
+# make run   the whole pipeline on PneumoniaMNIST     make up / down   servers, worker and deployments
+# make test  all tests                                make bench       the benchmarks
+# make lint  style, types, imports, lock              make lock        compile requirements.txt again
+SHELL := /bin/bash
+PYTHON ?= python3
+PRESET ?= quickstart
+BIN := .venv/bin
+export DATA OUTPUTS
+
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+          --custom-compile-command "make lock" --quiet requirements.in --output-file
+
+.PHONY: run setup test lint lock bench up down clean
+
+run: setup
+	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
+
+setup: .venv/ready
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: %s is Python %d.%d, but 3.11 or newer is needed: install it, or name one with PYTHON=/path/to/python3.11." % (sys.executable, sys.version_info[0], sys.version_info[1]))'
+	@$(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) cannot make environments: install its venv module (python3-venv on Debian and Ubuntu)." >&2; exit 2; }
+	@echo "Installing the locked environment into .venv (about 7 GB, some minutes) ..."
+	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.txt)"
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.txt
+	@touch $@
+
+test: setup
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@cp requirements.txt .venv/requirements.check && $(COMPILE) .venv/requirements.check \
+	  && diff requirements.txt .venv/requirements.check > /dev/null \
+	  || { echo "error: requirements.txt is not what requirements.in compiles to: run 'make lock'." >&2; exit 1; }
+
+lock: setup
+	@$(COMPILE) requirements.txt
+
+bench: setup
+	@$(BIN)/python -m tests.benchmarks
+
+up: setup
+	@$(BIN)/python -m deployments.services up
+
+down: setup
+	@$(BIN)/python -m deployments.services down
+
+# The results in outputs/ stay; remove that folder by hand.
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

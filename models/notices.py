@@ -1,0 +1,4 @@
+"""Sentences that every product carries."""
+
+RESEARCH_NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
+PHANTOM_NOTICE = "DRAWN PHANTOMS, NOT PATIENTS: no dataset was found, so these figures say nothing about X-rays."

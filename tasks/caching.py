@@ -1,0 +1,298 @@
+"""Steps: Prefect tasks whose results are kept and re-used. The only place that makes cache keys.
+
+A key is made of the step's name, the fingerprint of the code that it reaches, the versions of the libraries this code
+imports, the shape of its result, and its arguments: records by their identity, parameters by their values. A hit counts
+only if every file that the cached record names still has its digest; else the step runs again.
+
+Every step notes in the store's ledger how it ended (hit or run), why, and how long it took, so that a flow can tell.
+"""
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from filelock import FileLock, Timeout
+from prefect import Task, task
+from prefect.cache_policies import CachePolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+from prefect.locking.protocol import LockManager
+from prefect.results import ResultStore, get_result_store
+from prefect.transactions import IsolationLevel, get_transaction
+from pydantic import BaseModel, TypeAdapter
+
+from tasks.code_fingerprint import fingerprint
+from tasks.locations import locks
+from tasks.records import Record, RunReference
+from tasks.store import Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_reasons: dict[str, str] = {}  # why a task run hit or ran, from the moment its key is made until its outcome is noted
+
+
+class Outcome(NamedTuple):
+    """How a step ended.
+
+    Attributes:
+        step: its name.
+        hit: whether a stored result was used.
+        why: what changed, or that nothing did.
+        seconds: wall time.
+        started: Unix time.
+    """
+
+    step: str
+    hit: bool
+    why: str
+    seconds: float
+    started: float
+
+
+def step(function: Callable[P, R]) -> Task[P, R]:
+    """Make a function of records and parameters into a caching Prefect task.
+
+    Args:
+        function: takes records, parameter models and JSON values, and returns one record. Arguments of
+            type `RunReference` say where to log and do not count.
+
+    Returns:
+        The task, named after the function.
+    """
+    return task(
+        name=_step_name(function),
+        cache_policy=ContentPolicy(function),
+        persist_result=True,
+        result_serializer="json",
+        cache_result_in_memory=False,  # a result in memory would hide that its file is gone
+        on_completion=[note_outcome],
+    )(function)
+
+
+def components(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Collect what a step's answer depends on.
+
+    Args:
+        function: the step's function.
+        arguments: its arguments by name.
+
+    Returns:
+        `code` and `libraries` (see `tasks.code_fingerprint`), `inputs` (identity of each record), `configuration`
+        (every other value) and `result` (digest of the result's JSON schema).
+    """
+    found = fingerprint(function)
+    inputs: dict[str, Any] = {}
+    configuration: dict[str, Any] = {}
+    for name, value in sorted(arguments.items()):
+        if isinstance(value, RunReference):
+            continue
+        if isinstance(value, Record):
+            inputs[name] = value.identity()
+        elif isinstance(value, BaseModel):
+            configuration |= {f"{name}.{field}": item for field, item in value.model_dump(mode="json").items()}
+        else:
+            configuration[name] = TypeAdapter(Any).dump_python(value, mode="json")
+    schema = json.dumps(TypeAdapter(function.__annotations__["return"]).json_schema(), sort_keys=True)
+    return {
+        "code": dict(found.code),
+        "libraries": dict(found.libraries),
+        "inputs": inputs,
+        "configuration": configuration,
+        "result": {"schema": hashlib.sha256(schema.encode()).hexdigest()[:16]},
+    }
+
+
+def cache_key(function: Callable[..., Any], parts: Mapping[str, Any]) -> str:
+    """Make the cache key of a step: its name and a digest of all its answer depends on.
+
+    Args:
+        function: the step's function.
+        parts: what `components` collected for it.
+
+    Returns:
+        A key such as `train-classifier/5f0c…`, which is also the path of the result.
+    """
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return f"{_step_name(function)}/{digest}"
+
+
+def current_key() -> str:
+    """Return the cache key of the step that is running.
+
+    It names the checkpoints of a step that keeps some, so that only the same job ever continues them.
+
+    Raises:
+        RuntimeError: outside a running step.
+    """
+    transaction = get_transaction()
+    if transaction is None or transaction.key is None:
+        raise RuntimeError("current_key() was called outside a running step.")
+    return str(transaction.key)
+
+
+def outcomes(flow_run_ids: Iterable[str]) -> list[Outcome]:
+    """Read from the ledger how the steps of some flow runs ended, in the order in which they started."""
+    store = Store()
+    names = [name for flow_run_id in flow_run_ids for name in store.list(f"ledger/{flow_run_id}")]
+    found = [Outcome(**json.loads(content)) for name in names if (content := store.read(name)) is not None]
+    return sorted(found, key=lambda outcome: outcome.started)
+
+
+class ContentPolicy(CachePolicy):
+    """Cache policy of one step.
+
+    Args:
+        function: the step's function.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(isolation_level=IsolationLevel.SERIALIZABLE, lock_manager=ProcessLocks())
+        self.function = function
+
+    def compute_key(
+        self, task_ctx: TaskRunContext, inputs: dict[str, Any], flow_parameters: dict[str, Any], **kwargs: Any
+    ) -> str:
+        """Make the key; drop a record whose files are damaged; remember why the step will hit or run."""
+        parts = components(self.function, inputs)
+        key = cache_key(self.function, parts)
+        _reasons[str(task_ctx.task_run.id)] = _explain(get_result_store(), key, parts)
+        return key
+
+
+class ProcessLocks(LockManager):
+    """Locks between runs on one machine, or on a mount that supports `flock`.
+
+    The operating system frees them when their process ends, however it ends, so a killed run blocks nobody.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[str, tuple[str, FileLock]] = {}
+        self._guard = threading.Lock()
+
+    def acquire_lock(
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
+    ) -> bool:
+        """Wait for the lock and take it; False where the wait timed out."""
+        if self.is_lock_holder(key, holder):
+            return True
+        lock = self._lock(key)
+        try:
+            lock.acquire(timeout=-1 if acquire_timeout is None else acquire_timeout)
+        except Timeout:
+            return False
+        with self._guard:
+            self._held[key] = (holder, lock)
+        return True
+
+    async def aacquire_lock(
+        self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None
+    ) -> bool:
+        """Take the lock from asynchronous code."""
+        return self.acquire_lock(key, holder, acquire_timeout, hold_timeout)
+
+    def release_lock(self, key: str, holder: str) -> None:
+        """Free the lock."""
+        with self._guard:
+            if key not in self._held or self._held[key][0] != holder:
+                raise ValueError(f"{holder} does not hold the lock of {key}.")
+            _, lock = self._held.pop(key)
+        lock.release()
+
+    def is_locked(self, key: str) -> bool:
+        """Tell whether anyone holds the lock."""
+        lock = self._lock(key)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def is_lock_holder(self, key: str, holder: str) -> bool:
+        """Tell whether this holder holds the lock."""
+        return key in self._held and self._held[key][0] == holder
+
+    def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
+        """Wait until the lock is free; False where the wait timed out."""
+        lock = self._lock(key)
+        try:
+            lock.acquire(timeout=-1 if timeout is None else timeout)
+        except Timeout:
+            return False
+        lock.release()
+        return True
+
+    async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:
+        """Wait until the lock is free, from asynchronous code."""
+        return self.wait_for_lock(key, timeout)
+
+    def _lock(self, key: str) -> FileLock:
+        path = locks() / f"{key.replace('/', '-')}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return FileLock(path, thread_local=False)  # a transaction may end in another thread than it began
+
+
+def _explain(results: ResultStore, key: str, parts: dict[str, dict[str, Any]]) -> str:
+    """Say why a step will hit or run, dropping a cached record whose files are damaged."""
+    store = Store()
+    name = key.split("/")[0]
+    earlier = [json.loads(content) for path in store.list(f"keys/{name}") if (content := store.read(path))]
+    store.write(f"keys/{key}.json", json.dumps(parts, sort_keys=True).encode())
+    if results.exists(key):
+        damaged = _damaged_file(results, key, store)
+        if damaged is None:
+            return "same code, configuration and inputs"
+        _drop(results, key)
+        return f"stored file missing or damaged: {damaged}"
+    if parts in earlier:
+        return "no result of an earlier run is stored"
+    if not earlier:
+        return "first run"
+    return "changed: " + ", ".join(min((_differences(parts, other) for other in earlier), key=len)[:4])
+
+
+def _damaged_file(results: ResultStore, key: str, store: Store) -> str | None:
+    """Name the first damaged file of a cached result, its own record included; None where all are intact."""
+    try:
+        result = results.read(key).result
+    except Exception:  # whatever cannot be read back is no result; the step makes a new one
+        return key
+    return next((file.uri for file in result.stored_files() if not store.intact(file)), None)
+
+
+def _drop(results: ResultStore, key: str) -> None:
+    """Empty a result record: Prefect's storage interface cannot delete, and takes an empty record for none."""
+    storage: Any = results.result_storage
+    storage.write_path(key, content=b"")
+
+
+def _step_name(function: Callable[..., Any]) -> str:
+    return function.__name__.replace("_", "-")
+
+
+def _differences(parts: dict[str, dict[str, Any]], other: dict[str, dict[str, Any]]) -> list[str]:
+    found = []
+    for group, values in parts.items():
+        before = other.get(group, {})
+        for name in sorted(values.keys() | before.keys()):
+            old, new = before.get(name), values.get(name)
+            if old != new:
+                shown = f"{name} {old} → {new}" if group in {"configuration", "libraries"} else f"{group} {name}"
+                found.append(shown)
+    return found
+
+
+def note_outcome(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> None:
+    """Write to the ledger how a step ended (a Prefect completion hook)."""
+    started = task_run.start_time or state.timestamp
+    outcome = Outcome(
+        step=task.name,
+        hit=state.name == "Cached",
+        why=_reasons.pop(str(task_run.id), ""),
+        seconds=max((state.timestamp - started).total_seconds(), 0.0),
+        started=started.timestamp(),
+    )
+    Store().write(f"ledger/{task_run.flow_run_id}/{task_run.id}.json", json.dumps(outcome._asdict()).encode())

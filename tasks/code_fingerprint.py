@@ -1,0 +1,149 @@
+"""Fingerprint of the code that can change the answer of a step.
+
+The code is the step's own function, the functions and constants of its file that it uses, and every project module
+that it reaches, found from the imports. Comments, docstrings and formatting do not count, for the fingerprint is taken
+of the syntax tree. The files directly under `tasks/` are left out: they move, name and record results, and what they
+decide (parameters, digests of inputs) is in the cache key by value.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+PACKAGES = ("flows", "tasks", "models")
+
+
+class Fingerprint(NamedTuple):
+    """What a step's answer depends on besides its inputs.
+
+    Attributes:
+        code: digest by module; the step's own part under `module:function`.
+        libraries: installed version by distribution, of the libraries that the code imports.
+    """
+
+    code: dict[str, str]
+    libraries: dict[str, str]
+
+
+@functools.cache
+def fingerprint(function: Callable[..., Any]) -> Fingerprint:
+    """Take the fingerprint of a function.
+
+    Args:
+        function: a function defined at the top level of a project module.
+
+    Returns:
+        Digests of the code it reaches and the versions of the libraries that this code imports.
+    """
+    module = function.__module__
+    tree = _parse(inspect.getsourcefile(function) or "")
+    own, imported = _own_part(tree, function.__name__)
+    code = {f"{module}:{function.__name__}": own}
+    libraries: set[str] = set()
+    pending = list(imported)
+    while pending:
+        name = pending.pop()
+        if name.split(".")[0] not in PACKAGES:
+            libraries.add(name.split(".")[0])
+            continue
+        file = _module_file(name)
+        if name in code or file is None or _moves_results(name):
+            continue
+        reached = _parse(str(file))
+        code[name] = _digest(reached)
+        pending += _imports(reached)
+    return Fingerprint(dict(sorted(code.items())), _versions(libraries))
+
+
+def _own_part(tree: ast.Module, name: str) -> tuple[str, set[str]]:
+    """Digest a definition with all it uses in its own file; return this with the modules that this part imports."""
+    bindings: dict[str, set[str]] = {}
+    definitions: dict[str, ast.stmt] = {}
+    for statement in tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            for alias in statement.names:
+                bindings[(alias.asname or alias.name).split(".")[0]] = set(_imported_by(statement, alias))
+        elif isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            definitions[statement.name] = statement
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            definitions |= {node.id: statement for node in targets if isinstance(node, ast.Name)}
+    used, pending, modules = set(), [name], set()
+    while pending:
+        current = pending.pop()
+        modules |= bindings.get(current, set())
+        if current in used or current not in definitions:
+            continue
+        used.add(current)
+        statement = definitions[current]
+        if isinstance(statement, ast.FunctionDef):
+            statement.decorator_list = []  # how the orchestrator wraps a step does not change its answer
+        pending += [node.id for node in ast.walk(statement) if isinstance(node, ast.Name)]
+        modules |= set(_imports(statement))
+    return _digest(*(definitions[key] for key in sorted(used))), modules
+
+
+def _imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                yield from _imported_by(node, alias)
+
+
+def _imported_by(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield alias.name
+        return
+    module = node.module or ""
+    yield module
+    if module.split(".")[0] in PACKAGES and _module_file(f"{module}.{alias.name}"):
+        yield f"{module}.{alias.name}"
+
+
+def _moves_results(module: str) -> bool:
+    return module.startswith("flows") or (module.startswith("tasks.") and module.count(".") == 1)
+
+
+@functools.cache
+def _module_file(name: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return None
+    origin = Path(spec.origin) if spec and spec.origin else None
+    return None if origin is None or (origin.name == "__init__.py" and origin.stat().st_size == 0) else origin
+
+
+def _parse(file: str) -> ast.Module:
+    """Parse a file and drop its docstrings."""
+    tree = ast.parse(Path(file).read_text())
+    for node in ast.walk(tree):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def _digest(*trees: ast.AST) -> str:
+    return hashlib.sha256("\n".join(ast.dump(tree) for tree in trees).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
+
+
+def _versions(libraries: set[str]) -> dict[str, str]:
+    names = {
+        distribution
+        for library in libraries - set(sys.stdlib_module_names)
+        for distribution in _distributions().get(library, [])[:1]
+    }
+    return {name: importlib.metadata.version(name) for name in sorted(names)}

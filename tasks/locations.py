@@ -1,0 +1,95 @@
+"""Where things are: products, store, trackers and data, all of them set by environment variables.
+
+This module imports neither Prefect nor MLflow, since it decides the environment that both read when they are imported.
+"""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+
+def outputs() -> Path:
+    """Return the folder of all products: `OUTPUTS`, else `outputs` in the working directory."""
+    return Path(os.environ.get("OUTPUTS") or "outputs").expanduser().resolve()
+
+
+def store_uri() -> str:
+    """Return the fsspec URI of the artifact store: `STORE_URI` (`s3://…`, a shared mount), else `outputs/store`."""
+    return os.environ.get("STORE_URI") or str(outputs() / "store")
+
+
+def locks() -> Path:
+    """Return the folder of the lock files that keep two runs from doing the same step at once."""
+    return outputs() / "locks"
+
+
+def data_folder() -> Path | None:
+    """Return the folder named by `DATA` or `MEDMNIST_ROOT`, or None where neither is set."""
+    named = os.environ.get("DATA") or os.environ.get("MEDMNIST_ROOT")
+    return Path(named).expanduser().resolve() if named else None
+
+
+def tracking_uri() -> str:
+    """Return MLflow's tracking URI: `MLFLOW_TRACKING_URI`, else the SQLite file `outputs/mlflow.db`."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{outputs() / 'mlflow.db'}"
+
+
+def tracking_artifacts() -> str:
+    """Return where new MLflow experiments keep their artifacts: `MLFLOW_ARTIFACTS`, else `outputs/mlartifacts`.
+
+    It is set for each experiment, so that a run writes to the same place whether or not a tracking server is up.
+    """
+    return os.environ.get("MLFLOW_ARTIFACTS") or (outputs() / "mlartifacts").as_uri()
+
+
+def tracking_page() -> str:
+    """Return the address of MLflow's pages: the tracking server's, else where `make up` serves the same SQLite file."""
+    uri = tracking_uri()
+    return uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
+
+
+def prefect_page() -> str:
+    """Return the address of Prefect's pages: the API's server, else where `make up` serves the same database."""
+    api = os.environ.get("PREFECT_API_URL")
+    return api.removesuffix("/api") if api else f"http://127.0.0.1:{os.environ.get('PREFECT_PORT', '4200')}"
+
+
+def services_file() -> Path:
+    """Return the file in which `make up` notes the addresses and processes that it started."""
+    return outputs() / "services.json"
+
+
+def environment() -> dict[str, str]:
+    """Return the environment variables that Prefect and MLflow read, where the user has not set them.
+
+    Where the services of `make up` answer, runs go to them; else Prefect starts its embedded server.
+    """
+    folder = outputs()
+    variables = {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(folder / "results"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+        "PREFECT_CLI_PROMPT": "false",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+    }
+    variables |= _running_services()
+    return {name: value for name, value in variables.items() if name not in os.environ}
+
+
+def _running_services() -> dict[str, str]:
+    try:
+        services = json.loads(services_file().read_text())
+        with urllib.request.urlopen(f"{services['prefect_api']}/health", timeout=2):
+            pass
+        with urllib.request.urlopen(f"{services['mlflow']}/health", timeout=2):
+            pass
+    except (OSError, ValueError, KeyError, urllib.error.URLError):
+        return {}
+    return {"PREFECT_API_URL": services["prefect_api"], "MLFLOW_TRACKING_URI": services["mlflow"]}

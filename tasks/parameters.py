@@ -1,0 +1,147 @@
+"""The forms: every parameter of every flow, with its default, bounds and description.
+
+The Prefect UI shows these models as forms and the shell makes its options from them. This is the only place with
+defaults. Defaults are the `standard` preset; the other presets are the few fields that differ from it.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Preset = Literal["quickstart", "standard", "debug"]
+
+
+class Parameters(BaseModel):
+    """Base of all forms: frozen, and a misspelt field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetParameters(Parameters):
+    """Which images to use."""
+
+    name: Literal["pneumoniamnist"] = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset.")
+    size: Literal[28, 64, 128, 224] = Field(28, title="Image size", description="Side of an image in pixels.")
+    path: str | None = Field(
+        None,
+        title="Own file",
+        description="An npz file in MedMNIST's layout, used instead of the official one; its digest is recorded.",
+    )
+    limit: int | None = Field(
+        None,
+        ge=32,
+        title="Limit",
+        description="Use only the first images of each split, for a quick try; each class keeps its share.",
+    )
+    phantoms: bool = Field(
+        False,
+        title="Phantoms if missing",
+        description="Where no dataset can be found or fetched, use drawn phantoms, with a watermark everywhere.",
+    )
+
+
+class TrainingParameters(Parameters):
+    """How to train the classifier."""
+
+    architecture: Literal["resnet18_gray"] = Field(
+        "resnet18_gray", title="Architecture", description="ResNet-18 with a one-channel stem and one logit."
+    )
+    epochs: int = Field(15, ge=1, le=500, title="Epochs", description="Passes over the training split.")
+    batch_size: int = Field(128, ge=8, le=4096, title="Batch size", description="Images a step.")
+    learning_rate: float = Field(
+        2e-3, gt=0, le=1, title="Learning rate", description="Peak of the one-cycle schedule (AdamW)."
+    )
+    weight_decay: float = Field(0.05, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW.")
+    loss: Literal["balanced_bce", "bce", "focal"] = Field(
+        "balanced_bce",
+        title="Loss",
+        description="Binary cross-entropy with equal weight for both classes, plain, or focal (α .25, γ 2).",
+    )
+    label_smoothing: float = Field(
+        0.05, ge=0, lt=0.5, title="Label smoothing", description="Share of each target moved to the other class."
+    )
+    ema_decay: float = Field(
+        0.995, ge=0, lt=1, title="EMA decay", description="Decay a step of the averaged weights, which are evaluated."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Seed of weights, order and augmentation.")
+
+
+class EvaluationParameters(Parameters):
+    """How to set the operating point and score the test split."""
+
+    threshold_rule: Literal["fixed", "balanced_likelihood", "balanced_accuracy"] = Field(
+        "fixed",
+        title="Operating point",
+        description="Fixed beforehand at .5 (right for a class-balanced loss), or chosen on validation: where its "
+        "class-balanced recalibration crosses one half, or where its balanced accuracy is best. Never chosen on test.",
+    )
+    bootstrap_samples: int = Field(
+        1000, ge=50, le=100_000, title="Bootstrap samples", description="Resamples behind each 95 % interval."
+    )
+    failures: int = Field(
+        24, ge=1, le=100, title="Failures shown", description="Most confident errors in the figure of failure cases."
+    )
+
+
+class RetrievalParameters(Parameters):
+    """How to search for similar cases and judge the search."""
+
+    k_values: list[Annotated[int, Field(ge=1, le=200)]] = Field(
+        [1, 5, 10], min_length=1, max_length=10, title="k", description="Cut-offs of precision@k and Hit@k."
+    )
+    bootstrap_samples: int = Field(
+        1000, ge=50, le=100_000, title="Bootstrap samples", description="Resamples behind each 95 % interval."
+    )
+    galleries: int = Field(
+        8, ge=1, le=40, title="Gallery rows", description="Queries shown with their neighbours, and as many failures."
+    )
+    neighbours: int = Field(5, ge=1, le=20, title="Gallery columns", description="Neighbours shown a query.")
+    projection_seed: int = Field(
+        0, ge=0, lt=2**31, title="Projection seed", description="Seed of t-SNE and UMAP, which are for looking only."
+    )
+
+
+class ReportParameters(Parameters):
+    """Which reports to write."""
+
+    generator: Literal["template"] = Field(
+        "template",
+        title="Generator",
+        description="`template` words the classifier's evidence; no language model is involved.",
+    )
+    cases: int = Field(
+        24, ge=1, le=624, title="Cases", description="Test cases: a fixed mix of right, wrong and borderline."
+    )
+    batch_size: int = Field(8, ge=1, le=256, title="Batch size", description="Cases a task.")
+    neighbours: int = Field(5, ge=1, le=20, title="Neighbours", description="Labelled train cases given as evidence.")
+
+
+PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
+    "standard": {},
+    "quickstart": {
+        "dataset": {"phantoms": True},
+        "training": {"epochs": 10},
+    },
+    "debug": {
+        "dataset": {"limit": 160},
+        "training": {"epochs": 1, "batch_size": 64},
+        "evaluation": {"bootstrap_samples": 100, "failures": 8},
+        "retrieval": {"bootstrap_samples": 100, "galleries": 3},
+        "reports": {"cases": 6, "batch_size": 4},
+    },
+}
+"""Fields that differ from the defaults, by preset and form."""
+
+
+def form(preset: Preset, name: str, parameters: type[Parameters]) -> Parameters:
+    """Fill in a form with a preset.
+
+    Args:
+        preset: name of the preset.
+        name: name of the form, `training` for instance.
+        parameters: its model.
+
+    Returns:
+        The model with the preset's values.
+    """
+    return parameters(**PRESETS[preset].get(name, {}))

@@ -1,0 +1,401 @@
+"""Records that pass between tasks: small, frozen, JSON. Tensors and arrays stay in the store.
+
+A record says what something is, where it lies, its digest, its shape and which MLflow run made it. Fields marked with
+`provenance` (paths, times, run ids) tell where a thing came from; they are not part of its identity, so that the same
+content made again, elsewhere or later, is the same input to the next step.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+def provenance(default: Any) -> Any:
+    """Declare a field that is not part of a record's identity."""
+    return Field(default=default, json_schema_extra={"provenance": True})
+
+
+class Record(BaseModel):
+    """Base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def identity(self) -> str:
+        """Return the SHA-256 of the record without its provenance."""
+        return hashlib.sha256(json.dumps(_identity(self), sort_keys=True).encode()).hexdigest()
+
+    def stored_files(self) -> Iterator["StoredFile"]:
+        """Yield every stored file that the record holds, at any depth."""
+        for value in self.__dict__.values():
+            yield from _stored_files(value)
+
+
+class StoredFile(Record):
+    """A file in the store, named by its content.
+
+    Attributes:
+        uri: path below the root of the store, so that the store can be moved.
+        sha256: digest of the content.
+        size: bytes.
+        media_type: MIME type.
+    """
+
+    uri: str
+    sha256: str
+    size: int
+    media_type: str
+
+
+class RunReference(Record):
+    """Where a step logs to. Never part of a cache key.
+
+    Attributes:
+        run_id: MLflow run id.
+    """
+
+    run_id: str
+
+
+class SourceRecord(Record):
+    """The dataset file that was found, before it is read.
+
+    Attributes:
+        name: MedMNIST flag, `pneumoniamnist`.
+        kind: `official` (checksum verified), `own file` (checksum recorded) or `phantoms`.
+        size: side of an image in pixels.
+        sha256: digest of the file; of the drawing's version for phantoms.
+        md5: MD5 of the file, the sum that MedMNIST publishes.
+        path: where it was found.
+    """
+
+    name: str
+    kind: str
+    size: int
+    sha256: str
+    md5: str
+    path: str = provenance("")
+
+
+class DatasetRecord(Record):
+    """A validated dataset.
+
+    Attributes:
+        name: MedMNIST flag.
+        kind: as in `SourceRecord`.
+        size: side of an image in pixels.
+        labels: names of the classes, by label.
+        licence: licence of the images.
+        md5: MD5 of the source file.
+        sha256: SHA-256 of the source file.
+        splits: npz with `train_images` (N, size, size) uint8, `train_labels` (N,) int64, likewise `val` and `test`.
+        audit: JSON of the data audit.
+        audit_table: the same as markdown.
+        counts: images by split.
+        excluded_train: indices that leave training since validation holds the same pixels.
+        phantoms: whether the images are drawn.
+        source: where the file was found.
+    """
+
+    name: str
+    kind: str
+    size: int
+    labels: tuple[str, ...]
+    licence: str
+    md5: str
+    sha256: str
+    splits: StoredFile
+    audit: StoredFile
+    audit_table: StoredFile
+    counts: dict[str, int]
+    excluded_train: tuple[int, ...]
+    phantoms: bool
+    source: str = provenance("")
+
+
+class EpochRecord(Record):
+    """One epoch of a training.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean training loss.
+        val_loss: class-balanced log loss on validation.
+        val_auc: area under the ROC curve on validation.
+        learning_rate: at the end of the epoch.
+        seconds: wall time.
+        finished_at: Unix time in milliseconds.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_auc: float
+    learning_rate: float
+    seconds: float
+    finished_at: int
+
+
+class ClassifierRecord(Record):
+    """A trained classifier.
+
+    Attributes:
+        architecture: name of the network.
+        weights: safetensors with a JSON card (normalisation, labels, image size).
+        best_epoch: the epoch whose weights these are.
+        dataset_sha256: digest of the dataset file it was trained on.
+        history: one record an epoch.
+        seconds: wall time of the training, resumed parts included.
+        run_id: MLflow run that made it.
+    """
+
+    architecture: str
+    weights: StoredFile
+    best_epoch: int
+    dataset_sha256: str
+    history: tuple[EpochRecord, ...] = provenance(())
+    seconds: float = provenance(0.0)
+    run_id: str = provenance("")
+
+
+class PredictionsRecord(Record):
+    """Outputs of the classifier on the two splits that it was not trained on.
+
+    Attributes:
+        outputs: npz with `{split}_logits` (N,) and `{split}_labels` (N,) for val and test.
+        classifier_sha256: digest of the weights.
+    """
+
+    outputs: StoredFile
+    classifier_sha256: str
+
+
+class CalibrationRecord(Record):
+    """What validation says of the scores.
+
+    Attributes:
+        temperature: divisor of the logits.
+        threshold: operating point on the calibrated probability.
+        rule: how the threshold was set.
+        candidates: threshold by rule, for the table of operating points.
+    """
+
+    temperature: float
+    threshold: float
+    rule: str
+    candidates: dict[str, float]
+
+
+class EvaluationRecord(Record):
+    """Scores of the classifier, test scored once.
+
+    Attributes:
+        metrics: `val/auc`, `test/…` and the bounds of their intervals.
+        validation: each score on validation at the same threshold.
+        operating_points: a threshold, how it was chosen and its scores on test, the one in use first.
+        confusion: test images, rows by true class, columns by predicted class.
+        predictions: npz with `probabilities` (calibrated), `predicted` and `labels` of the test split.
+        classifier_sha256: digest of the weights.
+        threshold: operating point on the calibrated probability.
+    """
+
+    metrics: dict[str, float]
+    validation: dict[str, float]
+    operating_points: tuple[dict[str, Any], ...]
+    confusion: tuple[tuple[int, int], tuple[int, int]]
+    predictions: StoredFile
+    classifier_sha256: str
+    threshold: float
+
+
+class ArrayRecord(Record):
+    """Arrays in one npz.
+
+    Attributes:
+        arrays: the npz.
+        shapes: shape by name.
+    """
+
+    arrays: StoredFile
+    shapes: dict[str, tuple[int, ...]]
+
+
+class FiguresRecord(Record):
+    """Figures of a stage.
+
+    Attributes:
+        figures: PNG by name.
+    """
+
+    figures: dict[str, StoredFile]
+
+
+class DocumentRecord(Record):
+    """A markdown report of a stage.
+
+    Attributes:
+        document: the markdown.
+    """
+
+    document: StoredFile
+
+
+class IndexRecord(Record):
+    """Vector indices over one split.
+
+    Attributes:
+        encoder: what made the vectors, with the digest of its weights.
+        dimension: length of a vector.
+        indices: FAISS index by name: `test`, `train` and one a class and split such as `test_class_0`.
+        members: npz with `{split}_ids` and `{split}_labels`.
+    """
+
+    encoder: str
+    dimension: int
+    indices: dict[str, StoredFile]
+    members: StoredFile
+
+
+class RetrievalRecord(Record):
+    """Retrieval metrics with their intervals.
+
+    Attributes:
+        metrics: `loo/…`, `gallery/…`, `conditioned/…`, `chance/…`.
+        neighbours: npz with the nearest test and train cases of each test image.
+        worst: ids of the worst queries, worst first.
+    """
+
+    metrics: dict[str, float]
+    neighbours: StoredFile
+    worst: tuple[int, ...]
+
+
+class CasesRecord(Record):
+    """The cases that get a report, with the evidence each generator is given.
+
+    Attributes:
+        cases: JSON list of cases.
+        groups: `right`, `wrong` or `borderline`, a case.
+    """
+
+    cases: StoredFile
+    groups: tuple[str, ...]
+
+
+class ReportsRecord(Record):
+    """Reports of one generator.
+
+    Attributes:
+        generator: its name.
+        reports: JSON list of reports, in the order of the cases.
+        count: how many.
+        seconds: wall time.
+    """
+
+    generator: str
+    reports: StoredFile
+    count: int
+    seconds: float = provenance(0.0)
+
+
+class MetricsRecord(Record):
+    """Metrics of an audit.
+
+    Attributes:
+        metrics: value by name.
+    """
+
+    metrics: dict[str, float]
+
+
+class Classified(Record):
+    """What the classification flow hands on.
+
+    Attributes:
+        flow_run_id: Prefect flow run.
+        run: MLflow run.
+        dataset: the data.
+        classifier: the network.
+        predictions: its logits.
+        calibration: temperature and operating point.
+        evaluation: its scores.
+        explanation: Grad-CAM maps of the test images.
+        document: the stage's report.
+    """
+
+    flow_run_id: str
+    run: RunReference
+    dataset: DatasetRecord
+    classifier: ClassifierRecord
+    predictions: PredictionsRecord
+    calibration: CalibrationRecord
+    evaluation: EvaluationRecord
+    explanation: ArrayRecord
+    document: DocumentRecord
+
+
+class Retrieved(Record):
+    """What the retrieval flow hands on.
+
+    Attributes:
+        flow_run_id: Prefect flow run.
+        run: MLflow run.
+        retrieval: metrics and neighbours.
+        index: the vector indices.
+        document: the stage's report.
+    """
+
+    flow_run_id: str
+    run: RunReference
+    retrieval: RetrievalRecord
+    index: IndexRecord
+    document: DocumentRecord
+
+
+class Reported(Record):
+    """What the reports flow hands on.
+
+    Attributes:
+        flow_run_id: Prefect flow run.
+        run: MLflow run.
+        reports: the reports.
+        audit: what the audit found.
+        document: the stage's report.
+    """
+
+    flow_run_id: str
+    run: RunReference
+    reports: ReportsRecord
+    audit: MetricsRecord
+    document: DocumentRecord
+
+
+def _identity(value: Any) -> Any:
+    if isinstance(value, StoredFile):
+        return [value.sha256, value.media_type]
+    if isinstance(value, BaseModel):
+        fields = type(value).model_fields
+        return {
+            name: _identity(getattr(value, name))
+            for name, field in fields.items()
+            if not (isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("provenance"))
+        }
+    if isinstance(value, dict):
+        return {str(key): _identity(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_identity(item) for item in value]
+    return value
+
+
+def _stored_files(value: Any) -> Iterator[StoredFile]:
+    if isinstance(value, StoredFile):
+        yield value
+    elif isinstance(value, Record):
+        yield from value.stored_files()
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _stored_files(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _stored_files(item)

@@ -1,0 +1,50 @@
+"""Percentile bootstrap intervals (Efron and Tibshirani, 1993)."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def resample(size: int, samples: int, seed: int) -> NDArray[np.int64]:
+    """Draw indices with replacement.
+
+    Args:
+        size: number of cases, at least 1.
+        samples: number of bootstrap samples.
+        seed: seed of the draw; the same seed gives the same indices, so that two statistics of one seed are paired.
+
+    Returns:
+        Indices in [0, size), shape (samples, size).
+    """
+    return np.random.default_rng(seed).integers(0, size, size=(samples, size))
+
+
+def interval(statistics: NDArray[np.floating], level: float = 0.95) -> tuple[float, float]:
+    """Take the percentile interval of resampled statistics.
+
+    Args:
+        statistics: one value a bootstrap sample, shape (samples,); NaN marks a sample on which the statistic is
+            undefined (one class only, say) and is left out.
+        level: coverage, in (0, 1).
+
+    Returns:
+        Lower and upper bound; both NaN where every sample was undefined.
+    """
+    if np.isnan(statistics).all():
+        return float("nan"), float("nan")
+    tail = 100 * (1 - level) / 2
+    low, high = np.nanpercentile(statistics, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def mean_interval(values: NDArray[np.floating], samples: int, seed: int) -> tuple[float, float]:
+    """Take the interval of a mean over cases.
+
+    Args:
+        values: one value a case, shape (cases,).
+        samples: number of bootstrap samples.
+        seed: seed of the draw.
+
+    Returns:
+        Lower and upper bound of the 95 % interval.
+    """
+    return interval(values[resample(len(values), samples, seed)].mean(axis=1))

@@ -1,0 +1,101 @@
+"""What all figures share: size, colours, the watermark, and PNG bytes that repeat.
+
+Figures are made with `matplotlib.figure.Figure`, never with pyplot, whose global state is not safe in threads.
+"""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+
+CLASS_COLORS = ("#2a78b5", "#d1493f")  # normal, pneumonia: told apart with any common colour vision
+GOOD, BAD, MUTED = "#2e8540", "#b3261e", "#6b7280"
+DOTS_PER_INCH = 110
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure with constrained layout.
+
+    Args:
+        width: inches.
+        height: inches.
+
+    Returns:
+        The figure.
+    """
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def render_png(figure: Figure, *, phantoms: bool) -> bytes:
+    """Render a figure to PNG with the research notice, and a watermark where phantoms were drawn.
+
+    Args:
+        figure: the figure; it gains the notices.
+        phantoms: whether the data are drawn phantoms.
+
+    Returns:
+        PNG bytes, the same for the same figure.
+    """
+    engine: Any = figure.get_layout_engine()
+    if engine is not None:  # leave a line for the notice
+        engine.set(rect=(0, 0.18 / figure.get_figheight(), 1, 1 - 0.18 / figure.get_figheight()))
+    figure.text(0.005, 0.004, RESEARCH_NOTICE, fontsize=6, color=MUTED, ha="left", va="bottom")
+    if phantoms:
+        figure.text(
+            0.5, 0.5, PHANTOM_NOTICE.split(":")[0], fontsize=2.9 * figure.get_figwidth(), color=BAD, alpha=0.35,
+            ha="center", va="center", rotation=20, weight="bold", zorder=100,
+        )  # fmt: skip
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def image_grid(
+    images: NDArray[np.uint8],
+    captions: Sequence[str],
+    *,
+    columns: int,
+    title: str,
+    overlays: NDArray[np.floating] | None = None,
+    frame_colors: Sequence[str] | None = None,
+    cell: float = 1.45,
+) -> Figure:
+    """Lay grey images out in a grid, each with a caption.
+
+    Args:
+        images: shape (cells, height, width), 0–255.
+        captions: one a cell, may hold line breaks.
+        columns: cells a row.
+        title: heading of the figure.
+        overlays: heat maps in [0, 1] of the images' shape, drawn over them; None draws none.
+        frame_colors: colour of each cell's frame; None draws none.
+        cell: width of a cell in inches.
+
+    Returns:
+        The figure.
+    """
+    rows = max(1, -(-len(images) // columns))
+    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    figure = new_figure(max(cell * columns, 4.0), (cell + 0.17 * lines) * rows + 0.6)
+    figure.suptitle(title, fontsize=10)
+    axes: Any = figure.subplots(rows, columns, squeeze=False)
+    for position, axis in enumerate(axes.flat):
+        axis.set_xticks([])
+        axis.set_yticks([])
+        if position >= len(images):
+            axis.axis("off")
+            continue
+        axis.imshow(images[position], cmap="gray", vmin=0, vmax=255)
+        if overlays is not None:
+            axis.imshow(overlays[position], cmap="jet", alpha=0.35, vmin=0, vmax=1)
+        axis.set_title(captions[position], fontsize=6.5)
+        for spine in axis.spines.values():
+            spine.set_linewidth(2 if frame_colors else 0)
+            if frame_colors:
+                spine.set_edgecolor(frame_colors[position])
+    return figure

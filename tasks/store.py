@@ -1,0 +1,182 @@
+"""The artifact store: content-addressed, atomic, verified on read. The only place that writes artifacts.
+
+The store is one fsspec URI (`tasks.locations.store_uri`): a local folder, a shared mount or an object store. A file is
+named by the SHA-256 of its content, so the same content is stored once and writers never disagree. Checkpoints, which
+change, live beside it under the job that writes them.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+import numpy as np
+from fsspec.implementations.local import LocalFileSystem
+from numpy.typing import NDArray
+
+from tasks.locations import store_uri
+from tasks.records import StoredFile
+
+_SUFFIXES = {
+    "application/octet-stream": "bin",
+    "application/json": "json",
+    "application/x-npz": "npz",
+    "application/x-safetensors": "safetensors",
+    "image/png": "png",
+    "text/markdown": "md",
+}
+
+
+class DamagedFileError(RuntimeError):
+    """A stored file is missing or its content is not what its name says."""
+
+
+class Store:
+    """A content-addressed store on one fsspec URI.
+
+    Args:
+        uri: root of the store; None takes the configured one.
+    """
+
+    def __init__(self, uri: str | None = None) -> None:
+        self.filesystem, self.root = fsspec.core.url_to_fs(uri or store_uri())
+
+    def put(self, content: bytes, media_type: str) -> StoredFile:
+        """Store content under its digest; content that is already there, intact, is not written again.
+
+        Args:
+            content: the bytes.
+            media_type: MIME type, which decides the suffix of the name.
+
+        Returns:
+            The record of the stored file.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        name = f"sha256/{digest[:2]}/{digest}.{_SUFFIXES[media_type]}"
+        stored = StoredFile(uri=name, sha256=digest, size=len(content), media_type=media_type)
+        if not self.intact(stored):
+            self.write(name, content)
+        return stored
+
+    def get(self, stored: StoredFile) -> bytes:
+        """Read a stored file and verify it.
+
+        Raises:
+            DamagedFileError: if the file is missing or its digest differs.
+        """
+        content = self.read(stored.uri)
+        if content is None:
+            raise DamagedFileError(f"{stored.uri} is missing from the store at {self.root}.")
+        if hashlib.sha256(content).hexdigest() != stored.sha256:
+            raise DamagedFileError(f"{stored.uri} in the store at {self.root} does not have the digest in its name.")
+        return content
+
+    def intact(self, stored: StoredFile) -> bool:
+        """Tell whether a stored file is there with the content that its name says."""
+        try:
+            self.get(stored)
+        except DamagedFileError:
+            return False
+        return True
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write content under a name, whole or not at all.
+
+        A local file is written to a temporary name, synced to the disk and renamed; object stores do this themselves.
+        """
+        path = self._path(name)
+        if not isinstance(self.filesystem, LocalFileSystem):
+            self.filesystem.pipe_file(path, content)
+            return
+        self.filesystem.makedirs(self.filesystem._parent(path), exist_ok=True)
+        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(temporary, "wb") as file:  # noqa: PTH123 - the store's paths are fsspec's
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)  # noqa: PTH105
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(temporary)  # noqa: PTH107
+            raise
+
+    def read(self, name: str) -> bytes | None:
+        """Read what lies under a name; None where nothing does."""
+        try:
+            return self.filesystem.cat_file(self._path(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def list(self, folder: str) -> list[str]:
+        """List the names of the files in a folder, sorted; empty where there is no such folder."""
+        try:
+            paths = self.filesystem.ls(self._path(folder), detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        names = [f"{folder}/{path.rsplit('/', 1)[-1]}" for path in paths]
+        return sorted(name for name in names if not name.endswith(".tmp"))
+
+    def remove(self, name: str) -> None:
+        """Remove a file or a folder, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.rm(self._path(name), recursive=True)
+
+    def put_json(self, value: Any) -> StoredFile:
+        """Store a JSON value with sorted keys."""
+        return self.put(json.dumps(value, indent=1, sort_keys=True).encode(), "application/json")
+
+    def get_json(self, stored: StoredFile) -> Any:
+        """Read a stored JSON value."""
+        return json.loads(self.get(stored))
+
+    def put_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> StoredFile:
+        """Store arrays as one npz, whose bytes are the same for the same arrays."""
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **{name: arrays[name] for name in sorted(arrays)})
+        return self.put(buffer.getvalue(), "application/x-npz")
+
+    def get_arrays(self, stored: StoredFile) -> dict[str, NDArray[Any]]:
+        """Read stored arrays; never unpickles."""
+        with np.load(io.BytesIO(self.get(stored)), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def _path(self, name: str) -> str:
+        return f"{self.root.rstrip('/')}/{name}"
+
+
+class StoredCheckpoints:
+    """Checkpoints of one training job: the latest two, each with its digest in its name.
+
+    Args:
+        store: where they lie.
+        job: identity of the job; a resumed job finds its own checkpoints only.
+    """
+
+    def __init__(self, store: Store, job: str) -> None:
+        self._store = store
+        self._folder = f"checkpoints/{job}"
+
+    def save(self, epoch: int, payload: bytes) -> None:
+        """Write the checkpoint of an epoch, then drop all but the two latest."""
+        digest = hashlib.sha256(payload).hexdigest()
+        self._store.write(f"{self._folder}/epoch-{epoch:05d}-{digest}.safetensors", payload)
+        for name in self._store.list(self._folder)[:-2]:
+            self._store.remove(name)
+
+    def load(self) -> bytes | None:
+        """Read the latest checkpoint whose content fits its name; None where there is none."""
+        for name in reversed(self._store.list(self._folder)):
+            payload = self._store.read(name)
+            if payload is not None and hashlib.sha256(payload).hexdigest() in name:
+                return payload
+        return None
+
+    def clear(self) -> None:
+        """Remove the job's checkpoints, once its result is stored."""
+        self._store.remove(self._folder)

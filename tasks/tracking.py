@@ -1,0 +1,272 @@
+"""MLflow runs: opened, written and closed by explicit run id. The only place that knows MLflow.
+
+A flow run owns one MLflow run, found again by its tag when the flow run is retried, so that nothing is logged twice:
+params and tags keep their values, metrics carry the time at which they were measured, and artifacts are overwritten.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from filelock import FileLock
+from prefect.artifacts import create_link_artifact
+from prefect.exceptions import TerminationSignal
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run as this_flow_run
+from prefect.utilities.urls import url_for
+from pydantic import BaseModel
+
+from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from tasks.locations import locks, prefect_page, tracking_artifacts, tracking_page, tracking_uri
+from tasks.records import DatasetRecord, EpochRecord, RunReference, StoredFile
+from tasks.store import Store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENTS = tuple(f"pneumonia/{stage}" for stage in ("pipeline", "classification", "retrieval", "reports"))
+_FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
+_SAMPLING_SECONDS = 5
+
+
+@contextlib.contextmanager
+def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[RunReference]:
+    """Open the MLflow run of the current flow run and close it with a status that is true.
+
+    Args:
+        stage: last part of the experiment's name.
+        parameters: the forms of the flow, logged as params.
+
+    Yields:
+        The reference by which steps and the functions of this module address the run.
+    """
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    client = _client()
+    _close_abandoned_runs(client)
+    run_id = _open(client, stage)
+    _log_params(client, run_id, parameters)
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=_SAMPLING_SECONDS, tracking_uri=tracking_uri())
+    monitor.start()
+    status = "FAILED"
+    try:
+        yield RunReference(run_id=run_id)
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit, TerminationSignal):
+        status = "KILLED"
+        raise
+    finally:
+        monitor.finish()
+        client.set_terminated(run_id, status)
+
+
+def log_metrics(run: RunReference, metrics: Mapping[str, float]) -> None:
+    """Log final metrics; values that are not finite are left out, since MLflow's pages cannot show them."""
+    from mlflow.entities import Metric
+
+    client = _client()
+    # The start of the run is the one time that a retry repeats exactly, so that a metric is not logged twice.
+    moment = client.get_run(run.run_id).info.start_time
+    finite = [Metric(name, float(value), moment, 0) for name, value in metrics.items() if abs(value) < float("inf")]
+    for first in range(0, len(finite), 900):  # MLflow takes 1000 a request
+        client.log_batch(run.run_id, metrics=finite[first : first + 900])
+
+
+def log_epochs(run: RunReference, epochs: Sequence[EpochRecord]) -> None:
+    """Log the curves of a training at the times at which its epochs ended."""
+    from mlflow.entities import Metric
+
+    fields = {"train_loss": "train/loss", "val_loss": "val/loss", "val_auc": "val/auc_by_epoch"}
+    fields |= {"learning_rate": "train/learning_rate", "seconds": "train/epoch_seconds"}
+    metrics = [
+        Metric(name, float(getattr(epoch, field)), epoch.finished_at, epoch.epoch)
+        for epoch in epochs
+        for field, name in fields.items()
+    ]
+    for first in range(0, len(metrics), 900):
+        _client().log_batch(run.run_id, metrics=metrics[first : first + 900])
+
+
+def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None:
+    """Log which data the run used, and say so in tags where they were drawn.
+
+    Args:
+        run: the run.
+        dataset: the dataset.
+        context: what it was used for: `training`, `evaluation`.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    client = _client()
+    entity = Dataset(
+        name=dataset.name,
+        digest=dataset.md5,
+        source_type=dataset.kind,
+        source=f'{{"path": "{dataset.source}"}}',
+        profile=f'{{"images": {sum(dataset.counts.values())}}}',
+    )
+    client.log_inputs(run.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+    client.set_tag(run.run_id, "dataset.sha256", dataset.sha256)
+    client.set_tag(run.run_id, "dataset.kind", dataset.kind)
+    if dataset.phantoms:
+        client.set_tag(run.run_id, "phantoms", PHANTOM_NOTICE)
+
+
+def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
+    """Log stored files as artifacts.
+
+    Args:
+        run: the run.
+        files: stored file by artifact path, `figures/roc_curve.png` for instance.
+    """
+    store = Store()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, stored in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(store.get(stored))
+        _client().log_artifacts(run.run_id, folder)
+
+
+def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Log a table that MLflow's pages show as such, replacing one of the same name.
+
+    Args:
+        run: the run.
+        name: artifact path, ending in `.json`.
+        columns: titles.
+        rows: JSON values, as many a row as there are columns.
+    """
+    client = _client()
+    client.log_dict(run.run_id, {"columns": list(columns), "data": [list(row) for row in rows]}, name)
+    tag = "mlflow.loggedArtifacts"  # what MLflow's own log_table sets; that function appends on a retry
+    known = json.loads(client.get_run(run.run_id).data.tags.get(tag, "[]"))
+    entry = {"path": name, "type": "table"}
+    if entry not in known:
+        client.set_tag(run.run_id, tag, json.dumps([*known, entry]))
+
+
+def page_of(run: RunReference) -> str:
+    """Return the address of a run in MLflow's pages."""
+    info = _client().get_run(run.run_id).info
+    return f"{tracking_page()}/#/experiments/{info.experiment_id}/runs/{run.run_id}"
+
+
+def prepare() -> None:
+    """Make the schema and the experiments, once a process; it is done by the first use too."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    uri = tracking_uri()
+    if uri in _prepared:
+        return
+    locks().mkdir(parents=True, exist_ok=True)
+    with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
+        client = MlflowClient(uri)
+        for name in EXPERIMENTS:
+            if client.get_experiment_by_name(name) is None:
+                with contextlib.suppress(MlflowException):  # made meanwhile through another machine
+                    client.create_experiment(name, artifact_location=f"{tracking_artifacts()}/{name}")
+    _prepared.add(uri)
+
+
+_prepared: set[str] = set()
+
+
+def _client() -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    prepare()
+    return MlflowClient(tracking_uri())
+
+
+def _open(client: "MlflowClient", stage: str) -> str:
+    experiment_id = client.get_experiment_by_name(f"pneumonia/{stage}").experiment_id  # type: ignore[union-attr]
+    flow_run_id = str(this_flow_run.id)
+    known = _runs_of_flow_run(client, flow_run_id)
+    prefect_url = url_for("flow-run", obj_id=flow_run_id) or f"{prefect_page()}/runs/flow-run/{flow_run_id}"
+    tags = {
+        _FLOW_RUN: flow_run_id,
+        "prefect.flow_run_url": prefect_url,
+        "mlflow.note.content": f"{RESEARCH_NOTICE}\n\nPrefect flow run: [{this_flow_run.name}]({prefect_url})",
+        "mlflow.source.name": f"flows.{stage}",
+        "mlflow.source.git.commit": _git_commit(),
+        "mlflow.user": os.environ.get("USER", "unknown"),
+        _HOST: platform.node(),
+        _PROCESS: _process_identity(os.getpid()),
+    }
+    parents = _runs_of_flow_run(client, this_flow_run.parent_flow_run_id)
+    if parents:
+        tags["mlflow.parentRunId"] = parents[0]
+    if known:
+        run_id = known[0]
+        client.update_run(run_id, status="RUNNING")
+        for name, value in tags.items():
+            client.set_tag(run_id, name, value)
+    else:
+        run = client.create_run(experiment_id, tags=tags, run_name=f"{stage} {this_flow_run.name}")
+        run_id = run.info.run_id
+    create_link_artifact(
+        link=page_of(RunReference(run_id=run_id)),
+        link_text="MLflow run",
+        key="mlflow-run",
+        description=f"MLflow run {run_id}",
+    )
+    return str(run_id)
+
+
+def _runs_of_flow_run(client: "MlflowClient", flow_run_id: str | None) -> list[str]:
+    if flow_run_id is None:
+        return []
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.`{_FLOW_RUN}` = '{flow_run_id}'", max_results=1)
+    return [run.info.run_id for run in runs]
+
+
+def _log_params(client: "MlflowClient", run_id: str, parameters: Mapping[str, BaseModel]) -> None:
+    from mlflow.entities import Param
+
+    params = [
+        Param(f"{form}.{field}", str(value))
+        for form, values in parameters.items()
+        for field, value in values.model_dump(mode="json").items()
+    ]
+    client.log_batch(run_id, params=params)
+
+
+def _close_abandoned_runs(client: "MlflowClient") -> None:
+    """Mark runs as killed that say RUNNING though their process on this machine is gone."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    running = client.search_runs(
+        experiments, f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{platform.node()}'", max_results=200
+    )
+    for run in running:
+        identity = run.data.tags.get(_PROCESS, "")
+        if identity != _process_identity(int(identity.split("@")[0] or 0)):
+            client.set_tag(run.info.run_id, "status.reason", "its process ended without closing the run")
+            client.set_terminated(run.info.run_id, "KILLED")
+            with contextlib.suppress(Exception):  # outside a flow run there is no run logger
+                get_run_logger().warning("MLflow run %s was left running by a dead process.", run.info.run_id)
+
+
+def _process_identity(process_id: int) -> str:
+    """Name a process so that another one which got the same number later is told apart; empty if there is none."""
+    try:
+        return f"{process_id}@{psutil.Process(process_id).create_time():.0f}"
+    except psutil.Error:
+        return ""
+
+
+def _git_commit() -> str:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

@@ -1,0 +1,51 @@
+"""Fixtures that more than one test file needs."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports Prefect or MLflow: their products must not land in the checkout or in the user's home.
+_ROOM = tempfile.TemporaryDirectory(prefix="pneumonia-tests-")
+os.environ["OUTPUTS"] = str(Path(_ROOM.name) / "outputs")
+for _name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "STORE_URI"):
+    os.environ.pop(_name, None)
+
+import flows  # noqa: E402, F401  sets the environment that Prefect reads when it is imported
+
+OFFICIAL_FILE = "pneumoniamnist.npz"
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def official_file() -> Path:
+    """The real PneumoniaMNIST file, where one lies in a folder that the project looks into."""
+    named = [Path(os.environ[name]) for name in ("DATA", "MEDMNIST_ROOT") if os.environ.get(name)]
+    folders = [*named, CHECKOUT / "data", CHECKOUT.parent / "shared" / "data", Path.home() / ".medmnist"]
+    for folder in folders:
+        if (folder / OFFICIAL_FILE).is_file():
+            return folder / OFFICIAL_FILE
+    pytest.skip(f"{OFFICIAL_FILE} is not in any of {', '.join(map(str, folders))}")
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """One Prefect server with a database of its own for all tests that run flows in this process."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=180), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of products of its own for one test: store, results, tracking."""
+    from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
+
+    folder = tmp_path / "outputs"
+    monkeypatch.setenv("OUTPUTS", str(folder))
+    with temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: folder / "results"}):
+        yield folder

@@ -1,0 +1,114 @@
+import hashlib
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from tasks.store import DamagedFileError, Store, StoredCheckpoints
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+def _path(store, stored):
+    return f"{store.root}/{stored.uri}"
+
+
+def test_content_comes_back_under_its_digest(store):
+    stored = store.put(b"content", "application/json")
+    assert stored.sha256 == hashlib.sha256(b"content").hexdigest()
+    assert stored.uri.endswith(f"{stored.sha256}.json")
+    assert stored.size == 7
+    assert store.get(stored) == b"content"
+    assert store.put(b"content", "application/json") == stored
+
+
+def test_damaged_and_missing_files_are_told_apart_from_intact_ones(store):
+    stored = store.put(b"content", "application/json")
+    assert store.intact(stored)
+    with open(_path(store, stored), "ab") as file:
+        file.write(b"!")
+    assert not store.intact(stored)
+    with pytest.raises(DamagedFileError, match="does not have the digest"):
+        store.get(stored)
+    os.remove(_path(store, stored))
+    assert not store.intact(stored)
+    with pytest.raises(DamagedFileError, match="missing"):
+        store.get(stored)
+
+
+def test_putting_again_repairs_a_damaged_file(store):
+    stored = store.put(b"content", "application/json")
+    with open(_path(store, stored), "wb") as file:
+        file.write(b"other")
+    store.put(b"content", "application/json")
+    assert store.get(stored) == b"content"
+
+
+def test_an_interrupted_write_leaves_nothing(store, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.write("folder/name", b"content")
+    assert store.read("folder/name") is None
+    assert os.listdir(f"{store.root}/folder") == []
+
+
+def test_writers_of_the_same_content_do_not_disturb_each_other(store):
+    content = os.urandom(1 << 20)
+    seen = []
+    threads = [threading.Thread(target=lambda: seen.append(store.put(content, "image/png"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({stored.uri for stored in seen}) == 1
+    assert store.get(seen[0]) == content
+
+
+def test_an_object_store_keeps_the_same_contract():
+    store = Store("memory://bucket/store")
+    stored = store.put(b"content", "image/png")
+    assert store.get(stored) == b"content"
+    assert store.list(f"sha256/{stored.sha256[:2]}") == [stored.uri]
+    store.write(stored.uri, b"other")
+    assert not store.intact(stored)
+    store.remove(stored.uri)
+    assert store.read(stored.uri) is None
+
+
+def test_arrays_come_back_and_their_bytes_repeat(store):
+    arrays = {"b": np.arange(6).reshape(2, 3), "a": np.array([0.5], dtype=np.float32)}
+    stored = store.put_arrays(arrays)
+    again = store.put_arrays(dict(reversed(arrays.items())))
+    assert stored == again
+    found = store.get_arrays(stored)
+    assert found.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+def test_arrays_of_objects_are_refused(store):
+    with pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        store.put_arrays({"a": np.array([{}], dtype=object)})
+
+
+def test_checkpoints_keep_the_two_latest_and_skip_a_damaged_one(store):
+    checkpoints = StoredCheckpoints(store, "train/key")
+    assert checkpoints.load() is None
+    for epoch in (1, 2, 10):
+        checkpoints.save(epoch, f"epoch {epoch}".encode())
+    names = store.list("checkpoints/train/key")
+    assert len(names) == 2
+    assert checkpoints.load() == b"epoch 10"
+    store.write(names[-1], b"torn")
+    assert checkpoints.load() == b"epoch 2"
+    assert StoredCheckpoints(store, "train/other").load() is None
+    checkpoints.clear()
+    assert checkpoints.load() is None

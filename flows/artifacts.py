@@ -1,0 +1,47 @@
+"""What a flow shows on the page of its run in the Prefect UI."""
+
+import base64
+from collections.abc import Mapping, Sequence
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from tasks.caching import Outcome
+from tasks.records import DocumentRecord, StoredFile
+from tasks.store import Store
+
+
+def show_document(stage: str, document: DocumentRecord, figures: Mapping[str, StoredFile]) -> None:
+    """Show a stage's report with some of its figures.
+
+    Args:
+        stage: name of the stage, which names the artifact.
+        document: the report.
+        figures: PNG by title. They are put into the markdown as data, the one form in which the UI shows a picture
+            beside text without another server.
+    """
+    store = Store()
+    pictures = [
+        f"\n![{title}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})\n"
+        for title, stored in figures.items()
+    ]
+    text = store.get(document.document).decode() + "".join(pictures)
+    create_markdown_artifact(text, key=f"{stage}-report", description=f"Report of the {stage} stage")
+
+
+def show_steps(stage: str, outcomes: Sequence[Outcome]) -> None:
+    """Show which steps hit the cache and which ran, why, and for how long.
+
+    Args:
+        stage: name of the stage, which names the artifact.
+        outcomes: how the steps ended.
+    """
+    rows = [
+        {
+            "step": outcome.step,
+            "hit or run": "hit" if outcome.hit else "run",
+            "why": outcome.why,
+            "seconds": round(outcome.seconds, 2),
+        }
+        for outcome in outcomes
+    ]
+    create_table_artifact(rows, key=f"{stage}-steps", description="Cached steps: hit or run, why, seconds")

@@ -1,0 +1,163 @@
+"""Flows from the shell: options made from the flow's own forms, errors of the user in one sentence."""
+
+import importlib
+import inspect
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from filelock import FileLock
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ParameterTypeError
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from models.errors import InputError
+from tasks import tracking
+from tasks.locations import locks
+from tasks.parameters import Preset, form
+
+MISTAKE = 2  # exit code of a user's mistake, as argparse has it
+
+
+class _Options(BaseSettings):
+    model_config = SettingsConfigDict(
+        nested_model_default_partial_update=True,
+        case_sensitive=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_implicit_flags=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the command line only: a stray environment variable must not change a run."""
+        return (init_settings,)
+
+
+def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
+    """Run a flow with options from the command line.
+
+    Args:
+        flow: the flow; its arguments are forms of `tasks.parameters`.
+        arguments: command line without the program's name; None takes the process's own.
+
+    Returns:
+        Exit code: 0 when the run completed, 2 after a mistake of the user, 130 after an interrupt.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        values = parse(flow, words)
+        _quieten()
+        _start_embedded_server()
+        # Heartbeats tell a worker's server that a run is alive; without a worker they only delay the end of each flow.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            flow(**values)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return MISTAKE
+    except (ValidationError, ParameterTypeError, SettingsError) as error:
+        sys.stderr.write(f"error: {_sentence(error)}\n")
+        return MISTAKE
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the next run goes on where this one was\n")
+        return 130
+    return 0
+
+
+def parse(flow: Flow[..., Any], words: Sequence[str]) -> dict[str, BaseModel]:
+    """Read a flow's arguments from the words of a command line.
+
+    Args:
+        flow: the flow.
+        words: the command line.
+
+    Returns:
+        One form an argument of the flow: the preset's values, overridden by those on the command line.
+
+    Raises:
+        InputError: if the preset is unknown.
+        ValidationError: if a value does not fit its field.
+        SystemExit: after `--help`, or with code 2 where an option is unknown.
+    """
+    preset = _preset(words)
+    description = f"{inspect.getdoc(flow.fn)}\n\nDefaults shown are those of the preset {preset!r}."
+    fields: dict[str, Any] = {
+        "preset": (Preset, Field(preset, description="named set of values that the other options override"))
+    }
+    for name, parameter in inspect.signature(flow.fn).parameters.items():
+        fields[name] = (parameter.annotation, Field(form(preset, name, parameter.annotation)))
+    options = create_model(f"flows.{flow.fn.__name__}", __base__=_Options, __doc__=description, **fields)
+    settings = CliApp.run(options, cli_args=list(words))
+    return {name: getattr(settings, name) for name in inspect.signature(flow.fn).parameters}
+
+
+def _preset(words: Sequence[str]) -> Preset:
+    """Find the preset, which decides the defaults of all other options."""
+    chosen = "standard"
+    for position, word in enumerate(words):
+        if word == "--preset" and position + 1 < len(words):
+            chosen = words[position + 1]
+        elif word.startswith("--preset="):
+            chosen = word.partition("=")[2]
+    for preset in get_args(Preset):
+        if preset == chosen:
+            return preset
+    raise InputError(f"--preset {chosen} is unknown: choose one of {', '.join(get_args(Preset))}.")
+
+
+def _sentence(error: Exception) -> str:
+    """Say in one line what a validation found."""
+    if isinstance(error, ValidationError):
+        found = [
+            f"--{'.'.join(map(str, item['loc']))}: {item['msg']} (given: {item['input']!r})" for item in error.errors()
+        ]
+        return "; ".join(found) + ". See --help for what each option takes."
+    return " ".join(str(error).split())
+
+
+def _quieten() -> None:
+    """Keep Prefect's own bookkeeping and the tracebacks of users' mistakes out of the terminal."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="prefect")
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+        logging.getLogger(name).addFilter(_worth_reading)
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    mistake = record.exc_info is not None and isinstance(record.exc_info[1], InputError)
+    text = record.getMessage()
+    bookkeeping = (
+        "Beginning ",
+        "Finished in state",
+        "Running hook",
+        "Hook ",
+        "Task run failed with",
+        "Created artifact",
+    )
+    return not mistake and not text.startswith(bookkeeping)
+
+
+def _start_embedded_server() -> None:
+    """Reach the server, or start the embedded one; first starts at once would both migrate its database."""
+    threading.Thread(target=_warm_up, daemon=True).start()
+    locks().mkdir(parents=True, exist_ok=True)
+    with FileLock(locks() / "prefect.lock"), get_client(sync_client=True) as client:
+        client.hello()
+
+
+def _warm_up() -> None:
+    """Load what every flow needs and what loads slowly, while the server starts."""
+    importlib.import_module("torch")
+    tracking.prepare()

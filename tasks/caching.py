@@ -91,6 +91,8 @@ def components(function: Callable[..., Any], arguments: Mapping[str, Any]) -> di
             continue
         if isinstance(value, Record):
             inputs[name] = value.identity()
+        elif isinstance(value, list | tuple) and value and all(isinstance(item, Record) for item in value):
+            inputs[name] = [item.identity() for item in value]
         elif isinstance(value, BaseModel):
             configuration |= {f"{name}.{field}": item for field, item in value.model_dump(mode="json").items()}
         else:

@@ -241,6 +241,20 @@ class DocumentRecord(Record):
     document: StoredFile
 
 
+class EmbeddingsRecord(Record):
+    """Vectors of the train and test images.
+
+    Attributes:
+        encoder: what made them, with the digest of its weights.
+        dimension: length of a vector.
+        vectors: npz with `{split}_vectors` (N, dimension), not normalised, and `{split}_labels` (N,).
+    """
+
+    encoder: str
+    dimension: int
+    vectors: StoredFile
+
+
 class IndexRecord(Record):
     """Vector indices over one split.
 
@@ -262,29 +276,35 @@ class RetrievalRecord(Record):
 
     Attributes:
         metrics: `loo/…`, `gallery/…`, `conditioned/…`, `chance/…`.
-        neighbours: npz with the nearest test and train cases of each test image.
+        per_query: npz of the figures behind them, one value a test image.
         worst: ids of the worst queries, worst first.
     """
 
     metrics: dict[str, float]
-    neighbours: StoredFile
+    per_query: StoredFile
     worst: tuple[int, ...]
 
 
 class CasesRecord(Record):
-    """The cases that get a report, with the evidence each generator is given.
+    """The cases that get a report, with the evidence that each generator is given.
 
     Attributes:
         cases: JSON list of cases.
-        groups: `right`, `wrong` or `borderline`, a case.
+        indices: their positions in the test split.
+        groups: why each was chosen: right, missed, false alarm or borderline.
+        truths: true class of each, which no generator is told.
+        classifier_sha256: digest of the weights behind the evidence.
     """
 
     cases: StoredFile
+    indices: tuple[int, ...]
     groups: tuple[str, ...]
+    truths: tuple[str, ...]
+    classifier_sha256: str
 
 
 class ReportsRecord(Record):
-    """Reports of one generator.
+    """A batch of reports of one generator.
 
     Attributes:
         generator: its name.
@@ -299,14 +319,16 @@ class ReportsRecord(Record):
     seconds: float = provenance(0.0)
 
 
-class MetricsRecord(Record):
-    """Metrics of an audit.
+class ReportAuditRecord(Record):
+    """What the audit of the reports found.
 
     Attributes:
-        metrics: value by name.
+        metrics: `reports/…`.
+        table: JSON table of the reports with `columns` and `data`.
     """
 
     metrics: dict[str, float]
+    table: StoredFile
 
 
 class Classified(Record):
@@ -341,7 +363,9 @@ class Retrieved(Record):
     Attributes:
         flow_run_id: Prefect flow run.
         run: MLflow run.
-        retrieval: metrics and neighbours.
+        retrieval: metrics.
+        neighbours: npz with `{split}_ids` and `{split}_similarities` of the nearest train and test images of each
+            test image.
         index: the vector indices.
         document: the stage's report.
     """
@@ -349,6 +373,7 @@ class Retrieved(Record):
     flow_run_id: str
     run: RunReference
     retrieval: RetrievalRecord
+    neighbours: ArrayRecord
     index: IndexRecord
     document: DocumentRecord
 
@@ -359,15 +384,15 @@ class Reported(Record):
     Attributes:
         flow_run_id: Prefect flow run.
         run: MLflow run.
-        reports: the reports.
+        reports: the batches of reports.
         audit: what the audit found.
         document: the stage's report.
     """
 
     flow_run_id: str
     run: RunReference
-    reports: ReportsRecord
-    audit: MetricsRecord
+    reports: tuple[ReportsRecord, ...]
+    audit: ReportAuditRecord
     document: DocumentRecord
 
 

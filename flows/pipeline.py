@@ -1,0 +1,60 @@
+"""The pipeline: classification → retrieval and reports, one table and one summary at the end."""
+
+import time
+from typing import Any
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.artifacts import show_steps
+from flows.classification import classification
+from flows.reports import report
+from flows.retrieval import retrieve
+from flows.summary import print_results, summarize, write_summary
+from tasks import tracking
+from tasks.caching import outcomes
+from tasks.parameters import (
+    DatasetParameters,
+    EvaluationParameters,
+    ReportParameters,
+    RetrievalParameters,
+    TrainingParameters,
+)
+
+_DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
+_RETRIEVAL, _REPORTS = RetrievalParameters(), ReportParameters()
+
+
+@flow(name="pipeline", flow_run_name="pipeline {training.architecture} seed {training.seed}")
+def pipeline(
+    dataset: DatasetParameters = _DATASET,
+    training: TrainingParameters = _TRAINING,
+    evaluation: EvaluationParameters = _EVALUATION,
+    retrieval: RetrievalParameters = _RETRIEVAL,
+    reports: ReportParameters = _REPORTS,
+) -> dict[str, Any]:
+    """Train and judge a classifier, search for similar cases with it, and write reports from its evidence."""
+    started = time.monotonic()
+    forms = {
+        "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
+    }  # fmt: skip
+    with tracking.tracked_run("pipeline", forms) as run:
+        classified = classification(dataset, training, evaluation)
+        retrieved = retrieve(classified, retrieval)
+        reported = report(classified, retrieved, reports)
+
+        steps = outcomes([result.flow_run_id for result in (classified, retrieved, reported)])
+        seconds = time.monotonic() - started
+        tracking.log_dataset(run, classified.dataset, "training")
+        metrics = classified.evaluation.metrics | retrieved.retrieval.metrics | reported.audit.metrics
+        tracking.log_metrics(run, metrics | {"pipeline/seconds": seconds})
+        show_steps("pipeline", steps)
+    summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
+    print_results(summary, run, write_summary(summary))
+    return summary
+
+
+if __name__ == "__main__":
+    from flows.shell import main
+
+    raise SystemExit(main(pipeline))

@@ -1,0 +1,81 @@
+"""Reports: choose cases → classifier evidence → report batches → audit → compare."""
+
+from prefect import flow, unmapped
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.artifacts import show_document, show_steps
+from flows.classification import classification
+from flows.retrieval import retrieve
+from tasks import tracking
+from tasks.caching import outcomes
+from tasks.parameters import (
+    DatasetParameters,
+    EvaluationParameters,
+    ReportParameters,
+    RetrievalParameters,
+    TrainingParameters,
+)
+from tasks.records import Classified, Reported, Retrieved
+from tasks.reports.steps import (
+    audit_written_reports,
+    choose_report_cases,
+    document_reports,
+    plot_reports,
+    write_reports,
+)
+from tasks.store import Store
+
+_DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
+_RETRIEVAL, _REPORTS = RetrievalParameters(), ReportParameters()
+
+
+@flow(name="reports")
+def reports(
+    dataset: DatasetParameters = _DATASET,
+    training: TrainingParameters = _TRAINING,
+    evaluation: EvaluationParameters = _EVALUATION,
+    retrieval: RetrievalParameters = _RETRIEVAL,
+    reports: ReportParameters = _REPORTS,
+) -> Reported:
+    """Write reports for chosen test cases from the classifier's evidence, and audit them."""
+    classified = classification(dataset, training, evaluation)
+    return report(classified, retrieve(classified, retrieval), reports)
+
+
+@flow(name="report", flow_run_name="reports {reports.generator}", task_runner=ThreadPoolTaskRunner(max_workers=2))
+def report(classified: Classified, retrieved: Retrieved, reports: ReportParameters) -> Reported:
+    """Write and audit reports, once there are a classifier and neighbours."""
+    data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation
+    with tracking.tracked_run("reports", {"reports": reports}) as run:
+        tracking.log_dataset(run, data, "evaluation")
+        cases = choose_report_cases(
+            data, evaluation, explanation, retrieved.neighbours, reports.cases, reports.neighbours
+        )
+        firsts = range(0, len(cases.indices), reports.batch_size)
+        batches = write_reports.map(
+            unmapped(data),
+            unmapped(cases),
+            unmapped(reports.generator),
+            list(firsts),
+            [first + reports.batch_size for first in firsts],
+        ).result()
+        audit = audit_written_reports(cases, batches)
+        plots = plot_reports(data, explanation, cases, batches)
+        document = document_reports(data, cases, batches, reports.generator)
+
+        seconds = sum(batch.seconds for batch in batches) / len(cases.indices)
+        tracking.log_metrics(run, audit.metrics | {"reports/seconds_per_report": seconds})
+        table = Store().get_json(audit.table)
+        tracking.log_table(run, "reports.json", table["columns"], table["data"])
+        tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
+        tracking.log_files(run, {"report.md": document.document})
+        show_document("reports", document, plots.figures)
+        show_steps("reports", outcomes([str(flow_run.id)]))
+    return Reported(flow_run_id=str(flow_run.id), run=run, reports=tuple(batches), audit=audit, document=document)
+
+
+if __name__ == "__main__":
+    from flows.shell import main
+
+    raise SystemExit(main(reports))

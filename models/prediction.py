@@ -1,0 +1,65 @@
+"""Logits and embeddings of many images."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.classifiers import ResNet18Gray
+from models.preprocessing import Normalization, to_tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says of images.
+
+    Attributes:
+        logits: log-odds of pneumonia, float32, shape (images,).
+        embeddings: features before the head, float32, shape (images, 512), not normalised.
+    """
+
+    logits: NDArray[np.float32]
+    embeddings: NDArray[np.float32]
+
+
+def predict(
+    model: ResNet18Gray,
+    images: NDArray[np.uint8],
+    normalization: Normalization,
+    *,
+    batch_size: int = 256,
+    flip: bool = True,
+) -> Prediction:
+    """Run a classifier over images.
+
+    Args:
+        model: the classifier, on any device; its training mode is restored.
+        images: shape (images, height, width), 0–255.
+        normalization: statistics of the training pixels.
+        batch_size: images a pass.
+        flip: average the features over the image and its mirror image. The head is linear, so the logits are averaged
+            by the same.
+
+    Returns:
+        Logits and embeddings, in the order of the images.
+
+    Raises:
+        InputError: the images are not uint8 of three dimensions.
+    """
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    logits, embeddings = [], []
+    try:
+        with torch.inference_mode():
+            for batch in to_tensor(images, normalization).split(batch_size):
+                pixels = batch.to(device, memory_format=torch.channels_last)
+                features = model.embed(pixels)
+                if flip:
+                    features = (features + model.embed(pixels.flip(-1))) / 2
+                embeddings.append(features.cpu().numpy())
+                logits.append(model.head(features).squeeze(1).cpu().numpy())
+    finally:
+        model.train(training)
+    return Prediction(np.concatenate(logits), np.concatenate(embeddings))

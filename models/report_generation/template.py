@@ -1,0 +1,166 @@
+"""Reports from a template: the classifier's evidence put into words, without a language model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from models.report_generation.regions import NO_FOCUS
+from models.report_generation.schema import Case, Finding, Label, Presence, Provenance, Report
+
+AUTHORSHIP = "No language model wrote this text: it is a template filled in with the classifier's figures."
+
+
+@dataclass(frozen=True)
+class _Band:
+    """How a calibrated probability from `lowest` upwards is worded."""
+
+    lowest: float
+    certainty: str
+    sentence: str
+    presence: Presence
+    label: Label | None  # the label that the words suggest
+
+
+_BANDS = (
+    _Band(0.9, "consistent with pneumonia", "is consistent with pneumonia", "present", "pneumonia"),
+    _Band(0.625, "pneumonia probable", "probably shows pneumonia", "present", "pneumonia"),
+    _Band(0.375, "pneumonia possible", "possibly shows pneumonia", "uncertain", None),
+    _Band(0.1, "pneumonia less likely", "less likely shows pneumonia than not", "absent", "normal"),
+    _Band(0.0, "pneumonia unlikely", "is unlikely to show pneumonia", "absent", "normal"),
+)
+"""Words by calibrated probability, after the lexicon of Panicek and Hricak ("How Sure Are You, Doctor?", American
+Journal of Roentgenology, 2016): consistent with > 90 %, probable ~ 75 %, possible ~ 50 %, less likely ~ 25 %, unlikely
+< 10 %; the bounds between lie half way."""
+
+
+@dataclass(frozen=True)
+class TemplateGenerator:
+    """Words the calibrated probability, the Grad-CAM region and the nearest labelled cases.
+
+    It looks at no pixel. What small grey pictures without clinical data cannot support is not claimed: the patient's
+    sides, lobes, fluid, devices, measurements, age, sex or earlier images.
+
+    Attributes:
+        dataset: name of the dataset.
+        classifier_sha256: digest of the classifier's weights.
+        phantoms: whether the images are drawn phantoms.
+    """
+
+    dataset: str
+    classifier_sha256: str
+    phantoms: bool
+
+    @property
+    def name(self) -> str:
+        """Short name of the generator."""
+        return "template"
+
+    def generate(self, cases: Sequence[Case], images: NDArray[np.uint8]) -> list[Report]:
+        """Write one report a case, in the order of the cases.
+
+        Args:
+            cases: the evidence.
+            images: the same cases' images, shape (cases, height, width), of which only the size is used.
+
+        Returns:
+            The reports; the same evidence gives the same words.
+
+        Raises:
+            ValueError: there are not as many images as cases.
+        """
+        if len(images) != len(cases):
+            raise ValueError(f"{len(cases)} cases need as many images, not {len(images)}")
+        height, width = images.shape[1:]
+        provenance = Provenance(
+            generator=self.name,
+            version="1",
+            model=None,
+            language_model=False,
+            dataset=self.dataset,
+            classifier_sha256=self.classifier_sha256,
+            phantoms=self.phantoms,
+        )
+        limitations = _limitations(height, width, self.phantoms)
+        return [_report(case, provenance, limitations) for case in cases]
+
+
+def _report(case: Case, provenance: Provenance, limitations: tuple[str, ...]) -> Report:
+    band = next(band for band in _BANDS if case.probability >= band.lowest)
+    figures = f"calibrated probability {case.probability:.2f}, operating threshold {case.threshold:.2f}"
+    verdict = f"For the classifier the image {band.sentence} ({figures})."
+    certainty, presence = band.certainty, band.presence
+    if band.label is None:
+        verdict += f" It is labelled {case.label}, with little certainty."
+    elif band.label != case.label:
+        # Only with a threshold far from one half: the label follows the threshold, the words the probability.
+        certainty, presence = f"uncertain: {certainty} by probability, {case.label} by threshold", "uncertain"
+        verdict += f" The threshold nevertheless makes the label {case.label}: the two disagree, so read with caution."
+    heat, neighbours = _heat_sentence(case), _neighbour_sentence(case)
+    return Report(
+        case_index=case.index,
+        findings=(
+            Finding(name="signs of pneumonia", presence=presence, detail=f"{certainty[0].upper()}{certainty[1:]}."),
+            Finding(name="place of the classifier's evidence", presence=_heat_presence(case), detail=heat),
+            Finding(
+                name="anything else",
+                presence="not assessable",
+                detail="The classifier tells two classes apart and nothing more.",
+            ),
+        ),
+        impression=f"{verdict} {heat} {neighbours} {AUTHORSHIP}",
+        label=case.label,
+        confidence=case.probability if case.label == "pneumonia" else 1 - case.probability,
+        certainty=certainty,
+        limitations=limitations,
+        provenance=provenance,
+    )
+
+
+def _heat_presence(case: Case) -> Presence:
+    return "absent" if case.heat_region == NO_FOCUS else "present"
+
+
+def _heat_sentence(case: Case) -> str:
+    if case.heat_region == NO_FOCUS:
+        return "Its heat map shows no focus."
+    return (
+        f"In its heat map the evidence for pneumonia is strongest in the {case.heat_region} "
+        f"({case.heat_share:.0%} of the heat)."
+    )
+
+
+def _neighbour_sentence(case: Case) -> str:
+    count = len(case.neighbours)
+    if count == 0:
+        return "No labelled cases were compared."
+    same = sum(neighbour.label == case.label for neighbour in case.neighbours)
+    nearest = case.neighbours[0]
+    if 2 * same > count:
+        judgement = "which agrees with the classifier"
+    elif 2 * same == count:
+        judgement = "so the similar cases are divided"
+    else:
+        judgement = "so the similar cases disagree with the classifier; read with caution"
+    cases = "1 most similar labelled case" if count == 1 else f"{count} most similar labelled cases"
+    return (
+        f"Of the {cases}, {same} {'is' if same == 1 else 'are'} labelled {case.label}, {judgement} "
+        f"(nearest: {nearest.split} {nearest.index}, {nearest.label}, similarity {nearest.similarity:.2f})."
+    )
+
+
+def _limitations(height: int, width: int, phantoms: bool) -> tuple[str, ...]:
+    return (
+        *((PHANTOM_NOTICE,) if phantoms else ()),
+        RESEARCH_NOTICE,
+        f"{AUTHORSHIP} No radiologist has seen it.",
+        f"At {height}×{width} pixels, and with the picture's orientation unknown, the patient's sides, single lobes, "
+        "fluid, heart size, bones, devices and measurements cannot be judged; nothing is said about them.",
+        "The dataset holds no clinical data: no age, sex, symptoms or earlier images.",
+        "The heat map shows what raised the classifier's score, not where a disease is; left and right are those of "
+        "the image.",
+        "The classifier knows two classes: anything else an image shows is labelled as one of them.",
+        "Cases that look alike to a network need not share a disease.",
+    )

@@ -1,0 +1,213 @@
+"""Where the dataset comes from: the user's own file, MedMNIST's official file, or drawn phantoms."""
+
+import hashlib
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import medmnist
+
+from models.errors import InputError
+
+SIZES = (28, 64, 128, 224)
+_NETWORK_PATIENCE = 20  # seconds without an answer; MedMNIST sets no limit and would wait for ever
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset that was found, and what it is.
+
+    Attributes:
+        path: the file; None for phantoms, which are drawn.
+        kind: "official" has the checksum that MedMNIST publishes; "own file" was named by the user and is not compared.
+        flag: MedMNIST's name of the dataset.
+        size: height and width of the images in pixels.
+        md5: hexadecimal digest of the file as found; None for phantoms.
+        sha256: likewise.
+    """
+
+    path: Path | None
+    kind: Literal["official", "own file", "phantoms"]
+    flag: str
+    size: int
+    md5: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What MedMNIST publishes about a dataset.
+
+    Attributes:
+        flag: MedMNIST's name of the dataset.
+        file_name: name of its file at the size asked for.
+        md5: published checksum of that file, hexadecimal.
+        labels: the classes, from label to name.
+        licence: licence of the images.
+        description: MedMNIST's own words.
+    """
+
+    flag: str
+    file_name: str
+    md5: str
+    labels: dict[int, str]
+    licence: str
+    description: str
+
+
+def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
+    """Look a dataset up in `medmnist.INFO`, the one source of labels, licence and checksums.
+
+    Args:
+        name: MedMNIST's name of the dataset.
+        size: height and width of the images in pixels.
+
+    Returns:
+        The entry.
+
+    Raises:
+        InputError: MedMNIST has no such dataset or size, or it is not one of grey images in two classes.
+    """
+    usable = sorted(flag for flag, info in medmnist.INFO.items() if _is_usable(info))
+    if name not in usable:
+        raise InputError(
+            f"--dataset.name {name!r} cannot be used: expected one of MedMNIST's grey two-class image sets, "
+            f"{', '.join(usable)}."
+        )
+    if size not in SIZES:
+        raise InputError(f"--dataset.size {size} does not exist: expected one of {', '.join(map(str, SIZES))} pixels.")
+    info = medmnist.INFO[name]
+    suffix = "" if size == 28 else f"_{size}"
+    return Entry(
+        flag=name,
+        file_name=f"{name}{suffix}.npz",
+        md5=info[f"MD5{suffix}"],
+        labels={int(label): word for label, word in info["label"].items()},
+        licence=info["license"],
+        description=info["description"],
+    )
+
+
+def locate(
+    name: str = "pneumoniamnist",
+    size: int = 28,
+    *,
+    path: Path | None = None,
+    folder: Path | None = None,
+    working_directory: Path | None = None,
+    home: Path | None = None,
+    allow_phantoms: bool = False,
+) -> Source:
+    """Find the dataset, or fetch it.
+
+    The order is: the user's own file; the folder that the user named; `~/.medmnist`; `data` and `../shared/data` below
+    the working directory; MedMNIST's own download into `~/.medmnist`; phantoms where they are allowed.
+
+    Args:
+        name: MedMNIST's name of the dataset.
+        size: height and width of the images in pixels.
+        path: the user's own file; its digests are recorded, not compared.
+        folder: folder named by `DATA` or `MEDMNIST_ROOT`; it must hold the official file.
+        working_directory: where relative folders start; None is the process's.
+        home: where `.medmnist` lies; None is the user's home.
+        allow_phantoms: whether drawn phantoms may stand in where no dataset is found or fetched.
+
+    Returns:
+        The source.
+
+    Raises:
+        InputError: nothing was found at a place that was named, a found file is not the official one, or nothing was
+            found or fetched at all.
+    """
+    entry = look_up(name, size)
+    working_directory = working_directory or Path.cwd()
+    cache = (home or Path.home()) / ".medmnist"
+    if path is not None:
+        file = working_directory / path.expanduser()
+        if not file.is_file():
+            raise InputError(
+                f"--dataset.path {path} is not a file: expected a dataset in MedMNIST's .npz layout; correct the path, "
+                f"or leave it out to use the official {entry.file_name}."
+            )
+        return _source(file, "own file", entry, size)
+    if folder is not None:
+        file = working_directory / folder.expanduser() / entry.file_name
+        if not file.is_file():
+            problem = "does not hold" if file.parent.is_dir() else "is not a folder that holds"
+            raise InputError(f"{folder} {problem} {entry.file_name}: {_ways(entry, cache)}.")
+        return _official(file, entry, size)
+    for place in (cache, working_directory / "data", working_directory / ".." / "shared" / "data"):
+        if (place / entry.file_name).is_file():
+            return _official(place / entry.file_name, entry, size)
+    try:
+        file = _download(entry, size, cache)
+    except InputError:
+        if allow_phantoms:
+            return Source(None, "phantoms", name, size, None, None)
+        raise
+    return _official(file, entry, size)
+
+
+def _is_usable(info: dict[str, Any]) -> bool:
+    return info["task"] == "binary-class" and info["n_channels"] == 1 and f"MD5_{SIZES[-1]}" in info
+
+
+def _official(file: Path, entry: Entry, size: int) -> Source:
+    source = _source(file, "official", entry, size)
+    if source.md5 != entry.md5:
+        raise InputError(
+            f"{file} is not the official {entry.file_name}: its MD5 is {source.md5}, expected {entry.md5}; replace it, "
+            f"or use it as your own file with --dataset.path {file}."
+        )
+    return source
+
+
+def _source(file: Path, kind: Literal["official", "own file"], entry: Entry, size: int) -> Source:
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    try:
+        with file.open("rb") as stream:
+            while block := stream.read(2**20):
+                md5.update(block)
+                sha256.update(block)
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}): expected a readable .npz file.") from error
+    return Source(file, kind, entry.flag, size, md5.hexdigest(), sha256.hexdigest())
+
+
+def _download(entry: Entry, size: int, cache: Path) -> Path:
+    """Fetch into a folder of its own, then rename, so that no other run sees half a file."""
+    dataset = getattr(medmnist, medmnist.INFO[entry.flag]["python_class"])
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="download-", dir=cache) as folder:
+            with _network_patience():
+                dataset(split="train", download=True, size=size, root=folder)
+            return (Path(folder) / entry.file_name).replace(cache / entry.file_name)
+    except (RuntimeError, OSError) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # MedMNIST's bare `except` turns Ctrl-C into this
+            raise error.__context__ from None
+        cause = error.__context__ or error
+        raise InputError(
+            f"{entry.file_name} was not found and could not be downloaded ({cause}): {_ways(entry, cache)}."
+        ) from error
+
+
+@contextmanager
+def _network_patience() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_NETWORK_PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _ways(entry: Entry, cache: Path) -> str:
+    return (
+        f"put the file at {cache / entry.file_name}, name the folder that holds it with DATA=dir or MEDMNIST_ROOT, "
+        f"give a file of your own in the same layout with --dataset.path, or connect to the network to download it"
+    )

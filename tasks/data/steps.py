@@ -1,0 +1,76 @@
+"""Steps of the data: find the file, validate and audit it, store it."""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+
+from models.errors import InputError
+from tasks.caching import step
+from tasks.data.audit import audit, audit_table
+from tasks.data.catalogue import locate, look_up
+from tasks.data.phantoms import draw_phantoms
+from tasks.data.subset import take_first
+from tasks.data.validation import SPLITS, dump_splits, read_splits
+from tasks.locations import data_folder
+from tasks.parameters import DatasetParameters
+from tasks.records import DatasetRecord, SourceRecord
+from tasks.store import Store
+
+PHANTOM_SEED = 0
+
+
+def locate_source(parameters: DatasetParameters) -> SourceRecord:
+    """Find the dataset file and take its digests, which is quick and therefore done in every run.
+
+    Raises:
+        InputError: if there is none, or it is not the official one.
+    """
+    source = locate(
+        parameters.name,
+        parameters.size,
+        path=None if parameters.path is None else Path(parameters.path),
+        folder=data_folder(),
+        allow_phantoms=parameters.phantoms,
+    )
+    return SourceRecord(
+        name=source.flag,
+        kind=source.kind,
+        size=source.size,
+        sha256=source.sha256 or "",
+        md5=source.md5 or "",
+        path=str(source.path or ""),
+    )
+
+
+@step
+def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
+    """Validate the dataset, audit it and store it as arrays."""
+    store = Store()
+    entry = look_up(source.name, source.size)
+    if source.kind == "phantoms":
+        splits = draw_phantoms(source.size, PHANTOM_SEED)
+    else:
+        content = Path(source.path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != source.sha256:
+            raise InputError(f"{source.path} changed while it was being read: run again once it is complete.")
+        splits = read_splits(content, labels=entry.labels, size=source.size, name=source.path)
+    if limit is not None:
+        splits = take_first(splits, limit)
+    found = audit(splits, entry.labels)
+    content = dump_splits(splits)
+    return DatasetRecord(
+        name=source.name,
+        kind=source.kind,
+        size=source.size,
+        labels=tuple(entry.labels[label] for label in sorted(entry.labels)),
+        licence="none: drawn" if source.kind == "phantoms" else entry.licence,
+        md5=source.md5 or hashlib.md5(content, usedforsecurity=False).hexdigest(),
+        sha256=source.sha256 or hashlib.sha256(content).hexdigest(),
+        splits=store.put(content, "application/x-npz"),
+        audit=store.put_json(asdict(found)),
+        audit_table=store.put(audit_table(found).encode(), "text/markdown"),
+        counts={split: len(splits.labels(split)) for split in SPLITS},
+        excluded_train=tuple(found.train_shared_with_validation),
+        phantoms=source.kind == "phantoms",
+        source=source.path,
+    )

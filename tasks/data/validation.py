@@ -1,0 +1,259 @@
+"""Read a dataset file, refusing a damaged one before anything is computed on it."""
+
+import io
+import lzma
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from models.errors import InputError
+
+SplitName = Literal["train", "val", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+ARRAYS = tuple(f"{split}_{part}" for part in ("images", "labels") for split in SPLITS)
+MAXIMUM_BYTES = 4 * 2**30  # the dataset is held in memory as one tensor; the largest official file unpacks to 0.3 GiB
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The dataset in memory, its fields named as the arrays of the file.
+
+    Attributes:
+        train_images: grey images, uint8, shape (images, size, size).
+        val_images: likewise.
+        test_images: likewise.
+        train_labels: one class an image, int64, shape (images,).
+        val_labels: likewise.
+        test_labels: likewise.
+    """
+
+    train_images: NDArray[np.uint8]
+    val_images: NDArray[np.uint8]
+    test_images: NDArray[np.uint8]
+    train_labels: NDArray[np.int64]
+    val_labels: NDArray[np.int64]
+    test_labels: NDArray[np.int64]
+
+    def images(self, split: SplitName) -> NDArray[np.uint8]:
+        """Look up the images of a split by its name, shape (images, size, size)."""
+        images: NDArray[np.uint8] = getattr(self, f"{split}_images")
+        return images
+
+    def labels(self, split: SplitName) -> NDArray[np.int64]:
+        """Look up the labels of a split by its name, shape (images,)."""
+        labels: NDArray[np.int64] = getattr(self, f"{split}_labels")
+        return labels
+
+
+def read_splits(source: Path | bytes, *, labels: Mapping[int, str], size: int, name: str = "the dataset") -> Splits:
+    """Read and check a dataset in MedMNIST's layout.
+
+    Headers are checked first, so that nothing is unpacked, or allocated, for a file that declares the wrong shapes.
+
+    Args:
+        source: the `.npz` file, or its content.
+        labels: the classes, from label to name.
+        size: expected height and width of the images in pixels.
+        name: what messages call the file when its content is given; a path speaks for itself.
+
+    Returns:
+        The arrays.
+
+    Raises:
+        InputError: the file is damaged, or is not what was expected; the message names the file and the array.
+    """
+    if isinstance(source, Path):
+        name = str(source)
+    try:
+        content = io.BytesIO(source.read_bytes() if isinstance(source, Path) else source)
+    except OSError as error:
+        raise InputError(f"{name} cannot be read ({error.strerror}): give a readable .npz file.") from error
+    with _open_archive(content, name) as archive:
+        members = _members(archive, name)
+        headers = {array: _read_header(archive, member, name, array) for array, member in members.items()}
+        _check_headers(headers, {array: member.file_size for array, member in members.items()}, size, name)
+        arrays = {array: _read_array(archive, member, name, array) for array, member in members.items()}
+    for array in ARRAYS:
+        if array.endswith("_labels"):
+            arrays[array] = _check_labels(arrays[array], labels, name, array)
+    return Splits(**arrays)
+
+
+def dump_splits(splits: Splits) -> bytes:
+    """Write the dataset in MedMNIST's layout, which `read_splits` reads back.
+
+    NumPy gives every member the same 1980 timestamp, so the same arrays give the same bytes.
+
+    Args:
+        splits: the arrays.
+
+    Returns:
+        Content of an `.npz` file.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **vars(splits))
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class _Header:
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    length: int  # bytes before the array's own
+
+
+def _open_archive(content: io.BytesIO, name: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(content)
+    except _DAMAGE as error:
+        if content.getvalue()[:4] == b"PK\x03\x04":
+            problem = "is a truncated or damaged .npz file: its table of contents cannot be read"
+        else:
+            problem = "is not an .npz file: expected a zip archive of arrays"
+        raise InputError(f"{name} {problem}; copy or download it again.") from error
+
+
+def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
+    found = [member.filename for member in archive.infolist()]
+    expected = [f"{array}.npy" for array in ARRAYS]
+    missing = [array for array in ARRAYS if f"{array}.npy" not in found]
+    if missing:
+        raise InputError(
+            f"{name} lacks the array {', '.join(missing)}: expected exactly {', '.join(ARRAYS)}, "
+            "as in MedMNIST's files."
+        )
+    extra = sorted({member for member in found if member not in expected or found.count(member) > 1})
+    if extra:
+        raise InputError(
+            f"{name} holds the unexpected or repeated array {', '.join(extra)}: expected exactly {', '.join(ARRAYS)}, "
+            "once each; remove it."
+        )
+    return {array: archive.getinfo(f"{array}.npy") for array in ARRAYS}
+
+
+def _read_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, array: str) -> _Header:
+    try:
+        with archive.open(member) as file:
+            return _parse_header(file)
+    except _DAMAGE as error:
+        raise _damaged(name, array, error) from error
+
+
+def _parse_header(file: IO[bytes]) -> _Header:
+    version = npy.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = npy.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = npy.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"unknown .npy version {version}")
+    return _Header(shape, dtype, file.tell())
+
+
+def _check_headers(headers: Mapping[str, _Header], lengths: Mapping[str, int], size: int, name: str) -> None:
+    for array, header in headers.items():
+        if header.dtype.hasobject:
+            raise InputError(
+                f"{name}: {array} holds Python objects, which are never unpickled: expected numbers; "
+                "save it as an integer array."
+            )
+        if array.endswith("_images"):
+            _check_image_header(header, size, name, array)
+        else:
+            _check_label_header(header, name, array)
+        if math.prod(header.shape) == 0:
+            raise InputError(f"{name}: {array} is empty: expected at least one image of each class in every split.")
+        declared = header.length + math.prod(header.shape) * header.dtype.itemsize
+        if declared != lengths[array]:
+            raise InputError(
+                f"{name}: {array} declares the shape {header.shape} ({declared} bytes) but holds {lengths[array]} "
+                "bytes: expected the two to agree; copy or download the file again."
+            )
+    total = sum(lengths.values())
+    if total > MAXIMUM_BYTES:
+        raise InputError(
+            f"{name} unpacks to {total / 2**30:.1f} GiB: expected at most {MAXIMUM_BYTES / 2**30:.0f} GiB, since the "
+            "dataset is held in memory; use fewer or smaller images."
+        )
+    for split in SPLITS:
+        images, labels = headers[f"{split}_images"].shape[0], headers[f"{split}_labels"].shape[0]
+        if images != labels:
+            raise InputError(
+                f"{name}: {split}_images holds {images} images but {split}_labels {labels} labels: "
+                "expected one label an image."
+            )
+
+
+def _check_image_header(header: _Header, size: int, name: str, array: str) -> None:
+    shape = header.shape
+    if len(shape) == 4 and shape[-1] in (3, 4):
+        raise InputError(
+            f"{name}: {array} holds colour images of shape {shape}: expected grey images of shape "
+            f"(images, {size}, {size}); convert them to one channel without a channel axis."
+        )
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise InputError(
+            f"{name}: {array} has the shape {shape}: expected square grey images of shape (images, {size}, {size})."
+        )
+    if shape[1] != size:
+        raise InputError(
+            f"{name}: {array} holds images of {shape[1]}×{shape[1]} pixels: expected {size}×{size}; "
+            f"set --dataset.size to the size in the file or use a file of size {size}."
+        )
+    if header.dtype != np.uint8:
+        raise InputError(f"{name}: {array} has the type {header.dtype}: expected uint8, grey levels from 0 to 255.")
+
+
+def _check_label_header(header: _Header, name: str, array: str) -> None:
+    shape = header.shape
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
+        raise InputError(
+            f"{name}: {array} has the shape {shape}: expected one label an image, (images, 1) or (images,)."
+        )
+    if header.dtype.kind not in "iu":
+        raise InputError(f"{name}: {array} has the type {header.dtype}: expected integer labels.")
+
+
+def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, array: str) -> NDArray:
+    try:
+        with archive.open(member) as file:
+            values = npy.read_array(file, allow_pickle=False)
+            file.read()  # to the end, where zipfile compares the checksum
+    except _DAMAGE as error:
+        raise _damaged(name, array, error) from error
+    return np.ascontiguousarray(values)
+
+
+def _check_labels(values: NDArray, labels: Mapping[int, str], name: str, array: str) -> NDArray[np.int64]:
+    values = values.reshape(-1)
+    known = ", ".join(f"{label} ({word})" for label, word in sorted(labels.items()))
+    strange = np.flatnonzero(~np.isin(values, list(labels)))
+    if len(strange):
+        raise InputError(
+            f"{name}: {array} holds the label {values[strange[0]]} at index {strange[0]}: expected one of {known}."
+        )
+    absent = [word for label, word in sorted(labels.items()) if not (values == label).any()]
+    if absent:
+        raise InputError(
+            f"{name}: {array} holds no case of the class {', '.join(absent)}: expected every split to hold "
+            f"each of {known}, since nothing can be learned or measured on one class alone."
+        )
+    return values.astype(np.int64)
+
+
+def _damaged(name: str, array: str, error: Exception) -> InputError:
+    return InputError(
+        f"{name}: {array} is damaged and cannot be unpacked ({error}): expected an intact .npy array; "
+        "copy or download the file again."
+    )

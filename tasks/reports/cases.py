@@ -1,0 +1,68 @@
+"""Which test cases get a report: a fixed mix of right, wrong and borderline."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Group = Literal["right pneumonia", "right normal", "missed pneumonia", "false alarm", "borderline"]
+GROUPS: tuple[Group, ...] = ("right pneumonia", "right normal", "missed pneumonia", "false alarm", "borderline")
+BORDER = 0.1
+"""Probabilities closer to the threshold than this are borderline, whether the label is right or wrong."""
+
+
+def group_of(probability: float, label: int, threshold: float) -> Group:
+    """Name the group of a case.
+
+    Args:
+        probability: calibrated probability of pneumonia.
+        label: true class, 1 for pneumonia.
+        threshold: probability from which the classifier labels pneumonia.
+
+    Returns:
+        The group.
+    """
+    if abs(probability - threshold) < BORDER:
+        return "borderline"
+    if probability >= threshold:
+        return "right pneumonia" if label == 1 else "false alarm"
+    return "missed pneumonia" if label == 1 else "right normal"
+
+
+def choose_cases(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float, count: int
+) -> list[int]:
+    """Choose cases of every group, for teaching and not for estimating anything.
+
+    The groups take turns, so that each has a fifth of the cases; what a small or empty group lacks goes to the others.
+    Within a group the errors start with the most confident, borderline cases with the nearest to the threshold, and
+    right ones with the most typical (nearest to the group's median probability). A larger count only adds cases.
+
+    Args:
+        probabilities: calibrated probabilities of pneumonia, shape (cases,).
+        labels: true classes, shape (cases,), 1 for pneumonia.
+        threshold: probability from which the classifier labels pneumonia.
+        count: how many to choose; all where there are fewer.
+
+    Returns:
+        Different indices, in the order of `GROUPS`, and within a group in the order above; ties by index.
+    """
+    waiting: dict[Group, list[int]] = {group: [] for group in GROUPS}
+    for index, (probability, label) in enumerate(zip(probabilities.tolist(), labels.tolist(), strict=True)):
+        waiting[group_of(probability, label, threshold)].append(index)
+    for group, members in waiting.items():
+        if group == "borderline":
+            keys = np.abs(probabilities - threshold)
+        elif group == "missed pneumonia":
+            keys = probabilities
+        elif group == "false alarm":
+            keys = -probabilities
+        else:
+            keys = np.abs(probabilities - np.median(probabilities[members])) if members else probabilities
+        members.sort(key=lambda index, keys=keys: (keys[index], index))  # type: ignore[misc]
+    taken = dict.fromkeys(GROUPS, 0)
+    while sum(taken.values()) < min(count, len(labels)):
+        for group in GROUPS:
+            if taken[group] < len(waiting[group]) and sum(taken.values()) < count:
+                taken[group] += 1
+    return [index for group in GROUPS for index in waiting[group][: taken[group]]]

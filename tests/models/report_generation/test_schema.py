@@ -1,0 +1,96 @@
+import json
+
+import pytest
+from pydantic import ValidationError
+
+from models.report_generation.schema import Case, Finding, Provenance, Report
+
+
+def make_report(**changes) -> Report:
+    fields = {
+        "case_index": 7,
+        "findings": (Finding(name="signs of pneumonia", presence="present", detail="Probable."),),
+        "impression": "Pneumonia is probable.",
+        "label": "pneumonia",
+        "confidence": 0.8,
+        "certainty": "probable",
+        "limitations": ("Small image.",),
+        "provenance": Provenance(
+            generator="template",
+            version="1",
+            model=None,
+            language_model=False,
+            dataset="pneumoniamnist",
+            classifier_sha256="0123456789abcdef",
+            phantoms=False,
+        ),
+    }
+    return Report(**(fields | changes))
+
+
+def make_case(**changes) -> Case:
+    fields = {
+        "index": 7,
+        "image_sha256": "ab",
+        "probability": 0.8,
+        "threshold": 0.5,
+        "heat_region": "upper left of the image",
+        "heat_share": 0.4,
+    }
+    return Case(**(fields | changes))
+
+
+def test_report_survives_json():
+    report = make_report()
+    assert Report.model_validate(json.loads(json.dumps(report.model_dump(mode="json")))) == report
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label": "covid"},
+        {"confidence": 1.2},
+        {"confidence": float("nan")},
+        {"limitations": ()},
+        {"impression": None},
+        {"mood": "good"},
+        {"findings": ({"name": "x", "presence": "maybe", "detail": ""},)},
+    ],
+)
+def test_what_is_no_report_is_refused(change: dict):
+    with pytest.raises(ValidationError):
+        make_report(**change)
+
+
+def test_a_report_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        make_report().label = "normal"
+
+
+@pytest.mark.parametrize(("probability", "label"), [(0.49, "normal"), (0.5, "pneumonia"), (0.51, "pneumonia")])
+def test_case_label_follows_the_threshold(probability: float, label: str):
+    assert make_case(probability=probability).label == label
+
+
+@pytest.mark.parametrize("change", [{"probability": 1.01}, {"threshold": -0.1}, {"heat_share": float("nan")}])
+def test_impossible_case_is_refused(change: dict):
+    with pytest.raises(ValidationError):
+        make_case(**change)
+
+
+def test_markdown_holds_every_part():
+    text = make_report().as_markdown()
+    for part in (
+        "### Case 7",
+        "Pneumonia is probable.",
+        "pneumonia (confidence 0.80, probable)",
+        "- signs of pneumonia: **present**. Probable.",
+        "- Small image.",
+        "Written by template 1 (no language model) on pneumoniamnist, classifier 0123456789ab.",
+    ):
+        assert part in text
+
+
+def test_markdown_names_the_language_model():
+    source = make_report().provenance.model_copy(update={"language_model": True, "model": "some/model"})
+    assert "(language model some/model)" in make_report(provenance=source).as_markdown()

@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+import torch
+
+from models.classifiers import build_classifier
+from models.prediction import predict
+from models.preprocessing import Normalization, to_tensor
+
+NORMALIZATION = Normalization(0.5, 0.25)
+
+
+def random_images(count=5):
+    return np.random.default_rng(0).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_classifier("resnet18_gray", seed=3)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_batch_gives_what_single_images_give(model, flip):
+    images = random_images()
+    prediction = predict(model, images, NORMALIZATION, batch_size=2, flip=flip)
+    assert model.training, "the mode is restored"
+    assert prediction.logits.dtype == prediction.embeddings.dtype == np.float32
+    assert prediction.logits.shape == (5,)
+    assert prediction.embeddings.shape == (5, 512)
+    model.eval()
+    with torch.no_grad():
+        for index, image in enumerate(images):
+            views = [image, image[:, ::-1]] if flip else [image]
+            pixels = [to_tensor(np.ascontiguousarray(view)[None], NORMALIZATION) for view in views]
+            logit = np.mean([float(model(view)) for view in pixels])
+            embedding = np.mean([model.embed(view)[0].numpy() for view in pixels], axis=0)
+            assert prediction.logits[index] == pytest.approx(logit, abs=1e-4)
+            np.testing.assert_allclose(prediction.embeddings[index], embedding, atol=1e-4)
+    model.train()
+
+
+def test_the_mirror_image_has_the_same_features(model):
+    images = random_images()
+    mirrored = np.ascontiguousarray(images[:, :, ::-1])
+    ours, theirs = (predict(model, stack, NORMALIZATION).embeddings for stack in (images, mirrored))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    plain = predict(model, mirrored, NORMALIZATION, flip=False).embeddings
+    assert not np.allclose(plain, ours, atol=1e-5)

@@ -1,0 +1,106 @@
+import time
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from models.errors import InputError
+from tasks.classification.metrics import METRICS, bootstrap_scores, score, score_with_intervals
+from tasks.shared.bootstrap import resample
+
+
+def case(seed, size=80):
+    """Every second case has many tied probabilities, and values at the bounds."""
+    random = np.random.default_rng(seed)
+    labels = (random.random(size) < 0.65).astype(np.int64)
+    labels[:2] = 0, 1
+    probabilities = np.clip(random.normal(0.35 + 0.3 * labels, 0.25), 0, 1)
+    return probabilities.round(1 if seed % 2 else 12), labels
+
+
+def naive_calibration_error(probabilities, labels):
+    total = 0.0
+    for low in range(15):
+        chosen = [index for index, p in enumerate(probabilities) if low <= p * 15 < low + 1 or (low == 14 and p == 1)]
+        if chosen:
+            gap = np.mean(probabilities[chosen]) - np.mean(labels[chosen])
+            total += len(chosen) / len(labels) * abs(gap)
+    return total
+
+
+def by_reference(probabilities, labels, threshold):
+    predicted = (probabilities >= threshold).astype(int)
+    return {
+        "auc": reference.roc_auc_score(labels, probabilities),
+        "accuracy": reference.accuracy_score(labels, predicted),
+        "balanced_accuracy": reference.balanced_accuracy_score(labels, predicted),
+        "precision": reference.precision_score(labels, predicted, zero_division=0),
+        "recall": reference.recall_score(labels, predicted),
+        "specificity": reference.recall_score(labels, predicted, pos_label=0),
+        "f1": reference.f1_score(labels, predicted, zero_division=0),
+        "average_precision": reference.average_precision_score(labels, probabilities),
+        "ece": naive_calibration_error(probabilities, labels),
+        "brier": reference.brier_score_loss(labels, probabilities),
+    }
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 1.0])
+def test_every_metric_agrees_with_scikit_learn(seed, threshold):
+    probabilities, labels = case(seed)
+    ours, theirs = score(probabilities, labels, threshold), by_reference(probabilities, labels, threshold)
+    assert tuple(ours) == METRICS
+    for name in METRICS:
+        assert ours[name] == pytest.approx(theirs[name], abs=1e-12), name
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_bootstrap_sample_is_scored_as_if_drawn_alone(seed):
+    probabilities, labels = case(seed, size=40)
+    ours = bootstrap_scores(probabilities, labels, 0.5, samples=25, seed=seed)
+    for sample, chosen in enumerate(resample(40, 25, seed)):
+        theirs = by_reference(probabilities[chosen], labels[chosen], 0.5)
+        for name in METRICS:
+            assert ours[name][sample] == pytest.approx(theirs[name], abs=1e-9), (name, sample)
+
+
+def test_samples_of_one_class_are_undefined_only_where_they_must_be():
+    probabilities, labels = np.array([0.2, 0.6, 0.9]), np.array([0, 1, 1])
+    values = bootstrap_scores(probabilities, labels, 0.5, samples=200, seed=0)
+    one_class = np.array([len(set(labels[chosen])) == 1 for chosen in resample(3, 200, 0)])
+    assert one_class.any()
+    for name in ("auc", "average_precision", "balanced_accuracy"):
+        np.testing.assert_array_equal(np.isnan(values[name]), one_class)
+    assert not np.isnan(values["accuracy"]).any()
+    assert not any(np.isnan(value) for value in score_with_intervals(probabilities, labels, 0.5).values())
+
+
+def test_intervals_hold_the_score_repeat_and_narrow_with_the_number_of_images():
+    small, large = (score_with_intervals(*case(0, size), 0.5, samples=300, seed=1) for size in (80, 800))
+    assert small == score_with_intervals(*case(0, 80), 0.5, samples=300, seed=1)
+    for name in METRICS:
+        if name != "ece":  # resampling adds noise to the bins, which biases this one upwards
+            assert small[f"{name}_ci_low"] <= small[name] <= small[f"{name}_ci_high"], name
+        widths = [values[f"{name}_ci_high"] - values[f"{name}_ci_low"] for values in (small, large)]
+        assert widths[1] < widths[0], name
+
+
+def test_a_thousand_samples_of_the_test_split_are_quick():
+    probabilities, labels = case(0, size=624)
+    started = time.perf_counter()
+    score_with_intervals(probabilities, labels, 0.5, samples=1000)
+    assert time.perf_counter() - started < 3
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "labels", "message"),
+    [
+        ([0.1, 0.9], [1, 1], "both 0"),
+        ([0.1, 1.2], [0, 1], r"\[0, 1\]"),
+        ([0.1, np.nan], [0, 1], r"\[0, 1\]"),
+        ([0.1, 0.5, 0.7], [0, 1], "shape"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused(probabilities, labels, message):
+    with pytest.raises(InputError, match=message):
+        score(np.array(probabilities), np.array(labels), 0.5)

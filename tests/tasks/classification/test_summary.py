@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from tasks.classification.metrics import score, score_with_intervals
+from tasks.classification.summary import OperatingPoint, SplitCounts, classification_report
+
+
+def report(phantoms=False):
+    random = np.random.default_rng(0)
+    labels = (random.random(90) < 0.6).astype(np.int64)
+    probabilities = np.clip(random.normal(0.3 + 0.4 * labels, 0.2), 0, 1)
+    val = score(np.clip(probabilities + np.where(labels == 1, 0.1, -0.2), 0, 1), labels, 0.5)
+    test = score_with_intervals(probabilities, labels, 0.5, samples=50)
+    text = classification_report(
+        protocol=[("threshold", "one half, set beforehand"), ("a | b", "c")],
+        splits=[SplitCounts("train", 1214, 3486, 8), SplitCounts("test", 234, 390)],
+        test_scores=test,
+        val_scores=val,
+        operating_points=[
+            OperatingPoint("fixed", 0.5, score(probabilities, labels, 0.5)),
+            OperatingPoint("oracle", 0.41, score(probabilities, labels, 0.41), is_result=False),
+        ],
+        confusion=[[200, 34], [8, 382]],
+        phantoms=phantoms,
+    )
+    return text, test, val
+
+
+def rows(text, first_cell):
+    return [line for line in text.splitlines() if line.startswith(f"| {first_cell} |")]
+
+
+def test_every_number_is_in_its_place():
+    text, test, val = report()
+    assert RESEARCH_NOTICE in text
+    assert "| train | 1214 | 3486 | 74.2% | 8 |" in text
+    assert "| test | 234 | 390 | 62.5% | 0 |" in text
+    assert rows(text, "auc") == [
+        f"| auc | {test['auc']:.3f} | {test['auc_ci_low']:.3f} – {test['auc_ci_high']:.3f} | {val['auc']:.3f} |"
+    ]
+    assert rows(text, "fixed")[0].startswith(f"| fixed | 0.500 | {test['accuracy']:.3f} |")
+    assert "| normal | 200 | 34 |" in text
+    assert "| pneumonia | 8 | 382 |" in text
+    assert "42 of 624 test images" in text
+    assert "34 normal ones pneumonia, 8 with pneumonia normal" in text
+    assert f"{test['specificity'] - val['specificity']:+.3f} from validation to test" in text
+
+
+def test_an_oracle_is_never_shown_as_a_result():
+    text, _, _ = report()
+    assert "| *oracle: tuned on test, not a result* | 0.410 |" in text
+
+
+@pytest.mark.parametrize("phantoms", [False, True])
+def test_phantoms_are_named(phantoms):
+    assert (PHANTOM_NOTICE in report(phantoms)[0]) == phantoms
+
+
+def test_every_row_of_a_table_has_the_cells_of_its_header():
+    blocks = [block for block in report()[0].split("\n\n") if block.startswith("|")]
+    assert len(blocks) == 6
+    for block in blocks:
+        widths = {line.replace("\\|", "").count("|") for line in block.strip().splitlines()}
+        assert len(widths) == 1, block

@@ -1,0 +1,191 @@
+import hashlib
+import shutil
+import urllib.error
+from pathlib import Path
+
+import medmnist
+import pytest
+
+from models.errors import InputError
+from tasks.data import catalogue
+from tasks.data.catalogue import Source, locate, look_up
+
+NAME = "pneumoniamnist.npz"
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch) -> tuple[Path, Path]:
+    """An empty home, and a checkout to work in, without a network."""
+
+    def no_network(*_args, **_kwargs):
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr("torchvision.datasets.utils.urllib.request.urlopen", no_network)
+    home, checkout = tmp_path / "home", tmp_path / "checkout"
+    home.mkdir()
+    checkout.mkdir()
+    return home, checkout
+
+
+def put(file: Path, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(file, folder / NAME))
+
+
+def find(places, **options) -> Source:
+    home, checkout = places
+    return locate(home=home, working_directory=checkout, **options)
+
+
+@pytest.mark.parametrize("size", [28, 64, 128, 224])
+def test_look_up_reads_the_published_entry(size: int):
+    entry = look_up("pneumoniamnist", size)
+    suffix = "" if size == 28 else f"_{size}"
+    assert entry.file_name == f"pneumoniamnist{suffix}.npz"
+    assert entry.md5 == medmnist.INFO["pneumoniamnist"][f"MD5{suffix}"]
+    assert entry.labels == {0: "normal", 1: "pneumonia"}
+    assert entry.licence == "CC BY 4.0"
+
+
+def test_unknown_names_and_sizes_are_refused():
+    with pytest.raises(InputError, match=r"'mnist' cannot be used: expected one of .*pneumoniamnist"):
+        look_up("mnist", 28)
+    with pytest.raises(InputError, match="'pathmnist' cannot be used"):  # nine classes, in colour
+        look_up("pathmnist", 28)
+    with pytest.raises(InputError, match="'nodulemnist3d' cannot be used"):
+        look_up("nodulemnist3d", 28)
+    with pytest.raises(InputError, match=r"--dataset\.size 32 does not exist: expected one of 28, 64, 128, 224"):
+        look_up("pneumoniamnist", 32)
+
+
+def test_places_are_searched_in_order(places, real_file):
+    home, checkout = places
+    shared = put(real_file, checkout.parent / "shared" / "data")
+    found = find(places)
+    assert found.path is not None
+    assert found.path.resolve() == shared.resolve()
+    beside = put(real_file, checkout / "data")
+    assert find(places).path == beside
+    cached = put(real_file, home / ".medmnist")
+    assert find(places).path == cached
+    named = put(real_file, checkout / "elsewhere")
+    assert find(places, folder=Path("elsewhere")).path == named
+    own = checkout / "mine.npz"
+    own.write_bytes(b"anything: an own file is not compared with a checksum")
+    source = find(places, folder=named.parent, path=Path("mine.npz"))
+    assert source == Source(
+        path=own,
+        kind="own file",
+        flag="pneumoniamnist",
+        size=28,
+        md5=hashlib.md5(own.read_bytes()).hexdigest(),
+        sha256=hashlib.sha256(own.read_bytes()).hexdigest(),
+    )
+
+
+def test_official_file_has_its_digests(places, real_file):
+    source = find(places, folder=real_file.parent.resolve())
+    assert source.kind == "official"
+    assert source.md5 == "28209eda62fecd6e6a2d98b1501bb15f"
+    assert source.sha256 == hashlib.sha256(real_file.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("allow_phantoms", [False, True])
+def test_changed_official_file_is_refused_with_both_sums(places, allow_phantoms: bool):
+    file = places[1] / "data" / NAME
+    file.parent.mkdir()
+    file.write_bytes(b"changed")
+    actual = hashlib.md5(b"changed").hexdigest()
+    with pytest.raises(InputError) as caught:
+        find(places, allow_phantoms=allow_phantoms)
+    for fragment in (str(file), actual, "28209eda62fecd6e6a2d98b1501bb15f", f"--dataset.path {file}"):
+        assert fragment in str(caught.value)
+
+
+def test_other_size_has_another_file(places, real_file):
+    put(real_file, places[1] / "data")
+    with pytest.raises(InputError, match=r"pneumoniamnist_64\.npz was not found"):
+        find(places, size=64)
+
+
+@pytest.mark.parametrize("allow_phantoms", [False, True])
+def test_named_places_must_hold_the_file(places, real_file, allow_phantoms: bool):
+    put(real_file, places[1] / "data")  # a file elsewhere must not stand in for what was named
+    (places[1] / "empty").mkdir()
+    with pytest.raises(InputError, match=r"^empty does not hold pneumoniamnist\.npz: .*DATA=dir.*--dataset\.path"):
+        find(places, folder=Path("empty"), allow_phantoms=allow_phantoms)
+    with pytest.raises(InputError, match=r"^absent is not a folder that holds pneumoniamnist\.npz: "):
+        find(places, folder=Path("absent"), allow_phantoms=allow_phantoms)
+    with pytest.raises(InputError, match=r"^--dataset\.path absent\.npz is not a file: expected"):
+        find(places, path=Path("absent.npz"), allow_phantoms=allow_phantoms)
+
+
+def test_without_network_every_way_is_named(places):
+    home, _ = places
+    with pytest.raises(InputError) as caught:
+        find(places)
+    message = str(caught.value)
+    for fragment in (NAME, "no network in tests", str(home / ".medmnist"), "DATA=dir", "--dataset.path", "network"):
+        assert fragment in message
+    assert "\n" not in message
+    assert list((home / ".medmnist").iterdir()) == []
+
+
+def test_phantoms_stand_in_only_where_allowed(places):
+    assert find(places, allow_phantoms=True) == Source(None, "phantoms", "pneumoniamnist", 28, None, None)
+
+
+def test_download_arrives_whole(places, real_file, monkeypatch):
+    """MedMNIST's own code runs; only the transfer itself is replaced by a copy."""
+    transfers = []
+
+    def transfer(url: str, target: str) -> None:
+        transfers.append(Path(target))
+        shutil.copy(real_file, target)
+
+    monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", lambda url, max_hops: url)
+    monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", transfer)
+    source = find(places)
+    cache = places[0] / ".medmnist"
+    assert source.path == cache / NAME
+    assert source.kind == "official"
+    assert [file.name for file in cache.iterdir()] == [NAME]
+    assert transfers[0].parent.parent == cache  # never straight to the final name
+    assert find(places) == source
+    assert len(transfers) == 1
+
+
+def test_damaged_download_is_not_kept(places, monkeypatch):
+    monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", lambda url, max_hops: url)
+    monkeypatch.setattr(
+        "torchvision.datasets.utils._urlretrieve", lambda url, target: Path(target).write_bytes(b"half")
+    )
+    with pytest.raises(InputError, match="could not be downloaded"):
+        find(places)
+    assert list((places[0] / ".medmnist").iterdir()) == []
+
+
+def test_interrupting_the_download_interrupts(places, monkeypatch):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        find(places, allow_phantoms=True)
+
+
+def test_waiting_for_the_network_is_bounded(places, monkeypatch):
+    import socket
+
+    seen = []
+
+    def observe(*_args, **_kwargs):
+        seen.append(socket.getdefaulttimeout())
+        raise urllib.error.URLError("observed")
+
+    monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", observe)
+    before = socket.getdefaulttimeout()
+    with pytest.raises(InputError, match="observed"):
+        find(places)
+    assert seen == [catalogue._NETWORK_PATIENCE]
+    assert socket.getdefaulttimeout() == before

@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from tasks.retrieval.failures import FailureCount, count_failures, worst_queries
+from tasks.retrieval.ranking import RankingResult
+
+
+@pytest.fixture
+def result():
+    precision = np.array([0.4, 0.0, 0.2, 0.0, 1.0, 0.4, 0.4, 0.0])
+    return RankingResult(
+        query_ids=np.array([17, 16, 15, 14, 13, 12, 11, 10]),
+        query_labels=np.array([0, 0, 0, 1, 1, 1, 1, 1]),
+        precision_at={5: precision},
+        hit_at={5: (precision > 0).astype(float)},
+        average_precision=np.array([0.5, 0.2, 0.9, 0.1, 1.0, 0.5, 0.4, 0.2]),
+    )
+
+
+def test_worst_queries_are_ordered_by_hit_precision_average_precision_and_id(result):
+    # Misses by average precision, its tie (16 and 10) by id; then precision .2; then .4 by average precision and id.
+    assert worst_queries(result, 8, k=5).tolist() == [14, 10, 16, 15, 11, 12, 17, 13]
+
+
+def test_as_many_as_asked_and_no_more_than_there_are(result):
+    assert worst_queries(result, 3, k=5).tolist() == [14, 10, 16]
+    assert len(worst_queries(result, 100, k=5)) == 8
+
+
+def test_failures_are_counted_by_class(result):
+    assert count_failures(result, k=5) == (
+        FailureCount("normal", queries=3, misses=1, minorities=3),
+        FailureCount("pneumonia", queries=5, misses=2, minorities=4),
+    )

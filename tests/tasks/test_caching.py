@@ -1,0 +1,163 @@
+"""Steps on a real Prefect server, with results and store in a folder of the test's own."""
+
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from prefect import flow
+from prefect.context import get_run_context
+
+from tasks.caching import ProcessLocks, current_key, outcomes, step
+from tasks.parameters import Parameters
+from tasks.records import DocumentRecord, RunReference
+from tasks.store import Store
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
+RUN = RunReference(run_id="run")
+
+
+class Form(Parameters):
+    """A form."""
+
+    size: int = 1
+
+
+@step
+def write_text(form: Form, run: RunReference) -> DocumentRecord:
+    """Store a text."""
+    return DocumentRecord(document=Store().put(b"text " * form.size, "text/markdown"))
+
+
+@step
+def repeat_text(text: DocumentRecord, times: int) -> DocumentRecord:
+    """Store a text again and again."""
+    return DocumentRecord(document=Store().put(Store().get(text.document) * times, "text/markdown"))
+
+
+@step
+def name_own_key(form: Form) -> DocumentRecord:
+    """Store the step's own key."""
+    return DocumentRecord(document=Store().put(current_key().encode(), "text/markdown"))
+
+
+@flow
+def chain(form: Form, run: RunReference = RUN, times: int = 2) -> tuple[str, DocumentRecord]:
+    last = repeat_text(write_text(form, run), times)
+    return str(get_run_context().flow_run.id), last
+
+
+def _run(*args, **kwargs):
+    flow_run_id, last = chain(*args, **kwargs)
+    return {outcome.step: outcome for outcome in outcomes([flow_run_id])}, last
+
+
+def _hits(found):
+    return {name: outcome.hit for name, outcome in found.items()}
+
+
+def test_the_second_run_is_all_hits_with_equal_records():
+    first, record = _run(Form())
+    assert _hits(first) == {"write-text": False, "repeat-text": False}
+    assert {outcome.why for outcome in first.values()} == {"first run"}
+    second, again = _run(Form())
+    assert _hits(second) == {"write-text": True, "repeat-text": True}
+    assert {outcome.why for outcome in second.values()} == {"same code, configuration and inputs"}
+    assert again == record
+    assert Store().get(record.document) == b"text text "
+
+
+def test_only_steps_whose_configuration_or_inputs_changed_run_again():
+    _run(Form())
+    found, _ = _run(Form(), times=3)
+    assert _hits(found) == {"write-text": True, "repeat-text": False}
+    assert found["repeat-text"].why == "changed: times 2 → 3"
+    found, _ = _run(Form(size=4), times=3)
+    assert _hits(found) == {"write-text": False, "repeat-text": False}
+    assert found["write-text"].why == "changed: form.size 1 → 4"
+    assert found["repeat-text"].why == "changed: inputs text"
+
+
+def test_where_a_step_logs_does_not_count():
+    _run(Form())
+    found, _ = _run(Form(), run=RunReference(run_id="another"))
+    assert all(_hits(found).values())
+
+
+@pytest.mark.parametrize("damage", ["corrupt", "delete"])
+def test_a_damaged_file_makes_only_its_step_run_again(damage):
+    _, record = _run(Form())
+    store = Store()
+    if damage == "corrupt":
+        store.write(record.document.uri, b"torn")
+    else:
+        store.remove(record.document.uri)
+    found, again = _run(Form())
+    assert _hits(found) == {"write-text": True, "repeat-text": False}
+    assert found["repeat-text"].why == f"stored file missing or damaged: {record.document.uri}"
+    assert store.get(again.document) == b"text text "
+    assert all(_hits(_run(Form())[0]).values())
+
+
+@pytest.mark.parametrize("content", [b"", b'{"metadata": {}, "result": {"torn'])
+def test_a_torn_result_is_no_result(outputs, content):
+    _run(Form())
+    (result,) = (outputs / "results" / "repeat-text").iterdir()
+    result.write_bytes(content)
+    found, _ = _run(Form())
+    assert _hits(found) == {"write-text": True, "repeat-text": False}
+    assert all(_hits(_run(Form())[0]).values())
+
+
+def test_results_are_json_and_name_no_pickle(outputs):
+    _run(Form())
+    (result,) = (outputs / "results" / "write-text").iterdir()
+    assert '"type":"json"' in result.read_text().replace(" ", "")
+
+
+def test_a_step_knows_its_own_key():
+    @flow
+    def ask() -> DocumentRecord:
+        return name_own_key(Form())
+
+    key = Store().get(ask().document).decode()
+    assert key.startswith("name-own-key/")
+    with pytest.raises(RuntimeError, match="outside a running step"):
+        current_key()
+
+
+def test_a_lock_is_held_by_one_and_freed_by_its_holder():
+    mine, other = ProcessLocks(), ProcessLocks()
+    assert mine.acquire_lock("step/key", holder="me")
+    assert mine.is_lock_holder("step/key", "me")
+    assert other.is_locked("step/key")
+    assert not other.acquire_lock("step/key", holder="you", acquire_timeout=0.1)
+    assert not other.wait_for_lock("step/key", timeout=0.1)
+    with pytest.raises(ValueError, match="does not hold"):
+        mine.release_lock("step/key", holder="you")
+    mine.release_lock("step/key", holder="me")
+    assert not other.is_locked("step/key")
+    assert other.acquire_lock("step/key", holder="you", acquire_timeout=0.1)
+    other.release_lock("step/key", holder="you")
+
+
+def test_a_killed_process_frees_its_lock():
+    code = """
+        import time
+        from tasks.caching import ProcessLocks
+        locks = ProcessLocks()
+        locks.acquire_lock("step/key", holder="child")
+        print("held", flush=True)
+        time.sleep(60)
+    """
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline().strip() == "held"
+    locks = ProcessLocks()
+    assert locks.is_locked("step/key")
+    child.kill()
+    child.wait()
+    started = time.monotonic()
+    assert locks.acquire_lock("step/key", holder="me", acquire_timeout=5)
+    assert time.monotonic() - started < 5
+    locks.release_lock("step/key", holder="me")

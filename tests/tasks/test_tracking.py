@@ -1,0 +1,156 @@
+"""Tracking on a real SQLite store, inside real flow runs."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from mlflow import MlflowClient
+from prefect import flow
+from prefect.artifacts import Artifact
+
+from tasks import tracking
+from tasks.parameters import DatasetParameters
+from tasks.records import DatasetRecord, EpochRecord, RunReference
+from tasks.store import Store
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
+FORMS = {"dataset": DatasetParameters()}
+
+
+def _client():
+    from tasks.locations import tracking_uri
+
+    return MlflowClient(tracking_uri())
+
+
+def _in_flow(action=lambda run: None, stage="classification", retries=0):
+    """Run an action inside a tracked flow run; give the MLflow run id."""
+    seen = []
+
+    @flow(name="tracked", retries=retries)
+    def tracked():
+        with tracking.tracked_run(stage, FORMS) as run:
+            seen.append(run.run_id)
+            action(run)
+
+    tracked()
+    return seen[-1]
+
+
+def _epoch(number):
+    return EpochRecord(
+        epoch=number, train_loss=1 / number, val_loss=0.5, val_auc=0.9, learning_rate=0.1, seconds=2.0,
+        finished_at=1_700_000_000_000 + number,
+    )  # fmt: skip
+
+
+def test_a_run_carries_params_links_and_a_true_end():
+    run_id = _in_flow()
+    run = _client().get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["dataset.size"] == "28"
+    flow_run_id = run.data.tags["prefect.flow_run_id"]
+    assert run.data.tags["prefect.flow_run_url"].endswith(flow_run_id)
+    assert flow_run_id in run.data.tags["mlflow.note.content"]
+    assert len(run.data.tags["mlflow.source.git.commit"]) in (7, 40)
+    link = Artifact.get("mlflow-run")
+    assert str(link.flow_run_id) == flow_run_id
+    assert run_id in link.data
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RuntimeError("broken"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED")],
+)
+def test_the_status_is_true_after_a_failure(error, status):
+    seen = []
+
+    def fail(run):
+        seen.append(run.run_id)
+        raise error
+
+    with pytest.raises(BaseException):  # noqa: B017 - Prefect wraps some of them
+        _in_flow(fail)
+    assert _client().get_run(seen[0]).info.status == status
+
+
+def test_a_retry_goes_on_in_the_same_run_and_logs_nothing_twice():
+    tries = []
+
+    def log_then_fail_once(run):
+        tries.append(run.run_id)
+        tracking.log_metrics(run, {"test/auc": 0.5, "test/undefined": float("nan")})
+        tracking.log_epochs(run, [_epoch(1), _epoch(2)])
+        tracking.log_table(run, "cases.json", ["index"], [[1], [2]])
+        tracking.log_files(run, {"report.md": Store().put(b"# Report", "text/markdown")})
+        if len(tries) == 1:
+            raise RuntimeError("transient")
+
+    run_id = _in_flow(log_then_fail_once, retries=1)
+    client = _client()
+    assert tries == [run_id, run_id]
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert len(client.get_metric_history(run_id, "test/auc")) == 1
+    assert "test/undefined" not in run.data.metrics
+    assert [(m.step, m.value) for m in client.get_metric_history(run_id, "train/loss")] == [(1, 1.0), (2, 0.5)]
+    assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [{"path": "cases.json", "type": "table"}]
+    assert sorted(file.path for file in client.list_artifacts(run_id)) == ["cases.json", "report.md"]
+
+
+def test_a_subflow_is_a_child_in_mlflow_too():
+    ids = {}
+
+    @flow(name="inner")
+    def inner():
+        with tracking.tracked_run("retrieval", FORMS) as run:
+            ids["inner"] = run.run_id
+
+    @flow(name="outer")
+    def outer():
+        with tracking.tracked_run("pipeline", FORMS) as run:
+            ids["outer"] = run.run_id
+            inner()
+
+    outer()
+    assert _client().get_run(ids["inner"]).data.tags["mlflow.parentRunId"] == ids["outer"]
+    assert "mlflow.parentRunId" not in _client().get_run(ids["outer"]).data.tags
+
+
+@pytest.mark.parametrize("phantoms", [False, True])
+def test_the_dataset_is_logged_with_its_digest_and_phantoms_are_said(phantoms):
+    file = Store().put(b"{}", "application/json")
+    dataset = DatasetRecord(
+        name="pneumoniamnist", kind="official", size=28, labels=("normal", "pneumonia"), licence="CC BY 4.0",
+        md5="28209eda62fecd6e6a2d98b1501bb15f", sha256="5a", splits=file, audit=file, audit_table=file,
+        counts={"train": 3, "val": 2, "test": 1}, excluded_train=(), phantoms=phantoms,
+    )  # fmt: skip
+    run_id = _in_flow(lambda run: tracking.log_dataset(run, dataset, "training"))
+    run = _client().get_run(run_id)
+    (entry,) = run.inputs.dataset_inputs
+    assert entry.dataset.digest == dataset.md5
+    assert entry.dataset.name == "pneumoniamnist"
+    assert ("phantoms" in run.data.tags) == phantoms
+
+
+def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    identity = tracking._process_identity(child.pid)
+    assert identity
+    run_id = _in_flow()
+    client = _client()
+    client.update_run(run_id, status="RUNNING")
+    client.set_tag(run_id, "process.id", identity)
+    _in_flow()
+    assert client.get_run(run_id).info.status == "RUNNING"  # its process lives
+    child.kill()
+    child.wait()
+    _in_flow()
+    assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_the_address_of_a_run_names_its_experiment():
+    run_id = _in_flow()
+    experiment = _client().get_run(run_id).info.experiment_id
+    assert tracking.page_of(RunReference(run_id=run_id)).endswith(f"/#/experiments/{experiment}/runs/{run_id}")

@@ -1,5 +1,7 @@
 """Reports: choose cases → classifier evidence → report batches → audit → compare."""
 
+from typing import Any
+
 from prefect import flow, unmapped
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -43,7 +45,11 @@ def reports(
     return report(classified, retrieve(classified, retrieval), reports)
 
 
-@flow(name="report", flow_run_name="reports {reports.generator}", task_runner=ThreadPoolTaskRunner(max_workers=2))
+# Unbounded by default; a batch of a language model fills a device, so more than two at once only wait.
+_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
+
+
+@flow(name="report", flow_run_name="reports {reports.generator}", task_runner=_RUNNER)  # type: ignore[arg-type]
 def report(classified: Classified, retrieved: Retrieved, reports: ReportParameters) -> Reported:
     """Write and audit reports, once there are a classifier and neighbours."""
     data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation

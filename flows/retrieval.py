@@ -36,7 +36,7 @@ def retrieval(
     return retrieve(classification(dataset, training, evaluation), retrieval)
 
 
-@flow(name="retrieve", flow_run_name="retrieval")
+@flow(name="retrieve", flow_run_name="retrieval with {classified.classifier.architecture}")
 def retrieve(classified: Classified, retrieval: RetrievalParameters) -> Retrieved:
     """Embed, index, search and judge, once there is a classifier."""
     data, evaluation = classified.dataset, classified.evaluation

@@ -1,7 +1,6 @@
 """The end of a pipeline run: one table for the person, one JSON file for programs."""
 
 import json
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -84,8 +83,7 @@ def write_summary(contents: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"summary.{uuid.uuid4().hex}.tmp")
     temporary.write_text(json.dumps(contents, indent=1))
-    os.replace(temporary, path)
-    return path
+    return temporary.replace(path)
 
 
 def print_results(contents: dict[str, Any], run: RunReference, written: Path) -> None:

@@ -18,7 +18,8 @@ class ResNet18Gray(nn.Module):
 
     The stem is a 3×3 convolution of stride 2 without the max-pooling that follows in the stock network: 28-pixel
     images enter the residual stages at 14×14 and leave them at 2×2. The stock stem (7×7 and pooling, 1×1 at the end)
-    takes a third of the time, but retrieves worse and leaves no map for Grad-CAM to explain.
+    takes a third of the time and reaches the same AUC, but its features retrieve worse over the whole ranking, and
+    only the first half of the network has a map that Grad-CAM could explain.
     """
 
     def __init__(self) -> None:

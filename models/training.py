@@ -307,7 +307,7 @@ class _Run:
             self.average.load_state_dict(_part(tensors, "average."))
             self._restore_optimizer(_part(tensors, "optimizer."))
             self.history = [EpochMetrics(**entry) for entry in json.loads(metadata["history"])]
-            self.best_epoch = len(self.history)
+            self.best_epoch = int(metadata["best_epoch"])
             best = _part(tensors, "best.") or {
                 name: tensor.clone() for name, tensor in self.average.module.state_dict().items()
             }

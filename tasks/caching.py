@@ -9,6 +9,7 @@ Every step notes in the store's ledger how it ended (hit or run), why, and how l
 
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, ParamSpec, TypeVar
@@ -19,6 +20,7 @@ from prefect.cache_policies import CachePolicy
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 from prefect.locking.protocol import LockManager
+from prefect.logging import get_run_logger
 from prefect.results import ResultStore, get_result_store
 from prefect.transactions import IsolationLevel, get_transaction
 from pydantic import BaseModel, TypeAdapter
@@ -298,3 +300,12 @@ def note_outcome(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> 
         started=started.timestamp(),
     )
     Store().write(f"ledger/{task_run.flow_run_id}/{task_run.id}.json", json.dumps(outcome._asdict()).encode())
+    get_run_logger().info("%s, %.1f s: %s", "hit" if outcome.hit else "run", outcome.seconds, outcome.why)
+
+
+def _worth_logging(record: logging.LogRecord) -> bool:
+    """Drop what Prefect logs around every hook: the hook's own line says all."""
+    return "note_outcome" not in record.getMessage()
+
+
+logging.getLogger("prefect.task_runs").addFilter(_worth_logging)

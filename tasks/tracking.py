@@ -5,6 +5,7 @@ params and tags keep their values, metrics carry the time at which they were mea
 """
 
 import contextlib
+import getpass
 import json
 import os
 import platform
@@ -173,7 +174,11 @@ def prepare() -> None:
         for name in EXPERIMENTS:
             if client.get_experiment_by_name(name) is None:
                 with contextlib.suppress(MlflowException):  # made meanwhile through another machine
-                    client.create_experiment(name, artifact_location=f"{tracking_artifacts()}/{name}")
+                    client.create_experiment(
+                        name,
+                        artifact_location=f"{tracking_artifacts()}/{name}",
+                        tags={"mlflow.experimentKind": "custom_model_development"},  # opens with runs, not traces
+                    )
     _prepared.add(uri)
 
 
@@ -198,7 +203,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         "mlflow.note.content": f"{RESEARCH_NOTICE}\n\nPrefect flow run: [{this_flow_run.name}]({prefect_url})",
         "mlflow.source.name": f"flows.{stage}",
         "mlflow.source.git.commit": _git_commit(),
-        "mlflow.user": os.environ.get("USER", "unknown"),
+        "mlflow.user": getpass.getuser(),
         _HOST: platform.node(),
         _PROCESS: _process_identity(os.getpid()),
     }
@@ -211,7 +216,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         for name, value in tags.items():
             client.set_tag(run_id, name, value)
     else:
-        run = client.create_run(experiment_id, tags=tags, run_name=f"{stage} {this_flow_run.name}")
+        run = client.create_run(experiment_id, tags=tags, run_name=this_flow_run.name)
         run_id = run.info.run_id
     create_link_artifact(
         link=page_of(RunReference(run_id=run_id)),

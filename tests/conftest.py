@@ -1,5 +1,6 @@
 """Fixtures that more than one test file needs."""
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -43,12 +44,28 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of products of its own for one test: store, results, tracking."""
+@contextlib.contextmanager
+def isolated_outputs(folder: Path) -> Iterator[Path]:
+    """Send store, results and tracking to a folder."""
     from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
 
-    folder = tmp_path / "outputs"
-    monkeypatch.setenv("OUTPUTS", str(folder))
-    with temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: folder / "results"}):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: folder / "results"}),
+    ):
+        patch.setenv("OUTPUTS", str(folder))
+        yield folder
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Iterator[Path]:
+    """A folder of products of its own for one test: store, results, tracking."""
+    with isolated_outputs(tmp_path / "outputs") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def shared_outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder of products for the tests of one file, which build on each other's cached steps."""
+    with isolated_outputs(tmp_path_factory.mktemp("shared") / "outputs") as folder:
         yield folder

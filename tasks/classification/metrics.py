@@ -157,8 +157,7 @@ def _expected_calibration_error(
 ) -> NDArray[np.float64]:
     in_bin = calibration_bins(probabilities)[:, None] == np.arange(ECE_BINS)
     gaps = counts @ (in_bin * (probabilities - positive)[:, None])
-    error: NDArray[np.float64] = np.abs(gaps).sum(axis=1) / counts.sum(axis=1)
-    return error
+    return np.abs(gaps).sum(axis=1) / counts.sum(axis=1)
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64], *, empty: float) -> NDArray[np.float64]:
@@ -166,10 +165,10 @@ def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64], *, 
 
 
 def _checked(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    probabilities = np.asarray(probabilities, np.float64)
-    if probabilities.shape != labels.shape or labels.ndim != 1:
+    checked: NDArray[np.float64] = np.asarray(probabilities, np.float64)
+    if checked.shape != labels.shape or labels.ndim != 1:
         raise InputError(
-            f"Probabilities of shape {probabilities.shape} cannot be scored against labels of shape {labels.shape}; "
+            f"Probabilities of shape {checked.shape} cannot be scored against labels of shape {labels.shape}; "
             "give one of each for every image."
         )
     if set(np.unique(labels)) != {0, 1}:
@@ -177,6 +176,6 @@ def _checked(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -
             f"The labels are {sorted(set(labels.tolist()))}, but scores need both 0 (normal) and 1 (pneumonia); use a "
             "split with both classes."
         )
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+    if not ((checked >= 0) & (checked <= 1)).all():
         raise InputError("Some probabilities are not in [0, 1]; give calibrated probabilities, not logits.")
-    return probabilities
+    return checked

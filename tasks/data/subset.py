@@ -16,10 +16,15 @@ def take_first(splits: Splits, limit: int) -> Splits:
     Returns:
         The smaller dataset, in the order of the larger one.
     """
-    chosen = {split: _first(splits.labels(split), limit) for split in SPLITS}
-    images = {f"{split}_images": splits.images(split)[chosen[split]] for split in SPLITS}
-    labels = {f"{split}_labels": splits.labels(split)[chosen[split]] for split in SPLITS}
-    return Splits(**images, **labels)
+    train, val, test = (_first(splits.labels(split), limit) for split in SPLITS)
+    return Splits(
+        train_images=splits.train_images[train],
+        val_images=splits.val_images[val],
+        test_images=splits.test_images[test],
+        train_labels=splits.train_labels[train],
+        val_labels=splits.val_labels[val],
+        test_labels=splits.test_labels[test],
+    )
 
 
 def _first(labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:

@@ -53,7 +53,7 @@ def choose_report_cases(
         evidence = tuple(
             NeighbourEvidence(
                 index=int(neighbour),
-                label=dataset.labels[arrays["train_labels"][neighbour]],  # type: ignore[arg-type]
+                label=dataset.labels[arrays["train_labels"][neighbour]],
                 similarity=float(similarity),
                 split="train",
             )

@@ -1,5 +1,7 @@
 """Steps of the retrieval: embed, index, search, evaluate, project, plot, document."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,7 +59,8 @@ def index_embeddings(embeddings: EmbeddingsRecord) -> IndexRecord:
     """Build the cosine index of each split, and of each class of each split."""
     store = Store()
     arrays = store.get_arrays(embeddings.vectors)
-    indices, members = {}, {}
+    indices: dict[str, Any] = {}
+    members: dict[str, NDArray[Any]] = {}
     for split in ("train", "test"):
         vectors, labels = arrays[f"{split}_vectors"], arrays[f"{split}_labels"]
         ids = np.arange(len(labels), dtype=np.int64)
@@ -82,7 +85,7 @@ def search_neighbours(embeddings: EmbeddingsRecord, index: IndexRecord, count: i
     store = Store()
     queries = store.get_arrays(embeddings.vectors)["test_vectors"]
     ids = np.arange(len(queries), dtype=np.int64)
-    arrays = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for split, exclude in (("train", None), ("test", ids)):
         found = vector_index.search(
             vector_index.load(store.get(index.indices[split])), queries, min(count, _size(index, split)), exclude
@@ -99,7 +102,7 @@ def evaluate_retrieval(
     store = Store()
     protocols, true_class = _protocols(store, embeddings, evaluation, k_values)
     loo, gallery, by_class = protocols
-    metrics = {}
+    metrics: dict[str, float] = {}
     for prefix, protocol in (("loo", loo), ("gallery", gallery)):
         metrics |= ranking.summarize(protocol.result, prefix, samples=bootstrap_samples, seed=BOOTSTRAP_SEED)
         metrics |= ranking.means(protocol.chance, f"chance/{prefix}")

@@ -66,7 +66,7 @@ def reference_epoch(
     val_images: NDArray[np.uint8],
     val_labels: NDArray[np.integer],
 ) -> None:
-    """Train the same network for an epoch and validate it, as the tutorials do."""
+    """Train the same network for an epoch and validate it, as the script of MedMNIST does."""
     loader = reference_loader(images, labels, varied=True)
     val_loader = reference_loader(val_images, val_labels, varied=False)
     model = build_classifier(SETTINGS.architecture)

@@ -1,0 +1,49 @@
+"""Without any dataset, the quickstart preset runs on drawn phantoms and says so everywhere."""
+
+from pathlib import Path
+
+import medmnist
+import pytest
+from mlflow import MlflowClient
+
+from flows.pipeline import pipeline
+from flows.shell import main, parse
+from models.notices import PHANTOM_NOTICE
+from tasks.locations import tracking_uri
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
+
+
+@pytest.fixture(autouse=True)
+def _no_data(monkeypatch, tmp_path):
+    for name in ("DATA", "MEDMNIST_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
+    # Whether or not this machine has a network, the download must not be what saves the run.
+    monkeypatch.setitem(medmnist.INFO["pneumoniamnist"], "url", "http://127.0.0.1:9/pneumoniamnist.npz")
+
+
+def test_quickstart_runs_on_phantoms_and_says_so(capsys):
+    words = "--preset quickstart --training.epochs 2 --evaluation.bootstrap_samples 100 --reports.cases 4"
+    summary = pipeline(**parse(pipeline, words.split()))
+    assert summary["phantoms"] == PHANTOM_NOTICE
+    assert summary["dataset"]["kind"] == "phantoms"
+    assert "DRAWN PHANTOMS" in capsys.readouterr().out
+    client = MlflowClient(tracking_uri())
+    for stage in ("classification", "retrieval", "reports"):
+        run_id = summary[stage]["mlflow_run_id"]
+        assert client.get_run(run_id).data.tags["phantoms"] == PHANTOM_NOTICE
+        report = Path(client.download_artifacts(run_id, "report.md")).read_text()
+        assert PHANTOM_NOTICE in report
+    reports = client.download_artifacts(summary["reports"]["mlflow_run_id"], "reports.json")
+    assert "phantom" in Path(reports).read_text().lower()
+
+
+def test_any_other_preset_stops_and_names_the_ways_to_supply_the_file(capsys):
+    assert main(pipeline, ["--preset", "debug"]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    for way in ("DATA=", "--dataset.path", "pneumoniamnist.npz"):
+        assert way in error

@@ -1,0 +1,160 @@
+"""The whole pipeline on real images at the debug preset: what runs again after which change."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
+
+from flows.pipeline import pipeline
+from flows.shell import parse
+from models.weights import load
+from tasks.locations import tracking_uri
+from tasks.store import Store
+
+TRAINING = {"train-classifier"}
+HEAVY = {"train-classifier", "embed-images", "index-embeddings", "project-embeddings"}
+ALL = {
+    "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
+    "explain-classifier", "plot-classification", "document-classification", "embed-images", "index-embeddings",
+    "search-neighbours", "evaluate-retrieval", "project-embeddings", "plot-retrieval", "document-retrieval",
+    "choose-report-cases", "write-reports", "audit-written-reports", "plot-reports", "document-reports",
+}  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _data(official_file):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA", str(official_file.parent))
+        yield
+
+
+def _run(*words):
+    return pipeline(**parse(pipeline, ["--preset", "debug", *words]))
+
+
+def _executed(summary):
+    return {step["step"] for step in summary["tasks"]["steps"] if not step["hit"]}
+
+
+@pytest.fixture(scope="module")
+def first(prefect_server, shared_outputs, _data):
+    return _run()
+
+
+def test_the_first_run_executes_every_step_and_writes_the_summary(first, shared_outputs):
+    assert _executed(first) == ALL
+    assert first["tasks"]["cached"] == 0
+    assert json.loads((shared_outputs / "summary.json").read_text()) == json.loads(json.dumps(first))
+    assert first["dataset"]["name"] == "pneumoniamnist"
+    assert first["dataset"]["md5"] == "28209eda62fecd6e6a2d98b1501bb15f"
+    assert "phantoms" not in first
+    scores = first["classification"]["metrics"]
+    for name in (
+        "auc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "average_precision", "ece",
+        "brier",
+    ):  # fmt: skip
+        assert 0 <= scores[f"test/{name}_ci_low"] <= scores[f"test/{name}_ci_high"] <= 1
+        assert 0 <= scores[f"test/{name}"] <= 1
+    assert 0.6 < scores["test/auc"] < 1  # one epoch on 160 images has learnt something
+    assert scores["val/auc"] > 0.6
+    assert scores["train/seconds"] > 0
+    found = first["retrieval"]["metrics"]
+    for protocol in ("loo", "gallery", "conditioned", "chance/loo", "chance/gallery"):
+        for name in ("precision_at_1", "precision_at_5", "precision_at_10", "hit_at_5", "map", "map_normal"):
+            assert 0 <= found[f"{protocol}/{name}"] <= 1
+    assert found["loo/precision_at_1"] > found["chance/loo/precision_at_1"]
+    assert found["conditioned_true_class/precision_at_5"] == 1
+    assert found["conditioned/precision_at_5"] == pytest.approx(scores["test/accuracy"])
+    assert first["reports"]["metrics"]["reports/count"] == 6
+    assert first["reports"]["metrics"]["reports/parsed"] == 1
+
+
+def test_every_stage_has_an_mlflow_run_with_its_products(first):
+    client = MlflowClient(tracking_uri())
+    expected = {
+        "classification": {"figures", "model", "report.md", "data_audit.json"},
+        "retrieval": {"figures", "index", "report.md"},
+        "reports": {"figures", "reports.json", "report.md"},
+    }
+    parents = set()
+    for stage, paths in expected.items():
+        run = client.get_run(first[stage]["mlflow_run_id"])
+        assert run.info.status == "FINISHED"
+        assert {file.path for file in client.list_artifacts(run.info.run_id)} == paths
+        assert run.inputs.dataset_inputs[0].dataset.digest == first["dataset"]["md5"]
+        parents.add(run.data.tags["mlflow.parentRunId"])
+        for name, value in first[stage]["metrics"].items():
+            assert run.data.metrics[name] == pytest.approx(value)
+    (parent,) = parents
+    assert client.get_run(parent).data.tags["prefect.flow_run_id"] == first["flow_run_id"]
+    assert client.get_run(parent).data.params["training.epochs"] == "1"
+    figures = client.list_artifacts(first["classification"]["mlflow_run_id"], "figures")
+    assert {file.path.removeprefix("figures/") for file in figures} == {
+        "training_curves.png", "confusion_matrix.png", "roc_curve.png", "precision_recall_curve.png",
+        "reliability_diagram.png", "failure_cases.png", "grad_cam.png",
+    }  # fmt: skip
+
+
+def test_the_prefect_run_shows_report_steps_and_link(first):
+    with get_client(sync_client=True) as client:
+        artifacts = {artifact.key for artifact in client.read_artifacts(limit=200)}
+    stages = ("classification", "retrieval", "reports")
+    assert artifacts >= {"mlflow-run", "pipeline-steps", *(f"{stage}-report" for stage in stages)}
+
+
+def test_the_second_run_executes_nothing(first):
+    again = _run()
+    assert again["tasks"]["executed"] == 0
+    assert again["tasks"]["cached"] == len(first["tasks"]["steps"])
+    assert again["classification"]["metrics"] == first["classification"]["metrics"]
+    assert again["retrieval"]["metrics"] == first["retrieval"]["metrics"]
+
+
+def test_changing_k_trains_and_embeds_nothing(first):
+    changed = _run("--retrieval.k_values", "1,3")
+    assert _executed(changed) == {"evaluate-retrieval", "plot-retrieval", "document-retrieval"}
+    assert not _executed(changed) & HEAVY
+    assert "loo/precision_at_3" in changed["retrieval"]["metrics"]
+
+
+def test_changing_the_number_of_cases_leaves_the_other_stages_alone(first):
+    changed = _run("--reports.cases", "5")
+    assert _executed(changed) == {
+        "choose-report-cases", "write-reports", "audit-written-reports", "plot-reports", "document-reports",
+    }  # fmt: skip
+
+
+def test_changing_the_seed_trains_again(first):
+    assert _executed(_run("--training.seed", "1")) >= HEAVY
+
+
+@pytest.mark.parametrize(("suffix", "step"), [("safetensors", "train-classifier"), ("faiss", "index-embeddings")])
+@pytest.mark.parametrize("damage", ["delete", "corrupt"])
+def test_a_damaged_file_makes_only_its_step_run_again(first, suffix, step, damage):
+    """Training repeats its weights bit by bit, so the steps after it find the inputs they know."""
+    store = Store()
+    client = MlflowClient(tracking_uri())
+    if suffix == "safetensors":
+        names = [name for name in _stored(store) if name.endswith(suffix)]
+        assert load(store.read(names[0]))
+    else:
+        run_id = first["retrieval"]["mlflow_run_id"]
+        content = Path(client.download_artifacts(run_id, "index/test.faiss")).read_bytes()
+        names = [name for name in _stored(store) if store.read(name) == content]
+    for name in names:
+        if damage == "delete":
+            store.remove(name)
+        else:
+            store.write(name, store.read(name)[:-1])
+    again = _run()
+    assert _executed(again) == {step}
+    assert _run()["tasks"]["executed"] == 0
+
+
+def _stored(store):
+    folders = store.filesystem.ls(f"{store.root}/sha256", detail=False)
+    return [name for folder in folders for name in store.list(f"sha256/{folder.rsplit('/', 1)[-1]}")]

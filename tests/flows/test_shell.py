@@ -1,0 +1,100 @@
+"""Options from forms, and mistakes in one sentence."""
+
+import pytest
+from prefect import flow
+
+from flows.pipeline import pipeline
+from flows.shell import main, parse
+from models.errors import InputError
+from tasks.parameters import PRESETS, DatasetParameters, TrainingParameters
+
+
+def test_defaults_are_the_standard_preset():
+    values = parse(pipeline, [])
+    assert set(values) == {"dataset", "training", "evaluation", "retrieval", "reports"}
+    assert values["training"] == TrainingParameters()
+
+
+@pytest.mark.parametrize("words", [["--preset", "debug"], ["--preset=debug"]])
+def test_a_preset_fills_in_the_forms(words):
+    values = parse(pipeline, words)
+    for name, fields in PRESETS["debug"].items():
+        for field, value in fields.items():
+            assert getattr(values[name], field) == value
+    assert values["training"].learning_rate == TrainingParameters().learning_rate
+
+
+def test_options_override_the_preset_and_leave_the_rest_of_it():
+    words = "--preset debug --training.epochs 3 --retrieval.k_values 1,7 --dataset.path a.npz --training.loss focal"
+    values = parse(pipeline, words.split())
+    assert values["training"].epochs == 3
+    assert values["training"].batch_size == PRESETS["debug"]["training"]["batch_size"]
+    assert values["training"].loss == "focal"
+    assert values["retrieval"].k_values == [1, 7]
+    assert values["dataset"].path == "a.npz"
+    assert values["dataset"].limit == PRESETS["debug"]["dataset"]["limit"]
+
+
+def test_the_environment_changes_no_option(monkeypatch):
+    monkeypatch.setenv("training", '{"epochs": 77}')
+    monkeypatch.setenv("TRAINING", '{"epochs": 77}')
+    assert parse(pipeline, [])["training"] == TrainingParameters()
+
+
+def test_help_lists_every_field_with_its_description(capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(pipeline, ["--preset", "debug", "--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name, field in TrainingParameters.model_fields.items():
+        assert f"--training.{name}" in text
+        assert field.description in text
+    assert "(default: 64)" in text  # the preset's batch size
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--training.epochs 0", "--training.epochs: Input should be greater than or equal to 1 (given: '0')"),
+        ("--training.loss hinge", "--training.loss"),
+        ("--dataset.size 30", "--dataset.size"),
+        ("--retrieval.k_values 0", "--retrieval.k_values"),
+        ("--preset fast", "--preset fast is unknown: choose one of quickstart, standard, debug."),
+        ("--no-such-option 1", "unrecognized arguments: --no-such-option 1"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_exit_code_2(words, told, capsys):
+    try:
+        code = main(pipeline, words.split())
+    except SystemExit as ended:  # argparse ends the process itself
+        code = ended.code
+    assert code == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error
+
+
+@flow
+def refuse(dataset: DatasetParameters = DatasetParameters()) -> None:  # noqa: B008
+    """Refuse."""
+    raise InputError(f"{dataset.path} is no dataset: give another.")
+
+
+@flow
+def interrupt(dataset: DatasetParameters = DatasetParameters()) -> None:  # noqa: B008
+    """Interrupt."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("prefect_server", "outputs")
+def test_a_mistake_found_in_the_flow_is_one_sentence_and_exit_code_2(capsys):
+    assert main(refuse, ["--dataset.path", "x.npz"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1] == "error: x.npz is no dataset: give another."
+    assert "Traceback" not in captured.err + captured.out
+
+
+@pytest.mark.usefixtures("prefect_server", "outputs")
+def test_an_interrupt_says_that_the_next_run_goes_on(capsys):
+    assert main(interrupt, []) == 130
+    assert "the next run goes on where this one was" in capsys.readouterr().err

@@ -46,12 +46,12 @@ class TrainingParameters(Parameters):
     architecture: Literal["resnet18_gray"] = Field(
         "resnet18_gray", title="Architecture", description="ResNet-18 with a one-channel stem and one logit."
     )
-    epochs: int = Field(15, ge=1, le=500, title="Epochs", description="Passes over the training split.")
+    epochs: int = Field(30, ge=1, le=500, title="Epochs", description="Passes over the training split.")
     batch_size: int = Field(128, ge=8, le=4096, title="Batch size", description="Images a step.")
     learning_rate: float = Field(
         2e-3, gt=0, le=1, title="Learning rate", description="Peak of the one-cycle schedule (AdamW)."
     )
-    weight_decay: float = Field(0.05, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW.")
+    weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW.")
     loss: Literal["balanced_bce", "bce", "focal"] = Field(
         "balanced_bce",
         title="Loss",
@@ -69,11 +69,11 @@ class TrainingParameters(Parameters):
 class EvaluationParameters(Parameters):
     """How to set the operating point and score the test split."""
 
-    threshold_rule: Literal["fixed", "balanced_likelihood", "balanced_accuracy"] = Field(
-        "fixed",
+    threshold_rule: Literal["balanced_likelihood", "balanced_accuracy", "fixed"] = Field(
+        "balanced_likelihood",
         title="Operating point",
-        description="Fixed beforehand at .5 (right for a class-balanced loss), or chosen on validation: where its "
-        "class-balanced recalibration crosses one half, or where its balanced accuracy is best. Never chosen on test.",
+        description="Chosen on validation, where a class-balanced recalibration crosses one half or where balanced "
+        "accuracy is best, or fixed beforehand at .5 (right for a class-balanced loss). Never chosen on test.",
     )
     bootstrap_samples: int = Field(
         1000, ge=50, le=100_000, title="Bootstrap samples", description="Resamples behind each 95 % interval."
@@ -120,7 +120,7 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
     "standard": {},
     "quickstart": {
         "dataset": {"phantoms": True},
-        "training": {"epochs": 10},
+        "training": {"epochs": 12},
     },
     "debug": {
         "dataset": {"limit": 160},

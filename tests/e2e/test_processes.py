@@ -1,0 +1,119 @@
+"""Runs as a person starts them: processes of their own, killed, repeated and side by side."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from tests.conftest import CHECKOUT
+
+pytestmark = pytest.mark.e2e
+TRAINING = ["--preset", "debug", "--dataset.limit", "320", "--training.epochs", "4"]
+
+
+def _environment(outputs: Path, data: Path | None) -> dict[str, str]:
+    # What importing flows has set for this process must not reach the others.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    return kept | {"OUTPUTS": str(outputs)} | ({"DATA": str(data)} if data else {})
+
+
+def _start(flow: str, words: list[str], outputs: Path, data: Path | None) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", f"flows.{flow}", *words],
+        cwd=CHECKOUT,
+        env=_environment(outputs, data),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _end(process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    return output
+
+
+def _training_run(outputs: Path):
+    client = MlflowClient(f"sqlite:///{outputs / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
+    return client, client.search_runs([experiment], order_by=["attributes.start_time DESC"])
+
+
+def _weights_digest(outputs: Path) -> str:
+    (weights,) = (outputs / "store" / "sha256").glob("*/*.safetensors")
+    return weights.stem
+
+
+def test_two_pipelines_started_together_both_end_well(tmp_path, official_file):
+    outputs = tmp_path / "outputs"
+    pair = [_start("pipeline", ["--preset", "debug"], outputs, official_file.parent) for _ in range(2)]
+    for process in pair:
+        _end(process)
+    client = MlflowClient(f"sqlite:///{outputs / 'mlflow.db'}")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    assert len(runs) == 8
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    aucs = {run.data.metrics["test/auc"] for run in runs if "test/auc" in run.data.metrics}
+    assert len(aucs) == 1
+    # What one computed the other used: they waited for each other's steps, and did none twice.
+    assert len(list((outputs / "results" / "train-classifier").iterdir())) == 1
+    ledger = [json.loads(path.read_text()) for path in (outputs / "store" / "ledger").glob("*/*.json")]
+    ran = [entry["step"] for entry in ledger if not entry["hit"]]
+    assert ran.count("train-classifier") == 1
+    assert ran.count("project-embeddings") == 1
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path, official_file):
+    undisturbed, disturbed = tmp_path / "undisturbed", tmp_path / "disturbed"
+    _end(_start("classification", TRAINING, undisturbed, official_file.parent))
+
+    process = _start("classification", TRAINING, disturbed, official_file.parent)
+    deadline = time.monotonic() + 300
+    while not list((disturbed / "store" / "checkpoints").glob("*/*/epoch-00002-*.safetensors")):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (disturbed / "results" / "train-classifier").exists()
+    client, (run,) = _training_run(disturbed)
+    assert run.info.status == "RUNNING"  # nobody was left to say otherwise
+
+    output = _end(_start("classification", TRAINING, disturbed, official_file.parent))
+    assert "epoch 1 of 4" not in output
+    assert "epoch 2 of 4" not in output
+    assert "epoch 4 of 4" in output
+    assert _weights_digest(disturbed) == _weights_digest(undisturbed)
+    assert not list((disturbed / "store" / "checkpoints").glob("*/*/*"))
+    client, (resumed, killed) = _training_run(disturbed)
+    assert killed.info.status == "KILLED"
+    assert resumed.info.status == "FINISHED"
+    assert [metric.step for metric in client.get_metric_history(resumed.info.run_id, "train/loss")] == [1, 2, 3, 4]
+
+
+def test_a_damaged_dataset_is_one_sentence_and_exit_code_2(tmp_path, official_file):
+    damaged = tmp_path / "data" / official_file.name
+    damaged.parent.mkdir()
+    damaged.write_bytes(official_file.read_bytes()[:-1000])
+    for words, told in (
+        ([], "28209eda62fecd6e6a2d98b1501bb15f"),  # the sum that was expected
+        (["--dataset.path", str(damaged)], str(damaged)),
+    ):
+        process = _start("pipeline", ["--preset", "quickstart", *words], tmp_path / "outputs", damaged.parent)
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 2
+        errors = [line for line in output.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert told in errors[0]
+        assert "Traceback" not in output
+    assert not list((tmp_path / "outputs" / "results").glob("*/*")), "something was computed"

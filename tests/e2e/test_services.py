@@ -1,0 +1,143 @@
+"""The services as a person uses them: up, a run triggered through the API, its products, down."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from mlflow import MlflowClient
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from tasks.parameters import PRESETS
+from tests.conftest import CHECKOUT
+
+pytestmark = pytest.mark.e2e
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory, official_file):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    return kept | {
+        "OUTPUTS": str(tmp_path_factory.mktemp("services") / "outputs"),
+        "DATA": str(official_file.parent),
+        "PREFECT_PORT": str(_free_port()),
+        "MLFLOW_PORT": str(_free_port()),
+    }
+
+
+def _services(action, environment):
+    command = [sys.executable, "-m", "deployments.services", action]
+    return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def _read(environment, name):
+    return json.loads(Path(environment["OUTPUTS"], name).read_text())
+
+
+@pytest.fixture(scope="module")
+def services(environment):
+    done = _services("up", environment)
+    assert done.returncode == 0, done.stderr
+    notes = _read(environment, "services.json")
+    try:
+        yield notes | {"printed": done.stdout}
+    finally:
+        processes = [psutil.Process(entry["pid"]) for entry in notes["processes"]]
+        family = [member for process in processes for member in [process, *process.children(recursive=True)]]
+        assert _services("down", environment).returncode == 0
+        _, alive = psutil.wait_procs(family, timeout=10)
+        assert not alive, "down left something running"
+        assert "Nothing was running." in _services("down", environment).stdout
+
+
+def test_both_addresses_are_printed_and_answer_on_loopback(services, environment):
+    for port in (environment["PREFECT_PORT"], environment["MLFLOW_PORT"]):
+        assert f"http://127.0.0.1:{port}" in services["printed"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+            assert "<html" in page.read().decode().lower()
+    for entry in services["processes"]:
+        process = psutil.Process(entry["pid"])
+        for member in [process, *process.children(recursive=True)]:
+            for connection in member.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    assert connection.laddr.ip == "127.0.0.1"
+
+
+def test_up_again_is_harmless(services, environment):
+    done = _services("up", environment)
+    assert done.returncode == 0
+    assert "up already" in done.stdout
+    assert _read(environment, "services.json")["processes"] == services["processes"]
+
+
+def test_a_taken_port_is_one_sentence(services, environment, tmp_path):
+    done = _services("up", environment | {"OUTPUTS": str(tmp_path)})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: port {environment['PREFECT_PORT']} on 127.0.0.1 is taken")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_deployment_is_registered_with_its_description(services):
+    declared = {
+        entry["name"]: entry for entry in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    }
+    with SyncPrefectClient(services["prefect_api"]) as client:
+        found = {deployment.name: deployment for deployment in client.read_deployments()}
+    assert found.keys() == declared.keys()
+    for name, deployment in found.items():
+        assert deployment.description == " ".join(declared[name]["description"].split())
+        assert deployment.work_pool_name == "cpu"
+        assert not any(schedule.active for schedule in deployment.schedules)
+    assert found["pipeline"].schedules
+    assert found["pipeline-quickstart"].parameters == PRESETS["quickstart"]
+
+
+def test_a_run_triggered_with_a_changed_form_is_found_in_mlflow(services, environment):
+    form = {name: dict(fields) for name, fields in PRESETS["debug"].items()}
+    form["reports"]["cases"] = 5
+    with temporary_settings({PREFECT_API_URL: services["prefect_api"]}):
+        run = run_deployment("pipeline/pipeline", parameters=form, timeout=400, poll_interval=1)
+    assert run.state.is_completed(), run.state
+    client = MlflowClient(services["mlflow"])
+    experiment = client.get_experiment_by_name("pneumonia/pipeline").experiment_id
+    (tracked,) = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{run.id}'")
+    assert tracked.info.status == "FINISHED"
+    assert tracked.data.params["reports.cases"] == "5"
+    assert tracked.data.metrics["reports/count"] == 5
+    assert tracked.data.tags["prefect.flow_run_url"].startswith(services["prefect_api"].removesuffix("/api"))
+    with SyncPrefectClient(services["prefect_api"]) as prefect:
+        artifacts = prefect.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+    links = [artifact.data for artifact in artifacts if artifact.key == "mlflow-run"]
+    assert any(tracked.info.run_id in link and link.startswith(f"[MLflow run]({services['mlflow']}") for link in links)
+    summary = _read(environment, "summary.json")
+    figures = client.list_artifacts(summary["classification"]["mlflow_run_id"], "figures")
+    assert len(figures) == 7
+    run_id = summary["classification"]["mlflow_run_id"]
+    address = f"{services['mlflow']}/get-artifact?path={figures[0].path}&run_uuid={run_id}"
+    with urllib.request.urlopen(address, timeout=10) as picture:
+        assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+def test_runs_from_the_shell_go_to_the_services_while_they_are_up(services, environment):
+    command = [
+        sys.executable,
+        "-c",
+        "import flows, os; print(os.environ['PREFECT_API_URL'], os.environ['MLFLOW_TRACKING_URI'])",
+    ]
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [services["prefect_api"], services["mlflow"]]

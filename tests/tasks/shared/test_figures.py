@@ -1,0 +1,45 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tasks.shared.figures import image_grid, new_figure, render_png
+
+
+def _line():
+    figure = new_figure(4, 3)
+    figure.subplots().plot([0, 1], [0, 1])
+    return figure
+
+
+def _pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+
+
+def test_the_same_figure_gives_the_same_bytes():
+    assert render_png(_line(), phantoms=False) == render_png(_line(), phantoms=False)
+
+
+def test_phantoms_are_written_across_the_figure():
+    plain, marked = (_pixels(render_png(_line(), phantoms=phantoms)) for phantoms in (False, True))
+    assert plain.shape == marked.shape
+    changed = (plain != marked).any(axis=2)
+    height, width = changed.shape
+    assert changed[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3].mean() > 0.02
+
+
+@pytest.mark.parametrize("cells", [0, 1, 5])
+def test_a_grid_shows_every_image_and_survives_none(cells):
+    images = np.full((cells, 8, 8), 90, dtype=np.uint8)
+    figure = image_grid(images, [f"image {cell}" for cell in range(cells)], columns=3, title="Grid")
+    assert sum(len(axis.images) for axis in figure.axes) == cells
+    assert render_png(figure, phantoms=False).startswith(b"\x89PNG")
+
+
+def test_overlays_and_frames_are_drawn():
+    images = np.zeros((2, 8, 8), dtype=np.uint8)
+    overlays = np.ones((2, 8, 8)) * [[[0.0]], [[1.0]]]
+    figure = image_grid(images, ["a", "b"], columns=2, title="Grid", overlays=overlays, frame_colors=["red", "blue"])
+    assert [len(axis.images) for axis in figure.axes] == [2, 2]
+    assert [axis.spines["left"].get_edgecolor()[:3] for axis in figure.axes] == [(1, 0, 0), (0, 0, 1)]

@@ -1,0 +1,70 @@
+import http.server
+import json
+import threading
+
+import pytest
+
+from tasks import locations
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch, tmp_path):
+    for name in ("DATA", "MEDMNIST_ROOT", "STORE_URI", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "OUTPUTS"):
+        monkeypatch.delenv(name, raising=False)
+    for name in locations.environment():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_all_products_lie_under_outputs(tmp_path, monkeypatch):
+    for folder in (tmp_path / "outputs", tmp_path / "elsewhere"):
+        if folder.name != "outputs":
+            monkeypatch.setenv("OUTPUTS", str(folder))
+        assert locations.outputs() == folder
+        assert locations.store_uri() == str(folder / "store")
+        assert locations.tracking_uri() == f"sqlite:///{folder}/mlflow.db"
+        assert locations.environment()["PREFECT_HOME"] == str(folder / "prefect")
+
+
+def test_an_empty_variable_is_no_variable(tmp_path, monkeypatch):
+    """`make` exports DATA and OUTPUTS even where they are not given."""
+    for name in ("DATA", "OUTPUTS"):
+        monkeypatch.setenv(name, "")
+    assert locations.data_folder() is None
+    assert locations.outputs() == tmp_path / "outputs"
+
+
+def test_data_goes_before_medmnist_root(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDMNIST_ROOT", "second")
+    assert locations.data_folder() == tmp_path / "second"
+    monkeypatch.setenv("DATA", "first")
+    assert locations.data_folder() == tmp_path / "first"
+
+
+def test_what_the_user_has_set_is_left_alone(monkeypatch):
+    monkeypatch.setenv("PREFECT_HOME", "mine")
+    assert "PREFECT_HOME" not in locations.environment()
+
+
+def test_services_are_used_only_while_they_answer():
+    class Healthy(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
+    address = f"http://127.0.0.1:{server.server_port}"
+    locations.outputs().mkdir()
+    locations.services_file().write_text(json.dumps({"prefect_api": f"{address}/api", "mlflow": address}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    found = locations.environment()
+    assert found["PREFECT_API_URL"] == f"{address}/api"
+    assert found["MLFLOW_TRACKING_URI"] == address
+    server.shutdown()
+    server.server_close()
+    assert "PREFECT_API_URL" not in locations.environment()
+    locations.services_file().write_text("torn")
+    assert "PREFECT_API_URL" not in locations.environment()

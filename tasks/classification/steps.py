@@ -148,7 +148,7 @@ def evaluate_classifier(
     metrics |= {f"val/{name}": value for name, value in val_scores.items()}
     rules = [calibration.rule, *(rule for rule in calibration.candidates if rule != calibration.rule)]
     points = [(RULES[rule], calibration.candidates[rule], True) for rule in rules]
-    points.append(("oracle: best accuracy", best_accuracy_threshold(test, labels), False))
+    points.append(("oracle, best accuracy", best_accuracy_threshold(test, labels), False))
     predicted = (test >= threshold).astype(np.int64)
     counts = np.bincount(2 * labels + predicted, minlength=4).reshape(2, 2)
     return EvaluationRecord(

@@ -26,7 +26,7 @@ def _no_data(monkeypatch, tmp_path):
 
 
 def test_quickstart_runs_on_phantoms_and_says_so(capsys):
-    words = "--preset quickstart --training.epochs 2 --evaluation.bootstrap_samples 100 --reports.cases 4"
+    words = "--preset quickstart --training.epochs 1 --evaluation.bootstrap_samples 100 --reports.cases 4"
     summary = pipeline(**parse(pipeline, words.split()))
     assert summary["phantoms"] == PHANTOM_NOTICE
     assert summary["dataset"]["kind"] == "phantoms"

@@ -1,5 +1,6 @@
 import http.server
 import json
+import os
 import threading
 
 import pytest
@@ -9,10 +10,9 @@ from tasks import locations
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch, tmp_path):
-    for name in ("DATA", "MEDMNIST_ROOT", "STORE_URI", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "OUTPUTS"):
-        monkeypatch.delenv(name, raising=False)
-    for name in locations.environment():
-        monkeypatch.delenv(name, raising=False)
+    for name in list(os.environ):
+        if name.startswith(("PREFECT_", "MLFLOW_")) or name in ("DATA", "MEDMNIST_ROOT", "STORE_URI", "OUTPUTS"):
+            monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
 
 

@@ -159,5 +159,5 @@ def _start_embedded_server() -> None:
 
 def _warm_up() -> None:
     """Load what every flow needs and what loads slowly, while the server starts."""
-    importlib.import_module("torch")
+    importlib.import_module("medmnist")  # and PyTorch and scikit-learn with it
     tracking.prepare()

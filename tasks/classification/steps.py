@@ -1,4 +1,8 @@
-"""Steps of the classification: train, predict, calibrate, evaluate, explain, plot, document."""
+"""Steps of the classification: train, predict, calibrate, evaluate, explain, plot, document.
+
+PyTorch, scikit-learn and Matplotlib take seconds to import, so each step imports what it needs when it runs: a run of
+hits needs none of them.
+"""
 
 from dataclasses import asdict
 
@@ -6,22 +10,7 @@ import numpy as np
 from prefect.logging import get_run_logger
 from tqdm import tqdm
 
-from models import weights
-from models.classifiers import build_classifier
-from models.grad_cam import grad_cam
-from models.prediction import predict
-from models.preprocessing import Normalization
-from models.training import EpochMetrics, TrainingSettings, train
 from tasks.caching import current_key, step
-from tasks.classification import figures
-from tasks.classification.calibration import (
-    best_accuracy_threshold,
-    calibrated_probabilities,
-    choose_threshold,
-    fit_temperature,
-)
-from tasks.classification.metrics import score, score_with_intervals
-from tasks.classification.summary import OperatingPoint, SplitCounts, classification_report
 from tasks.parameters import TrainingParameters
 from tasks.records import (
     ArrayRecord,
@@ -49,6 +38,11 @@ RULES = {
 @step
 def train_classifier(dataset: DatasetRecord, training: TrainingParameters, run: RunReference) -> ClassifierRecord:
     """Train, going on from the last checkpoint of the same job, and keep the weights of the best epoch."""
+    from models import weights
+    from models.classifiers import build_classifier
+    from models.preprocessing import Normalization
+    from models.training import EpochMetrics, TrainingSettings, train
+
     store, logger = Store(), get_run_logger()
     arrays = store.get_arrays(dataset.splits)
     train_images = np.delete(arrays["train_images"], dataset.excluded_train, axis=0)
@@ -104,6 +98,10 @@ def train_classifier(dataset: DatasetRecord, training: TrainingParameters, run: 
 @step
 def predict_classifier(dataset: DatasetRecord, classifier: ClassifierRecord) -> PredictionsRecord:
     """Compute the logits of validation and test."""
+    from models import weights
+    from models.prediction import predict
+    from models.preprocessing import Normalization
+
     store = Store()
     arrays = store.get_arrays(dataset.splits)
     model, card = weights.load(store.get(classifier.weights))
@@ -118,6 +116,8 @@ def predict_classifier(dataset: DatasetRecord, classifier: ClassifierRecord) -> 
 @step
 def calibrate_classifier(predictions: PredictionsRecord, threshold_rule: str) -> CalibrationRecord:
     """Fit the temperature and set the operating point, both without the test split."""
+    from tasks.classification.calibration import calibrated_probabilities, choose_threshold, fit_temperature
+
     outputs = Store().get_arrays(predictions.outputs)
     labels = outputs["val_labels"]
     temperature = fit_temperature(outputs["val_logits"], labels)
@@ -133,6 +133,9 @@ def evaluate_classifier(
     predictions: PredictionsRecord, calibration: CalibrationRecord, bootstrap_samples: int
 ) -> EvaluationRecord:
     """Score the test split, once, at the operating point."""
+    from tasks.classification.calibration import best_accuracy_threshold, calibrated_probabilities
+    from tasks.classification.metrics import score, score_with_intervals
+
     store = Store()
     outputs = store.get_arrays(predictions.outputs)
     validation, test = (
@@ -168,6 +171,10 @@ def evaluate_classifier(
 @step
 def explain_classifier(dataset: DatasetRecord, classifier: ClassifierRecord) -> ArrayRecord:
     """Map where in each test image the evidence for pneumonia lies (Grad-CAM)."""
+    from models import weights
+    from models.grad_cam import grad_cam
+    from models.preprocessing import Normalization
+
     store = Store()
     model, card = weights.load(store.get(classifier.weights))
     images = store.get_arrays(dataset.splits)["test_images"]
@@ -185,6 +192,10 @@ def plot_classification(
     failures: int,
 ) -> FiguresRecord:
     """Draw the figures of the stage."""
+    from models.training import EpochMetrics
+    from tasks.classification import figures
+    from tasks.classification.calibration import calibrated_probabilities
+
     store = Store()
     images = store.get_arrays(dataset.splits)["test_images"]
     maps = store.get_arrays(explanation.arrays)["maps"]
@@ -214,6 +225,8 @@ def document_classification(
     training: TrainingParameters,
 ) -> DocumentRecord:
     """Write the stage's report."""
+    from tasks.classification.summary import OperatingPoint, SplitCounts, classification_report
+
     store = Store()
     arrays = store.get_arrays(dataset.splits)
     splits = []

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import medmnist
-
 from models.errors import InputError
 
 SIZES = (28, 64, 128, 224)
@@ -72,6 +70,8 @@ def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
     Raises:
         InputError: MedMNIST has no such dataset or size, or it is not one of grey images in two classes.
     """
+    import medmnist  # with PyTorch and scikit-learn, which take seconds
+
     usable = sorted(flag for flag, info in medmnist.INFO.items() if _is_usable(info))
     if name not in usable:
         raise InputError(
@@ -180,6 +180,8 @@ def _source(file: Path, kind: Literal["official", "own file"], entry: Entry, siz
 
 def _download(entry: Entry, size: int, cache: Path) -> Path:
     """Fetch into a folder of its own, then rename, so that no other run sees half a file."""
+    import medmnist
+
     dataset = getattr(medmnist, medmnist.INFO[entry.flag]["python_class"])
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,6 @@ from tasks.records import (
 )
 from tasks.reports.audit import ReportAudit, audit_reports
 from tasks.reports.cases import choose_cases, group_of
-from tasks.reports.figures import contact_sheet
 from tasks.reports.summary import reports_summary
 from tasks.store import Store
 
@@ -115,6 +114,8 @@ def plot_reports(
     dataset: DatasetRecord, explanation: ArrayRecord, cases: CasesRecord, batches: list[ReportsRecord]
 ) -> FiguresRecord:
     """Draw the contact sheet."""
+    from tasks.reports.figures import contact_sheet  # Matplotlib takes a second to import
+
     store = Store()
     indices = list(cases.indices)
     sheet = contact_sheet(

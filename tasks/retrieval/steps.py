@@ -1,14 +1,14 @@
-"""Steps of the retrieval: embed, index, search, evaluate, project, plot, document."""
+"""Steps of the retrieval: embed, index, search, evaluate, project, plot, document.
 
-from typing import Any
+PyTorch, FAISS, SciPy and Matplotlib take seconds to import, so each step imports what it needs when it runs: a run of
+hits needs none of them.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models import vector_index, weights
-from models.prediction import predict
-from models.preprocessing import Normalization
-from models.vector_index import Neighbours
 from tasks.caching import step
 from tasks.parameters import RetrievalParameters
 from tasks.records import (
@@ -22,12 +22,11 @@ from tasks.records import (
     IndexRecord,
     RetrievalRecord,
 )
-from tasks.retrieval import chance, conditioned, figures, projection, ranking
-from tasks.retrieval.chance import Protocol
-from tasks.retrieval.failures import worst_queries
-from tasks.retrieval.ranking import RankingResult
-from tasks.retrieval.summary import retrieval_report
 from tasks.store import Store
+
+if TYPE_CHECKING:
+    from tasks.retrieval.chance import Protocol
+    from tasks.retrieval.ranking import RankingResult
 
 BOOTSTRAP_SEED = 0
 STANDARD_K = (1, 5, 10)  # always evaluated, so that all runs can be compared
@@ -38,6 +37,10 @@ WORST = 50
 @step
 def embed_images(dataset: DatasetRecord, classifier: ClassifierRecord) -> EmbeddingsRecord:
     """Embed the train and test images with the classifier without its head."""
+    from models import weights
+    from models.prediction import predict
+    from models.preprocessing import Normalization
+
     store = Store()
     arrays = store.get_arrays(dataset.splits)
     model, card = weights.load(store.get(classifier.weights))
@@ -57,6 +60,8 @@ def embed_images(dataset: DatasetRecord, classifier: ClassifierRecord) -> Embedd
 @step
 def index_embeddings(embeddings: EmbeddingsRecord) -> IndexRecord:
     """Build the cosine index of each split, and of each class of each split."""
+    from models import vector_index
+
     store = Store()
     arrays = store.get_arrays(embeddings.vectors)
     indices: dict[str, Any] = {}
@@ -82,6 +87,8 @@ def index_embeddings(embeddings: EmbeddingsRecord) -> IndexRecord:
 @step
 def search_neighbours(embeddings: EmbeddingsRecord, index: IndexRecord, count: int) -> ArrayRecord:
     """Find the nearest test and train images of each test image, without itself."""
+    from models import vector_index
+
     store = Store()
     queries = store.get_arrays(embeddings.vectors)["test_vectors"]
     ids = np.arange(len(queries), dtype=np.int64)
@@ -99,6 +106,9 @@ def evaluate_retrieval(
     embeddings: EmbeddingsRecord, evaluation: EvaluationRecord, k_values: list[int], bootstrap_samples: int
 ) -> RetrievalRecord:
     """Score the rankings of the test images by every protocol."""
+    from tasks.retrieval import conditioned, ranking
+    from tasks.retrieval.failures import worst_queries
+
     store = Store()
     protocols, true_class = _protocols(store, embeddings, evaluation, k_values)
     loo, gallery, by_class = protocols
@@ -126,6 +136,8 @@ def evaluate_retrieval(
 @step
 def project_embeddings(embeddings: EmbeddingsRecord, seed: int) -> ArrayRecord:
     """Lay the test images out in the plane by t-SNE and by UMAP."""
+    from tasks.retrieval import projection
+
     store = Store()
     vectors = store.get_arrays(embeddings.vectors)["test_vectors"]
     arrays = {"tsne": projection.tsne(vectors, seed), "umap": projection.umap(vectors, seed)}
@@ -143,6 +155,9 @@ def plot_retrieval(
     parameters: RetrievalParameters,
 ) -> FiguresRecord:
     """Draw the figures of the stage."""
+    from models.vector_index import Neighbours
+    from tasks.retrieval import figures
+
     store, phantoms = Store(), dataset.phantoms
     protocols, _ = _protocols(store, embeddings, evaluation, parameters.k_values)
     plane = store.get_arrays(projected.arrays)
@@ -193,6 +208,8 @@ def document_retrieval(
     bootstrap_samples: int,
 ) -> DocumentRecord:
     """Write the stage's report."""
+    from tasks.retrieval.summary import retrieval_report
+
     store = Store()
     protocols, true_class = _protocols(store, embeddings, evaluation, k_values)
     text = retrieval_report(
@@ -209,8 +226,11 @@ def document_retrieval(
 
 def _protocols(
     store: Store, embeddings: EmbeddingsRecord, evaluation: EvaluationRecord, k_values: list[int]
-) -> tuple[tuple[Protocol, Protocol, Protocol], RankingResult]:
+) -> "tuple[tuple[Protocol, Protocol, Protocol], RankingResult]":
     """Rank the test images by every protocol, which takes some hundredths of a second."""
+    from tasks.retrieval import chance, conditioned, ranking
+    from tasks.retrieval.chance import Protocol
+
     arrays = store.get_arrays(embeddings.vectors)
     predicted = store.get_arrays(evaluation.predictions)["predicted"]
     cutoffs = sorted({*STANDARD_K, *k_values})

@@ -113,12 +113,15 @@ def _moves_results(module: str) -> bool:
 
 @functools.cache
 def _module_file(name: str) -> Path | None:
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
+    """Find the file of a project module, without importing its parents, which would import what they need."""
+    package, *parts = name.split(".")
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    if not folders:
         return None
-    origin = Path(spec.origin) if spec and spec.origin else None
-    return None if origin is None or (origin.name == "__init__.py" and origin.stat().st_size == 0) else origin
+    path = Path(folders[0], *parts)
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return file if file.is_file() and file.stat().st_size else None
 
 
 def _parse(file: str) -> ast.Module:

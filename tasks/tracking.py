@@ -118,6 +118,7 @@ def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None
     client.set_tag(run.run_id, "dataset.kind", dataset.kind)
     if dataset.phantoms:
         client.set_tag(run.run_id, "phantoms", PHANTOM_NOTICE)
+        get_run_logger().warning(PHANTOM_NOTICE)
 
 
 def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:

@@ -56,10 +56,11 @@ def train_classifier(dataset: DatasetRecord, training: TrainingParameters, run: 
             bar.update(epoch.epoch - bar.n)
             bar.set_postfix(val_auc=f"{epoch.val_auc:.4f}", val_loss=f"{epoch.val_loss:.3f}")
             log_epochs(run, [EpochRecord(**asdict(epoch))])
-            logger.info(
-                "epoch %d of %d: validation AUC %.4f, loss %.4f, %.1f s",
-                epoch.epoch, settings.epochs, epoch.val_auc, epoch.val_loss, epoch.seconds,
-            )  # fmt: skip
+            with tqdm.external_write_mode():  # the line goes above the bar
+                logger.info(
+                    "epoch %d of %d: validation AUC %.4f, loss %.4f, %.1f s",
+                    epoch.epoch, settings.epochs, epoch.val_auc, epoch.val_loss, epoch.seconds,
+                )  # fmt: skip
 
         result = train(
             train_images,

@@ -138,15 +138,7 @@ def _quieten() -> None:
 def _worth_reading(record: logging.LogRecord) -> bool:
     mistake = record.exc_info is not None and isinstance(record.exc_info[1], InputError)
     text = record.getMessage()
-    bookkeeping = (
-        "Beginning ",
-        "Finished in state",
-        "Running hook",
-        "Hook ",
-        "Task run failed with",
-        "Created artifact",
-    )
-    return not mistake and not text.startswith(bookkeeping)
+    return not mistake and not text.startswith(("Beginning ", "Finished in state"))
 
 
 def _start_embedded_server() -> None:

@@ -110,8 +110,8 @@ def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None
         name=dataset.name,
         digest=dataset.md5,
         source_type=dataset.kind,
-        source=f'{{"path": "{dataset.source}"}}',
-        profile=f'{{"images": {sum(dataset.counts.values())}}}',
+        source=json.dumps({"path": dataset.source}),
+        profile=json.dumps({"images": dataset.counts}),
     )
     client.log_inputs(run.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
     client.set_tag(run.run_id, "dataset.sha256", dataset.sha256)

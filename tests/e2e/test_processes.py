@@ -117,3 +117,12 @@ def test_a_damaged_dataset_is_one_sentence_and_exit_code_2(tmp_path, official_fi
         assert told in errors[0]
         assert "Traceback" not in output
     assert not list((tmp_path / "outputs" / "results").glob("*/*")), "something was computed"
+
+
+def test_a_folder_that_cannot_hold_the_products_is_one_sentence_and_exit_code_2(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    process = _start("pipeline", ["--preset", "debug"], tmp_path / "file" / "outputs", None)
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert output.startswith(f"error: {tmp_path / 'file' / 'outputs'} cannot hold the products")
+    assert len(output.splitlines()) == 1

@@ -55,10 +55,14 @@ class TrainingParameters(Parameters):
     loss: Literal["balanced_bce", "bce", "focal"] = Field(
         "balanced_bce",
         title="Loss",
-        description="Binary cross-entropy with equal weight for both classes, plain, or focal (α .25, γ 2).",
+        description="Binary cross-entropy with equal weight for both classes, plain, or focal (γ 2, α balanced too).",
     )
     label_smoothing: float = Field(
-        0.05, ge=0, lt=0.5, title="Label smoothing", description="Share of each target moved to the other class."
+        0.05,
+        ge=0,
+        lt=0.5,
+        title="Label smoothing",
+        description="Share of each target that moves to one half; the focal loss takes none.",
     )
     ema_decay: float = Field(
         0.995, ge=0, lt=1, title="EMA decay", description="Decay a step of the averaged weights, which are evaluated."

@@ -1,6 +1,5 @@
 """The networks that tell pneumonia from normal."""
 
-import copy
 from typing import Literal, get_args
 
 import torch
@@ -31,7 +30,7 @@ class ResNet18Gray(nn.Module):
         self.head: nn.Module = nn.Linear(EMBEDDING_SIZE, 1)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute the features that the head reads.
+        """Compute the features that the head reads: the network with its last layer replaced by the identity.
 
         Args:
             images: normalised pixels, shape (images, 1, height, width).
@@ -48,7 +47,7 @@ class ResNet18Gray(nn.Module):
             images: normalised pixels, shape (images, 1, height, width).
 
         Returns:
-            Logits, shape (images,); embeddings, shape (images, 512), once the head is removed.
+            Logits, shape (images,).
         """
         return self.head(self.embed(images)).squeeze(1)
 
@@ -79,20 +78,6 @@ def build_classifier(architecture: Architecture, seed: int = 0) -> ResNet18Gray:
             nn.init.normal_(module.weight, std=0.01, generator=generator)
             nn.init.zeros_(module.bias)
     return network
-
-
-def remove_head(model: ResNet18Gray) -> ResNet18Gray:
-    """Copy a classifier without its last layer.
-
-    Args:
-        model: the classifier; it stays as it is.
-
-    Returns:
-        A copy whose output is the embedding, shape (images, 512).
-    """
-    encoder = copy.deepcopy(model)
-    encoder.head = nn.Identity()
-    return encoder
 
 
 def grad_cam_layer(model: ResNet18Gray) -> nn.Module:

@@ -46,7 +46,6 @@ class Entry:
         md5: published checksum of that file, hexadecimal.
         labels: the classes, from label to name.
         licence: licence of the images.
-        description: MedMNIST's own words.
     """
 
     flag: str
@@ -54,7 +53,6 @@ class Entry:
     md5: str
     labels: dict[int, str]
     licence: str
-    description: str
 
 
 def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
@@ -88,7 +86,6 @@ def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
         md5=info[f"MD5{suffix}"],
         labels={int(label): word for label, word in info["label"].items()},
         licence=info["license"],
-        description=info["description"],
     )
 
 

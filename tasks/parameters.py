@@ -6,7 +6,7 @@ defaults. Defaults are the `standard` preset; the other presets are the few fiel
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Preset = Literal["quickstart", "standard", "debug"]
 
@@ -17,11 +17,18 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+def _number(value: object) -> object:
+    """Read a number that the command line gives as text, which a `Literal` would not take for its number."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 class DatasetParameters(Parameters):
     """Which images to use."""
 
     name: Literal["pneumoniamnist"] = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset.")
-    size: Literal[28, 64, 128, 224] = Field(28, title="Image size", description="Side of an image in pixels.")
+    size: Annotated[Literal[28, 64, 128, 224], BeforeValidator(_number)] = Field(
+        28, title="Image size", description="Side of an image in pixels."
+    )
     path: str | None = Field(
         None,
         title="Own file",

@@ -35,6 +35,11 @@ def test_options_override_the_preset_and_leave_the_rest_of_it():
     assert values["dataset"].limit == PRESETS["debug"]["dataset"]["limit"]
 
 
+@pytest.mark.parametrize("size", [28, 64, 128, 224])
+def test_every_image_size_can_be_asked_for(size):
+    assert parse(pipeline, ["--dataset.size", str(size)])["dataset"].size == size
+
+
 def test_the_environment_changes_no_option(monkeypatch):
     monkeypatch.setenv("training", '{"epochs": 77}')
     monkeypatch.setenv("TRAINING", '{"epochs": 77}')

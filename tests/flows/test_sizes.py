@@ -1,0 +1,32 @@
+"""Another image size, as one's own file: real images, enlarged."""
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from flows.classification import classification
+from flows.shell import parse
+from models.weights import load
+from tasks.locations import tracking_uri
+from tasks.store import Store
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
+
+
+def test_images_of_64_pixels_are_trained_scored_and_explained(official_file, tmp_path):
+    with np.load(official_file) as arrays:
+        enlarged = {
+            name: np.pad(array.repeat(2, 1).repeat(2, 2), ((0, 0), (4, 4), (4, 4))) if "images" in name else array
+            for name, array in arrays.items()
+        }
+    np.savez(tmp_path / "mine.npz", **enlarged)
+    words = ["--preset", "debug", "--dataset.size", "64", "--dataset.path", str(tmp_path / "mine.npz")]
+    result = classification(**parse(classification, words))
+    assert result.dataset.kind == "own file"
+    assert result.explanation.shapes["maps"] == (160, 64, 64)
+    _, card = load(Store().get(result.classifier.weights))
+    assert card["image_size"] == 64
+    run = MlflowClient(tracking_uri()).get_run(result.run.run_id)
+    assert run.data.params["dataset.size"] == "64"
+    assert run.inputs.dataset_inputs[0].dataset.digest == result.dataset.md5
+    assert run.data.metrics["test/auc"] > 0.6

@@ -2,3 +2,4 @@
 
 RESEARCH_NOTICE = "Research use only: not a medical device, not for diagnosis or treatment."
 PHANTOM_NOTICE = "DRAWN PHANTOMS, NOT PATIENTS: no dataset was found, so these figures say nothing about X-rays."
+RANDOM_WEIGHTS_NOTICE = "RANDOM WEIGHTS: this language model was never trained, so its text means nothing."

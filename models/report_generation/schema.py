@@ -1,11 +1,11 @@
 """What a report is made from, and what it is."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+
+from models.notices import RANDOM_WEIGHTS_NOTICE
 
 Presence = Literal["present", "absent", "uncertain", "not assessable"]
 Label = Literal["normal", "pneumonia"]
@@ -38,7 +38,7 @@ class Case(_Frozen):
     Attributes:
         index: position of the image in the test split.
         image_sha256: digest of its pixels.
-        probability: calibrated probability of pneumonia.
+        probability: calibrated probability of pneumonia, or None where the generator is not told.
         threshold: probability from which the classifier labels pneumonia.
         heat_region: where on the picture, not in the patient, the Grad-CAM map is strongest, or "no focus".
         heat_share: share of the map's heat in that region; 0 without a focus.
@@ -47,15 +47,17 @@ class Case(_Frozen):
 
     index: int
     image_sha256: str
-    probability: Share
+    probability: Share | None
     threshold: Share
     heat_region: str
     heat_share: Share
     neighbours: tuple[NeighbourEvidence, ...] = ()
 
     @property
-    def label(self) -> Label:
-        """The classifier's label."""
+    def label(self) -> Label | None:
+        """The classifier's label, or None where its probability is not told."""
+        if self.probability is None:
+            return None
         return "pneumonia" if self.probability >= self.threshold else "normal"
 
 
@@ -73,14 +75,40 @@ class Finding(_Frozen):
     detail: str
 
 
+class ReportContent(_Frozen):
+    """What a report says.
+
+    Attributes:
+        findings: what was looked for.
+        impression: the conclusion in a few sentences.
+        differential: other explanations that the author considers, likeliest first.
+        label: the class that the report concludes on, or None where it does not conclude.
+        certainty: how sure the author is, in words.
+        image_quality: what the author says of the picture.
+        limitations: what the reader must know before relying on it.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    impression: str
+    differential: tuple[str, ...] = ()
+    label: Label | None
+    certainty: str = ""
+    image_quality: str = ""
+    limitations: tuple[str, ...] = ()
+
+
 class Provenance(_Frozen):
     """Where a report comes from.
 
     Attributes:
         generator: name of what wrote it.
-        version: version of that.
+        version: version of that; of the prompt, for a language model.
+        strategy: prompting strategy; the generator's name where there is no prompt.
         model: identifier of the language model, or None.
+        revision: commit or digest of its weights, or None.
+        precision: number format of its weights, or None.
         language_model: whether one was involved.
+        random_weights: whether that model has random weights, so that its text means nothing.
         dataset: name of the dataset.
         classifier_sha256: digest of the classifier's weights.
         phantoms: whether the image is a drawn phantom.
@@ -88,33 +116,29 @@ class Provenance(_Frozen):
 
     generator: str
     version: str
-    model: str | None
+    strategy: str
+    model: str | None = None
+    revision: str | None = None
+    precision: str | None = None
     language_model: bool
+    random_weights: bool = False
     dataset: str
     classifier_sha256: str
     phantoms: bool
 
 
-class Report(_Frozen):
+class Report(ReportContent):
     """A report on one image.
 
     Attributes:
         case_index: position of the image in the test split.
-        findings: what was looked for.
-        impression: the conclusion in a few sentences.
-        label: the class that the report concludes on.
-        confidence: probability of that class according to the report's author, in [0, 1].
-        certainty: the same in words.
-        limitations: what the reader must know before relying on it; never empty.
+        confidence: probability of the label according to the report's author, or None where it gives none.
+        limitations: as above, and never empty.
         provenance: who wrote it, from what.
     """
 
     case_index: int
-    findings: tuple[Finding, ...]
-    impression: str
-    label: Label
-    confidence: Share
-    certainty: str
+    confidence: Share | None = None
     limitations: Annotated[tuple[str, ...], Field(min_length=1)]
     provenance: Provenance
 
@@ -122,33 +146,104 @@ class Report(_Frozen):
         """Write the report under a third-level heading."""
         source = self.provenance
         author = f"language model {source.model}" if source.language_model else "no language model"
-        findings = "".join(f"- {finding.name}: **{finding.presence}**. {finding.detail}\n" for finding in self.findings)
-        limitations = "".join(f"- {sentence}\n" for sentence in self.limitations)
-        return (
-            f"### Case {self.case_index}\n\n"
-            f"**Impression.** {self.impression}\n\n"
-            f"**Label.** {self.label} (confidence {self.confidence:.2f}, {self.certainty})\n\n"
-            f"**Findings**\n\n{findings}\n"
-            f"**Limitations**\n\n{limitations}\n"
-            f"*Written by {source.generator} {source.version} ({author}) on {source.dataset}, "
-            f"classifier {source.classifier_sha256[:12]}.*\n"
+        sure = ", ".join(
+            part
+            for part in ("" if self.confidence is None else f"confidence {self.confidence:.2f}", self.certainty)
+            if part
         )
+        sections = [
+            f"### Case {self.case_index}, {source.strategy}",
+            f"**{RANDOM_WEIGHTS_NOTICE}**" if source.random_weights else "",
+            f"**Impression.** {self.impression}",
+            f"**Label.** {self.label or 'none'}" + (f" ({sure})" if sure else ""),
+            _listed("Findings", [f"{f.name}: **{f.presence}**. {f.detail}" for f in self.findings]),
+            _listed("Differential", self.differential),
+            f"**Image quality.** {self.image_quality}" if self.image_quality else "",
+            _listed("Limitations", self.limitations),
+            f"*Written by {source.generator} {source.version} ({author}) on {source.dataset}, "
+            f"classifier {source.classifier_sha256[:12]}.*",
+        ]
+        return "\n\n".join(section for section in sections if section) + "\n"
 
 
-class ReportGenerator(Protocol):
-    """What writes reports."""
+def _listed(title: str, lines: Sequence[str]) -> str:
+    return f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
 
-    @property
-    def name(self) -> str:
-        """Short name, as in `Provenance.generator`."""
 
-    def generate(self, cases: Sequence[Case], images: NDArray[np.uint8]) -> list[Report]:
-        """Write one report a case, in the order of the cases.
+Control = Literal[
+    "none",
+    "blank", "noise", "same_label", "other_label", "no_image",
+    "flipped", "even", "no_probability",
+    "paraphrase", "alone",
+]  # fmt: skip
+"""How a request differs from the plain one (`none`). Of the image: all black, noise, another patient's image of the same
+or of the other true class, none at all. Of the context: the probability flipped (1 - p), one half, or not given. Of the
+prompt: the same question in other words. Of the computation: in a batch of its own."""
 
-        Args:
-            cases: the evidence.
-            images: the same cases' images, shape (cases, height, width), 0–255.
 
-        Returns:
-            The reports.
-        """
+class Request(_Frozen):
+    """One report that is asked for.
+
+    Attributes:
+        case: the evidence, as the generator is told it.
+        image: position of the image in the array that travels beside the requests, or None for no image.
+        image_sha256: digest of that image's pixels, or None.
+        strategy: prompting strategy.
+        control: how it differs from the plain request for this case and strategy.
+    """
+
+    case: Case
+    image: int | None
+    image_sha256: str | None
+    strategy: str
+    control: Control = "none"
+
+
+class Usage(_Frozen):
+    """What a report took.
+
+    Attributes:
+        prompt_tokens: tokens of the prompt, image tokens included, padding not.
+        generated_tokens: tokens written, the end of turn included.
+        finish_reason: "stop" where the author ended it, "length" where the limit did.
+        seconds: its share of the seconds of its batch.
+        batch_size: reports in its batch.
+        peak_gib: peak GPU memory of its batch in GiB, or None on a CPU.
+    """
+
+    prompt_tokens: int
+    generated_tokens: int
+    finish_reason: Literal["stop", "length"]
+    seconds: float
+    batch_size: int
+    peak_gib: float | None
+
+
+class Answer(_Frozen):
+    """What came of a request.
+
+    Attributes:
+        row_id: digest of all that decides the answer.
+        case_index: position of the case's own image in the test split.
+        strategy: prompting strategy.
+        control: how the request differed from the plain one.
+        shown_probability: the probability that the generator was told, or None.
+        prompt: what it was told in words.
+        text: what it wrote; empty where it failed.
+        report: the report read from the text, or None where there is none.
+        problem: why there is none.
+        score: P(yes) of the yes-or-no question, or None for a report.
+        usage: what it took, or None where it failed.
+    """
+
+    row_id: str
+    case_index: int
+    strategy: str
+    control: Control
+    shown_probability: Share | None
+    prompt: str
+    text: str
+    report: Report | None = None
+    problem: str | None = None
+    score: Share | None = None
+    usage: Usage | None = None

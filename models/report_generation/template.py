@@ -75,6 +75,7 @@ class TemplateGenerator:
             raise ValueError(f"{len(cases)} cases need as many images, not {len(images)}")
         height, width = images.shape[1:]
         provenance = Provenance(
+            strategy=self.name,
             generator=self.name,
             version="1",
             model=None,

@@ -27,7 +27,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from tasks.code_fingerprint import fingerprint
 from tasks.locations import locks
-from tasks.records import Record, RunReference
+from tasks.records import Record, Reference
 from tasks.store import Store
 
 P = ParamSpec("P")
@@ -59,7 +59,7 @@ def step(function: Callable[P, R]) -> Task[P, R]:
 
     Args:
         function: takes records, parameter models and JSON values, and returns one record. Arguments of
-            type `RunReference` say where to log and do not count.
+            type `Reference` say where to log and do not count.
 
     Returns:
         The task, named after the function.
@@ -89,7 +89,7 @@ def components(function: Callable[..., Any], arguments: Mapping[str, Any]) -> di
     inputs: dict[str, Any] = {}
     configuration: dict[str, Any] = {}
     for name, value in sorted(arguments.items()):
-        if isinstance(value, RunReference):
+        if isinstance(value, Reference):
             continue
         if isinstance(value, Record):
             inputs[name] = value.identity()

@@ -49,14 +49,32 @@ class StoredFile(Record):
     media_type: str
 
 
-class RunReference(Record):
-    """Where a step logs to. Never part of a cache key.
+class Reference(Record):
+    """Where a step says what it does. Never part of a cache key."""
+
+
+class RunReference(Reference):
+    """The MLflow run that a step logs to.
 
     Attributes:
         run_id: MLflow run id.
     """
 
     run_id: str
+
+
+class ProgressReference(Reference):
+    """The progress artifact that steps move.
+
+    Attributes:
+        artifact_id: Prefect artifact.
+        description: what is done.
+        total: units of work.
+    """
+
+    artifact_id: str
+    description: str
+    total: int
 
 
 class SourceRecord(Record):
@@ -303,20 +321,86 @@ class CasesRecord(Record):
     classifier_sha256: str
 
 
-class ReportsRecord(Record):
-    """A batch of reports of one generator.
+class GeneratorRecord(Record):
+    """What writes the reports, as it was found.
 
     Attributes:
-        generator: its name.
-        reports: JSON list of reports, in the order of the cases.
-        count: how many.
-        seconds: wall time.
+        name: `template` or `medgemma`.
+        strategies: prompting strategies of a language model.
+        model: hub id or folder of the weights.
+        revision: commit on the hub, or digest of the folder.
+        random_weights: whether the weights say of themselves that they were never trained.
+        precision: number format of the weights.
+        device: `cuda` or `cpu`.
+        image_first: whether the image stands before the prompt's text.
+        path: where the weights lie.
+        at_once: reports a batch on the device, or None.
+        token_block: Prefect Secret block with the hub's token.
     """
 
-    generator: str
-    reports: StoredFile
-    count: int
+    name: str
+    strategies: tuple[str, ...] = ()
+    model: str | None = None
+    revision: str | None = None
+    random_weights: bool = False
+    precision: str | None = None
+    device: str = provenance("cpu")
+    image_first: bool = True
+    path: str = provenance("")
+    at_once: int | None = provenance(None)
+    token_block: str = provenance("")
+
+
+class RequestsRecord(Record):
+    """The reports that are asked for.
+
+    Attributes:
+        requests: JSON list of rows, each a row id and a request; plain requests first.
+        images: npz with `images`, every image that is shown, once, shape (images, height, width).
+        cases: how many cases are asked about.
+        rows: how many different rows the requests are.
+        generator: what is to write them.
+        settings: what decides the texts of each strategy beside its prompts.
+        classifier_sha256: digest of the weights behind the evidence.
+    """
+
+    requests: StoredFile
+    images: StoredFile
+    cases: int
+    rows: int
+    generator: GeneratorRecord
+    settings: dict[str, dict[str, Any]]
+    classifier_sha256: str
+
+
+class WrittenRecord(Record):
+    """Some rows, written or failed.
+
+    Attributes:
+        rows: JSON list of what came of each.
+        quarantined: the files of the failed ones; a row is tried again once its file is removed.
+        seconds: time that the model took.
+        peak_gib: peak GPU memory in GiB, or None on a CPU.
+    """
+
+    rows: StoredFile
+    quarantined: tuple[StoredFile, ...]
     seconds: float = provenance(0.0)
+    peak_gib: float | None = provenance(None)
+
+
+class AnswersRecord(Record):
+    """What came of every request.
+
+    Attributes:
+        answers: JSON list, in the order of the requests.
+        count: how many.
+        failed: how many of them are in quarantine.
+    """
+
+    answers: StoredFile
+    count: int
+    failed: int
 
 
 class ReportAuditRecord(Record):
@@ -325,10 +409,22 @@ class ReportAuditRecord(Record):
     Attributes:
         metrics: `reports/…`.
         table: JSON table of the reports with `columns` and `data`.
+        feedback: JSON of each row's scores by name.
     """
 
     metrics: dict[str, float]
     table: StoredFile
+    feedback: StoredFile
+
+
+class PagesRecord(Record):
+    """Pages and documents of single cases.
+
+    Attributes:
+        files: stored file by path, `cases/0012.html` for instance.
+    """
+
+    files: dict[str, StoredFile]
 
 
 class Classified(Record):
@@ -384,14 +480,14 @@ class Reported(Record):
     Attributes:
         flow_run_id: Prefect flow run.
         run: MLflow run.
-        reports: the batches of reports.
+        answers: what came of every request.
         audit: what the audit found.
         document: the stage's report.
     """
 
     flow_run_id: str
     run: RunReference
-    reports: tuple[ReportsRecord, ...]
+    answers: AnswersRecord
     audit: ReportAuditRecord
     document: DocumentRecord
 

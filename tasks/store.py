@@ -28,6 +28,7 @@ _SUFFIXES = {
     "application/x-npz": "npz",
     "application/x-safetensors": "safetensors",
     "image/png": "png",
+    "text/html": "html",
     "text/markdown": "md",
 }
 

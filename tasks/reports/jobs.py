@@ -1,0 +1,131 @@
+"""Exactly once: what a generator has written is kept batch by batch, and only what is missing is written again.
+
+A job is everything that a generator with one identity writes. It owns a folder of the store:
+
+    jobs/<fingerprint>/job.json             what the fingerprint stands for
+    jobs/<fingerprint>/shards/<sha256>.json a finished batch, written whole, with its digest for a name
+    jobs/<fingerprint>/quarantine/<row>.json a row that failed in a batch of its own, with its error
+
+A row is done once it is in a shard or in quarantine. A killed run loses the batch it was in and nothing else.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from models.report_generation.generator import ReportGenerator, Row, Written
+from tasks.records import StoredFile
+from tasks.store import Store
+
+_BATCH = TypeAdapter(list[Written])
+
+
+class JobMismatchError(RuntimeError):
+    """A job's folder holds the work of another job."""
+
+
+class Job:
+    """The folder of one job.
+
+    Args:
+        store: where it lies.
+        identity: all that decides what the rows' texts are, beside the rows; JSON values.
+
+    Raises:
+        JobMismatchError: if the folder belongs to another job.
+    """
+
+    def __init__(self, store: Store, identity: Mapping[str, object]) -> None:
+        self._store = store
+        described = json.dumps(dict(identity), indent=1, sort_keys=True).encode()
+        self.fingerprint = hashlib.sha256(described).hexdigest()
+        self._folder = f"jobs/{self.fingerprint[:16]}"
+        known = store.read(f"{self._folder}/job.json")
+        if known is None:
+            store.write(f"{self._folder}/job.json", described)
+        elif known != described:
+            raise JobMismatchError(
+                f"{self._folder} in the store at {store.root} belongs to another job: its job.json does not describe "
+                "this generator. Move the folder away; its rows will be written again."
+            )
+
+    def done(self) -> dict[str, Written]:
+        """Read every finished row, by id; what is damaged counts as missing."""
+        found: dict[str, Written] = {}
+        for name in self._store.list(f"{self._folder}/shards"):
+            content = self._store.read(name)
+            if content is not None and hashlib.sha256(content).hexdigest() in name:
+                found |= {row.row_id: row for row in _BATCH.validate_json(content) if row.row_id not in found}
+        for name in self._store.list(f"{self._folder}/quarantine"):
+            content = self._store.read(name)
+            if content is not None:
+                failed = Written.model_validate_json(content)
+                found.setdefault(failed.row_id, failed)
+        return found
+
+    def keep(self, batch: Sequence[Written]) -> None:
+        """Keep a finished batch: what was written as one shard, what failed in quarantine."""
+        written = [row for row in batch if row.error is None]
+        if written:
+            content = _BATCH.dump_json(written)
+            self._store.write(f"{self._folder}/shards/{hashlib.sha256(content).hexdigest()}.json", content)
+        for failed in batch:
+            if failed.error is not None:
+                self._store.write(self._quarantined(failed.row_id), failed.model_dump_json(indent=1).encode())
+
+    def quarantine(self, row_id: str) -> StoredFile:
+        """Name the file of a failed row; once it is removed, the row is tried again."""
+        name = self._quarantined(row_id)
+        content = self._store.read(name) or b""
+        digest = hashlib.sha256(content).hexdigest()
+        return StoredFile(uri=name, sha256=digest, size=len(content), media_type="application/json")
+
+    def _quarantined(self, row_id: str) -> str:
+        return f"{self._folder}/quarantine/{row_id}.json"
+
+
+def missing_rows(job: Job, rows: Sequence[Row]) -> tuple[list[Written], list[Row]]:
+    """Tell which rows the job has and which it has not.
+
+    Args:
+        job: the generator's job.
+        rows: what is wanted; a row may stand there twice.
+
+    Returns:
+        What the job has of them, and the rows that it lacks, each once.
+    """
+    wanted, known = {row.id: row for row in rows}, job.done()
+    return [known[i] for i in wanted if i in known], [row for i, row in wanted.items() if i not in known]
+
+
+def write_rows(
+    job: Job, generator: ReportGenerator, rows: Sequence[Row], images: NDArray[np.uint8]
+) -> Iterator[list[Written]]:
+    """Write rows, and keep each batch before the next begins.
+
+    Args:
+        job: the generator's job.
+        generator: what writes.
+        rows: different rows.
+        images: what their requests count in, shape (images, height, width), 0–255.
+
+    Yields:
+        Each batch, once it is kept.
+
+    Raises:
+        RuntimeError: the generator lost a row, wrote one twice, or made one up.
+    """
+    waiting = {row.id for row in rows}
+    for batch in generator.write(rows, images):
+        job.keep(batch)
+        for written in batch:
+            if written.row_id not in waiting:
+                raise RuntimeError(f"the generator wrote row {written.row_id} twice or unasked")
+            waiting.remove(written.row_id)
+        yield batch
+    if waiting:
+        raise RuntimeError(f"{len(waiting)} of {len(rows)} rows came out neither written nor failed")

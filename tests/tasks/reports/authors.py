@@ -1,0 +1,59 @@
+"""A small generator for tests: it writes in batches of two, and counts what it was asked to write."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.report_generation.generator import Row, Written
+from models.report_generation.schema import Case, Report, Request
+
+CASE = Case(index=0, image_sha256="", probability=0.8, threshold=0.5, heat_region="no focus", heat_share=0)
+
+
+@dataclass
+class PairAuthor:
+    """Writes the mean of the image and the prompt; fails on the rows of the cases in `poison`."""
+
+    poison: tuple[int, ...] = ()
+    written: list[str] = field(default_factory=list)
+    name = "pairs"
+    identity = {"version": 1}
+    strategies = ("plain", "informed")
+
+    @property
+    def code(self):
+        return PairAuthor
+
+    def settings(self, strategy: str) -> dict[str, object]:
+        return {"version": 3}
+
+    def prompt(self, request: Request) -> str:
+        told = request.case.probability if request.strategy == "informed" else "nothing"
+        asked = "What is it?" if request.control == "paraphrase" else "What do you see?"
+        return f"{asked} The classifier says {told}."
+
+    def write(self, rows: Sequence[Row], images: NDArray[np.uint8]) -> Iterator[list[Written]]:
+        for start in range(0, len(rows), 2):
+            batch = rows[start : start + 2]
+            self.written += [row.id for row in batch]
+            yield [self._one(row, images) for row in batch]
+
+    def _one(self, row: Row, images: NDArray[np.uint8]) -> Written:
+        request = row.request
+        if request.case.index in self.poison:
+            return Written(row_id=row.id, error="ValueError: poison")
+        seen = "nothing" if request.image is None else f"{images[request.image].mean():.3f}"
+        return Written(row_id=row.id, text=f"{self.prompt(request)} I see {seen}.")
+
+    def read(self, request: Request, text: str) -> Report:
+        raise AssertionError("nobody reads these")
+
+
+def case(index: int) -> Case:
+    return CASE.model_copy(update={"index": index, "probability": 0.1 + 0.1 * index})
+
+
+def row(name: str, index: int = 0, image: int | None = 0) -> Row:
+    return Row(id=name, request=Request(case=case(index), image=image, image_sha256="", strategy="plain"))

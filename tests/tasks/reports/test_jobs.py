@@ -1,0 +1,130 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.report_generation.generator import Written
+from tasks.reports.jobs import Job, JobMismatchError, missing_rows, write_rows
+from tasks.store import Store
+from tests.tasks.reports.authors import PairAuthor, row
+
+IMAGES = np.full((1, 2, 2), 7, np.uint8)
+IDENTITY = {"model": "a", "revision": "1"}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path / "store"))
+
+
+def _folder(store: Store, job: Job) -> Path:
+    return Path(store.root) / "jobs" / job.fingerprint[:16]
+
+
+def _run(store, author, rows):
+    job = Job(store, IDENTITY)
+    done, missing = missing_rows(job, rows)
+    for batch in write_rows(job, author, missing, IMAGES):
+        done += batch
+    return job, done
+
+
+def test_every_row_comes_out_once(store):
+    rows = [row(name) for name in "abcde"]
+    _, done = _run(store, PairAuthor(), [*rows, rows[0]])
+    assert sorted(written.row_id for written in done) == list("abcde")
+    assert all(written.text.endswith("I see 7.000.") for written in done)
+
+
+def test_what_is_kept_is_not_written_again(store):
+    first, second = PairAuthor(), PairAuthor()
+    _, before = _run(store, first, [row(name) for name in "abc"])
+    _, after = _run(store, second, [row(name) for name in "abcd"])
+    assert first.written == list("abc")
+    assert second.written == ["d"]
+    assert [written for written in after if written.row_id != "d"] == before
+
+
+def test_an_interrupted_run_loses_the_batch_it_was_in_and_nothing_else(store):
+    class Interrupted(PairAuthor):
+        def write(self, rows, images):
+            for number, batch in enumerate(super().write(rows, images)):
+                if number == 2:
+                    raise KeyboardInterrupt
+                yield batch
+
+    rows = [row(name) for name in "abcdefg"]
+    with pytest.raises(KeyboardInterrupt):
+        _run(store, Interrupted(), rows)
+    resumed = PairAuthor()
+    _, done = _run(store, resumed, rows)
+    assert resumed.written == list("efg")
+    assert sorted(written.row_id for written in done) == list("abcdefg")
+
+
+def test_a_batch_is_kept_before_the_next_begins(store):
+    job = Job(store, IDENTITY)
+    batches = write_rows(job, PairAuthor(), [row(name) for name in "abcd"], IMAGES)
+    next(batches)
+    assert set(job.done()) == {"a", "b"}
+
+
+def test_failed_rows_are_quarantined_with_their_error_and_tried_again_once_their_file_is_gone(store):
+    rows = [row("a", 0), row("b", 1), row("c", 2)]
+    job, done = _run(store, PairAuthor(poison=(1,)), rows)
+    (failed,) = [written for written in done if written.error]
+    assert failed == Written(row_id="b", error="ValueError: poison")
+    stored = job.quarantine("b")
+    assert json.loads(store.get(stored))["error"] == "ValueError: poison"
+    idle = PairAuthor()
+    _run(store, idle, rows)
+    assert idle.written == []
+    store.remove(stored.uri)
+    _, healed = _run(store, idle, rows)
+    assert idle.written == ["b"]
+    assert not any(written.error for written in healed)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-3])])
+def test_a_damaged_shard_is_written_again(store, damage):
+    rows = [row(name) for name in "abcd"]
+    job, _ = _run(store, PairAuthor(), rows)
+    shard = sorted((_folder(store, job) / "shards").iterdir())[0]
+    lost = {entry["row_id"] for entry in json.loads(shard.read_text())}
+    damage(shard)
+    author = PairAuthor()
+    _, done = _run(store, author, rows)
+    assert set(author.written) == lost
+    assert len(done) == 4
+
+
+def test_a_folder_belongs_to_one_job(store):
+    job = Job(store, IDENTITY)
+    assert Job(store, IDENTITY | {"revision": "2"}).fingerprint != job.fingerprint
+    (_folder(store, job) / "job.json").write_text(json.dumps({"model": "another"}))
+    with pytest.raises(JobMismatchError, match="belongs to another job"):
+        Job(store, IDENTITY)
+
+
+def test_other_jobs_rows_are_not_taken(store):
+    _run(store, PairAuthor(), [row("a")])
+    assert Job(store, IDENTITY | {"revision": "2"}).done() == {}
+
+
+@pytest.mark.parametrize(
+    ("came", "told"),
+    [
+        ([["a"], ["a"]], "twice or unasked"),
+        ([["x"]], "twice or unasked"),
+        ([["a"]], "1 of 2 rows came out neither written nor failed"),
+    ],
+)
+def test_a_generator_that_loses_or_invents_rows_is_caught(store, came, told):
+    class Careless(PairAuthor):
+        def write(self, rows, images):
+            for batch in came:
+                yield [Written(row_id=name, text="t") for name in batch]
+
+    with pytest.raises(RuntimeError, match=told):
+        list(write_rows(Job(store, IDENTITY), Careless(), [row("a"), row("b")], IMAGES))

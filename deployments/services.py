@@ -1,4 +1,4 @@
-"""`make up` and `make down`: Prefect server, MLflow server, a worker and all deployments, on this machine.
+"""`make up` and `make down`: Prefect server, MLflow server, workers and all deployments, on this machine.
 
 Everything listens on loopback. What was started is noted in `outputs/services.json`, so that `down` ends just that, and
 so that runs from the shell go to these servers while they are up.
@@ -23,7 +23,7 @@ from tasks.locations import environment, outputs, services_file, tracking_artifa
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
-POOL = "cpu"
+GPUS = len(list(Path("/dev").glob("nvidia[0-9]*")))
 PATIENCE_SECONDS = 180
 
 
@@ -61,15 +61,19 @@ def up() -> int:
         _start("mlflow", _tool("mlflow", *_mlflow_arguments(ports["MLflow"])), notes, _without_tracking(variables))
         _wait_for(f"{notes['prefect_api']}/health", notes)
         _wait_for(f"{notes['mlflow']}/health", notes)
-        _prefect(variables, "work-pool", "create", POOL, "--type", "process", "--overwrite")
+        for pool in ("cpu", "gpu"):
+            _prefect(variables, "work-pool", "create", pool, "--type", "process", "--overwrite")
+        _make_gpu_limit(variables)
         _prefect(variables, "deploy", "--all")
-        _start("worker", _tool("prefect", "worker", "start", "--pool", POOL, "--name", "cpu-1"), notes, variables)
+        for pool in ("cpu", *(["gpu"] if GPUS else [])):
+            command = _tool("prefect", "worker", "start", "--pool", pool, "--name", f"{pool}-1")
+            _start(f"{pool}-worker", command, notes, variables)
     except (RuntimeError, KeyboardInterrupt) as error:
         _end(_running())
         services_file().unlink(missing_ok=True)
         sys.stderr.write(f"error: {error or 'interrupted'}\n")
         return 1
-    _say(_greeting(notes, "Prefect, MLflow and one worker are up."))
+    _say(_greeting(notes, f"Prefect, MLflow and {'two workers' if GPUS else 'one worker'} are up."))
     return 0
 
 
@@ -122,6 +126,14 @@ def _prefect(variables: dict[str, str], *arguments: str) -> None:
     done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"`prefect {' '.join(arguments)}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
+
+
+def _make_gpu_limit(variables: dict[str, str]) -> None:
+    """Make the concurrency limit of the GPUs, one slot each; one that is there already keeps its slots."""
+    try:
+        _prefect(variables, "gcl", "create", "gpu", "--limit", str(max(GPUS, 1)))
+    except RuntimeError:
+        _prefect(variables, "gcl", "inspect", "gpu")
 
 
 def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.services import GPUS
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 
@@ -101,10 +102,16 @@ def test_every_deployment_is_registered_with_its_description(services):
     assert found.keys() == declared.keys()
     for name, deployment in found.items():
         assert deployment.description == " ".join(declared[name]["description"].split())
-        assert deployment.work_pool_name == "cpu"
+        assert deployment.work_pool_name == ("gpu" if name == "reports-medgemma" else "cpu")
         assert not any(schedule.active for schedule in deployment.schedules)
     assert found["pipeline"].schedules
     assert found["pipeline-quickstart"].parameters == PRESETS["quickstart"]
+
+
+def test_the_gpu_has_a_pool_and_a_strict_limit(services):
+    with SyncPrefectClient(services["prefect_api"]) as client:
+        assert {pool.name for pool in client.read_work_pools()} == {"cpu", "gpu"}
+        assert client.read_global_concurrency_limit_by_name("gpu").limit == max(GPUS, 1)
 
 
 def test_a_run_triggered_with_a_changed_form_is_found_in_mlflow(services, environment):

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PACKAGES = ("flows", "tasks", "models")
+_LONGEST_NAME = 100  # a longer string is no file's name
 
 
 class Fingerprint(NamedTuple):
@@ -58,6 +59,7 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
             continue
         reached = _parse(str(file))
         code[name] = _digest(reached)
+        code |= _data_files(reached, name, file)
         pending += _imports(reached)
     return Fingerprint(dict(sorted(code.items())), _versions(libraries))
 
@@ -105,6 +107,19 @@ def _imported_by(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> Iterato
     yield module
     if module.split(".")[0] in PACKAGES and _module_file(f"{module}.{alias.name}"):
         yield f"{module}.{alias.name}"
+
+
+def _data_files(tree: ast.Module, module: str, file: Path) -> dict[str, str]:
+    """Digest the files beside a module that it names in a string, those of a folder included."""
+    names = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    named = [file.with_name(name) for name in names if name and "/" not in name and len(name) < _LONGEST_NAME]
+    found = [path for path in named if path.suffix != ".py" and path.exists() and path != file.parent]
+    files = [path for start in found for path in ([start] if start.is_file() else start.rglob("*"))]
+    return {
+        f"{module}:{path.relative_to(file.parent)}": hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in files
+        if path.is_file() and path.suffix not in {".py", ".pyc"}
+    }
 
 
 def _moves_results(module: str) -> bool:

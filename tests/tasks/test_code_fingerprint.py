@@ -119,3 +119,21 @@ def test_what_can_change_the_answer_counts_for_the_steps_that_reach_it(project, 
     _edit(project, name, old, new)
     after = _fingerprints(project)
     assert {step for step in before if before[step] != after[step]} == changed
+
+
+def test_data_files_that_a_module_names_count(project):
+    _edit(project, "models/layers.py", "pass", "page, prompts, kind = 'page.html', 'prompts', 'models'")
+    for name in ("page.html", "prompts/long.yaml", "prompts/deep/short.yaml", "other.html"):
+        path = project / "models" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("words")
+    before = _fingerprints(project)
+    assert set(before["train"][0]) == {
+        "tasks.stage.steps:train", "models.network", "models.layers",
+        "models.layers:page.html", "models.layers:prompts/long.yaml", "models.layers:prompts/deep/short.yaml",
+    }  # fmt: skip
+    for name, counts in (("page.html", True), ("prompts/deep/short.yaml", True), ("other.html", False)):
+        _edit(project, f"models/{name}", "words", "other words")
+        after = _fingerprints(project)
+        assert (after["train"] != before["train"]) is counts
+        before = after

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from models.report_generation.prompting import Strategy
 from models.report_generation.schema import Report, Request, Share, Usage
 
 
@@ -64,6 +65,10 @@ class ReportGenerator(Protocol):
     @property
     def strategies(self) -> tuple[str, ...]:
         """The ways in which it writes, one report each."""
+
+    @property
+    def prompts(self) -> tuple[Strategy, ...]:
+        """The prompting strategies' files, for a language model."""
 
     def settings(self, strategy: str) -> Mapping[str, object]:
         """What decides the texts of one strategy beside their prompts; JSON values."""

@@ -176,9 +176,9 @@ Control = Literal[
     "flipped", "even", "no_probability",
     "paraphrase", "alone",
 ]  # fmt: skip
-"""How a request differs from the plain one (`none`). Of the image: all black, noise, another patient's image of the same
-or of the other true class, none at all. Of the context: the probability flipped (1 - p), one half, or not given. Of the
-prompt: the same question in other words. Of the computation: in a batch of its own."""
+"""How a request differs from the plain one (`none`). Of the image: all black, noise, another patient's image of the
+same or of the other true class, none at all. Of the context: the probability flipped (1 - p), one half, or not given.
+Of the prompt: the same question in other words. Of the computation: in a batch of its own."""
 
 
 class Request(_Frozen):

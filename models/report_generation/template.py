@@ -1,16 +1,22 @@
 """Reports from a template: the classifier's evidence put into words, without a language model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from models.report_generation.generator import Row, Written
+from models.report_generation.prompting import Strategy
 from models.report_generation.regions import NO_FOCUS
-from models.report_generation.schema import Case, Finding, Label, Presence, Provenance, Report
+from models.report_generation.schema import Case, Finding, Label, Presence, Provenance, Report, Request
 
 AUTHORSHIP = "No language model wrote this text: it is a template filled in with the classifier's figures."
+
+IMAGE_QUALITY = "Not judged: the template looks at no pixel."
+NOT_JUDGED = "not judged"
+VERSION = "1"
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,16 @@ class _Band:
     sentence: str
     presence: Presence
     label: Label | None  # the label that the words suggest
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What the classifier's probability comes to."""
+
+    sentences: str
+    certainty: str
+    presence: Presence
+    confidence: float | None = None
 
 
 _BANDS = (
@@ -77,7 +93,7 @@ class TemplateGenerator:
         provenance = Provenance(
             strategy=self.name,
             generator=self.name,
-            version="1",
+            version=VERSION,
             model=None,
             language_model=False,
             dataset=self.dataset,
@@ -87,23 +103,64 @@ class TemplateGenerator:
         limitations = _limitations(height, width, self.phantoms)
         return [_report(case, provenance, limitations) for case in cases]
 
+    @property
+    def identity(self) -> Mapping[str, object]:
+        """What the reports name as their source."""
+        return {"dataset": self.dataset, "classifier": self.classifier_sha256, "phantoms": self.phantoms}
+
+    @property
+    def code(self) -> Callable[..., object]:
+        """The template itself."""
+        return TemplateGenerator
+
+    @property
+    def strategies(self) -> tuple[str, ...]:
+        """The one way in which it writes."""
+        return (self.name,)
+
+    @property
+    def prompts(self) -> tuple[Strategy, ...]:
+        """None: there is nothing to prompt."""
+        return ()
+
+    def settings(self, strategy: str) -> Mapping[str, object]:
+        """Version of the template."""
+        return {"version": VERSION}
+
+    def prompt(self, request: Request) -> str:
+        """Return the evidence that is put into words."""
+        return request.case.model_dump_json()
+
+    def write(self, rows: Sequence[Row], images: NDArray[np.uint8]) -> Iterator[list[Written]]:
+        """Write the rows as JSON, all at once.
+
+        Args:
+            rows: what to write.
+            images: shape (images, height, width), of which only the size is used.
+
+        Yields:
+            The one batch.
+        """
+        cases = [row.request.case for row in rows]
+        reports = self.generate(cases, np.zeros((len(cases), *images.shape[1:]), np.uint8))
+        yield [
+            Written(row_id=row.id, text=report.model_dump_json()) for row, report in zip(rows, reports, strict=True)
+        ]
+
+    def read(self, request: Request, text: str) -> Report:
+        """Read a report back from its JSON."""
+        return Report.model_validate_json(text)
+
 
 def _report(case: Case, provenance: Provenance, limitations: tuple[str, ...]) -> Report:
-    band = next(band for band in _BANDS if case.probability >= band.lowest)
-    figures = f"calibrated probability {case.probability:.2f}, operating threshold {case.threshold:.2f}"
-    verdict = f"For the classifier the image {band.sentence} ({figures})."
-    certainty, presence = band.certainty, band.presence
-    if band.label is None:
-        verdict += f" It is labelled {case.label}, with little certainty."
-    elif band.label != case.label:
-        # Only with a threshold far from one half: the label follows the threshold, the words the probability.
-        certainty, presence = f"uncertain: {certainty} by probability, {case.label} by threshold", "uncertain"
-        verdict += f" The threshold nevertheless makes the label {case.label}: the two disagree, so read with caution."
-    heat, neighbours = _heat_sentence(case), _neighbour_sentence(case)
+    verdict, heat = _verdict(case), _heat_sentence(case)
+    certainty = verdict.certainty
     return Report(
         case_index=case.index,
         findings=(
-            Finding(name="signs of pneumonia", presence=presence, detail=f"{certainty[0].upper()}{certainty[1:]}."),
+            Finding(
+                name="signs of pneumonia", presence=verdict.presence, detail=f"{certainty[0].upper()}{certainty[1:]}."
+            ),
             Finding(name="place of the classifier's evidence", presence=_heat_presence(case), detail=heat),
             Finding(
                 name="anything else",
@@ -111,16 +168,40 @@ def _report(case: Case, provenance: Provenance, limitations: tuple[str, ...]) ->
                 detail="The classifier tells two classes apart and nothing more.",
             ),
         ),
-        impression=f"{verdict} {heat} {neighbours} {AUTHORSHIP}",
+        impression=f"{verdict.sentences} {heat} {_neighbour_sentence(case)} {AUTHORSHIP}",
+        differential=(),
         label=case.label,
-        confidence=case.probability if case.label == "pneumonia" else 1 - case.probability,
+        confidence=verdict.confidence,
         certainty=certainty,
+        image_quality=IMAGE_QUALITY,
         limitations=limitations,
         provenance=provenance,
     )
 
 
+def _verdict(case: Case) -> _Verdict:
+    if case.probability is None:
+        return _Verdict("No probability of the classifier was given, and so no label.", NOT_JUDGED, "not assessable")
+    band = next(band for band in _BANDS if case.probability >= band.lowest)
+    figures = f"calibrated probability {case.probability:.2f}, operating threshold {case.threshold:.2f}"
+    sentences = f"For the classifier the image {band.sentence} ({figures})."
+    certainty, presence = band.certainty, band.presence
+    if band.label is None:
+        sentences += f" It is labelled {case.label}, with little certainty."
+    elif band.label != case.label:
+        # Only with a threshold far from one half: the label follows the threshold, the words the probability.
+        certainty, presence = f"uncertain: {certainty} by probability, {case.label} by threshold", "uncertain"
+        sentences += (
+            f" The threshold nevertheless makes the label {case.label}: the two disagree, so read with caution."
+        )
+    return _Verdict(
+        sentences, certainty, presence, case.probability if case.label == "pneumonia" else 1 - case.probability
+    )
+
+
 def _heat_presence(case: Case) -> Presence:
+    if case.probability is None:
+        return "uncertain"
     return "absent" if case.heat_region == NO_FOCUS else "present"
 
 
@@ -137,9 +218,12 @@ def _neighbour_sentence(case: Case) -> str:
     count = len(case.neighbours)
     if count == 0:
         return "No labelled cases were compared."
-    same = sum(neighbour.label == case.label for neighbour in case.neighbours)
+    counted = case.label or "pneumonia"
+    same = sum(neighbour.label == counted for neighbour in case.neighbours)
     nearest = case.neighbours[0]
-    if 2 * same > count:
+    if case.label is None:
+        judgement = "with no label of the classifier to compare"
+    elif 2 * same > count:
         judgement = "which agrees with the classifier"
     elif 2 * same == count:
         judgement = "so the similar cases are divided"
@@ -147,7 +231,7 @@ def _neighbour_sentence(case: Case) -> str:
         judgement = "so the similar cases disagree with the classifier; read with caution"
     cases = "1 most similar labelled case" if count == 1 else f"{count} most similar labelled cases"
     return (
-        f"Of the {cases}, {same} {'is' if same == 1 else 'are'} labelled {case.label}, {judgement} "
+        f"Of the {cases}, {same} {'is' if same == 1 else 'are'} labelled {counted}, {judgement} "
         f"(nearest: {nearest.split} {nearest.index}, {nearest.label}, similarity {nearest.similarity:.2f})."
     )
 

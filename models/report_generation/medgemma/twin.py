@@ -3,6 +3,8 @@
 Such a checkpoint carries a mark in its configuration, by which whatever shows its output says that it means nothing.
 """
 
+import itertools
+import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,19 +19,18 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-RANDOM_WEIGHTS_MARK = "random_weights"
-"""Field of `config.json` that is true in these checkpoints."""
+from models.report_generation.medgemma.source import RANDOM_WEIGHTS_MARK
 
 Shape = Literal["small", "4b"]
 
 _SPECIAL_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>")
 _END_OF_TURN = 106  # as in Gemma 3, where generation stops at 1 and at 106
 _MARKERS = {105: "<start_of_turn>", _END_OF_TURN: "<end_of_turn>"}
-_MARKERS |= {107: "<start_of_image>", 108: "<end_of_image>", 109: "<image_soft_token>"}
+_MARKERS |= {107: "<start_of_image>", 108: "<end_of_image>", 109: "<image_soft_token>"}  # 255999 and on in Gemma 3
 
 _TEXT: dict[Shape, dict[str, int]] = {
     "small": {
-        "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
+        "vocab_size": 2048, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
         "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "sliding_window": 64,
         "sliding_window_pattern": 3, "max_position_embeddings": 8192,
     },
@@ -50,6 +51,15 @@ _VISION: dict[Shape, dict[str, int]] = {
     },
 }  # fmt: skip
 _IMAGE_TOKENS: dict[Shape, int] = {"small": 4, "4b": 256}
+_TOKENS: dict[Shape, int] = {"small": 2047, "4b": 262145}  # Gemma 3 has 63 rows more than tokens
+
+_WORDS = """
+Yes No findings name presence detail present absent uncertain not assessable impression differential label normal
+pneumonia undetermined certainty low moderate high image_quality adequate limited limitations the chest radiograph of a
+child shows no clear opacity consolidation in right left lower lobe lung heart size is pleural effusion seen small large
+may be possible with and small picture cannot judged
+"""
+"""What the tokenizer knows: the fields of a structured report, and words of one."""
 
 _CHAT_TEMPLATE = """{{ bos_token }}
 {%- set system = messages[0]['role'] == 'system' -%}
@@ -67,29 +77,33 @@ _CHAT_TEMPLATE = """{{ bos_token }}
 
 
 def write_checkpoint(
-    folder: Path, shape: Shape = "small", *, seed: int = 0, dtype: torch.dtype = torch.float32
+    folder: Path,
+    shape: Shape = "small",
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> Path:
     """Write a checkpoint that `AutoModelForImageTextToText` and `AutoProcessor` load as they load MedGemma.
 
     Args:
         folder: where to; made if need be.
         shape: "small" (about 0.2 million parameters, 56×56 pixels, 4 image tokens), or "4b", MedGemma 4B's own shape
-            (4,300,079,472 parameters, 896×896 pixels, 256 image tokens), with a small vocabulary's tokenizer.
+            (4,300,079,472 parameters, 896×896 pixels, 256 image tokens, 262,145 tokens).
         seed: seed of the weights.
         dtype: number format of the weights on disk.
+        device: where to make the weights, as in `build_model`.
 
     Returns:
         The folder.
     """
-    tokenizer = _tokenizer()
-    model = build_model(shape, seed=seed, dtype=dtype)
-    model.save_pretrained(folder)
+    build_model(shape, seed=seed, dtype=dtype, device=device).save_pretrained(folder)
     side = _VISION[shape]["image_size"]
     image_processor = Gemma3ImageProcessor(
         size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
     Gemma3Processor(
-        image_processor, tokenizer, chat_template=_CHAT_TEMPLATE, image_seq_length=_IMAGE_TOKENS[shape]
+        image_processor, _tokenizer(_TOKENS[shape]), chat_template=_CHAT_TEMPLATE, image_seq_length=_IMAGE_TOKENS[shape]
     ).save_pretrained(folder)
     return folder
 
@@ -109,6 +123,7 @@ def build_model(
         The network, ready to generate. Its projector is random too: transformers initialises it to zeros, with which
         the network would ignore its image.
     """
+    further: dict[str, Any] = {"eos_token_id": [1, _END_OF_TURN], RANDOM_WEIGHTS_MARK: True}
     config = Gemma3Config(
         text_config=_TEXT[shape] | {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0},
         vision_config=_VISION[shape] | {"vision_use_head": False},
@@ -116,27 +131,31 @@ def build_model(
         boi_token_index=107,
         eoi_token_index=108,
         image_token_index=109,
-        eos_token_id=[1, _END_OF_TURN],
-        **{RANDOM_WEIGHTS_MARK: True},
+        **further,
     )
-    torch.manual_seed(seed)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with torch.device(device):
+        with torch.random.fork_rng(), torch.device(device):
+            torch.manual_seed(seed)
             model = Gemma3ForConditionalGeneration(config)
+            projection: Any = model.model.multi_modal_projector.mm_input_projection_weight
+            torch.nn.init.normal_(projection, std=_VISION[shape]["hidden_size"] ** -0.5)
     finally:
         torch.set_default_dtype(before)
-    projection: Any = model.model.multi_modal_projector.mm_input_projection_weight
-    torch.nn.init.normal_(projection, std=config.vision_config.hidden_size**-0.5)
     model.generation_config = GenerationConfig(
         bos_token_id=2, eos_token_id=[1, _END_OF_TURN], pad_token_id=0, do_sample=True, top_k=64, top_p=0.95
     )  # MedGemma's own, which samples
     return model.eval()
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
-    """Make a byte-level tokenizer of 512 tokens with Gemma 3's special tokens at Gemma 3's positions below 128."""
+def _tokenizer(size: int) -> PreTrainedTokenizerFast:
+    """Make a byte-level tokenizer with the ids of Gemma 3's padding, ends and turns.
+
+    Beyond the few merges that it learns it is filled with phrases that no text is split into, about as long as real
+    tokens and longer: whatever a random network writes can be read, a constrained report ends before its limit, and a
+    grammar has as many tokens to mask as MedGemma's.
+    """
     special = [_MARKERS.get(i, f"<unused{i}>") for i in range(110)]
     special[: len(_SPECIAL_TOKENS)] = _SPECIAL_TOKENS
     tokenizer = Tokenizer(models.BPE())
@@ -145,10 +164,15 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=512, special_tokens=special, initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())
     )
-    words = "the chest radiograph of a child shows pneumonia normal Yes No findings impression label certainty"
-    tokenizer.train_from_iterator([words] * 10, trainer)
+    tokenizer.train_from_iterator([_WORDS] * 10, trainer)
+    state = json.loads(tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]
+    words = dict.fromkeys(word for word in _WORDS.split() if word.isalpha())
+    phrases = itertools.chain.from_iterable(itertools.product(words, repeat=length) for length in itertools.count(1))
+    while len(vocabulary) < size:
+        vocabulary.setdefault("".join(f"Ġ{word}" for word in next(phrases)), len(vocabulary))
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>",
         padding_side="left",
         extra_special_tokens={

@@ -3,6 +3,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from models.notices import RANDOM_WEIGHTS_NOTICE
 from models.report_generation.schema import Case, Finding, Provenance, Report
 
 
@@ -18,6 +19,7 @@ def make_report(**changes) -> Report:
         "provenance": Provenance(
             generator="template",
             version="1",
+            strategy="template",
             model=None,
             language_model=False,
             dataset="pneumoniamnist",
@@ -81,9 +83,9 @@ def test_impossible_case_is_refused(change: dict):
 def test_markdown_holds_every_part():
     text = make_report().as_markdown()
     for part in (
-        "### Case 7",
+        "### Case 7, template\n",
         "Pneumonia is probable.",
-        "pneumonia (confidence 0.80, probable)",
+        "**Label.** pneumonia (confidence 0.80, probable)\n",
         "- signs of pneumonia: **present**. Probable.",
         "- Small image.",
         "Written by template 1 (no language model) on pneumoniamnist, classifier 0123456789ab.",
@@ -91,6 +93,23 @@ def test_markdown_holds_every_part():
         assert part in text
 
 
-def test_markdown_names_the_language_model():
+def test_markdown_holds_what_is_there_and_no_empty_part():
+    full = make_report(differential=("viral pneumonia", "atelectasis"), image_quality="limited").as_markdown()
+    assert "**Differential**\n\n- viral pneumonia\n- atelectasis\n" in full
+    assert "**Image quality.** limited\n" in full
+    bare = make_report(findings=(), label=None, confidence=None, certainty="").as_markdown()
+    assert "**Label.** none\n" in bare
+    for title in ("Findings", "Differential", "Image quality"):
+        assert title not in bare
+
+
+def test_markdown_names_the_language_model_and_random_weights():
     source = make_report().provenance.model_copy(update={"language_model": True, "model": "some/model"})
     assert "(language model some/model)" in make_report(provenance=source).as_markdown()
+    assert RANDOM_WEIGHTS_NOTICE not in make_report(provenance=source).as_markdown()
+    untrained = source.model_copy(update={"random_weights": True})
+    assert f"**{RANDOM_WEIGHTS_NOTICE}**" in make_report(provenance=untrained).as_markdown()
+
+
+def test_without_a_probability_there_is_no_label():
+    assert make_case(probability=None).label is None

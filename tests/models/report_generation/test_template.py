@@ -3,8 +3,8 @@ import pytest
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from models.report_generation.regions import NO_FOCUS
-from models.report_generation.schema import Case, NeighbourEvidence, Report, ReportGenerator
-from models.report_generation.template import AUTHORSHIP, TemplateGenerator
+from models.report_generation.schema import Case, NeighbourEvidence, Report
+from models.report_generation.template import AUTHORSHIP, IMAGE_QUALITY, TemplateGenerator
 
 
 def neighbours(*labels: str) -> tuple[NeighbourEvidence, ...]:
@@ -87,6 +87,26 @@ def test_neighbours_are_weighed(labels: tuple[str, ...], words: str):
         assert f"nearest: train 100, {labels[0]}, similarity 0.90" in report.impression
 
 
+def test_without_a_probability_nothing_is_concluded():
+    report = write(probability=None)
+    assert report.label is None
+    assert report.confidence is None
+    assert report.certainty == "not judged"
+    assert [finding.presence for finding in report.findings] == ["not assessable", "uncertain", "not assessable"]
+    assert report.findings[0].detail == "Not judged."
+    assert report.impression.startswith("No probability of the classifier was given, and so no label.")
+    assert "Of the 3 most similar labelled cases, 2 are labelled pneumonia, with no label of the" in report.impression
+    assert "calibrated probability" not in report.impression
+    assert "None" not in report.as_markdown()
+    assert write(probability=None, neighbours=neighbours("normal")).label is None
+
+
+def test_no_other_explanation_and_no_image_quality_is_made_up():
+    report = write()
+    assert report.differential == ()
+    assert report.image_quality == IMAGE_QUALITY
+
+
 def test_every_report_says_who_wrote_it_and_what_it_cannot_know():
     for probability in np.linspace(0, 1, 21):
         report = write(probability=float(probability))
@@ -106,7 +126,7 @@ def test_phantoms_are_named_first():
 
 
 def test_order_is_kept_and_words_repeat():
-    generator: ReportGenerator = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False)
+    generator = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False)
     cases = [
         Case(index=i, image_sha256="", probability=i / 9, threshold=0.5, heat_region=NO_FOCUS, heat_share=0)
         for i in (9, 2, 5)

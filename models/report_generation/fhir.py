@@ -1,0 +1,117 @@
+"""Reports as FHIR R5 resources, for tools that read clinical formats.
+
+Codes are taken from the published terminologies and only where they say what is known:
+
+- LOINC 36554-4 "XR Chest Single view": the pictures are single frontal views, and whether an X-ray passed from front to
+  back is not recorded for each, so that the codes for one projection (36572-6, AP) or for two views (36643-5) would
+  claim too much.
+- SNOMED CT 233604007 |Pneumonia| and 17621005 |Normal| for the label. A report by random weights gets no such code,
+  since a machine reads the code and not the notice.
+- Presence stays text: "not assessable" has no code of its own there.
+
+The resource is tagged as test data (HTEST), and its status is `preliminary`, because no radiologist has seen it.
+"""
+
+import base64
+from datetime import datetime
+from typing import Any
+
+from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.report_generation.schema import Finding, Label, Report
+
+_HL7 = "http://terminology.hl7.org/CodeSystem"
+_TEST_DATA = {"system": f"{_HL7}/v3-ActReason", "code": "HTEST", "display": "test health data"}
+_RADIOLOGY = {"system": f"{_HL7}/v2-0074", "code": "RAD", "display": "Radiology"}
+_IMAGING = {"system": f"{_HL7}/observation-category", "code": "imaging", "display": "Imaging"}
+_CHEST_RADIOGRAPH = {"system": "http://loinc.org", "code": "36554-4", "display": "XR Chest Single view"}
+_CONCLUSIONS: dict[Label, dict[str, str]] = {
+    "pneumonia": {"system": "http://snomed.info/sct", "code": "233604007", "display": "Pneumonia"},
+    "normal": {"system": "http://snomed.info/sct", "code": "17621005", "display": "Normal"},
+}
+
+
+def diagnostic_report(report: Report, *, issued: datetime | None = None) -> dict[str, Any]:
+    """Write a report as a FHIR R5 `DiagnosticReport`.
+
+    Args:
+        report: the report. Its subject becomes the position of the image in the dataset: nothing is known of a person.
+        issued: when it was made available, with a time zone, or None to leave that out.
+
+    Returns:
+        The resource as JSON values: findings as contained observations, the whole as attached Markdown, and the
+        notices, limitations and provenance as notes.
+
+    Raises:
+        ValueError: `issued` has no time zone.
+
+    Source: https://hl7.org/fhir/R5/diagnosticreport.html
+    """
+    if issued is not None and issued.tzinfo is None:
+        raise ValueError("the time of issue needs a time zone")
+    subject = _subject(report)
+    observations = [_observation(i, finding, subject) for i, finding in enumerate(report.findings, start=1)]
+    resource = {
+        "resourceType": "DiagnosticReport",
+        "meta": {"tag": [_TEST_DATA]},
+        "contained": observations,
+        "status": "preliminary",
+        "category": [{"coding": [_RADIOLOGY]}],
+        "code": {"coding": [_CHEST_RADIOGRAPH], "text": "Frontal chest radiograph of a child"},
+        "subject": subject,
+        "issued": issued.isoformat(timespec="milliseconds") if issued else None,
+        "result": [{"reference": f"#{observation['id']}"} for observation in observations],
+        "note": [{"text": text} for text in _notes(report)],
+        "conclusion": report.impression.strip(),
+        "conclusionCode": _conclusion_codes(report),
+        "presentedForm": [_markdown(report)],
+    }
+    return {name: value for name, value in resource.items() if value}  # FHIR knows no empty values
+
+
+def _subject(report: Report) -> dict[str, Any]:
+    name = f"{report.provenance.dataset} test {report.case_index}"
+    return {"type": "Patient", "identifier": {"value": name}, "display": name}
+
+
+def _conclusion_codes(report: Report) -> list[dict[str, Any]]:
+    if report.label is None or report.provenance.random_weights:
+        return []
+    return [{"coding": [_CONCLUSIONS[report.label]]}]
+
+
+def _observation(number: int, finding: Finding, subject: dict[str, Any]) -> dict[str, Any]:
+    note = {"note": [{"text": finding.detail}]} if finding.detail.strip() else {}
+    return {
+        "resourceType": "Observation",
+        "id": f"finding-{number}",
+        "status": "preliminary",
+        "category": [{"coding": [_IMAGING]}],
+        "code": {"text": finding.name},
+        "subject": subject,
+        "valueCodeableConcept": {"text": finding.presence},
+        **note,
+    }
+
+
+def _notes(report: Report) -> list[str]:
+    """Put the notices first, each sentence once."""
+    source = report.provenance
+    author = f"{source.model}, revision {source.revision}, {source.precision}" if source.language_model else "none"
+    notes = [
+        RANDOM_WEIGHTS_NOTICE if source.random_weights else "",
+        PHANTOM_NOTICE if source.phantoms else "",
+        RESEARCH_NOTICE,
+        *report.limitations,
+        f"Label: {report.label or 'none'}.",
+        f"Certainty: {report.certainty}." if report.certainty else "",
+        f"Image quality: {report.image_quality}" if report.image_quality else "",
+        f"Differential: {'; '.join(report.differential)}." if report.differential else "",
+        f"Written by {source.generator} {source.version}, strategy {source.strategy}; language model: {author}; "
+        f"dataset: {source.dataset}; classifier: {source.classifier_sha256}.",
+    ]
+    return [note for note in dict.fromkeys(notes) if note.strip()]
+
+
+def _markdown(report: Report) -> dict[str, str]:
+    data = base64.b64encode(report.as_markdown().encode()).decode()
+    return {"contentType": "text/markdown", "language": "en", "data": data, "title": f"Case {report.case_index}"}

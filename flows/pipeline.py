@@ -20,6 +20,7 @@ from tasks.parameters import (
     RetrievalParameters,
     TrainingParameters,
 )
+from tasks.reports.steps import locate_generator
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS = RetrievalParameters(), ReportParameters()
@@ -38,10 +39,11 @@ def pipeline(
     forms = {
         "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
     }  # fmt: skip
+    generator = locate_generator(reports)
     with tracking.tracked_run("pipeline", forms) as run:
         classified = classification(dataset, training, evaluation)
         retrieved = retrieve(classified, retrieval)
-        reported = report(classified, retrieved, reports)
+        reported = report(classified, retrieved, generator, reports)
 
         steps = outcomes([result.flow_run_id for result in (classified, retrieved, reported)])
         seconds = time.monotonic() - started

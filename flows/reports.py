@@ -5,12 +5,14 @@ from typing import Any
 from prefect import flow, unmapped
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
 
 from flows.artifacts import show_document, show_steps
 from flows.classification import classification
 from flows.retrieval import retrieve
-from tasks import tracking
+from tasks import progress, tracking
 from tasks.caching import outcomes
+from tasks.faults import is_transient
 from tasks.parameters import (
     DatasetParameters,
     EvaluationParameters,
@@ -18,12 +20,18 @@ from tasks.parameters import (
     RetrievalParameters,
     TrainingParameters,
 )
-from tasks.records import Classified, Reported, Retrieved
+from tasks.records import Classified, GeneratorRecord, Reported, Retrieved
 from tasks.reports.steps import (
     audit_written_reports,
     choose_report_cases,
     document_reports,
+    locate_generator,
+    plan_reports,
     plot_reports,
+    read_reports,
+    show_cases,
+    speed,
+    trace_answers,
     write_reports,
 )
 from tasks.store import Store
@@ -41,16 +49,19 @@ def reports(
     reports: ReportParameters = _REPORTS,
 ) -> Reported:
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
+    generator = locate_generator(reports)
     classified = classification(dataset, training, evaluation)
-    return report(classified, retrieve(classified, retrieval), reports)
+    return report(classified, retrieve(classified, retrieval), generator, reports)
 
 
 # Unbounded by default; a batch of a language model fills a device, so more than two at once only wait.
 _RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
 
 
-@flow(name="report", flow_run_name="reports {reports.generator}", task_runner=_RUNNER)  # type: ignore[arg-type]
-def report(classified: Classified, retrieved: Retrieved, reports: ReportParameters) -> Reported:
+@flow(name="report", flow_run_name="reports {generator.name}", task_runner=_RUNNER)  # type: ignore[arg-type]
+def report(
+    classified: Classified, retrieved: Retrieved, generator: GeneratorRecord, reports: ReportParameters
+) -> Reported:
     """Write and audit reports, once there are a classifier and neighbours."""
     data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation
     with tracking.tracked_run("reports", {"reports": reports}) as run:
@@ -58,27 +69,42 @@ def report(classified: Classified, retrieved: Retrieved, reports: ReportParamete
         cases = choose_report_cases(
             data, evaluation, explanation, retrieved.neighbours, reports.cases, reports.neighbours
         )
-        firsts = range(0, len(cases.indices), reports.batch_size)
-        batches = write_reports.map(
-            unmapped(data),
-            unmapped(cases),
-            unmapped(reports.generator),
-            list(firsts),
-            [first + reports.batch_size for first in firsts],
-        ).result()
-        audit = audit_written_reports(cases, batches)
-        plots = plot_reports(data, explanation, cases, batches)
-        document = document_reports(data, cases, batches, reports.generator)
+        requests = plan_reports(data, cases, generator, list(reports.controls), reports.controlled_cases)
+        tracking.log_generator(run, generator)
+        shown = progress.begin("reports-progress", "reports", requests.rows)
+        firsts = range(0, requests.cases, reports.batch_size)
+        batches = (
+            write_reports.with_options(
+                retries=3,
+                retry_delay_seconds=exponential_backoff(10),
+                retry_jitter_factor=0.5,
+                retry_condition_fn=is_transient,
+            )
+            .map(
+                unmapped(data),
+                unmapped(requests),
+                list(firsts),
+                [first + reports.batch_size for first in firsts],
+                unmapped(shown),
+            )
+            .result()
+        )
+        progress.end(shown)
+        answers = read_reports(data, requests, batches)
+        audit = audit_written_reports(cases, answers)
+        plots = plot_reports(data, explanation, cases, generator, answers, audit)
+        pages = show_cases(data, explanation, cases, generator, answers, audit)
+        document = document_reports(data, cases, generator, answers, audit)
 
-        seconds = sum(batch.seconds for batch in batches) / len(cases.indices)
-        tracking.log_metrics(run, audit.metrics | {"reports/seconds_per_report": seconds})
+        tracking.log_metrics(run, audit.metrics | speed(batches))
         table = Store().get_json(audit.table)
         tracking.log_table(run, "reports.json", table["columns"], table["data"])
         tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
-        tracking.log_files(run, {"report.md": document.document})
+        tracking.log_files(run, {"report.md": document.document} | pages.files)
+        trace_answers(run, data, requests, answers, audit)
         show_document("reports", document, plots.figures)
         show_steps("reports", outcomes([str(flow_run.id)]))
-    return Reported(flow_run_id=str(flow_run.id), run=run, reports=tuple(batches), audit=audit, document=document)
+    return Reported(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
 
 
 if __name__ == "__main__":

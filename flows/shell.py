@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import logging
+import os
 import sys
 import threading
 import warnings
@@ -19,6 +20,7 @@ from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, 
 
 from models.errors import InputError
 from tasks import tracking
+from tasks.gpu import ensure_limit
 from tasks.locations import locks
 from tasks.parameters import Preset, form
 
@@ -142,11 +144,16 @@ def _worth_reading(record: logging.LogRecord) -> bool:
 
 
 def _start_embedded_server() -> None:
-    """Reach the server, or start the embedded one; first starts at once would both migrate its database."""
+    """Reach the server, or start the embedded one; first starts at once would both migrate its database.
+
+    One's own server gets the limit that language models need; on a server elsewhere it is its operator's to set.
+    """
     threading.Thread(target=_warm_up, daemon=True).start()
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "prefect.lock"), get_client(sync_client=True) as client:
         client.hello()
+        if "PREFECT_API_URL" not in os.environ:
+            ensure_limit()
 
 
 def _warm_up() -> None:

@@ -12,13 +12,14 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 PACKAGES = ("flows", "tasks", "models")
-_LONGEST_NAME = 100  # a longer string is no file's name
+_FILE_NAME = re.compile(r"[\w-]{1,60}(\.\w{1,10})?")
 
 
 class Fingerprint(NamedTuple):
@@ -111,9 +112,9 @@ def _imported_by(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> Iterato
 
 def _data_files(tree: ast.Module, module: str, file: Path) -> dict[str, str]:
     """Digest the files beside a module that it names in a string, those of a folder included."""
-    names = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    named = [file.with_name(name) for name in names if name and "/" not in name and len(name) < _LONGEST_NAME]
-    found = [path for path in named if path.suffix != ".py" and path.exists() and path != file.parent]
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    named = [file.with_name(text) for text in texts if _FILE_NAME.fullmatch(text)]
+    found = [path for path in named if path.exists()]
     files = [path for start in found for path in ([start] if start.is_file() else start.rglob("*"))]
     return {
         f"{module}:{path.relative_to(file.parent)}": hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -379,12 +379,16 @@ class WrittenRecord(Record):
     Attributes:
         rows: JSON list of what came of each.
         quarantined: the files of the failed ones; a row is tried again once its file is removed.
-        seconds: time that the model took.
+        count: how many rows.
+        tokens: tokens that a language model generated for them.
+        seconds: time that it took.
         peak_gib: peak GPU memory in GiB, or None on a CPU.
     """
 
     rows: StoredFile
     quarantined: tuple[StoredFile, ...]
+    count: int = provenance(0)
+    tokens: int = provenance(0)
     seconds: float = provenance(0.0)
     peak_gib: float | None = provenance(None)
 
@@ -410,11 +414,13 @@ class ReportAuditRecord(Record):
         metrics: `reports/…`.
         table: JSON table of the reports with `columns` and `data`.
         feedback: JSON of each row's scores by name.
+        claims: JSON of each plain row's unsupported claims: kind, words, status.
     """
 
     metrics: dict[str, float]
     table: StoredFile
     feedback: StoredFile
+    claims: StoredFile
 
 
 class PagesRecord(Record):

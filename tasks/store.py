@@ -25,6 +25,7 @@ from tasks.records import StoredFile
 _SUFFIXES = {
     "application/octet-stream": "bin",
     "application/json": "json",
+    "application/x-ndjson": "ndjson",
     "application/x-npz": "npz",
     "application/x-safetensors": "safetensors",
     "image/png": "png",

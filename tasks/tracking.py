@@ -1,4 +1,4 @@
-"""MLflow runs: opened, written and closed by explicit run id. The only place that knows MLflow.
+"""MLflow runs: opened, written and closed by explicit run id. Beside `tracing`, the only place that knows MLflow.
 
 A flow run owns one MLflow run, found again by its tag when the flow run is retried, so that nothing is logged twice:
 params and tags keep their values, metrics carry the time at which they were measured, and artifacts are overwritten.
@@ -24,9 +24,9 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
-from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from tasks.locations import locks, prefect_page, tracking_artifacts, tracking_page, tracking_uri
-from tasks.records import DatasetRecord, EpochRecord, RunReference, StoredFile
+from tasks.records import DatasetRecord, EpochRecord, GeneratorRecord, RunReference, StoredFile
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -119,6 +119,18 @@ def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None
     if dataset.phantoms:
         client.set_tag(run.run_id, "phantoms", PHANTOM_NOTICE)
         get_run_logger().warning(PHANTOM_NOTICE)
+
+
+def log_generator(run: RunReference, generator: GeneratorRecord) -> None:
+    """Say in tags what writes the run's reports, and that its weights are random where they are."""
+    client = _client()
+    for name in ("name", "model", "revision", "precision", "device"):
+        value = getattr(generator, name)
+        if value is not None:
+            client.set_tag(run.run_id, f"generator.{name}", value)
+    if generator.random_weights:
+        client.set_tag(run.run_id, "random_weights", RANDOM_WEIGHTS_NOTICE)
+        get_run_logger().warning(RANDOM_WEIGHTS_NOTICE)
 
 
 def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:

@@ -5,8 +5,8 @@ How a text is read:
 1. Markup is taken away: HTML tags, code fences, bold and italic marks.
 2. A known title at the start of a line, or after a full stop or comma within one, opens a section if a colon follows or
    the line holds nothing else. It may be numbered, bulleted or a heading, in any case. Missing sections stay empty.
-   Technique, comparison, history and advice have no place in a report and are read past.
    Text under no title is the impression if there is none, except a line that ends in a colon ("Here is the report:").
+   Technique, comparison, history, advice and what else is left over have no place in such a report; they are kept aside.
 3. The label comes from the label lines alone if there is one with a value: the class that it names, or none if it names
    neither, both or a third thing, or if two such lines differ. Only without such a line does the impression decide, by
    the rules of `wording`: none where it contradicts itself or leaves the matter open.
@@ -61,6 +61,7 @@ def read_free_text(text: str) -> ReportContent:
     values = [line for line in sections["label"] if not _NOTHING.match(line)]
     untitled = [line for line in sections.pop(_UNTITLED, []) if not line.endswith(":")]
     impression = " ".join(sections["impression"] or untitled)
+    asides = (*sections["aside"], *(untitled if sections["impression"] else ()))
     titled = any(sections[title] for title in _TITLES)
     if not values and not _has_words(impression):
         raise UnreadableReport("There is neither a label nor an impression in it.")
@@ -74,6 +75,7 @@ def read_free_text(text: str) -> ReportContent:
         certainty=" ".join(sections["certainty"]).rstrip("."),
         image_quality=" ".join(sections["image_quality"]).rstrip("."),
         limitations=tuple(line for line in sections["limitations"] if not _NOTHING.match(line)),
+        asides=asides,
     )
 
 

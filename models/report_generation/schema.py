@@ -86,6 +86,7 @@ class ReportContent(_Frozen):
         certainty: how sure the author is, in words.
         image_quality: what the author says of the picture.
         limitations: what the reader must know before relying on it.
+        asides: what it says beside that: technique, comparison, history, advice.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -95,6 +96,7 @@ class ReportContent(_Frozen):
     certainty: str = ""
     image_quality: str = ""
     limitations: tuple[str, ...] = ()
+    asides: tuple[str, ...] = ()
 
 
 class Provenance(_Frozen):
@@ -159,6 +161,7 @@ class Report(ReportContent):
             _listed("Findings", [f"{f.name}: **{f.presence}**. {f.detail}" for f in self.findings]),
             _listed("Differential", self.differential),
             f"**Image quality.** {self.image_quality}" if self.image_quality else "",
+            _listed("Said besides", self.asides),
             _listed("Limitations", self.limitations),
             f"*Written by {source.generator} {source.version} ({author}) on {source.dataset}, "
             f"classifier {source.classifier_sha256[:12]}.*",

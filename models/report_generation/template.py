@@ -143,9 +143,7 @@ class TemplateGenerator:
         """
         cases = [row.request.case for row in rows]
         reports = self.generate(cases, np.zeros((len(cases), *images.shape[1:]), np.uint8))
-        yield [
-            Written(row_id=row.id, text=report.model_dump_json()) for row, report in zip(rows, reports, strict=True)
-        ]
+        yield [Written(row_id=row.id, text=report.model_dump_json()) for row, report in zip(rows, reports, strict=True)]
 
     def read(self, request: Request, text: str) -> Report:
         """Read a report back from its JSON."""

@@ -11,7 +11,8 @@ from sklearn.metrics import precision_recall_curve as sklearn_precision_recall_c
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from models.training import EpochMetrics
-from tasks.classification.metrics import ECE_BINS, calibration_bins, score
+from tasks.classification.metrics import score
+from tasks.shared.calibration_error import ECE_BINS, calibration_bins
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, image_grid, new_figure, render_png
 
 CLASS_NAMES = ("normal", "pneumonia")

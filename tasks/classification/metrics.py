@@ -4,13 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from tasks.shared.bootstrap import interval, resample
+from tasks.shared.bootstrap import interval, resample_counts
+from tasks.shared.calibration_error import calibration_error
 
 METRICS = (
     "auc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "average_precision", "ece",
     "brier",
 )  # fmt: skip
-ECE_BINS = 15
 
 
 def score(probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float) -> dict[str, float]:
@@ -89,10 +89,8 @@ def bootstrap_scores(
         InputError: as `score`.
     """
     probabilities = _checked(probabilities, labels)
-    size = len(labels)
     # A sample is how often it holds each image: every metric is then a sum over images, and one sort serves all.
-    shifted = resample(size, samples, seed) + size * np.arange(samples)[:, None]
-    counts = np.bincount(shifted.ravel(), minlength=samples * size).reshape(samples, size).astype(np.float64)
+    counts = resample_counts(len(labels), samples, seed)
     return _scores(probabilities, labels, threshold, counts)
 
 
@@ -116,7 +114,7 @@ def _scores(
         "specificity": specificity,
         "f1": _ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives, empty=0.0),
         "average_precision": average_precision,
-        "ece": _expected_calibration_error(probabilities, positive, counts),
+        "ece": calibration_error(probabilities, positive, counts),
         "brier": counts @ (probabilities - positive) ** 2 / total,
     }
 
@@ -138,26 +136,6 @@ def _ranking_scores(
     one_class = (all_positives == 0) | (all_negatives == 0)
     average_precision = _ratio((positives * precision).sum(axis=1), all_positives, empty=np.nan)
     return auc, np.where(one_class, np.nan, average_precision)
-
-
-def calibration_bins(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Sort probabilities into the bins of the calibration error.
-
-    Args:
-        probabilities: in [0, 1], shape (images,).
-
-    Returns:
-        Bins 0–14 of equal width, shape (images,); a probability of 1 is in the last.
-    """
-    return np.minimum((np.asarray(probabilities) * ECE_BINS).astype(np.int64), ECE_BINS - 1)
-
-
-def _expected_calibration_error(
-    probabilities: NDArray[np.float64], positive: NDArray[np.bool_], counts: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    in_bin = calibration_bins(probabilities)[:, None] == np.arange(ECE_BINS)
-    gaps = counts @ (in_bin * (probabilities - positive)[:, None])
-    return np.abs(gaps).sum(axis=1) / counts.sum(axis=1)
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64], *, empty: float) -> NDArray[np.float64]:

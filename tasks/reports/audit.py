@@ -1,167 +1,241 @@
-"""A first audit of reports: do they fit the schema, agree with the truth, and claim what the image cannot show?"""
+"""The audit of reports: are they right, committed, free of invention, varied, and what do they depend on?"""
 
-import json
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
+import numpy as np
 
-from models.report_generation.schema import Case, Label, Report
+from models.report_generation.schema import Answer, Case, Control, Label, Report
+from tasks.reports.agreement import agreement_with_classifier, holm, label_scores
+from tasks.reports.claims import KINDS, Claim, labelled_sentences, score_matcher, unsupported_claims
+from tasks.reports.collapse import distinct_n, duplicates, mean_similarity
+from tasks.reports.conservatism import label_bias, reticence
+from tasks.reports.control_effects import Pair, anchoring_slope, label_of, report_effects, score_change
+from tasks.reports.rates import Rate, share
+from tasks.reports.scores import probability_scores
 
-_PICTURE = r"(?!(?:\W+\w+){0,3}?\W+(?:of|in)\W+the\W+(?:image|picture|frame|heat\W?map)\b)"
-_ANATOMY = (
-    r"(?:sided|lungs?|hemithorax|chest|lobe|hilum|hilar|perihilar|infrahilar|base|basal|basilar|apex|apical|"
-    r"hemidiaphragm|costophrenic|pleural?|parenchyma\w*|paracardiac|retrocardiac|ventric\w+|atri\w+|heart)"
-)
-_POSITION = r"(?:upper|lower|middle|mid|side|half|zones?|fields?|part)"
-
-LEXICON: dict[str, re.Pattern[str]] = {
-    kind: re.compile("|".join(patterns), re.IGNORECASE)
-    for kind, patterns in {
-        "side of the patient": (
-            rf"\b(?:left|right)\W+{_ANATOMY}\b",
-            rf"\b(?:left|right)\W+{_POSITION}\b{_PICTURE}",
-            rf"\b(?:(?:on|to|in|at)\W+the|upper|lower|middle|mid)\W+(?:left|right)\b{_PICTURE}",
-            r"\b(?:bi|uni|contra|ipsi)lateral(?:ly)?\b",
-        ),
-        "lobe": (r"\blob(?:es?|ar)\b", r"\blingular?\b", r"\b(?:RUL|RML|RLL|LUL|LLL)\b"),
-        "effusion": (
-            r"\beffusions?\b",
-            r"\bpleural\W+fluid\b",
-            r"\b(?:hydro|haemo|hemo)thorax\b",
-            r"\bcostophrenic\b",
-        ),
-        "heart size": (
-            r"\bcardio(?:megaly|mediastinal|thoracic)\b",
-            r"\bheart\b",
-            r"\bcardiac\b",
-            r"\bmediastin(?:um|al)\b",
-        ),
-        "bones": (
-            r"\bribs?\b",
-            r"\bfractur(?:es?|ed)\b",
-            r"\b(?:bony|osseous|skeletal)\b",
-            r"\b(?:clavic(?:les?|ular)|vertebra[el]?|spine|scoliosis)\b",
-        ),
-        "device": (
-            r"\b(?:tubes?|catheters?|pacemakers?|electrodes?|stents?|implants?|prosthes[ie]s|PICC)\b",
-            r"\b(?:central|venous|arterial|monitoring)\W+lines?\b",
-            r"\b(?:chest|surgical|pigtail)\W+drains?\b",
-            r"\b(?:endotracheal|nasogastric|sternotomy)\b",
-        ),
-        "measurement": (r"(?<![\w.])\d+(?:[.,]\d+)?\s*(?:mm|cm|ml|millimet\w+|centimet\w+|HU)\b",),
-        "comparison with earlier images": (
-            r"\b(?:prior|previous|earlier|old)\W+(?:stud\w+|exam\w*|images?|imaging|films?|radiographs?|x-?rays?|"
-            r"comparison|CTs?)\b",
-            r"\b(?:priors|previously|unchanged|stable)\b",
-            r"\binterval\W+(?:change|increase|decrease|improvement|worsening|resolution|development)\b",
-            r"\b(?:has|have)\W+(?:improved|worsened|progressed|resolved|increased|decreased)\b",
-            r"\bnew\W+(?:since|compared)\b",
-        ),
-        "age": (
-            r"\b\d+\W?(?:year|month|week|day)s?\W?old\b",
-            r"\baged\W+\d+\b",
-            r"\b(?:infants?|neonat\w+|newborns?|toddlers?|child(?:ren)?|p(?:a)?ediatric|adolescents?|teenage\w*|"
-            r"adults?|elderly|geriatric)\b",
-        ),
-        "sex": (
-            r"\b(?:males?|females?|man|men|woman|women|boys?|girls?|gentleman|lady)\b",
-            r"\b(?:he|she|his|her|him)\b",
-        ),
-    }.items()
-}
-"""What small grey pictures without clinical data cannot support, by kind. Matched as whole words in any case, whether
-claimed or denied ("no effusion" counts, since that cannot be seen either). "Left of the image" is about the picture and
-does not count. It is a lexicon, not an understanding of language: it misses paraphrases."""
+YES_NO = "yes_no"
+"""The strategy whose answers are scores and not reports."""
 
 
 @dataclass(frozen=True)
 class AuditedReport:
-    """One report beside the truth.
+    """One answer to a plain request for a report, beside the truth.
 
     Attributes:
-        report: the report, or None where what was written does not fit the schema.
-        label_right: whether its label is the true class; False without a report.
-        agrees: whether its label is the classifier's; False without a report.
-        claims: unsupported claims, as pairs of kind and words.
+        answer: the answer.
+        label_right: whether its label is the true class; False without a label or a report.
+        agrees: whether its label is the classifier's; False without a label or a report.
+        claims: claims that the image cannot support.
     """
 
-    report: Report | None
+    answer: Answer
     label_right: bool
     agrees: bool
-    claims: tuple[tuple[str, str], ...]
+    claims: tuple[Claim, ...]
+
+    @property
+    def report(self) -> Report | None:
+        """The report, or None where none could be read from what was written."""
+        return self.answer.report
 
 
 @dataclass(frozen=True)
 class ReportAudit:
-    """The audit of a set of reports.
+    """The audit of a set of answers.
 
     Attributes:
-        metrics: value by MLflow name; shares are of all cases, also those whose report does not fit the schema.
-        reports: one a case.
+        metrics: value by MLflow name; what cannot be told from these answers is left out.
+        reports: one an answer to a plain request for a report, in the order of the answers.
     """
 
     metrics: dict[str, float]
     reports: tuple[AuditedReport, ...]
 
 
-def audit_reports(answers: Sequence[object], cases: Sequence[Case], truths: Sequence[Label]) -> ReportAudit:
-    """Compare what was written with the schema, the truth, the classifier and the lexicon.
+def audit_reports(
+    answers: Sequence[Answer],
+    cases: Mapping[int, Case],
+    truths: Mapping[int, Label],
+    shown_truths: Mapping[str, Label],
+) -> ReportAudit:
+    """Compare what was written with the schema, the truth, the classifier, the lexicon and what the controls changed.
 
     Args:
-        answers: what the generator wrote, one a case: a report, its JSON, or whatever came instead of one. An answer
-            that does not fit the schema is counted with a wrong label, and its text is searched for claims.
-        cases: the evidence that the generator was given.
-        truths: the true classes.
+        answers: to plain requests and under controls, of any number of strategies.
+        cases: the classifier's own evidence, by case index, whatever a control told.
+        truths: the true classes, by case index.
+        shown_truths: true class of the image shown, by row id, for the answers that were shown another patient's image.
 
     Returns:
-        The audit.
+        The audit. Metrics without a strategy (`reports/label_accuracy`) are over all plain reports. Those of a strategy
+        (`reports/<strategy>/label_accuracy`) have intervals under `_ci_low` and `_ci_high`, and those under a control
+        stand at `reports/<strategy>/control/<control>/`. An answer without a report counts as a wrong label.
 
     Raises:
-        ValueError: there are no cases, not as many answers or truths as cases, or a report belongs to another case.
+        ValueError: an answer's case is not known, its report is on another case, or a case has two answers to the same
+            request.
     """
-    if not cases or not len(answers) == len(cases) == len(truths):
-        raise ValueError(f"{len(answers)} answers and {len(truths)} truths do not match {len(cases)} cases")
-    audited = tuple(_audit(answer, case, truth) for answer, case, truth in zip(answers, cases, truths, strict=True))
-    count = len(audited)
-    return ReportAudit(
-        metrics={
-            "reports/count": float(count),
-            "reports/parsed": sum(entry.report is not None for entry in audited) / count,
-            "reports/label_accuracy": sum(entry.label_right for entry in audited) / count,
-            "reports/agreement_with_classifier": sum(entry.agrees for entry in audited) / count,
-            "reports/unsupported_claims_per_report": sum(len(entry.claims) for entry in audited) / count,
-        },
-        reports=audited,
+    _check(answers, cases, truths)
+    reports = tuple(
+        _audited(answer, cases[answer.case_index], truths[answer.case_index])
+        for answer in answers
+        if answer.control == "none" and answer.strategy != YES_NO
     )
+    metrics: dict[str, float | Rate] = {
+        "count": float(len(reports)),
+        "parsed": _mean([entry.report is not None for entry in reports]),
+        "label_accuracy": _mean([entry.label_right for entry in reports]),
+        "agreement_with_classifier": _mean([entry.agrees for entry in reports]),
+        "unsupported_claims_per_report": _mean([len(entry.claims) for entry in reports]),
+        "claim_matcher_f1": score_matcher(labelled_sentences("test")).f1,
+    }
+    strategies = tuple(dict.fromkeys(answer.strategy for answer in answers))
+    for strategy in strategies:
+        own = [answer for answer in answers if answer.strategy == strategy]
+        if strategy == YES_NO:
+            found = _score_metrics(own, cases, truths)
+        else:
+            found = _report_metrics([entry for entry in reports if entry.answer.strategy == strategy], cases, truths)
+            found |= _dependence(own, cases, shown_truths)
+        metrics |= {f"{strategy}/{name}": value for name, value in found.items()}
+    flat = _flat(metrics)
+    p_values = {s: flat[name] for s in strategies if (name := f"reports/{s}/mcnemar_p") in flat}
+    flat |= {f"reports/{strategy}/mcnemar_p_holm": p for strategy, p in holm(p_values).items()}
+    return ReportAudit(flat, reports)
 
 
-def unsupported_claims(text: str) -> list[tuple[str, str]]:
-    """Search a text for claims that the image cannot support.
-
-    Args:
-        text: what a report says.
-
-    Returns:
-        Pairs of the lexicon's kind and the words found, by kind, then in the order of the text.
-    """
-    return [(kind, match.group()) for kind, pattern in LEXICON.items() for match in pattern.finditer(text)]
-
-
-def _audit(answer: object, case: Case, truth: Label) -> AuditedReport:
-    try:
-        report = Report.model_validate(answer)
-    except ValidationError:
-        text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
-        return AuditedReport(None, label_right=False, agrees=False, claims=tuple(unsupported_claims(text)))
-    if report.case_index != case.index:
-        raise ValueError(f"the report of case {report.case_index} stands at the place of case {case.index}")
-    claims = tuple(claim for passage in _claiming(report) for claim in unsupported_claims(passage))
-    return AuditedReport(report, report.label == truth, report.label == case.label, claims)
+def _check(answers: Sequence[Answer], cases: Mapping[int, Case], truths: Mapping[int, Label]) -> None:
+    seen = set()
+    for answer in answers:
+        key = answer.strategy, answer.control, answer.case_index
+        if answer.case_index not in cases or answer.case_index not in truths:
+            raise ValueError(f"case {answer.case_index} has an answer, but no evidence or no true class")
+        if answer.report and answer.report.case_index != answer.case_index:
+            raise ValueError(f"a report on case {answer.report.case_index} answers for case {answer.case_index}")
+        if key in seen:
+            raise ValueError(f"case {answer.case_index} has two answers in {answer.strategy}, control {answer.control}")
+        seen.add(key)
 
 
-def _claiming(report: Report) -> list[str]:
+def _audited(answer: Answer, case: Case, truth: Label) -> AuditedReport:
+    label = label_of(answer)
+    claims = tuple(claim for passage in _claiming(answer) for claim in unsupported_claims(passage))
+    return AuditedReport(answer, label == truth, label is not None and label == case.label, claims)
+
+
+def _claiming(answer: Answer) -> list[str]:
     """Return the passages that claim something: not the limitations, nor what is said not to be assessable."""
-    findings = [f for f in report.findings if f.presence != "not assessable"]
-    return [report.impression, report.certainty, *(f"{finding.name}: {finding.detail}" for finding in findings)]
+    report = answer.report
+    if report is None:
+        return [answer.text]
+    findings = [f"{f.name}: {f.detail}" for f in report.findings if f.presence != "not assessable"]
+    return [report.impression, report.certainty, *findings, *report.differential]
+
+
+def _report_metrics(
+    entries: Sequence[AuditedReport], cases: Mapping[int, Case], truths: Mapping[int, Label]
+) -> dict[str, float | Rate]:
+    """Audit the plain reports of one strategy."""
+    indices = [entry.answer.case_index for entry in entries]
+    labels, true = [label_of(entry.answer) for entry in entries], [truths[index] for index in indices]
+    texts = [entry.report.impression if entry.report else entry.answer.text for entry in entries]
+    agreement = agreement_with_classifier(labels, [cases[index].label for index in indices], true)
+    duplicate_rate, largest = duplicates(texts)
+    kinds = [{claim.kind for claim in entry.claims} for entry in entries]
+    return {
+        "count": float(len(entries)),
+        **label_scores(labels, true),
+        **agreement._asdict(),
+        **label_bias(labels, true),
+        **reticence([entry.report for entry in entries]),
+        "unsupported_claims_per_report": _mean([len(entry.claims) for entry in entries]),
+        **{f"claims/{kind.replace(' ', '_')}": share(kind in found for found in kinds) for kind in KINDS},
+        "distinct_1": distinct_n(texts, 1),
+        "distinct_2": distinct_n(texts, 2),
+        "duplicate_rate": duplicate_rate,
+        "largest_duplicate_group": float(largest),
+        "text_similarity": mean_similarity(texts),
+    }
+
+
+def _dependence(
+    answers: Sequence[Answer], cases: Mapping[int, Case], shown_truths: Mapping[str, Label]
+) -> dict[str, float | Rate]:
+    """Audit what the reports of one strategy depend on."""
+    metrics: dict[str, float | Rate] = {}
+    for control, pairs in _pairs(answers, cases, shown_truths).items():
+        effects = report_effects(control, pairs)
+        metrics |= {f"control/{control}/{name}": rate for name, rate in effects.items()}
+    return metrics | {"anchoring_slope": _anchoring(answers, _calls_pneumonia)}
+
+
+def _score_metrics(
+    answers: Sequence[Answer], cases: Mapping[int, Case], truths: Mapping[int, Label]
+) -> dict[str, float | Rate]:
+    """Audit the scores of the yes-or-no question, beside the classifier on the same cases."""
+    scored = {a.case_index: a.score for a in answers if a.control == "none" and a.score is not None}
+    true = np.array([truths[index] == "pneumonia" for index in scored], dtype=bool)
+    scores = probability_scores(np.array(list(scored.values()), np.float64), true)
+    classifier = probability_scores(np.array([cases[index].probability for index in scored], np.float64), true)
+    metrics: dict[str, float | Rate] = {**scores, **{f"classifier_{name}": rate for name, rate in classifier.items()}}
+    for control, pairs in _pairs(answers, cases, {}).items():
+        changed, plain = [pair.changed.score for pair in pairs], [pair.plain.score for pair in pairs]
+        metrics[f"control/{control}/score_change"] = score_change(changed, plain)
+    return metrics | {"anchoring_slope": _anchoring(answers, lambda answer: answer.score)}
+
+
+def _calls_pneumonia(answer: Answer) -> float | None:
+    label = label_of(answer)
+    return None if label is None else float(label == "pneumonia")
+
+
+def _anchoring(answers: Sequence[Answer], outcome: Callable[[Answer], float | None]) -> Rate:
+    """Regress an outcome on the probability told, over the answers that have both and differ in nothing else."""
+    rows = [
+        (answer.case_index, answer.shown_probability, value)
+        for answer in answers
+        if answer.control in ("none", "flipped", "even")
+        and answer.shown_probability is not None
+        and (value := outcome(answer)) is not None
+    ]
+    cases, told, outcomes = zip(*rows, strict=True) if rows else ((), (), ())
+    return anchoring_slope(cases, told, outcomes)
+
+
+def _pairs(
+    answers: Sequence[Answer], cases: Mapping[int, Case], shown_truths: Mapping[str, Label]
+) -> dict[Control, list[Pair]]:
+    """Put each answer under a control beside the plain answer of its case, by control."""
+    plain = {answer.case_index: answer for answer in answers if answer.control == "none"}
+    found: dict[Control, list[Pair]] = {}
+    for answer in answers:
+        if answer.control != "none" and answer.case_index in plain:
+            suggested = _suggested(answer, cases[answer.case_index], shown_truths)
+            found.setdefault(answer.control, []).append(Pair(plain[answer.case_index], answer, suggested))
+    return found
+
+
+def _suggested(answer: Answer, case: Case, shown_truths: Mapping[str, Label]) -> Label | None:
+    """Return the label that an image or a flipped probability suggests; see `Pair`."""
+    if answer.control in ("same_label", "other_label"):
+        return shown_truths.get(answer.row_id)
+    if answer.control == "flipped" and answer.shown_probability is not None:
+        told: Label = "pneumonia" if answer.shown_probability >= case.threshold else "normal"
+        return None if told == case.label else told
+    return None
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else float("nan")
+
+
+def _flat(metrics: Mapping[str, float | Rate]) -> dict[str, float]:
+    """Name everything as MLflow does, with intervals as metrics of their own, and leave out what is unknown."""
+    flat: dict[str, float] = {}
+    for name, value in metrics.items():
+        if isinstance(value, Rate):
+            flat |= {name: value.value, f"{name}_ci_low": value.low, f"{name}_ci_high": value.high}
+        else:
+            flat[name] = float(value)
+    return {f"reports/{name}": value for name, value in flat.items() if not np.isnan(value)}

@@ -18,6 +18,21 @@ def resample(size: int, samples: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(0, size, size=(samples, size))
 
 
+def resample_counts(size: int, samples: int, seed: int) -> NDArray[np.float64]:
+    """Count how often each bootstrap sample holds each case.
+
+    Args:
+        size: number of cases, at least 1.
+        samples: number of bootstrap samples.
+        seed: as in `resample`, whose samples are counted.
+
+    Returns:
+        Counts, shape (samples, size); each row sums to `size`.
+    """
+    shifted = resample(size, samples, seed) + size * np.arange(samples)[:, None]
+    return np.bincount(shifted.ravel(), minlength=samples * size).reshape(samples, size).astype(np.float64)
+
+
 def interval(statistics: NDArray[np.floating], level: float = 0.95) -> tuple[float, float]:
     """Take the percentile interval of resampled statistics.
 

@@ -1,4 +1,4 @@
-"""What all figures share: size, colours, the watermark, and PNG bytes that repeat.
+"""What all figures share: size, colours, the watermark, and PNG bytes that repeat; images as PNG.
 
 Figures are made with `matplotlib.figure.Figure`, never with pyplot, whose global state is not safe in threads.
 """
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
-from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 
 CLASS_COLORS = ("#2a78b5", "#d1493f")  # normal, pneumonia: told apart with any common colour vision
 GOOD, BAD, MUTED = "#2e8540", "#b3261e", "#6b7280"
@@ -31,12 +32,13 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def render_png(figure: Figure, *, phantoms: bool) -> bytes:
-    """Render a figure to PNG with the research notice, and a watermark where phantoms were drawn.
+def render_png(figure: Figure, *, phantoms: bool, random_weights: bool = False) -> bytes:
+    """Render a figure to PNG with the research notice, and a watermark where it shows nothing real.
 
     Args:
-        figure: the figure; it gains the notices.
+        figure: the figure; it gains the notices. A tall one gains the watermark several times.
         phantoms: whether the data are drawn phantoms.
+        random_weights: whether a language model with random weights wrote what is drawn.
 
     Returns:
         PNG bytes, the same for the same figure.
@@ -45,13 +47,32 @@ def render_png(figure: Figure, *, phantoms: bool) -> bytes:
     if engine is not None:  # leave a line for the notice
         engine.set(rect=(0, 0.18 / figure.get_figheight(), 1, 1 - 0.18 / figure.get_figheight()))
     figure.text(0.005, 0.004, RESEARCH_NOTICE, fontsize=6, color=MUTED, ha="left", va="bottom")
-    if phantoms:
+    notices = [PHANTOM_NOTICE] * phantoms + [RANDOM_WEIGHTS_NOTICE] * random_weights
+    marks = max(1, round(figure.get_figheight() / figure.get_figwidth())) if notices else 0
+    for mark in range(marks):
         figure.text(
-            0.5, 0.5, PHANTOM_NOTICE.split(":")[0], fontsize=2.9 * figure.get_figwidth(), color=BAD, alpha=0.35,
+            0.5, (mark + 0.5) / marks, "\n".join(notice.split(":")[0] for notice in notices),
+            fontsize=2.9 * figure.get_figwidth(), color=BAD, alpha=0.35,
             ha="center", va="center", rotation=20, weight="bold", zorder=100,
         )  # fmt: skip
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def encode_png(image: NDArray[np.uint8], *, least_width: int = 1) -> bytes:
+    """Write an image as PNG, enlarged by whole pixels where it is small.
+
+    Args:
+        image: shape (height, width) or (height, width, 3), 0–255.
+        least_width: pixels that the picture is to be wide at least.
+
+    Returns:
+        PNG bytes.
+    """
+    factor = max(1, -(-least_width // image.shape[1]))
+    buffer = io.BytesIO()
+    Image.fromarray(image.repeat(factor, axis=0).repeat(factor, axis=1)).save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

@@ -16,7 +16,7 @@ from models.errors import InputError
 from tasks.data.steps import locate_source
 from tasks.locations import outputs
 from tasks.parameters import DatasetParameters
-from tests.benchmarks import retrieval_evaluation, training_epoch
+from tests.benchmarks import report_generation, retrieval_evaluation, training_epoch
 from tests.benchmarks.comparison import Comparison
 
 
@@ -52,6 +52,7 @@ def _measurements(images: np.ndarray, labels: np.ndarray) -> Iterator[Callable[[
     yield retrieval_evaluation.measure
     yield retrieval_evaluation.measure_python_loop
     yield retrieval_evaluation.measure_numpy_loop
+    yield report_generation.measure
 
 
 def _table(results: list[Comparison]) -> Table:

@@ -46,5 +46,8 @@ def test_the_limit_is_made_once_and_keeps_its_slots():
 
 
 def test_without_the_limit_nobody_works(without_limit):
-    with pytest.raises(InputError, match="no global concurrency limit `gpu`.*prefect gcl create gpu --limit 1"), gpu_slot():
+    with (
+        pytest.raises(InputError, match=r"no global concurrency limit `gpu`.*prefect gcl create gpu --limit 1"),
+        gpu_slot(),
+    ):
         pytest.fail("worked without a slot")

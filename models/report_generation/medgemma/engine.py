@@ -283,9 +283,7 @@ class Engine:
         constraints = [] if prompt.json_schema is None else [self._constraint(prompt.json_schema)]
         written = self._model.generate(
             **inputs,
-            do_sample=False,
-            top_k=None,  # the model's own settings are for sampling
-            top_p=None,
+            do_sample=False,  # the checkpoint itself asks for sampling
             max_new_tokens=prompt.max_new_tokens,
             eos_token_id=list(self._stop_tokens) or None,
             pad_token_id=self._tokenizer.pad_token_id,

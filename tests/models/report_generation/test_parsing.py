@@ -408,3 +408,14 @@ def test_whatever_is_decoded_under_the_schema_is_read(tmp_path: Path):
         jsonschema.validate(written, json.loads(report_json_schema()))
         assert len(text) <= 400 * 3
         assert read_report(text, "json").impression == written["impression"]
+
+
+def test_what_belongs_to_no_section_is_kept_aside():
+    text = (
+        "A portable film.\n\nComparison: unchanged since the prior study.\nFindings: Hazy opacity.\n"
+        "Impression: Pneumonia.\nRecommendations: follow-up film.\nLabel: pneumonia"
+    )
+    report = read_report(text, "free_text")
+    assert report.impression == "Pneumonia."
+    assert set(report.asides) == {"A portable film.", "unchanged since the prior study.", "follow-up film."}
+    assert read_report("Hazy opacity, likely pneumonia.\nLabel: pneumonia", "free_text").asides == ()

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ class PairAuthor:
     poison: tuple[int, ...] = ()
     written: list[str] = field(default_factory=list)
     name = "pairs"
-    identity = {"version": 1}
+    identity: ClassVar = {"version": 1}
     strategies = ("plain", "informed")
+    prompts = ()
 
     @property
     def code(self):

@@ -1,32 +1,66 @@
 import io
+import warnings
 
 import matplotlib.image
 import numpy as np
 import pytest
 
-from models.report_generation.schema import Case, Report
-from models.report_generation.template import TemplateGenerator
+from models.report_generation.schema import Answer, Case, Label, Provenance, Report
+from tasks.reports import figures
 from tasks.reports.figures import contact_sheet
 
+PROVENANCE = Provenance(
+    generator="medgemma",
+    version="1",
+    strategy="any",
+    model="google/medgemma-4b-it",
+    language_model=True,
+    dataset="pneumoniamnist",
+    classifier_sha256="f" * 64,
+    phantoms=False,
+)
 
-def evidence(count: int) -> tuple[np.ndarray, np.ndarray, list[Case], list[Report], list[str]]:
+
+def answer(index: int, strategy: str, label: Label | None, impression: str = "A hazy opacity. " * 40) -> Answer:
+    report = Report(
+        case_index=index, impression=impression, label=label, certainty="probable", limitations=("small",),
+        provenance=PROVENANCE,
+    )  # fmt: skip
+    return Answer(
+        row_id=f"{index}-{strategy}", case_index=index, strategy=strategy, control="none", shown_probability=None,
+        prompt="", text="", report=report,
+    )  # fmt: skip
+
+
+def unread(index: int, strategy: str, problem: str = "no JSON object in the text") -> Answer:
+    return answer(index, strategy, None).model_copy(update={"report": None, "problem": problem})
+
+
+def draw(
+    count: int,
+    strategies: tuple[str, ...] = ("template",),
+    *,
+    level: int | None = None,
+    answers: list[dict[str, Answer]] | None = None,
+    phantoms: bool = False,
+    random_weights: bool = False,
+) -> bytes:
     generator = np.random.default_rng(0)
     images = generator.integers(0, 256, size=(count, 28, 28), dtype=np.uint8)
+    heat = generator.random((count, 28, 28))
+    if level is not None:
+        images, heat = np.full_like(images, level), heat * 0
     cases = [
         Case(index=i, image_sha256="", probability=0.3 * i % 1, threshold=0.5, heat_region="no focus", heat_share=0)
         for i in range(count)
     ]
-    reports = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False).generate(cases, images)
-    return images, generator.random((count, 28, 28)), cases, reports, ["normal", "pneumonia"] * (count // 2 + 1)
-
-
-def draw(count: int, *, phantoms: bool = False) -> bytes:
-    images, heat, cases, reports, truths = evidence(count)
-    return contact_sheet(images, heat, cases, reports, truths[:count], phantoms=phantoms)
+    truths: list[Label] = ["normal" if i % 2 == 0 else "pneumonia" for i in range(count)]
+    answers = answers or [{strategy: answer(i, strategy, "normal") for strategy in strategies} for i in range(count)]
+    return contact_sheet(images, heat, cases, answers, truths, phantoms=phantoms, random_weights=random_weights)
 
 
 def pixels(png: bytes) -> np.ndarray:
-    return matplotlib.image.imread(io.BytesIO(png))
+    return matplotlib.image.imread(io.BytesIO(png))[..., :3]
 
 
 def test_sheet_grows_with_cases_and_repeats():
@@ -38,21 +72,68 @@ def test_sheet_grows_with_cases_and_repeats():
 
 def test_image_pixels_are_shown_as_they_are():
     """A bright and a dark image differ in the figure where the picture stands."""
-    images, heat, cases, reports, truths = evidence(1)
-    dark, bright = (
-        pixels(contact_sheet(np.full_like(images, level), heat * 0, cases, reports, truths[:1], phantoms=False))
-        for level in (0, 255)
-    )
-    changed = (np.abs(dark[..., :3] - bright[..., :3]).max(axis=2) > 0.9).sum()
+    dark, bright = (pixels(draw(1, level=level)) for level in (0, 255))
+    changed = (np.abs(dark - bright).max(axis=2) > 0.9).sum()
     assert changed > 100 * 100
 
 
-def test_phantoms_get_a_watermark():
-    assert draw(2, phantoms=True) != draw(2)
+def test_every_strategy_has_its_line():
+    strategies = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
+    plain = {strategy: answer(0, strategy, "normal") for strategy in strategies}
+    before = pixels(draw(1, answers=[plain]))
+    rows = []
+    for strategy in strategies:
+        changed = pixels(draw(1, answers=[plain | {strategy: answer(0, strategy, "pneumonia")}])) != before
+        rows.append(np.flatnonzero(changed.any(axis=(1, 2))).mean())
+    assert rows == sorted(set(rows))
 
 
-@pytest.mark.parametrize("impression", ["costs $5, or $ 6_^{", "word " * 2000, "x" * 300])
-def test_any_text_can_be_drawn_without_growing_the_sheet_beyond_bounds(impression: str):
-    images, heat, cases, reports, truths = evidence(2)
-    odd = [reports[0].model_copy(update={"impression": impression}), None]
-    assert pixels(contact_sheet(images, heat, cases, odd, truths[:2], phantoms=False)).shape[0] < 450
+def colours(png: bytes, color: str) -> int:
+    wanted = np.array(matplotlib.colors.to_rgb(color))
+    return int((np.abs(pixels(png) - wanted).max(axis=2) < 0.02).sum())
+
+
+def test_right_and_wrong_labels_differ_in_colour():
+    """The true class is normal and so is the classifier's label; only the report's line changes."""
+    right, wrong, open_, none = (
+        draw(1, answers=[{"concise": made}])
+        for made in (
+            answer(0, "concise", "normal"),
+            answer(0, "concise", "pneumonia"),
+            answer(0, "concise", None),
+            unread(0, "concise"),
+        )
+    )
+    good, bad = ([colours(png, color) for png in (right, wrong, open_, none)] for color in ("#2e8540", "#b3261e"))
+    assert good[0] > 1.5 * max(good[1:])
+    assert min(bad[1], bad[3]) > 20 > max(bad[0], bad[2])
+
+
+def test_the_template_alone_needs_no_heading():
+    """Its label is the classifier's, which stands above."""
+    plain = draw(1, answers=[{"template": answer(0, "template", "normal")}])
+    assert plain == draw(1, answers=[{"template": answer(0, "template", "pneumonia")}])
+    assert plain != draw(1, answers=[{"concise": answer(0, "concise", "normal")}])
+
+
+@pytest.mark.parametrize("mark", ["phantoms", "random_weights"])
+def test_what_shows_nothing_real_gets_a_watermark(mark: str):
+    plain, marked = pixels(draw(2)), pixels(draw(2, **{mark: True}))
+    assert (plain != marked).any(axis=2).mean() > 0.01
+
+
+@pytest.mark.parametrize(
+    "text", ["costs $5, or $ 6_^{", "word " * 2000, "x" * 300, "W" * 3000, "肺炎 🫁 \x00\x1b[31m \u202eabc\tنص\n\nend"]
+)
+def test_any_text_can_be_drawn_without_growing_the_sheet_beyond_bounds(text: str):
+    answers = [{"concise": answer(0, "concise", "normal", text)}, {"concise": unread(1, "concise", text)}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a missing glyph would be warned of
+        assert pixels(draw(2, answers=answers)).shape[0] < 450
+
+
+def test_a_large_sheet_shows_some_of_the_cases(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(figures, "MOST_CASES", 4)
+    most, more = draw(4), draw(9)
+    assert pixels(most).shape == pixels(more).shape
+    assert most != more

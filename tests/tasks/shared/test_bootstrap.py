@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tasks.shared.bootstrap import interval, mean_interval, resample
+from tasks.shared.bootstrap import interval, mean_interval, resample, resample_counts
 
 
 def test_resampling_repeats_and_stays_in_range():
@@ -12,6 +12,12 @@ def test_resampling_repeats_and_stays_in_range():
     assert indices.max() <= 6
     np.testing.assert_array_equal(indices, resample(7, 50, seed=3))
     assert (indices != resample(7, 50, seed=4)).any()
+
+
+def test_counts_are_those_of_the_samples():
+    counts = resample_counts(7, 50, seed=3)
+    for sample, row in zip(resample(7, 50, seed=3), counts, strict=True):
+        assert row.tolist() == [sample.tolist().count(case) for case in range(7)]
 
 
 def test_the_interval_of_a_mean_agrees_with_scipy():

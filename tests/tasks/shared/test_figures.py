@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.shared.figures import image_grid, new_figure, render_png
+from tasks.shared.figures import encode_png, image_grid, new_figure, render_png
 
 
 def _line():
@@ -43,3 +43,35 @@ def test_overlays_and_frames_are_drawn():
     figure = image_grid(images, ["a", "b"], columns=2, title="Grid", overlays=overlays, frame_colors=["red", "blue"])
     assert [len(axis.images) for axis in figure.axes] == [2, 2]
     assert [axis.spines["left"].get_edgecolor()[:3] for axis in figure.axes] == [(1, 0, 0), (0, 0, 1)]
+
+
+def test_random_weights_are_written_across_the_figure():
+    plain, marked, both = (
+        _pixels(render_png(_line(), phantoms=phantoms, random_weights=random_weights))
+        for phantoms, random_weights in ((False, False), (False, True), (True, True))
+    )
+    height, width, _ = plain.shape
+    for one, other in ((plain, marked), (marked, both)):
+        changed = (one != other).any(axis=2)
+        assert changed[height // 3 : 2 * height // 3, width // 3 : 2 * width // 3].mean() > 0.02
+
+
+def test_a_tall_figure_is_marked_from_top_to_bottom():
+    plain, marked = (_pixels(render_png(new_figure(3, 12), phantoms=phantoms)) for phantoms in (False, True))
+    changed = (plain != marked).any(axis=(1, 2))
+    assert all(part.any() for part in np.array_split(changed, 4))
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (5, 9, 3), (300, 300)])
+def test_an_image_is_enlarged_by_whole_pixels(shape):
+    image = np.random.default_rng(0).integers(0, 256, size=shape, dtype=np.uint8)
+    shown = np.asarray(Image.open(io.BytesIO(encode_png(image, least_width=100))))
+    factor = {28: 4, 9: 12, 300: 1}[shape[1]]
+    assert shown.shape[:2] == (shape[0] * factor, shape[1] * factor)
+    for row in range(factor):
+        assert (shown[row::factor, row::factor] == image).all()
+
+
+def test_an_image_keeps_its_size_by_default():
+    image = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert (np.asarray(Image.open(io.BytesIO(encode_png(image)))) == image).all()

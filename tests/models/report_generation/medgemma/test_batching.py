@@ -8,7 +8,7 @@ import pytest
 from models.report_generation.medgemma.batching import BatchCeiling, buckets, in_one_line, run_batches
 
 
-class Fatal(Exception):
+class FatalError(Exception):
     pass
 
 
@@ -18,7 +18,7 @@ def run(items: Sequence, process: Callable, ceiling: BatchCeiling, free_memory: 
         process,
         ceiling,
         is_out_of_memory=lambda error: isinstance(error, MemoryError),
-        is_fatal=lambda error: isinstance(error, Fatal),
+        is_fatal=lambda error: isinstance(error, FatalError),
         free_memory=free_memory,
     )
 
@@ -106,7 +106,7 @@ def test_an_error_sends_the_items_of_its_batch_alone_and_no_others():
     assert ceiling.size == 3
 
 
-@pytest.mark.parametrize("error", [Fatal(), KeyboardInterrupt(), SystemExit()])
+@pytest.mark.parametrize("error", [FatalError(), KeyboardInterrupt(), SystemExit()])
 def test_after_a_fatal_error_nothing_else_is_tried(error: BaseException):
     tried = []
 

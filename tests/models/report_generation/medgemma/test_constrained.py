@@ -10,7 +10,7 @@ from transformers import AutoTokenizer
 from models.report_generation.medgemma.constrained import json_constraint
 
 STOP_TOKENS = (1, 106)
-VOCABULARY = 512
+VOCABULARY = 2048
 SCHEMA = {
     "type": "object",
     "properties": {
@@ -20,7 +20,10 @@ SCHEMA = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {"name": {"type": "string", "pattern": "^[a-z]{1,9}$"}, "presence": {"enum": ["present", "absent"]}},
+                "properties": {
+                    "name": {"type": "string", "pattern": "^[a-z]{1,9}$"},
+                    "presence": {"enum": ["present", "absent"]},
+                },
                 "required": ["name", "presence"],
                 "additionalProperties": False,
             },

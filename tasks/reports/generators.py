@@ -1,0 +1,76 @@
+"""From the form to a generator: what is to write, where its weights are, and whether this machine can run it."""
+
+from models.report_generation.generator import ReportGenerator
+from models.report_generation.template import TemplateGenerator
+from tasks.parameters import ReportParameters
+from tasks.records import DatasetRecord, GeneratorRecord
+
+
+def locate(parameters: ReportParameters, token: str | None) -> GeneratorRecord:
+    """Find out what is to write, without loading it.
+
+    Args:
+        parameters: the form.
+        token: access token of the hub, or None.
+
+    Returns:
+        What was found: the commit or digest of the weights, and the precision that fits the device.
+
+    Raises:
+        InputError: the weights cannot be had, or the device cannot run them.
+    """
+    if parameters.generator == "template":
+        return GeneratorRecord(name="template")
+    from models.report_generation.medgemma.source import resolve_source
+
+    source = resolve_source(parameters.model, parameters.revision, token)
+    from models.report_generation.medgemma.checkpoint import choose_device, choose_precision  # imports PyTorch
+
+    device = choose_device(parameters.device)
+    return GeneratorRecord(
+        name="medgemma",
+        strategies=tuple(parameters.strategies),
+        model=source.model,
+        revision=source.revision,
+        random_weights=source.random_weights,
+        precision=choose_precision(parameters.precision, device),
+        device=device,
+        image_first=parameters.image_first,
+        path=source.path,
+        at_once=parameters.at_once,
+        token_block=parameters.token_block,
+    )
+
+
+def make(
+    record: GeneratorRecord, dataset: DatasetRecord, classifier_sha256: str, token: str | None = None
+) -> ReportGenerator:
+    """Make the generator that was located.
+
+    Args:
+        record: what was found.
+        dataset: the data that it writes about.
+        classifier_sha256: digest of the weights behind the evidence.
+        token: access token of the hub, or None; needed only to fetch weights.
+
+    Returns:
+        The generator; a language model is loaded when it writes its first row.
+    """
+    named = f"{dataset.name} {dataset.md5}"
+    if record.name == "template":
+        return TemplateGenerator(named, classifier_sha256, dataset.phantoms)
+    from models.report_generation.medgemma.generator import MedGemmaGenerator
+    from models.report_generation.medgemma.source import Source
+
+    return MedGemmaGenerator(
+        source=Source(str(record.model), str(record.revision), record.path, record.random_weights),
+        precision=record.precision,  # type: ignore[arg-type]
+        device=record.device,
+        report_strategies=record.strategies,
+        image_first=record.image_first,
+        batch_size=record.at_once,
+        dataset=named,
+        classifier_sha256=classifier_sha256,
+        phantoms=dataset.phantoms,
+        token=token,
+    )

@@ -1,0 +1,262 @@
+"""The synchronous view: one page a case with the image, what the classifier says of it and what each report says.
+
+The pages are whole in themselves: pictures are data URLs, and nothing is fetched. Text of a language model is not
+trusted: every value is escaped, the pages hold no script, and their content security policy forbids any.
+"""
+
+import base64
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from matplotlib import colormaps
+from numpy.typing import NDArray
+
+from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.report_generation.schema import Answer, Case, Label, NeighbourEvidence
+from tasks.shared.figures import encode_png
+
+HEAT_OPACITY = 0.35
+_LARGE, _SMALL = 280, 84  # least width of a picture in pixels
+
+
+class Claim(Protocol):
+    """A claim that the image cannot support."""
+
+    @property
+    def kind(self) -> str:
+        """What it is about: "effusion", for instance."""
+
+    @property
+    def words(self) -> str:
+        """The words found."""
+
+    @property
+    def status(self) -> str:
+        """Whether it is "affirmed", "denied" or "hedged", for instance."""
+
+
+@dataclass(frozen=True)
+class CaseView:
+    """All that a page shows of a case.
+
+    Attributes:
+        case: the evidence.
+        group: why the case was chosen.
+        truth: its true class.
+        image: shape (height, width), 0–255.
+        heat: Grad-CAM map in [0, 1], of the image's shape.
+        neighbours: the most similar labelled cases with their images, nearest first.
+        answers: what came of the plain request of each strategy, in the order of the columns.
+        score: P(yes) of the yes-or-no question, or None where it was not asked.
+        claims: unsupported claims by the answer's row id.
+    """
+
+    case: Case
+    group: str
+    truth: Label
+    image: NDArray[np.uint8]
+    heat: NDArray[np.floating]
+    neighbours: Sequence[tuple[NeighbourEvidence, NDArray[np.uint8]]]
+    answers: Sequence[Answer]
+    score: float | None = None
+    claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What one voice says of a case, and whom it agrees with.
+
+    Attributes:
+        voice: a strategy, "classifier" or "similar cases".
+        says: its label, or why it has none: "no conclusion", "no report", "no majority" or "not told".
+        truth: whether that is the true class; None without a label.
+        classifier: whether that is the classifier's label; None without one of the two, and for the classifier itself.
+        neighbours: the same for the majority of the similar cases.
+    """
+
+    voice: str
+    says: str
+    truth: bool | None
+    classifier: bool | None
+    neighbours: bool | None
+
+
+def page_name(case_index: int) -> str:
+    """Name the file of a case's page, which the index links to.
+
+    Args:
+        case_index: position of the image in the test split.
+
+    Returns:
+        A name such as `0012.html`.
+    """
+    return f"{case_index:04d}.html"
+
+
+def case_page(
+    view: CaseView, *, source: Mapping[str, object] | None = None, phantoms: bool, random_weights: bool
+) -> str:
+    """Write the page of one case.
+
+    Args:
+        view: what to show.
+        source: facts about what wrote the reports (model, revision, precision …) by name; those that are None are
+            left out.
+        phantoms: whether the image is a drawn phantom.
+        random_weights: whether a language model with random weights wrote the reports.
+
+    Returns:
+        HTML.
+    """
+    return _template("case_page.html").render(
+        view=view,
+        picture=_picture(view.image, _LARGE),
+        overlay=_overlay(view.image, view.heat, _LARGE),
+        neighbours=[(evidence, _picture(image, _SMALL)) for evidence, image in view.neighbours],
+        agreements=agreements(view),
+        majority=neighbour_majority(view.case),
+        verdict=_verdict(view.answers),
+        source=_known(source),
+        notices=_notices(phantoms, random_weights),
+    )
+
+
+def index_page(
+    views: Sequence[CaseView], *, source: Mapping[str, object] | None = None, phantoms: bool, random_weights: bool
+) -> str:
+    """Write the table of all cases, with a link to the page of each.
+
+    Args:
+        views: what the pages show.
+        source: as for `case_page`.
+        phantoms: whether the images are drawn phantoms.
+        random_weights: whether a language model with random weights wrote the reports.
+
+    Returns:
+        HTML.
+    """
+    strategies = list(dict.fromkeys(answer.strategy for view in views for answer in view.answers))
+    right = Counter(
+        answer.strategy
+        for view in views
+        for answer in view.answers
+        if answer.report and answer.report.label == view.truth
+    )
+    return _template("index_page.html").render(
+        rows=[
+            (view, page_name(view.case.index), _picture(view.image, _SMALL), {a.strategy: a for a in view.answers})
+            for view in views
+        ],
+        strategies=strategies,
+        right=right,
+        classifier_right=sum(view.case.label == view.truth for view in views),
+        source=_known(source),
+        notices=_notices(phantoms, random_weights),
+    )
+
+
+def agreements(view: CaseView) -> list[Agreement]:
+    """Compare the classifier, the similar cases and each report with one another and with the truth.
+
+    Args:
+        view: the case.
+
+    Returns:
+        The classifier's row, that of the similar cases where there are any, then one a strategy.
+    """
+    classifier, majority = view.case.label, neighbour_majority(view.case)
+    against_majority = _same(classifier, majority)
+    rows = [Agreement("classifier", classifier or "not told", _same(classifier, view.truth), None, against_majority)]
+    if view.case.neighbours:
+        says = majority or "no majority"
+        rows.append(Agreement("similar cases", says, _same(majority, view.truth), against_majority, None))
+    for answer in view.answers:
+        label = answer.report.label if answer.report else None
+        against = (_same(label, other) for other in (view.truth, classifier, majority))
+        rows.append(Agreement(answer.strategy, _says(answer), *against))
+    return rows
+
+
+def neighbour_majority(case: Case) -> Label | None:
+    """Tell which class most of a case's neighbours have.
+
+    Args:
+        case: the evidence.
+
+    Returns:
+        The class, or None on a tie and without neighbours.
+    """
+    pneumonia = sum(neighbour.label == "pneumonia" for neighbour in case.neighbours)
+    normal = len(case.neighbours) - pneumonia
+    if pneumonia == normal:
+        return None
+    return "pneumonia" if pneumonia > normal else "normal"
+
+
+def _says(answer: Answer) -> str:
+    if answer.report is None:
+        return "no report"
+    return answer.report.label or "no conclusion"
+
+
+def _same(first: Label | None, second: Label | None) -> bool | None:
+    return None if first is None or second is None else first == second
+
+
+def _verdict(answers: Sequence[Answer]) -> str:
+    """Say in a sentence whether the strategies agree with one another."""
+    if len(answers) < 2:
+        return ""
+    said = Counter(_says(answer) for answer in answers)
+    labels = {"normal", "pneumonia"} & set(said)
+    if len(labels) == 2:
+        judgement = "The strategies contradict one another"
+    elif not labels:
+        judgement = "No strategy comes to a conclusion"
+    elif len(said) == 1:
+        judgement = "The strategies agree"
+    else:
+        judgement = "No strategy contradicts another, but not all come to a conclusion"
+    counts = ", ".join(f"{what} {count}" for what, count in said.most_common())
+    return f"{judgement} ({counts})."
+
+
+def _notices(phantoms: bool, random_weights: bool) -> list[str]:
+    return [PHANTOM_NOTICE] * phantoms + [RANDOM_WEIGHTS_NOTICE] * random_weights
+
+
+def _known(source: Mapping[str, object] | None) -> dict[str, object]:
+    return {name: value for name, value in (source or {}).items() if value is not None}
+
+
+def _picture(image: NDArray[np.uint8], width: int) -> str:
+    return "data:image/png;base64," + base64.b64encode(encode_png(image, least_width=width)).decode()
+
+
+def _overlay(image: NDArray[np.uint8], heat: NDArray[np.floating], width: int) -> str:
+    colours = colormaps["jet"](np.clip(heat, 0, 1))[..., :3] * 255
+    mixed = (1 - HEAT_OPACITY) * image[..., None] + HEAT_OPACITY * colours
+    return _picture(mixed.round().astype(np.uint8), width)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("page_templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["research_notice"] = RESEARCH_NOTICE
+    return environment
+
+
+def _template(name: str) -> Template:
+    return _environment().get_template(name)

@@ -1,0 +1,102 @@
+"""Which reports are asked for: every chosen case in every strategy, and the same under controls for some of the cases."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.report_generation.generator import ReportGenerator, row_of
+from models.report_generation.schema import Case, Control, Request
+from tasks.reports.controls import control_case, control_image
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is asked for.
+
+    Attributes:
+        requests: the requests; plain ones first.
+        row_ids: the row of each, which several requests may share.
+        images: every image that is shown, once, shape (images, height, width), 0–255.
+    """
+
+    requests: tuple[Request, ...]
+    row_ids: tuple[str, ...]
+    images: NDArray[np.uint8]
+
+
+def plan_requests(
+    generator: ReportGenerator,
+    cases: Sequence[Case],
+    controls: Sequence[Control],
+    controlled_cases: int,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    seed: int,
+) -> Plan:
+    """Ask for a report of every case in every strategy of a generator.
+
+    A control that would ask for just what the plain request asks for (another probability in a strategy that tells
+    none) is left out.
+
+    Args:
+        generator: what is to write.
+        cases: the chosen cases.
+        controls: conditions under which some of the cases are asked for again.
+        controlled_cases: how many, spread evenly over the chosen ones.
+        images: all test images, shape (N, height, width), 0–255.
+        labels: their true classes, shape (N,), by which other patients' images are found.
+        seed: seed of the noise images and of the choice of other patients.
+
+    Returns:
+        The plan.
+    """
+    shown = _Images(images.shape[1:])
+    requests = [
+        _request(case, strategy, "none", images[case.index], shown)
+        for case in cases
+        for strategy in generator.strategies
+    ]
+    plain = {(request.case.index, request.strategy): _asked(generator, request) for request in requests}
+    spread = sorted({round(position) for position in np.linspace(0, len(cases) - 1, min(controlled_cases, len(cases)))})
+    for case in (cases[position] for position in spread):
+        for control in controls:
+            image = control_image(control, case.index, images, labels, seed)
+            for strategy in generator.strategies:
+                request = _request(control_case(control, case), strategy, control, image, shown)
+                if control == "alone" or _asked(generator, request) != plain[case.index, strategy]:
+                    requests.append(request)
+    row_ids = tuple(row_of(generator, request).id for request in requests)
+    return Plan(tuple(requests), row_ids, shown.stacked())
+
+
+def _asked(generator: ReportGenerator, request: Request) -> tuple[str | None, str]:
+    return request.image_sha256, generator.prompt(request)
+
+
+class _Images:
+    """Collects different images and says where each lies."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._images: list[NDArray[np.uint8]] = []
+        self._positions: dict[str, int] = {}
+        self._shape = shape
+
+    def position(self, image: NDArray[np.uint8], digest: str) -> int:
+        if digest not in self._positions:
+            self._positions[digest] = len(self._images)
+            self._images.append(image)
+        return self._positions[digest]
+
+    def stacked(self) -> NDArray[np.uint8]:
+        return np.stack(self._images) if self._images else np.zeros((0, *self._shape), np.uint8)
+
+
+def _request(case: Case, strategy: str, control: Control, image: NDArray[np.uint8] | None, shown: _Images) -> Request:
+    if image is None:
+        return Request(case=case, image=None, image_sha256=None, strategy=strategy, control=control)
+    digest = hashlib.sha256(image.tobytes()).hexdigest()
+    position = shown.position(image, digest)
+    return Request(case=case, image=position, image_sha256=digest, strategy=strategy, control=control)

@@ -1,0 +1,28 @@
+"""Reports of a small language model in batches, beside one report at a time with the image encoded for each prompt."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from models.report_generation.medgemma.benchmark import measure as measure_batches
+from models.report_generation.medgemma.checkpoint import load_model, resolve_source
+from models.report_generation.medgemma.twin import write_checkpoint
+from tests.benchmarks.comparison import Comparison
+
+IMAGES, TOKENS, SINGLY, BATCH = 8, 64, 12, 32
+
+
+def measure() -> Comparison:
+    """Measure a batch of 32 on the CPU with the small random checkpoint."""
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = load_model(resolve_source(str(write_checkpoint(Path(folder))), None, None), "fp32", "cpu", None)
+        images = np.random.default_rng(0).integers(0, 256, (IMAGES, 28, 28), dtype=np.uint8)
+        reference, batched = measure_batches(loaded, [BATCH], images, TOKENS, SINGLY)
+    return Comparison(
+        name=f"a report of {TOKENS} tokens, small random Gemma 3, batches of {BATCH}",
+        ours=1 / batched.reports_per_second,
+        reference=1 / reference.reports_per_second,
+        reference_name="one report at a time, image encoded for each prompt",
+        goal_ratio=5,
+    )

@@ -1,0 +1,116 @@
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from models.report_generation.generator import row_of
+from tasks.reports.requests import plan_requests
+from tests.tasks.reports.authors import PairAuthor, case
+
+LABELS = np.array([0, 1, 0, 1, 0, 1])
+IMAGES = (
+    np.arange(6 * 28 * 28, dtype=np.uint64).astype(np.uint8).reshape(6, 28, 28)
+    // np.arange(1, 7, dtype=np.uint8)[:, None, None]
+)
+CASES = [case(index) for index in range(5)]
+ALL = (
+    "blank",
+    "noise",
+    "same_label",
+    "other_label",
+    "no_image",
+    "flipped",
+    "even",
+    "no_probability",
+    "paraphrase",
+    "alone",
+)
+
+
+def _plan(controls=ALL, controlled=5, author=None):
+    return plan_requests(author or PairAuthor(), CASES, controls, controlled, IMAGES, LABELS, seed=0)
+
+
+def _asked(plan, control):
+    return [request for request in plan.requests if request.control == control]
+
+
+def test_every_case_is_asked_in_every_strategy_with_its_own_image():
+    plan = _plan(controls=())
+    assert [(r.case.index, r.strategy) for r in plan.requests] == [
+        (i, s) for i in range(5) for s in ("plain", "informed")
+    ]
+    for request in plan.requests:
+        assert (plan.images[request.image] == IMAGES[request.case.index]).all()
+    assert len(set(plan.row_ids)) == 10
+
+
+def test_controls_show_what_they_say():
+    plan = _plan()
+    for request in _asked(plan, "blank"):
+        assert not plan.images[request.image].any()
+    for request in _asked(plan, "no_image"):
+        assert request.image is None
+        assert request.image_sha256 is None
+    for control, same in (("same_label", True), ("other_label", False)):
+        for request in _asked(plan, control):
+            (shown,) = [i for i in range(6) if (IMAGES[i] == plan.images[request.image]).all()]
+            assert shown != request.case.index
+            assert (LABELS[shown] == LABELS[request.case.index]) == same
+    for request in _asked(plan, "flipped"):
+        assert request.case.probability == pytest.approx(1 - CASES[request.case.index].probability)
+    assert {request.case.probability for request in _asked(plan, "even")} == {0.5}
+    assert {request.case.probability for request in _asked(plan, "no_probability")} == {None}
+
+
+def test_a_control_that_asks_for_nothing_else_is_left_out():
+    plan = _plan()
+    for control in ("flipped", "even", "no_probability"):
+        assert {request.strategy for request in _asked(plan, control)} == {"informed"}
+    assert 4 not in {request.case.index for request in _asked(plan, "even")} or CASES[4].probability != 0.5
+    assert {request.strategy for request in _asked(plan, "alone")} == {"plain", "informed"}
+
+
+def test_requests_that_show_and_say_the_same_are_one_row():
+    plan = _plan()
+    ids = dict(zip([(r.case.index, r.strategy, r.control) for r in plan.requests], plan.row_ids, strict=True))
+    assert len({ids[index, "plain", "blank"] for index in range(5)}) == 1
+    assert len({ids[index, "informed", "blank"] for index in range(5)}) == 5  # each is told another probability
+    assert ids[0, "plain", "alone"] != ids[0, "plain", "none"]
+
+
+def test_controlled_cases_are_spread_over_the_cases():
+    assert {request.case.index for request in _asked(_plan(controlled=3), "blank")} == {0, 2, 4}
+    assert not _asked(_plan(controlled=0), "blank")
+    assert len({request.case.index for request in _asked(_plan(controlled=99), "blank")}) == 5
+
+
+def test_plans_repeat():
+    first, second = _plan(), _plan()
+    assert first.row_ids == second.row_ids
+    assert (first.images == second.images).all()
+
+
+def test_a_row_changes_with_all_that_decides_its_text():
+    author = PairAuthor()
+    request = _plan(controls=()).requests[0]
+    known = row_of(author, request).id
+
+    class Other(PairAuthor):
+        identity: ClassVar = {"version": 2}
+
+    class Longer(PairAuthor):
+        def settings(self, strategy):
+            return {"version": 4}
+
+    changed = [
+        row_of(Other(), request),
+        row_of(Longer(), request),
+        row_of(author, request.model_copy(update={"image_sha256": "other"})),
+        row_of(author, request.model_copy(update={"control": "paraphrase"})),
+        row_of(author, request.model_copy(update={"control": "alone"})),
+        row_of(author, request.model_copy(update={"strategy": "informed"})),
+    ]
+    assert len({known, *(row.id for row in changed)}) == 7
+    # What the generator is not told decides nothing.
+    assert row_of(author, request.model_copy(update={"case": case(3)})).id == known

@@ -57,6 +57,8 @@ def reports(
 # Unbounded by default; a batch of a language model fills a device, so more than two at once only wait.
 _RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
 
+_SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
+
 
 @flow(name="report", flow_run_name="reports {generator.name}", task_runner=_RUNNER)  # type: ignore[arg-type]
 def report(
@@ -102,7 +104,7 @@ def report(
         tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
         tracking.log_files(run, {"report.md": document.document} | pages.files)
         trace_answers(run, data, requests, answers, audit)
-        show_document("reports", document, plots.figures)
+        show_document("reports", document, {name: plots.figures[name] for name in _SHOWN if name in plots.figures})
         show_steps("reports", outcomes([str(flow_run.id)]))
     return Reported(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
 

@@ -133,8 +133,8 @@ class ReportParameters(Parameters):
     generator: Literal["template", "medgemma"] = Field(
         "template",
         title="Generator",
-        description="`template` words the classifier's evidence, with no language model; `medgemma` asks MedGemma, which "
-        "needs a GPU and a licence for its weights.",
+        description="`template` words the classifier's evidence, with no language model; `medgemma` asks MedGemma, "
+        "which needs a GPU and a licence for its weights.",
     )
     cases: int = Field(
         24, ge=1, le=624, title="Cases", description="Test cases: a fixed mix of right, wrong and borderline."
@@ -144,7 +144,7 @@ class ReportParameters(Parameters):
     controls: list[ReportControl] = Field(
         list(get_args(ReportControl)),
         title="Controls",
-        description="Ask again with another image, another probability or other words, to see what the reports depend on.",
+        description="Ask again with another image, probability or wording, to see what the reports depend on.",
     )
     controlled_cases: int = Field(
         24, ge=0, le=624, title="Cases with controls", description="How many of the cases are asked for again."

@@ -6,7 +6,7 @@ How a text is read:
 2. A known title at the start of a line, or after a full stop or comma within one, opens a section if a colon follows or
    the line holds nothing else. It may be numbered, bulleted or a heading, in any case. Missing sections stay empty.
    Text under no title is the impression if there is none, except a line that ends in a colon ("Here is the report:").
-   Technique, comparison, history, advice and what else is left over have no place in such a report; they are kept aside.
+   Technique, comparison, history, advice and what else is left over have no place in a report; they are kept aside.
 3. The label comes from the label lines alone if there is one with a value: the class that it names, or none if it names
    neither, both or a third thing, or if two such lines differ. Only without such a line does the impression decide, by
    the rules of `wording`: none where it contradicts itself or leaves the matter open.

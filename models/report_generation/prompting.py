@@ -16,7 +16,10 @@ from models.errors import InputError
 from models.report_generation.schema import Case, Request
 
 STRATEGIES = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
-"""Strategies that ask for a report; `yes_no` asks a question instead."""
+"""Strategies that ask for a report."""
+
+YES_NO = "yes_no"
+"""The strategy that asks a question instead; its answer is the probability of yes."""
 
 FOLDER = Path(__file__).parent / "prompts"
 NO_PROBABILITY = "no probability is available"
@@ -114,7 +117,7 @@ def load_strategy(name: str) -> Strategy:
     """Read one of the strategies that come with the package.
 
     Args:
-        name: one of `STRATEGIES`, or "yes_no".
+        name: one of `STRATEGIES`, or `YES_NO`.
 
     Returns:
         The strategy.
@@ -122,7 +125,7 @@ def load_strategy(name: str) -> Strategy:
     Raises:
         InputError: there is none of that name, or its file is damaged.
     """
-    known = (*STRATEGIES, "yes_no")
+    known = (*STRATEGIES, YES_NO)
     if name not in known:
         raise InputError(f"There is no prompting strategy {name!r}: choose one of {', '.join(known)}.")
     return read_strategy(FOLDER / f"{name}.yaml")

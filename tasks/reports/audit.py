@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from models.report_generation.prompting import YES_NO
 from models.report_generation.schema import Answer, Case, Control, Label, Report
 from tasks.reports.agreement import agreement_with_classifier, holm, label_scores
 from tasks.reports.claims import KINDS, Claim, labelled_sentences, score_matcher, unsupported_claims
@@ -13,9 +14,6 @@ from tasks.reports.conservatism import label_bias, reticence
 from tasks.reports.control_effects import Pair, anchoring_slope, label_of, report_effects, score_change
 from tasks.reports.rates import Rate, share
 from tasks.reports.scores import probability_scores
-
-YES_NO = "yes_no"
-"""The strategy whose answers are scores and not reports."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,8 @@ def _claiming(answer: Answer) -> list[str]:
     if report is None:
         return [answer.text]
     findings = [f"{f.name}: {f.detail}" for f in report.findings if f.presence != "not assessable"]
-    return [report.impression, report.certainty, *findings, *report.differential]
+    differential = [f"Differential: {alternative}" for alternative in report.differential]
+    return [report.impression, report.certainty, *findings, *differential, *report.asides]
 
 
 def _report_metrics(

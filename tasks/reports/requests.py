@@ -1,4 +1,4 @@
-"""Which reports are asked for: every chosen case in every strategy, and the same under controls for some of the cases."""
+"""Which reports are asked for: every chosen case in every strategy, and some of them again under controls."""
 
 import hashlib
 from collections.abc import Sequence

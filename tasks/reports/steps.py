@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import time
@@ -10,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from prefect.blocks.system import Secret
 from pydantic import TypeAdapter
 
@@ -50,7 +48,7 @@ CASES = TypeAdapter(tuple[Case, ...])
 ROWS = TypeAdapter(tuple[Row, ...])
 WRITTEN = TypeAdapter(tuple[Written, ...])
 ANSWERS = TypeAdapter(tuple[Answer, ...])
-_ENLARGED = 8  # pixels of a page to one of the image
+_PICTURE_WIDTH = 224  # of the images in traces, in pixels
 CONTROL_SEED = 0  # of the noise images and of the choice of other patients
 
 
@@ -408,6 +406,8 @@ def trace_answers(
     audit: ReportAuditRecord,
 ) -> None:
     """Log every row as a trace with its image, prompt, tokens and feedback, and register the prompts."""
+    from tasks.shared.figures import encode_png
+
     store = Store()
     images = store.get_arrays(requests.images)["images"]
     rows = ROWS.validate_python(store.get_json(requests.requests))
@@ -416,7 +416,11 @@ def trace_answers(
     tracing.log_generations(
         run,
         ANSWERS.validate_python(store.get_json(answers.answers)),
-        {row.id: _png(images[row.request.image]) for row in rows if row.request.image is not None},
+        {
+            row.id: encode_png(images[row.request.image], least_width=_PICTURE_WIDTH)
+            for row in rows
+            if row.request.image is not None
+        },
         store.get_json(audit.feedback),
         generator=requests.generator,
         settings=requests.settings,
@@ -436,14 +440,6 @@ def _told(author: ReportGenerator, request: Request) -> float | None:
     """Return the probability that the generator was told; None where its strategy tells none."""
     untold = request.model_copy(update={"case": request.case.model_copy(update={"probability": None})})
     return request.case.probability if author.prompt(request) != author.prompt(untold) else None
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _rows_of_cases(rows: tuple[Row, ...], first: int, last: int) -> list[Row]:

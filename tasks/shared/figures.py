@@ -4,6 +4,7 @@ Figures are made with `matplotlib.figure.Figure`, never with pyplot, whose globa
 """
 
 import io
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,12 +49,14 @@ def render_png(figure: Figure, *, phantoms: bool, random_weights: bool = False) 
         engine.set(rect=(0, 0.18 / figure.get_figheight(), 1, 1 - 0.18 / figure.get_figheight()))
     figure.text(0.005, 0.004, RESEARCH_NOTICE, fontsize=6, color=MUTED, ha="left", va="bottom")
     notices = [PHANTOM_NOTICE] * phantoms + [RANDOM_WEIGHTS_NOTICE] * random_weights
-    marks = max(1, round(figure.get_figheight() / figure.get_figwidth())) if notices else 0
+    width, height = figure.get_size_inches()
+    marks = max(1, round(height / width)) if notices else 0
     for mark in range(marks):
         figure.text(
             0.5, (mark + 0.5) / marks, "\n".join(notice.split(":")[0] for notice in notices),
-            fontsize=2.9 * figure.get_figwidth(), color=BAD, alpha=0.35,
-            ha="center", va="center", rotation=20, weight="bold", zorder=100,
+            fontsize=min(2.9 * width, 18 * height / len(notices)),  # points; the second fits it into a flat figure
+            rotation=min(20, math.degrees(math.atan(0.6 * height / width))),
+            color=BAD, alpha=0.35, ha="center", va="center", weight="bold", zorder=100,
         )  # fmt: skip
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})

@@ -36,9 +36,9 @@ test split."""
 
 PROMPTS = (
     "Describe this small chest radiograph of a child in two sentences, then give a label: normal or pneumonia.",
-    "Write a structured report of this chest radiograph of a child. Use the sections Findings, Impression, Differential, "
-    "Label, Certainty, Image quality and Limitations. For each finding say whether it is present, absent, uncertain or "
-    "not assessable at this resolution, and do not report what so small a picture cannot show.",
+    "Write a structured report of this chest radiograph of a child. Use the sections Findings, Impression, "
+    "Differential, Label, Certainty, Image quality and Limitations. For each finding say whether it is present, "
+    "absent, uncertain or not assessable at this resolution, and do not report what so small a picture cannot show.",
     "List the explanations that you consider for this chest radiograph of a child, likeliest first, each with the sign "
     "that speaks for it and the sign against it. End with a label: normal or pneumonia.",
     "Is this chest radiograph of a child normal, or does it show pneumonia?",
@@ -98,7 +98,8 @@ def measure(
     _one_at_a_time(loaded, images, tokens=2, count=1)  # warm up
     _reset_peak()
     seconds = _one_at_a_time(loaded, images, tokens, singly)
-    rows = [_row(loaded, "one at a time", 1, singly, seconds, tokens, singly / seconds)]
+    peak = torch.cuda.max_memory_allocated() / 2**30 if loaded.device == "cuda" else None
+    rows = [_row(loaded, "one at a time", 1, singly, seconds, tokens, singly / seconds, peak)]
     reference = rows[0].reports_per_second
     for batch in batches:
         count = (
@@ -115,14 +116,24 @@ def measure(
         written = [completion for done in engine.run(prompts, images[:count]) for completion in done.completions]
         seconds = time.perf_counter() - started
         largest = max(completion.batch_size for completion in written)
+        peak = max((completion.peak_gib for completion in written if completion.peak_gib is not None), default=None)
         rows.append(
-            _row(loaded, "best" if batch is None else str(batch), largest, len(written), seconds, tokens, reference)
+            _row(
+                loaded, "best" if batch is None else str(batch), largest, len(written), seconds, tokens, reference, peak
+            )
         )
     return rows
 
 
 def _row(
-    loaded: LoadedModel, batch: str, largest: int, reports: int, seconds: float, tokens: int, reference: float
+    loaded: LoadedModel,
+    batch: str,
+    largest: int,
+    reports: int,
+    seconds: float,
+    tokens: int,
+    reference: float,
+    peak: float | None,
 ) -> Measurement:
     return Measurement(
         precision=loaded.precision,
@@ -131,7 +142,7 @@ def _row(
         reports=reports,
         reports_per_second=reports / seconds,
         tokens_per_second=reports * tokens / seconds,
-        peak_gib=torch.cuda.max_memory_allocated() / 2**30 if torch.cuda.is_available() else None,
+        peak_gib=peak,
         weights_gib=loaded.weights_gib,
         ratio=reports / seconds / reference,
     )
@@ -193,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(line)
     device = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
     _say(
-        f"{device}, torch {torch.__version__}, {options.shape} shape with random weights, {options.tokens} tokens a report"
+        f"{device}, torch {torch.__version__}, {options.shape} shape, random weights, {options.tokens} tokens a report"
     )
     if options.output:
         options.output.write_text(json.dumps({"device": device, "rows": [asdict(row) for row in rows]}, indent=1))

@@ -11,15 +11,12 @@ from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTIC
 from models.report_generation.generator import Row, Written
 from models.report_generation.medgemma.source import Source
 from models.report_generation.parsing import read_report, report_json_schema
-from models.report_generation.prompting import Strategy, load_strategy, render
+from models.report_generation.prompting import YES_NO, Strategy, load_strategy, render
 from models.report_generation.schema import Provenance, Report, Request, Usage
 
 if TYPE_CHECKING:  # PyTorch and transformers take seconds to import, and only writing needs them
     from models.report_generation.medgemma.checkpoint import Precision
     from models.report_generation.medgemma.engine import Completion, Prompt
-
-YES_NO = "yes_no"
-"""The strategy that asks a question instead of a report; its answer is the probability of yes."""
 
 AUTHORSHIP = "A language model wrote this text. No radiologist has seen it."
 

@@ -1,4 +1,4 @@
-"""Report batches of a language model as a person starts them: killed, resumed, repeated, refused."""
+"""A language model's report batches as a person starts them: killed in the middle, and gone on with."""
 
 import json
 import os
@@ -7,103 +7,80 @@ import time
 
 import pytest
 from mlflow import MlflowClient
+from pydantic import TypeAdapter
 
 from models.notices import RANDOM_WEIGHTS_NOTICE
+from models.report_generation.generator import Row
+from models.report_generation.medgemma.generator import MedGemmaGenerator
+from models.report_generation.medgemma.source import resolve_source
 from models.report_generation.medgemma.twin import write_checkpoint
+from tasks.records import RequestsRecord
+from tasks.store import Store
 from tests.e2e.test_processes import _end, _start
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"))
-
-
-@pytest.fixture(scope="module")
-def words(checkpoint):
-    return [
-        "--preset", "debug", "--reports.generator", "medgemma", "--reports.model", str(checkpoint),
-        "--reports.device", "cpu", "--reports.at_once", "4", "--reports.controlled_cases", "1",
-    ]  # fmt: skip
 
 
 def _shards(outputs):
     return {path.name: path.stat().st_mtime_ns for path in (outputs / "store" / "jobs").glob("*/shards/*.json")}
 
 
-def _rows(outputs):
-    rows = {}
-    for path in (outputs / "store" / "jobs").glob("*/shards/*.json"):
-        for row in json.loads(path.read_text()):
-            assert row["row_id"] not in rows, "a row was written twice"
-            rows[row["row_id"]] = row["text"], row["score"]
-    return rows
+def _kept_rows(outputs):
+    kept = [
+        row
+        for path in (outputs / "store" / "jobs").glob("*/shards/*.json")
+        for row in json.loads(path.read_text())
+    ]  # fmt: skip
+    assert len(kept) == len({row["row_id"] for row in kept}), "a row was written twice"
+    return {row["row_id"]: (row["text"], row["score"]) for row in kept}
 
 
-def _runs(outputs):
+def _written_at_once(outputs, checkpoint):
+    """Write what the run was asked for again, in one go and without the workflow."""
+    (result,) = (outputs / "results" / "plan-reports").iterdir()
+    record = RequestsRecord.model_validate(json.loads(json.loads(result.read_text())["result"])["data"])
+    store = Store(str(outputs / "store"))
+    rows = {row.id: row for row in TypeAdapter(list[Row]).validate_python(store.get_json(record.requests))}
+    found = record.generator
+    author = MedGemmaGenerator(
+        resolve_source(str(checkpoint), None, None), "fp32", "cpu", found.strategies, True, 64, "", "", False
+    )
+    batches = author.write(list(rows.values()), store.get_arrays(record.images)["images"])
+    return {written.row_id: (written.text, written.score) for batch in batches for written in batch}
+
+
+def test_a_killed_run_loses_the_batch_it_was_in_and_goes_on(tmp_path, official_file):
+    checkpoint, outputs = write_checkpoint(tmp_path / "checkpoint"), tmp_path / "outputs"
+    words = [
+        "--preset", "debug", "--reports.generator", "medgemma", "--reports.model", str(checkpoint),
+        "--reports.device", "cpu", "--reports.at_once", "4", "--reports.cases", "4", "--reports.batch_size", "4",
+        "--reports.strategies", "concise,structured,context_aware", "--reports.controls", "blank,flipped",
+    ]  # fmt: skip
+    process = _start("reports", words, outputs, official_file.parent)
+    deadline = time.monotonic() + 400
+    while len(_shards(outputs)) < 3:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = _shards(outputs)
+    assert not (outputs / "results" / "write-reports").exists()
+
+    printed = _end(_start("reports", words, outputs, official_file.parent))
+    after = _shards(outputs)
+    assert len(after) > len(before)
+    assert {name: after.get(name) for name in before} == before, "what was kept was written again"
+    kept = _kept_rows(outputs)
+    expected = _written_at_once(outputs, checkpoint)
+    assert kept.keys() == expected.keys()
+    assert [text for text, _ in kept.values()] == [expected[row_id][0] for row_id in kept]
+    for row_id, (_, score) in kept.items():
+        assert score == pytest.approx(expected[row_id][1], abs=1e-5)
+
+    assert RANDOM_WEIGHTS_NOTICE in printed
     client = MlflowClient(f"sqlite:///{outputs / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("pneumonia/reports").experiment_id
-    return client, client.search_runs([experiment], order_by=["attributes.start_time DESC"])
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, words, official_file):
-    outputs = tmp_path_factory.mktemp("undisturbed")
-    return outputs, _end(_start("reports", words, outputs, official_file.parent))
-
-
-def test_a_killed_run_loses_at_most_the_batch_it_was_in(tmp_path, words, official_file, undisturbed):
-    outputs = tmp_path / "outputs"
-    for kept in (2, 5):  # killed twice, early and later
-        process = _start("reports", words, outputs, official_file.parent)
-        deadline = time.monotonic() + 300
-        while len(_shards(outputs)) < kept:
-            assert process.poll() is None, process.communicate()[0]
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        before = _shards(outputs)
-    _end(_start("reports", words, outputs, official_file.parent))
-    after = _shards(outputs)
-    assert {name: after[name] for name in before} == before, "what was kept was written again"
-    assert len(after) > len(before)
-    assert _rows(outputs) == _rows(undisturbed[0])
-    _, runs = _runs(outputs)
-    assert [run.info.status for run in runs] == ["FINISHED", "KILLED", "KILLED"]
-
-
-def test_the_run_says_that_the_weights_are_random(undisturbed):
-    outputs, printed = undisturbed
-    assert RANDOM_WEIGHTS_NOTICE in printed
-    _, (run,) = _runs(outputs)
-    assert run.data.tags["random_weights"] == RANDOM_WEIGHTS_NOTICE
-    assert run.data.metrics["reports/count"] == 36  # six cases in six strategies
-    assert run.data.metrics["reports/tokens_per_second"] > 0
-
-
-def test_a_repeated_run_writes_nothing(undisturbed, words, official_file):
-    outputs, _ = undisturbed
-    before = _shards(outputs)
-    _end(_start("reports", words, outputs, official_file.parent))
-    assert _shards(outputs) == before
-
-
-@pytest.mark.parametrize(
-    ("changed", "told"),
-    [
-        (["--reports.device", "cuda"], "GPU"),
-        (["--reports.model", "nowhere/to/be/found"], "nowhere/to/be/found"),
-        (["--reports.precision", "int3"], "precision"),
-    ],
-)
-def test_what_cannot_be_run_is_one_sentence_before_anything_is_computed(tmp_path, words, official_file, changed, told):
-    process = _start("reports", [*words, *changed], tmp_path / "outputs", official_file.parent)
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 2
-    errors = [line for line in output.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert told in errors[0]
-    assert "Traceback" not in output
-    assert not list((tmp_path / "outputs" / "results").glob("*/*")), "something was computed"
+    resumed, killed = client.search_runs([experiment], order_by=["attributes.start_time DESC"])
+    assert (resumed.info.status, killed.info.status) == ("FINISHED", "KILLED")
+    assert len(client.search_traces(locations=[experiment], run_id=resumed.info.run_id, max_results=500)) == len(kept)

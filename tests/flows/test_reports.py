@@ -132,7 +132,9 @@ def test_the_same_again_executes_nothing(first, words):
         (["--reports.strategies", "poem"], "--reports.strategies"),
     ],
 )
-def test_what_cannot_be_run_is_one_sentence_before_anything_is_computed(words, outputs, capsys, monkeypatch, changed, told):
+def test_what_cannot_be_run_is_one_sentence_before_anything_is_computed(
+    words, outputs, capsys, monkeypatch, changed, told
+):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     assert main(reports, [*words, *changed]) == 2
     errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -1,11 +1,22 @@
+import threading
+
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
+from prefect.settings import PREFECT_API_URL
 
 from models.errors import InputError
 from tasks.gpu import LIMIT, ensure_limit, gpu_slot
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
+
+
+@pytest.fixture(params=["embedded", "elsewhere"], autouse=True)
+def server(request, monkeypatch):
+    if request.param == "elsewhere":
+        monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
+    return request.param
 
 
 @pytest.fixture
@@ -27,14 +38,43 @@ def test_one_works_while_the_others_wait():
         with pytest.raises(TimeoutError), concurrency(LIMIT, occupy=1, strict=True, timeout_seconds=1):
             pass
     assert _limit().active_slots == 0
+
+
+@pytest.mark.parametrize("server", ["embedded"], indirect=True)
+def test_who_waits_works_next():
+    order = []
+
+    def other():
+        with gpu_slot():
+            order.append("other")
+
+    thread = threading.Thread(target=other, daemon=True)
     with gpu_slot():
-        pass
+        thread.start()
+        thread.join(timeout=1)
+        order.append("first")
+    thread.join(timeout=30)
+    assert order == ["first", "other"]
+    assert _limit().active_slots == 0
 
 
 def test_a_slot_is_freed_after_an_error():
     with pytest.raises(ZeroDivisionError), gpu_slot():
         raise ZeroDivisionError
     assert _limit().active_slots == 0
+
+
+def test_the_slot_of_a_killed_run_is_free_again_where_the_server_is_embedded(server):
+    """A server elsewhere takes it back itself, once its lease has run out."""
+    with get_client(sync_client=True) as client:
+        client.update_global_concurrency_limit(LIMIT, GlobalConcurrencyLimitUpdate(active_slots=1))
+        if server == "embedded":
+            with gpu_slot():
+                assert _limit().active_slots == 1
+        else:
+            with pytest.raises(TimeoutError), concurrency(LIMIT, occupy=1, strict=True, timeout_seconds=1):
+                pass
+        client.update_global_concurrency_limit(LIMIT, GlobalConcurrencyLimitUpdate(active_slots=0))
 
 
 def test_the_limit_is_made_once_and_keeps_its_slots():
@@ -46,8 +86,6 @@ def test_the_limit_is_made_once_and_keeps_its_slots():
 
 
 def test_without_the_limit_nobody_works(without_limit):
-    with (
-        pytest.raises(InputError, match=r"no global concurrency limit `gpu`.*prefect gcl create gpu --limit 1"),
-        gpu_slot(),
-    ):
+    message = r"no global concurrency limit `gpu`.*prefect gcl create gpu --limit 1"
+    with pytest.raises(InputError, match=message), gpu_slot():
         pytest.fail("worked without a slot")

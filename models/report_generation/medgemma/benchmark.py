@@ -113,8 +113,12 @@ def measure(
         engine = Engine(unending, batch)
         _reset_peak()
         started = time.perf_counter()
-        written = [completion for done in engine.run(prompts, images[:count]) for completion in done.completions]
+        finished = list(engine.run(prompts, images[:count]))
         seconds = time.perf_counter() - started
+        failures = [failure for done in finished for failure in done.failures]
+        if failures:
+            raise RuntimeError(f"{len(failures)} of {len(prompts)} reports failed, the first with: {failures[0].error}")
+        written = [completion for done in finished for completion in done.completions]
         largest = max(completion.batch_size for completion in written)
         peak = max((completion.peak_gib for completion in written if completion.peak_gib is not None), default=None)
         rows.append(

@@ -121,7 +121,8 @@ def build_model(
 
     Returns:
         The network, ready to generate. Its projector is random too: transformers initialises it to zeros, with which
-        the network would ignore its image.
+        the network would ignore its image. So is its last scale: with embeddings that are input and output at once, an
+        even one would make an untrained network repeat its last token for ever.
     """
     further: dict[str, Any] = {"eos_token_id": [1, _END_OF_TURN], RANDOM_WEIGHTS_MARK: True}
     config = Gemma3Config(
@@ -141,6 +142,8 @@ def build_model(
             model = Gemma3ForConditionalGeneration(config)
             projection: Any = model.model.multi_modal_projector.mm_input_projection_weight
             torch.nn.init.normal_(projection, std=_VISION[shape]["hidden_size"] ** -0.5)
+            scale: Any = model.model.language_model.norm.weight  # of which Gemma takes one more
+            torch.nn.init.normal_(scale, mean=-1.0)
     finally:
         torch.set_default_dtype(before)
     model.generation_config = GenerationConfig(

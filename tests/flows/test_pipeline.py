@@ -19,7 +19,8 @@ ALL = {
     "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
     "explain-classifier", "plot-classification", "document-classification", "embed-images", "index-embeddings",
     "search-neighbours", "evaluate-retrieval", "project-embeddings", "plot-retrieval", "document-retrieval",
-    "choose-report-cases", "write-reports", "audit-written-reports", "plot-reports", "document-reports",
+    "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports", "plot-reports",
+    "show-cases", "document-reports",
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -78,7 +79,7 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
     expected = {
         "classification": {"figures", "model", "report.md", "data_audit.json"},
         "retrieval": {"figures", "index", "report.md"},
-        "reports": {"figures", "reports.json", "report.md"},
+        "reports": {"figures", "reports.json", "report.md", "cases", "fhir"},
     }
     parents = set()
     for stage, paths in expected.items():
@@ -124,7 +125,8 @@ def test_changing_k_trains_and_embeds_nothing(first):
 def test_changing_the_number_of_cases_leaves_the_other_stages_alone(first):
     changed = _run("--reports.cases", "5")
     assert _executed(changed) == {
-        "choose-report-cases", "write-reports", "audit-written-reports", "plot-reports", "document-reports",
+        "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports",
+        "plot-reports", "show-cases", "document-reports",
     }  # fmt: skip
 
 

@@ -1,10 +1,26 @@
+from typing import get_args
+
 import pytest
 from pydantic import ValidationError
 
+from models.report_generation.prompting import STRATEGIES
+from models.report_generation.schema import Control
 from models.training import TrainingSettings
-from tasks.parameters import PRESETS, DatasetParameters, RetrievalParameters, TrainingParameters, form
+from tasks.parameters import (
+    PRESETS,
+    DatasetParameters,
+    ReportControl,
+    ReportParameters,
+    ReportStrategy,
+    RetrievalParameters,
+    TrainingParameters,
+    form,
+)
 
-FORMS = {"dataset": DatasetParameters, "training": TrainingParameters, "retrieval": RetrievalParameters}
+FORMS = {
+    "dataset": DatasetParameters, "training": TrainingParameters, "retrieval": RetrievalParameters,
+    "reports": ReportParameters,
+}  # fmt: skip
 
 
 def test_the_training_form_has_the_defaults_of_the_training():
@@ -16,6 +32,11 @@ def test_the_training_form_has_the_defaults_of_the_training():
 def test_every_preset_fits_its_form(preset, name):
     filled = form(preset, name, FORMS[name])
     assert filled.model_dump().items() >= PRESETS[preset].get(name, {}).items()
+
+
+def test_the_reports_form_offers_every_strategy_and_control():
+    assert get_args(ReportStrategy) == STRATEGIES
+    assert {"none", *get_args(ReportControl)} == set(get_args(Control))
 
 
 def test_only_quickstart_allows_phantoms():

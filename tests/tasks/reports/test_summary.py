@@ -1,65 +1,116 @@
 import numpy as np
+import pytest
 
-from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
-from models.report_generation.schema import Case, NeighbourEvidence
+from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.report_generation.schema import Answer, Case, NeighbourEvidence, Usage
 from models.report_generation.template import TemplateGenerator
+from tasks.records import GeneratorRecord
 from tasks.reports.audit import audit_reports
-from tasks.reports.summary import reports_summary
+from tasks.reports.summary import SHOWN_IN_FULL, reports_summary
 
-NEIGHBOURS = tuple(
-    NeighbourEvidence(index=i, label=label, similarity=0.9, split="train")
-    for i, label in enumerate(["pneumonia", "normal", "pneumonia"])
-)
-CASES = [
-    Case(
-        index=index,
-        image_sha256="",
-        probability=probability,
-        threshold=0.5,
-        heat_region="centre of the image",
-        heat_share=0.5,
-        neighbours=NEIGHBOURS,
+TEMPLATE = GeneratorRecord(name="template")
+MODEL = GeneratorRecord(name="medgemma", model="some/model", revision="abc", precision="nf4", device="cuda")
+NEIGHBOUR = NeighbourEvidence(index=7, label="pneumonia", similarity=0.9, split="train")
+
+
+def make_case(index: int, probability: float) -> Case:
+    heat = {"heat_region": "centre of the image", "heat_share": 0.5}
+    return Case(index=index, image_sha256="", probability=probability, threshold=0.5, neighbours=(NEIGHBOUR,), **heat)
+
+
+CASES = [make_case(11, 0.934), make_case(42, 0.2)]
+
+
+def make_answers(cases: list[Case]) -> list[Answer]:
+    reports = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False).generate(
+        cases, np.zeros((len(cases), 28, 28), np.uint8)
     )
-    for index, probability in ((11, 0.934), (42, 0.2))
-]
-REPORTS = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False).generate(CASES, np.zeros((2, 28, 28), np.uint8))
+    return [
+        Answer(
+            row_id=f"row {report.case_index}", case_index=report.case_index, strategy="template", control="none",
+            shown_probability=case.probability, prompt="", text=report.model_dump_json(), report=report,
+        )
+        for case, report in zip(cases, reports, strict=True)
+    ]  # fmt: skip
 
 
-def summarise(answers: list, *, phantoms: bool = False) -> str:
-    truths = ["pneumonia", "pneumonia"]
-    groups = ["right pneumonia", "missed pneumonia"]
-    result = audit_reports(answers, CASES, truths)
-    return reports_summary(CASES, groups, truths, result, generator="template", phantoms=phantoms)
+def summarise(answers: list[Answer], cases=CASES, generator=TEMPLATE, *, phantoms: bool = False) -> str:
+    truths = {case.index: "pneumonia" for case in cases}
+    result = audit_reports(answers, {case.index: case for case in cases}, truths, {})
+    claims = {e.answer.row_id: [[c.kind, c.words, c.status] for c in e.claims] for e in result.reports}
+    groups = ["right pneumonia" if case.probability > 0.5 else "missed pneumonia" for case in cases]
+    return reports_summary(
+        cases, groups, list(truths.values()), answers, result.metrics, claims, generator, phantoms=phantoms
+    )
 
 
 def test_summary_holds_every_case_in_table_and_full_text():
-    text = summarise(list(REPORTS))
+    answers = make_answers(CASES)
+    text = summarise(answers)
     assert RESEARCH_NOTICE in text
     assert PHANTOM_NOTICE not in text
     assert "No language model wrote any of them." in text
     assert "| reports/count | 2 |" in text
     assert "| reports/label_accuracy | 0.500 |" in text
-    assert "| 11 | right pneumonia | pneumonia | 0.934 | pneumonia | yes | yes | 2 of 3 pneumonia | 0 |" in text
-    assert "| 42 | missed pneumonia | pneumonia | 0.200 | normal | no | yes | 2 of 3 pneumonia | 0 |" in text
-    for report in REPORTS:
-        assert report.as_markdown() in text
+    assert "| 11 | right pneumonia | pneumonia | 0.934 | pneumonia |" in text
+    assert "| 42 | missed pneumonia | pneumonia | 0.200 | normal |" in text
+    assert "| label accuracy | 0.500 (" in text
+    for answer in answers:
+        assert answer.report.as_markdown() in text
     assert "None found." in text
 
 
 def test_summary_shows_claims_and_answers_that_are_no_report():
-    text = summarise([REPORTS[0], "A small | effusion."])
-    assert "| 42 | effusion | effusion |" in text
-    assert "| 42 | missed pneumonia | pneumonia | 0.200 | does not fit | no | no | 2 of 3 pneumonia | 1 |" in text
-    assert "### Case 42\n\nNo report: what was written does not fit the schema." in text
+    first, second = make_answers(CASES)
+    spoilt = second.model_copy(update={"report": None, "problem": "It is cut off.", "text": "A small | effusion.\nCut"})
+    text = summarise([first, spoilt])
+    assert "| 42 | template | effusion | effusion | affirmed |" in text
+    assert "| 42 | missed pneumonia | pneumonia | 0.200 | no report |" in text
+    assert "### Case 42, template\n\nNo report: It is cut off.\n\n> A small | effusion.\n> Cut\n" in text
 
 
-def test_summary_names_the_language_model():
-    source = REPORTS[0].provenance.model_copy(update={"language_model": True, "model": "some/model"})
-    text = summarise([report.model_copy(update={"provenance": source}) for report in REPORTS])
-    assert "with the language model some/model" in text
+def test_summary_puts_strategies_side_by_side():
+    first, second = make_answers(CASES)
+    others = [answer.model_copy(update={"strategy": "concise"}) for answer in (first, second)]
+    undecided = others[1].report.model_copy(update={"label": None})
+    text = summarise([first, second, others[0], others[1].model_copy(update={"report": undecided})])
+    assert "| case | group | truth | classifier p | template | concise |" in text
+    assert "| 42 | missed pneumonia | pneumonia | 0.200 | normal | no label |" in text
+
+
+@pytest.mark.parametrize("random_weights", [True, False])
+def test_summary_names_the_language_model_and_what_it_took(random_weights):
+    usage = Usage(
+        prompt_tokens=300, generated_tokens=50, finish_reason="length", seconds=2.0, batch_size=2, peak_gib=None
+    )
+    answers = [answer.model_copy(update={"usage": usage}) for answer in make_answers(CASES)]
+    text = summarise(answers, generator=MODEL.model_copy(update={"random_weights": random_weights}))
+    assert "`some/model`, revision `abc`, in nf4 on cuda" in text
+    assert "2 plain answers took 100 tokens and 4.0 s; 2 were cut" in text
     assert "No language model wrote any" not in text
-    assert "none of its answers fits the schema" in summarise([None, None])
+    assert (RANDOM_WEIGHTS_NOTICE in text) == random_weights
+
+
+def test_summary_shows_the_yes_or_no_question_beside_the_classifier():
+    scored = [
+        Answer(
+            row_id=f"q{case.index}", case_index=case.index, strategy="yes_no", control="none", shown_probability=None,
+            prompt="", text="Yes", score=0.75,
+        )
+        for case in CASES
+    ]  # fmt: skip
+    text = summarise([*make_answers(CASES), *scored])
+    assert "| Brier score | 0.062" in text  # (1 - .75)², both cases being pneumonia
+    assert "## The yes-or-no question" in text
+    assert "## The yes-or-no question" not in summarise(make_answers(CASES))
+
+
+def test_only_the_first_cases_stand_there_in_full():
+    cases = [make_case(index, 0.9) for index in range(SHOWN_IN_FULL + 3)]
+    text = summarise(make_answers(cases), cases)
+    assert text.count("### Case ") == SHOWN_IN_FULL
+    assert f"| {SHOWN_IN_FULL + 2} | right pneumonia |" in text
 
 
 def test_summary_of_phantoms_says_so():
-    assert PHANTOM_NOTICE in summarise(list(REPORTS), phantoms=True)
+    assert PHANTOM_NOTICE in summarise(make_answers(CASES), phantoms=True)

@@ -1,0 +1,75 @@
+import subprocess
+import sys
+
+import pytest
+
+from models.errors import InputError
+from models.report_generation.medgemma.twin import write_checkpoint
+from models.report_generation.template import TemplateGenerator
+from tasks.parameters import ReportParameters
+from tasks.records import DatasetRecord, GeneratorRecord, StoredFile
+from tasks.reports.generators import locate, make
+from tests.conftest import CHECKOUT
+
+FILE = StoredFile(uri="", sha256="", size=0, media_type="application/json")
+DATASET = DatasetRecord(
+    name="pneumoniamnist", kind="official", size=28, labels=("normal", "pneumonia"), licence="", md5="5", sha256="",
+    splits=FILE, audit=FILE, audit_table=FILE, counts={}, excluded_train=(), phantoms=False,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(write_checkpoint(tmp_path_factory.mktemp("checkpoint")))
+
+
+def _form(**fields) -> ReportParameters:
+    return ReportParameters(generator="medgemma", device="cpu", **fields)
+
+
+def test_the_template_needs_nothing():
+    record = locate(ReportParameters(), None)
+    assert record == GeneratorRecord(name="template")
+    assert isinstance(make(record, DATASET, "c"), TemplateGenerator)
+
+
+def test_a_language_model_is_located_with_the_digest_of_its_weights(folder):
+    record = locate(_form(model=folder, strategies=["concise", "structured"], at_once=3), None)
+    assert record.revision.startswith("sha256:")
+    assert record.precision == "fp32"
+    assert record.random_weights
+    author = make(record, DATASET, "c" * 64)
+    assert author.strategies == ("concise", "structured", "yes_no")
+    assert author.identity["revision"] == record.revision
+    assert author.batch_size == 3
+
+
+def test_where_it_lies_and_how_fast_it_goes_is_no_part_of_what_it_is(folder):
+    record = locate(_form(model=folder), None)
+    moved = record.model_copy(update={"path": "/elsewhere", "at_once": 7, "token_block": "other"})
+    assert moved.identity() == record.identity()
+    assert record.model_copy(update={"precision": "nf4"}).identity() != record.identity()
+
+
+def test_a_token_never_reaches_a_record_or_a_text(folder):
+    record = locate(_form(model=folder), "hf_secret")
+    author = make(record, DATASET, "c", "hf_secret")
+    assert "hf_secret" not in record.model_dump_json()
+    assert "hf_secret" not in repr(author)
+
+
+def test_a_model_that_cannot_be_had_is_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"config\.json"):
+        locate(_form(model=str(tmp_path)), None)
+
+
+def test_planning_loads_no_network(folder):
+    """A run whose steps are all cached asks the generator for its prompts; that must not import PyTorch."""
+    code = (
+        "import sys; from models.report_generation.medgemma.generator import MedGemmaGenerator as G;"
+        "from models.report_generation.medgemma.source import resolve_source;"
+        f"g = G(resolve_source({folder!r}, None, None), 'fp32', 'cpu', ('concise',), True, None, '', '', False);"
+        "g.prompts, g.settings('concise'); print('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+# Before anything imports PyTorch: tests that run side by side share the cores, and waiting threads would spin.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Before anything imports Prefect or MLflow: their products must not land in the checkout or in the user's home.
 _ROOM = tempfile.TemporaryDirectory(prefix="pneumonia-tests-")
 os.environ["OUTPUTS"] = str(Path(_ROOM.name) / "outputs")

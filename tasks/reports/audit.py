@@ -8,7 +8,9 @@ import numpy as np
 from models.report_generation.prompting import YES_NO
 from models.report_generation.schema import Answer, Case, Control, Label, Report
 from tasks.reports.agreement import agreement_with_classifier, holm, label_scores
-from tasks.reports.claims import KINDS, Claim, labelled_sentences, score_matcher, unsupported_claims
+from tasks.reports.claim_lexicon import KINDS
+from tasks.reports.claim_score import labelled_sentences, score_matcher
+from tasks.reports.claims import Claim, unsupported_claims
 from tasks.reports.collapse import distinct_n, duplicates, mean_similarity
 from tasks.reports.conservatism import label_bias, reticence
 from tasks.reports.control_effects import Pair, anchoring_slope, label_of, report_effects, score_change

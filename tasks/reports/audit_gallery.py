@@ -7,7 +7,7 @@ import numpy as np
 from models.report_generation.schema import Answer, Case, Label
 from tasks.reports import audit_figures as figures
 from tasks.reports.agreement import label_scores
-from tasks.reports.claims import KINDS
+from tasks.reports.claim_lexicon import KINDS
 from tasks.reports.control_effects import label_of
 
 

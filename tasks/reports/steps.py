@@ -405,7 +405,10 @@ def trace_answers(
     answers: AnswersRecord,
     audit: ReportAuditRecord,
 ) -> None:
-    """Log every row as a trace with its image, prompt, tokens and feedback, and register the prompts."""
+    """Log every row as a trace with its image, prompt, tokens and feedback, and register the prompts.
+
+    Of a generator that is no language model the plain rows are enough: nothing was generated under controls.
+    """
     from tasks.shared.figures import encode_png
 
     store = Store()
@@ -413,9 +416,10 @@ def trace_answers(
     rows = ROWS.validate_python(store.get_json(requests.requests))
     author = generators.make(requests.generator, dataset, requests.classifier_sha256)
     prompts = tracing.register_prompts(author.prompts)
+    given = ANSWERS.validate_python(store.get_json(answers.answers))
     tracing.log_generations(
         run,
-        ANSWERS.validate_python(store.get_json(answers.answers)),
+        given if requests.generator.model else _plain_reports(given),
         {
             row.id: encode_png(images[row.request.image], least_width=_PICTURE_WIDTH)
             for row in rows

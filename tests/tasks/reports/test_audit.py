@@ -14,7 +14,8 @@ from models.report_generation.generator import row_of
 from models.report_generation.schema import Answer, Case, Finding, Label, NeighbourEvidence, Report, Request
 from models.report_generation.template import TemplateGenerator
 from tasks.reports.audit import ReportAudit, audit_reports
-from tasks.reports.claims import KINDS, labelled_sentences, score_matcher
+from tasks.reports.claim_lexicon import KINDS
+from tasks.reports.claim_score import labelled_sentences, score_matcher
 from tasks.reports.controls import CONTEXT_CONTROLS, IMAGE_CONTROLS, control_case, control_image
 from tasks.reports.requests import plan_requests
 

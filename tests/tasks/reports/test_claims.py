@@ -1,20 +1,12 @@
-import math
 import random
 import time
-from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from models.errors import InputError
-from tasks.reports.claims import (
-    KINDS,
-    STRENGTH,
-    LabelledSentence,
-    find_claims,
-    labelled_sentences,
-    score_matcher,
-    unsupported_claims,
-)
+from tasks.reports.claim_lexicon import KINDS
+from tasks.reports.claim_status import Status
+from tasks.reports.claims import find_claims, unsupported_claims
 
 A, D, H, N = "affirmed", "denied", "hedged", "not assessable"
 
@@ -185,7 +177,7 @@ def test_letter_case_and_markdown_do_not_matter(sentence: str):
 def test_every_kind_and_status_has_an_example():
     pairs = {pair for expected in SENTENCES.values() for pair in expected.items()}
     assert {kind for kind, _ in pairs} == set(KINDS)
-    assert {status for _, status in pairs} == {A, D, H, N} == set(STRENGTH)
+    assert {status for _, status in pairs} == {A, D, H, N} == set(get_args(Status))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -245,60 +237,3 @@ def test_endless_repetition_is_read_in_little_time():
     started = time.perf_counter()
     assert len(find_claims("no effusion, " * 500)) == 500
     assert time.perf_counter() - started < 20
-
-
-def test_score_of_a_hand_made_set():
-    labelled = [
-        LabelledSentence("No effusion.", (("effusion", D),)),  # found, status right
-        LabelledSentence("Mild cardiomegaly.", (("heart size", D),)),  # found, status wrong
-        LabelledSentence("No effusion here, but a small effusion there.", (("effusion", A),)),  # once, strongest
-        LabelledSentence("Water around the lung.", (("effusion", A),)),  # missed
-        LabelledSentence("A rib fracture.", ()),  # found by mistake
-        LabelledSentence("Hazy opacity.", ()),
-    ]
-    score = score_matcher(labelled)
-    assert score.precision == 3 / 4
-    assert score.recall == 3 / 4
-    assert score.f1 == 3 / 4
-    assert score.status_accuracy == 2 / 3
-    assert score.by_kind == {"effusion": 4 / 5, "heart size": 1, "bones": 0}
-    assert score.sentences == 6
-
-
-def test_score_without_claims_is_not_a_number():
-    score = score_matcher([LabelledSentence("Hazy opacity.", ())])
-    assert all(math.isnan(value) for value in (score.precision, score.recall, score.f1, score.status_accuracy))
-    assert score.by_kind == {}
-    with pytest.raises(ValueError, match="no labelled sentences"):
-        score_matcher([])
-
-
-def test_labelled_sentences_are_read_by_split(tmp_path: Path):
-    table = tmp_path / "labelled.tsv"
-    table.write_text(
-        "split\tsentence\tclaims\n"
-        "dev\tNo effusion, boy.\teffusion=denied; sex=affirmed\n"
-        "test\tHeart size not assessable.\theart size=not assessable\n"
-        'dev\t"Hazy" opacity.\t\n'
-    )
-    assert labelled_sentences("dev", table) == (
-        LabelledSentence("No effusion, boy.", (("effusion", D), ("sex", A))),
-        LabelledSentence('"Hazy" opacity.', ()),
-    )
-    assert labelled_sentences("test", table) == (LabelledSentence("Heart size not assessable.", (("heart size", N),)),)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("split\tsentence\ndev\tA.\n", "needs the columns"),
-        ("split\tsentence\tclaims\ntrain\tA.\t\n", r"splits \['train'\]"),
-        ("split\tsentence\tclaims\ndev\tA.\tliver=affirmed\n", "liver=affirmed"),
-        ("split\tsentence\tclaims\ndev\tA.\tage=maybe\n", "age=maybe"),
-    ],
-)
-def test_faults_of_the_table_are_named(tmp_path: Path, content: str, message: str):
-    table = tmp_path / "labelled.tsv"
-    table.write_text(content)
-    with pytest.raises(InputError, match=message):
-        labelled_sentences("dev", table)

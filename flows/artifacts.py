@@ -9,6 +9,8 @@ from tasks.caching import Outcome
 from tasks.records import DocumentRecord, StoredFile
 from tasks.store import Store
 
+_MOST_BYTES = 1_400_000  # Prefect publishes no event that is larger than 1.5 MB
+
 
 def show_document(stage: str, document: DocumentRecord, figures: Mapping[str, StoredFile]) -> None:
     """Show a stage's report with some of its figures.
@@ -20,11 +22,11 @@ def show_document(stage: str, document: DocumentRecord, figures: Mapping[str, St
             beside text without another server.
     """
     store = Store()
-    pictures = [
-        f"\n![{title}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})\n"
-        for title, stored in figures.items()
-    ]
-    text = store.get(document.document).decode() + "".join(pictures)
+    text = store.get(document.document).decode()
+    for title, stored in figures.items():
+        picture = f"\n![{title}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})\n"
+        fits = len(text) + len(picture) < _MOST_BYTES
+        text += picture if fits else f"\nThe figure *{title}* is in the MLflow run.\n"
     create_markdown_artifact(text, key=f"{stage}-report", description=f"Report of the {stage} stage")
 
 

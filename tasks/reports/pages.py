@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.schema import Answer, Case, Label, NeighbourEvidence
-from tasks.shared.figures import encode_png
+from tasks.shared.png import encode_png
 
 HEAT_OPACITY = 0.35
 _LARGE, _SMALL = 280, 84  # least width of a picture in pixels

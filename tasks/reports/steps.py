@@ -409,7 +409,7 @@ def trace_answers(
 
     Of a generator that is no language model the plain rows are enough: nothing was generated under controls.
     """
-    from tasks.shared.figures import encode_png
+    from tasks.shared.png import encode_png
 
     store = Store()
     images = store.get_arrays(requests.images)["images"]

@@ -1,4 +1,4 @@
-"""What all figures share: size, colours, the watermark, and PNG bytes that repeat; images as PNG.
+"""What all figures share: size, colours, the watermark, and PNG bytes that repeat.
 
 Figures are made with `matplotlib.figure.Figure`, never with pyplot, whose global state is not safe in threads.
 """
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 
@@ -60,22 +59,6 @@ def render_png(figure: Figure, *, phantoms: bool, random_weights: bool = False) 
         )  # fmt: skip
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    return buffer.getvalue()
-
-
-def encode_png(image: NDArray[np.uint8], *, least_width: int = 1) -> bytes:
-    """Write an image as PNG, enlarged by whole pixels where it is small.
-
-    Args:
-        image: shape (height, width) or (height, width, 3), 0–255.
-        least_width: pixels that the picture is to be wide at least.
-
-    Returns:
-        PNG bytes.
-    """
-    factor = max(1, -(-least_width // image.shape[1]))
-    buffer = io.BytesIO()
-    Image.fromarray(image.repeat(factor, axis=0).repeat(factor, axis=1)).save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

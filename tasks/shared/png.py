@@ -1,0 +1,23 @@
+"""Grey images as PNG, without the plotting library."""
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def encode_png(image: NDArray[np.uint8], *, least_width: int = 1) -> bytes:
+    """Write an image as PNG, enlarged by whole pixels where it is small.
+
+    Args:
+        image: shape (height, width) or (height, width, 3), 0–255.
+        least_width: pixels that the picture is to be wide at least.
+
+    Returns:
+        PNG bytes.
+    """
+    factor = max(1, -(-least_width // image.shape[1]))
+    buffer = io.BytesIO()
+    Image.fromarray(image.repeat(factor, axis=0).repeat(factor, axis=1)).save(buffer, "png", optimize=True)
+    return buffer.getvalue()

@@ -88,7 +88,7 @@ def write_checkpoint(
 
     Args:
         folder: where to; made if need be.
-        shape: "small" (about 0.2 million parameters, 56×56 pixels, 4 image tokens), or "4b", MedGemma 4B's own shape
+        shape: "small" (about 0.3 million parameters, 56×56 pixels, 4 image tokens), or "4b", MedGemma 4B's own shape
             (4,300,079,472 parameters, 896×896 pixels, 256 image tokens, 262,145 tokens).
         seed: seed of the weights.
         dtype: number format of the weights on disk.

@@ -1,9 +1,12 @@
 """Progress of long work done by several tasks: an artifact on the run's page and a bar in the terminal."""
 
+import contextlib
 import threading
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.exceptions import PrefectHTTPStatusError
 from tqdm import tqdm
 
 from tasks.records import ProgressReference
@@ -48,4 +51,7 @@ def _move(progress: ProgressReference, bar: tqdm, done: int) -> None:
     bar.n = done
     bar.refresh()
     share = 100.0 * done / progress.total if progress.total else 100.0
-    update_progress_artifact(UUID(progress.artifact_id), share, f"{progress.description}: {done} of {progress.total}")
+    with contextlib.suppress(PrefectHTTPStatusError, httpx.TransportError):  # what is shown must not end what is done
+        update_progress_artifact(
+            UUID(progress.artifact_id), share, f"{progress.description}: {done} of {progress.total}"
+        )

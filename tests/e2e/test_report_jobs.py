@@ -53,7 +53,7 @@ def test_a_killed_run_loses_the_batch_it_was_in_and_goes_on(tmp_path, official_f
     checkpoint, outputs = write_checkpoint(tmp_path / "checkpoint"), tmp_path / "outputs"
     words = [
         "--preset", "debug", "--reports.generator", "medgemma", "--reports.model", str(checkpoint),
-        "--reports.device", "cpu", "--reports.at_once", "4", "--reports.cases", "4", "--reports.batch_size", "4",
+        "--reports.device", "cpu", "--reports.at_once", "2", "--reports.cases", "4", "--reports.batch_size", "4",
         "--reports.strategies", "concise,structured,context_aware", "--reports.controls", "blank,flipped",
     ]  # fmt: skip
     process = _start("reports", words, outputs, official_file.parent)

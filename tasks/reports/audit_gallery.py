@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from models.report_generation.prompting import YES_NO
 from models.report_generation.schema import Answer, Case, Label
 from tasks.reports import audit_figures as figures
 from tasks.reports.agreement import label_scores
@@ -36,7 +37,7 @@ def audit_gallery(
         PNG bytes by name.
     """
     plain = [answer for answer in answers if answer.control == "none"]
-    reports = [answer for answer in plain if answer.score is None]
+    reports = [answer for answer in plain if answer.strategy != YES_NO]
     scored = [answer for answer in plain if answer.score is not None]
     strategies = list(dict.fromkeys(answer.strategy for answer in reports))
     classifier = label_scores([case.label for case in cases.values()], [truths[index] for index in cases])

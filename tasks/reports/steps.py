@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from models.report_generation.generator import ReportGenerator, Row, Written
 from models.report_generation.parsing import UnreadableReport
+from models.report_generation.prompting import YES_NO
 from models.report_generation.regions import describe_region
 from models.report_generation.schema import Answer, Case, Label, NeighbourEvidence, Request
 from tasks import progress, tracing
@@ -230,7 +231,7 @@ def audit_written_reports(cases: CasesRecord, answers: AnswersRecord) -> ReportA
     shown |= {a.row_id: other[truths[a.case_index]] for a in given if a.control == "other_label"}
     result = audit_reports(given, evidence, truths, shown)
     feedback: dict[str, dict[str, float | bool]] = {
-        a.row_id: {"parsed": a.report is not None} for a in given if a.score is None
+        a.row_id: {"parsed": a.report is not None} for a in given if a.strategy != YES_NO
     }
     for entry in result.reports:
         feedback[entry.answer.row_id] |= {
@@ -433,7 +434,7 @@ def trace_answers(
 
 
 def _plain_reports(answers: Iterable[Answer]) -> list[Answer]:
-    return [answer for answer in answers if answer.control == "none" and answer.score is None]
+    return [answer for answer in answers if answer.control == "none" and answer.strategy != YES_NO]
 
 
 def _truths(cases: CasesRecord) -> dict[int, Label]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from models.notices import RANDOM_WEIGHTS_NOTICE
+from models.report_generation.prompting import YES_NO
 from models.report_generation.schema import Answer, Case, Label
 from tasks.records import GeneratorRecord
 from tasks.shared.markdown import document, table
@@ -80,7 +81,7 @@ def reports_summary(
         Markdown.
     """
     plain = [answer for answer in answers if answer.control == "none"]
-    written = [answer for answer in plain if answer.score is None]
+    written = [answer for answer in plain if answer.strategy != YES_NO]
     strategies = list(dict.fromkeys(answer.strategy for answer in written))
     overall = [(name, _plain(value)) for name, value in metrics.items() if name.count("/") == 1]
     labels = {(answer.case_index, answer.strategy): _label(answer) for answer in written}

@@ -114,3 +114,13 @@ def test_only_the_first_cases_stand_there_in_full():
 
 def test_summary_of_phantoms_says_so():
     assert PHANTOM_NOTICE in summarise(make_answers(CASES), phantoms=True)
+
+
+def test_a_question_that_failed_is_not_taken_for_a_report():
+    failed = Answer(
+        row_id="q", case_index=11, strategy="yes_no", control="none", shown_probability=None, prompt="", text="",
+        problem="RuntimeError: poison",
+    )  # fmt: skip
+    text = summarise([*make_answers(CASES), failed])
+    assert "| case | group | truth | classifier p | template |\n" in text
+    assert "| reports/count | 2 |" in text

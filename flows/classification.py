@@ -1,25 +1,36 @@
-"""Classification: data → train → predict → calibrate → evaluate → explain."""
+"""Classification: data → train → predict → calibrate → evaluate → assess → explain → audit labels → promote."""
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.artifacts import show_document, show_steps
-from tasks import tracking
+from tasks import registry, tracking
 from tasks.caching import outcomes
 from tasks.classification.steps import (
+    assess_trust,
+    audit_labels,
     calibrate_classifier,
+    check_explanation,
+    check_training,
+    compare_with_champion,
+    divide_folds,
     document_classification,
     evaluate_classifier,
     explain_classifier,
+    package_classifier,
     plot_classification,
     predict_classifier,
+    predict_fold,
     train_classifier,
 )
+from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.parameters import DatasetParameters, EvaluationParameters, TrainingParameters
-from tasks.records import Classified
+from tasks.records import Classified, DatasetRecord, FindingsRecord, StoredFile
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
+LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates would take hours
 
 
 @flow(name="classification", flow_run_name="classification {training.architecture} seed {training.seed}")
@@ -28,28 +39,50 @@ def classification(
     training: TrainingParameters = _TRAINING,
     evaluation: EvaluationParameters = _EVALUATION,
 ) -> Classified:
-    """Train a classifier of normal against pneumonia, calibrate it on validation and score it on test, once."""
+    """Train a classifier, calibrate it on validation, score it on test, once, and say how far it can be trusted."""
     forms = {"dataset": dataset, "training": training, "evaluation": evaluation}
+    published = look_up(dataset.name, dataset.size)
+    pretrained = check_training(training, dataset, len(published.labels), published.images["train"])
     source = locate_source(dataset)
     with tracking.tracked_run("classification", forms) as run:
         data = prepare_dataset(source, dataset.limit)
         tracking.log_dataset(run, data, "training")
-        classifier = train_classifier(data, training, run)
+        classifier = train_classifier(data, training, pretrained, run)
         predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
-        explanation = explain_classifier(data, classifier)
+        explanation = explain_classifier(data, classifier, predictions, calibration)
+        findings = [
+            assess_trust(data, predictions, calibration),
+            check_explanation(data, classifier, evaluation.explained_images, evaluation.explanation_draws),
+            *_audit(data, evaluation.label_folds),
+        ]
         plots = plot_classification(data, classifier, predictions, calibration, explanation, evaluation.failures)
-        document = document_classification(data, classifier, calibration, scores, training)
+        document = document_classification(data, classifier, calibration, scores, training, findings)
 
         tracking.log_epochs(run, classifier.history)
-        tracking.log_metrics(run, scores.metrics | {"train/seconds": classifier.seconds})
-        tracking.log_metrics(run, {"calibration/temperature": calibration.temperature, "threshold": scores.threshold})
-        tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
-        tracking.log_files(run, {"report.md": document.document, "data_audit.json": data.audit})
-        tracking.log_files(run, {"model/classifier.safetensors": classifier.weights})
-        shown = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases")
-        show_document("classification", document, {name: plots.figures[name] for name in shown})
+        points = {"calibration/temperature": calibration.temperature}
+        if scores.threshold is not None:
+            points["threshold"] = scores.threshold
+        found = {name: value for finding in findings for name, value in finding.metrics.items()}
+        tracking.log_metrics(run, scores.metrics | {"train/seconds": classifier.seconds} | points | found)
+        figures = plots.figures | {name: stored for finding in findings for name, stored in finding.figures.items()}
+        files = {f"figures/{name}.png": stored for name, stored in figures.items()}
+        files |= {f"findings/{finding.name}.json": finding.findings for finding in findings}
+        files |= {"report.md": document.document, "data_audit.json": data.audit}
+        package = package_classifier(data, classifier, calibration, scores, dataset.limit is not None)
+        tracking.log_files(run, files | {"model/classifier.safetensors": package.package})
+        shown = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
+        show_document("classification", document, {name: figures[name] for name in shown})
+        if evaluation.promote:
+
+            def judge(champion: StoredFile) -> tuple[bool, str]:
+                found = compare_with_champion(data, predictions, calibration, champion, evaluation.bootstrap_samples)
+                return found.promoted, found.reason
+
+            version = registry.register(run, registry.registered_name(data.name), package.package)
+            decision = registry.promote(run, version, judge)
+            get_run_logger().info("%s version %d: %s", version.name, version.version, decision.reason)
         show_steps("classification", outcomes([str(flow_run.id)]))
     return Classified(
         flow_run_id=str(flow_run.id),
@@ -62,6 +95,20 @@ def classification(
         explanation=explanation,
         document=document,
     )
+
+
+def _audit(data: DatasetRecord, count: int) -> list[FindingsRecord]:
+    """Look for wrong labels where that is wanted and can be done."""
+    if count == 0:
+        return []
+    if data.counts["train"] > LARGEST_LABEL_AUDIT:
+        get_run_logger().info(
+            "the label audit is left out: %d training images are more than %d",
+            data.counts["train"], LARGEST_LABEL_AUDIT,
+        )  # fmt: skip
+        return []
+    folds = divide_folds(data, count)
+    return [audit_labels(data, folds, [predict_fold(data, folds, part) for part in range(count)])]
 
 
 if __name__ == "__main__":

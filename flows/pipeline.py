@@ -13,6 +13,7 @@ from flows.retrieval import retrieve
 from flows.summary import print_results, summarize, write_summary
 from tasks import tracking
 from tasks.caching import outcomes
+from tasks.data.steps import require_pneumonia
 from tasks.parameters import (
     DatasetParameters,
     EvaluationParameters,
@@ -39,6 +40,7 @@ def pipeline(
     forms = {
         "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
     }  # fmt: skip
+    require_pneumonia(dataset)
     generator = locate_generator(reports)
     with tracking.tracked_run("pipeline", forms) as run:
         classified = classification(dataset, training, evaluation)

@@ -12,6 +12,7 @@ from flows.classification import classification
 from flows.retrieval import retrieve
 from tasks import progress, tracking
 from tasks.caching import outcomes
+from tasks.data.steps import require_pneumonia
 from tasks.faults import is_transient
 from tasks.parameters import (
     DatasetParameters,
@@ -49,6 +50,7 @@ def reports(
     reports: ReportParameters = _REPORTS,
 ) -> Reported:
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
+    require_pneumonia(dataset)
     generator = locate_generator(reports)
     classified = classification(dataset, training, evaluation)
     return report(classified, retrieve(classified, retrieval), generator, reports)

@@ -7,6 +7,7 @@ from flows.artifacts import show_document, show_steps
 from flows.classification import classification
 from tasks import tracking
 from tasks.caching import outcomes
+from tasks.data.steps import require_pneumonia
 from tasks.parameters import DatasetParameters, EvaluationParameters, RetrievalParameters, TrainingParameters
 from tasks.records import Classified, Retrieved
 from tasks.retrieval.steps import (
@@ -33,6 +34,7 @@ def retrieval(
     retrieval: RetrievalParameters = _RETRIEVAL,
 ) -> Retrieved:
     """Search for similar cases with the classifier's embedding, and judge the search by several protocols."""
+    require_pneumonia(dataset)
     return retrieve(classification(dataset, training, evaluation), retrieval)
 
 

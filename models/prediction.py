@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.classifiers import ResNet18Gray
+from models.classifiers import Classifier
 from models.preprocessing import Normalization, to_tensor
 
 
@@ -15,8 +15,8 @@ class Prediction:
     """What a classifier says of images.
 
     Attributes:
-        logits: log-odds of pneumonia, float32, shape (images,).
-        embeddings: features before the head, float32, shape (images, 512), not normalised.
+        logits: float32; for two classes the log-odds of class 1, shape (images,), otherwise shape (images, classes).
+        embeddings: features before the head, float32, shape (images, embedding_size), not normalised.
     """
 
     logits: NDArray[np.float32]
@@ -24,7 +24,7 @@ class Prediction:
 
 
 def predict(
-    model: ResNet18Gray,
+    model: Classifier,
     images: NDArray[np.uint8],
     normalization: Normalization,
     *,
@@ -35,7 +35,7 @@ def predict(
 
     Args:
         model: the classifier, on any device; its training mode is restored.
-        images: shape (images, height, width), 0–255.
+        images: shape (images, height, width) or (images, height, width, 3), 0–255.
         normalization: statistics of the training pixels.
         batch_size: images a pass.
         flip: average the features over the image and its mirror image. The head is linear, so the logits are averaged
@@ -45,7 +45,7 @@ def predict(
         Logits and embeddings, in the order of the images.
 
     Raises:
-        InputError: the images are not uint8 of three dimensions.
+        InputError: the images are not uint8 of such a shape, or have other channels than the normalisation.
     """
     device = next(model.parameters()).device
     training = model.training
@@ -53,13 +53,15 @@ def predict(
     logits, embeddings = [], []
     try:
         with torch.inference_mode():
-            for batch in to_tensor(images, normalization).split(batch_size):
+            # At least one batch, so that no images give empty arrays of the right shapes.
+            for start in range(0, max(len(images), 1), batch_size):
+                batch = to_tensor(images[start : start + batch_size], normalization)
                 pixels = batch.to(device, memory_format=torch.channels_last)
                 features = model.embed(pixels)
                 if flip:
                     features = (features + model.embed(pixels.flip(-1))) / 2
                 embeddings.append(features.cpu().numpy())
-                logits.append(model.head(features).squeeze(1).cpu().numpy())
+                logits.append(model.classify(features).cpu().numpy())
     finally:
         model.train(training)
     return Prediction(np.concatenate(logits), np.concatenate(embeddings))

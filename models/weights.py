@@ -6,34 +6,40 @@ from typing import Any
 import safetensors.torch
 from safetensors import SafetensorError
 
-from models.classifiers import ResNet18Gray, build_classifier
+from models.classifiers import Classifier, build_classifier
 from models.errors import InputError
 from models.safetensors_metadata import read_metadata
 
 CARD = "card"
+BUILT_BY = ("architecture", "classes", "channels")
 
 
-def dump(model: ResNet18Gray, card: dict[str, Any]) -> bytes:
+def dump(model: Classifier, card: dict[str, Any]) -> bytes:
     """Write a classifier down.
 
     Args:
         model: the classifier.
-        card: what its user must know, as JSON values: `architecture` at least, by which it is built again; the
-            normalisation, the image size, the labels, the temperature and the threshold belong there too.
+        card: what its user must know, as JSON values: at least the `architecture`, `classes` and `channels` that it
+            was built with; the normalisation, the image size, the labels, the temperature and the threshold belong
+            there too.
 
     Returns:
         Safetensors bytes, the same for the same weights and card.
 
     Raises:
-        InputError: the card names no architecture.
+        InputError: the card does not say how the classifier was built.
     """
-    if "architecture" not in card:
-        raise InputError('The card of the weights has no "architecture"; add the name that the network was built by.')
+    for field in BUILT_BY:
+        if card.get(field) != getattr(model, field):
+            raise InputError(
+                f"The card of the weights says {card.get(field)!r} under {field!r}, but the classifier was built with "
+                f"{getattr(model, field)!r}; correct the card."
+            )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     return safetensors.torch.save(tensors, {CARD: json.dumps(card, sort_keys=True)})
 
 
-def load(payload: bytes) -> tuple[ResNet18Gray, dict[str, Any]]:
+def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
     """Build a classifier from bytes.
 
     Args:
@@ -48,7 +54,7 @@ def load(payload: bytes) -> tuple[ResNet18Gray, dict[str, Any]]:
     metadata = read_metadata(payload)
     try:
         card = json.loads(metadata[CARD])
-        model = build_classifier(card["architecture"])
+        model = build_classifier(card["architecture"], classes=card["classes"], channels=card["channels"])
         model.load_state_dict(safetensors.torch.load(payload))
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         reason = str(error).splitlines()[0]

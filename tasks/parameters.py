@@ -6,7 +6,9 @@ defaults. Defaults are the `standard` preset; the other presets are the few fiel
 
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from annotated_types import MinLen
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError
 
 Preset = Literal["quickstart", "standard", "debug"]
 
@@ -22,10 +24,34 @@ def _number(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def _classifiable(value: object) -> object:
+    """Say why a MedMNIST set that exists is not among the names, which a `Literal` would not."""
+    if value == "chestmnist":
+        raise PydanticCustomError("multi_label", "Its images have several labels each: choose a set with one")
+    if isinstance(value, str) and value.endswith("mnist3d"):
+        raise PydanticCustomError("volumes", "Its images are volumes: choose a set of flat images")
+    return value
+
+
 class DatasetParameters(Parameters):
     """Which images to use."""
 
-    name: Literal["pneumoniamnist"] = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset.")
+    name: Annotated[
+        Literal[
+            "pathmnist",
+            "dermamnist",
+            "octmnist",
+            "pneumoniamnist",
+            "retinamnist",
+            "breastmnist",
+            "bloodmnist",
+            "tissuemnist",
+            "organamnist",
+            "organcmnist",
+            "organsmnist",
+        ],
+        BeforeValidator(_classifiable),
+    ] = Field("pneumoniamnist", title="Dataset", description="MedMNIST set of flat images with one label each.")
     size: Annotated[Literal[28, 64, 128, 224], BeforeValidator(_number)] = Field(
         28, title="Image size", description="Side of an image in pixels."
     )
@@ -43,36 +69,87 @@ class DatasetParameters(Parameters):
     phantoms: bool = Field(
         False,
         title="Phantoms if missing",
-        description="Where no dataset can be found or fetched, use drawn phantoms, with a watermark everywhere.",
+        description="Where PneumoniaMNIST can be neither found nor fetched, use drawn phantoms, with a watermark "
+        "everywhere.",
     )
 
 
 class TrainingParameters(Parameters):
     """How to train the classifier."""
 
-    architecture: Literal["resnet18_gray"] = Field(
-        "resnet18_gray", title="Architecture", description="ResNet-18 with a one-channel stem and one logit."
+    architecture: Literal["resnet18_gray", "efficientnet_b0", "compact28"] = Field(
+        "resnet18_gray",
+        title="Architecture",
+        description="ResNet-18 with a 3×3 stem, EfficientNet-B0 with strides for small images, or a small residual "
+        "network made for 28×28, which is the fastest.",
+    )
+    pretrained: str | None = Field(
+        None,
+        min_length=1,
+        title="Pretrained weights",
+        description="`imagenet` takes torchvision's weights from its cache folder or the network; a path takes a .pth "
+        "or .safetensors file of the same network; none starts from random weights.",
     )
     epochs: int = Field(30, ge=1, le=500, title="Epochs", description="Passes over the training split.")
     batch_size: int = Field(128, ge=8, le=4096, title="Batch size", description="Images a step.")
-    learning_rate: float = Field(
-        2e-3, gt=0, le=1, title="Learning rate", description="Peak of the one-cycle schedule (AdamW)."
+    learning_rate: float = Field(2e-3, gt=0, le=1, title="Learning rate", description="Peak of the schedule (AdamW).")
+    schedule: Literal["one_cycle", "cosine", "step"] = Field(
+        "one_cycle",
+        title="Schedule",
+        description="One cycle with a rise of 30 %, cosine with a short rise, or a tenth after half and three quarters "
+        "of the steps.",
     )
     weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW.")
-    loss: Literal["balanced_bce", "bce", "focal"] = Field(
+    loss: Literal["balanced_bce", "bce", "balanced_cross_entropy", "cross_entropy", "focal"] = Field(
         "balanced_bce",
         title="Loss",
-        description="Binary cross-entropy with equal weight for both classes, plain, or focal (γ 2, α balanced too).",
+        description="For two classes binary cross-entropy, plain or with equal weight for both; for more of them "
+        "cross-entropy, plain or balanced; or focal.",
+    )
+    focal_gamma: float = Field(
+        2.0, ge=0, le=10, title="Focal γ", description="Focal loss only: how strongly easy images are played down."
+    )
+    focal_alpha: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        title="Focal α",
+        description="Focal loss of two classes only: weight of the second class; none balances the classes.",
     )
     label_smoothing: float = Field(
         0.05,
         ge=0,
         lt=0.5,
         title="Label smoothing",
-        description="Share of each target that moves to one half; the focal loss takes none.",
+        description="Share of each target that is spread over all classes; the focal loss takes none.",
+    )
+    augmentation: Literal["none", "light", "standard", "strong"] = Field(
+        "standard", title="Augmentation", description="How much position, size and exposure of training images vary."
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        title="Mixup",
+        description="α of the Beta distribution that mixes pairs of images; 0 mixes none.",
     )
     ema_decay: float = Field(
         0.995, ge=0, lt=1, title="EMA decay", description="Decay a step of the averaged weights, which are evaluated."
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=500,
+        title="Patience",
+        description="End after as many epochs without a lower validation loss; none trains all epochs.",
+    )
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        title="Precision",
+        description="Number format of the network's arithmetic; `auto` is bf16 on a GPU that has it, else fp32.",
+    )
+    compile: bool = Field(
+        False, title="Compile", description="torch.compile the network: worth its start on a GPU and long trainings."
     )
     seed: int = Field(0, ge=0, lt=2**31, title="Seed", description="Seed of weights, order and augmentation.")
 
@@ -81,16 +158,44 @@ class EvaluationParameters(Parameters):
     """How to set the operating point and score the test split."""
 
     threshold_rule: Literal["balanced_likelihood", "balanced_accuracy", "fixed"] = Field(
-        "balanced_likelihood",
+        "fixed",
         title="Operating point",
-        description="Chosen on validation, where a class-balanced recalibration crosses one half or where balanced "
-        "accuracy is best, or fixed beforehand at .5 (right for a class-balanced loss). Never chosen on test.",
+        description="Two classes only: fixed beforehand at .5, which is right for a class-balanced loss, or chosen on "
+        "validation, where a class-balanced recalibration crosses one half or where balanced accuracy is best. Never "
+        "chosen on test.",
     )
     bootstrap_samples: int = Field(
         1000, ge=50, le=100_000, title="Bootstrap samples", description="Resamples behind each 95 % interval."
     )
     failures: int = Field(
         24, ge=1, le=100, title="Failures shown", description="Most confident errors in the figure of failure cases."
+    )
+    explained_images: int = Field(
+        64,
+        ge=4,
+        le=1000,
+        title="Images in the checks of the maps",
+        description="Test images whose heat maps are checked.",
+    )
+    explanation_draws: int = Field(
+        5,
+        ge=2,
+        le=20,
+        title="Untrained networks",
+        description="Random networks that the heat maps are compared with: they must not look like theirs.",
+    )
+    label_folds: int = Field(
+        5,
+        ge=0,
+        le=20,
+        title="Folds of the label audit",
+        description="Small networks trained to look for wrong labels, each on all training images but one fold; 0 "
+        "leaves the audit out, as more than 30,000 training images do.",
+    )
+    promote: bool = Field(
+        True,
+        title="Register and promote",
+        description="Register the classifier, and make it champion if it beats the champion on validation.",
     )
 
 
@@ -198,11 +303,18 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
     "quickstart": {
         "dataset": {"phantoms": True},
         "training": {"epochs": 12},
+        "evaluation": {"label_folds": 0},
     },
     "debug": {
         "dataset": {"limit": 160},
         "training": {"epochs": 1, "batch_size": 64},
-        "evaluation": {"bootstrap_samples": 100, "failures": 8},
+        "evaluation": {
+            "bootstrap_samples": 100,
+            "failures": 8,
+            "explained_images": 8,
+            "explanation_draws": 2,
+            "label_folds": 2,
+        },
         "retrieval": {"bootstrap_samples": 100, "galleries": 3},
         "reports": {"cases": 6, "batch_size": 4, "controlled_cases": 3},
     },
@@ -222,3 +334,78 @@ def form(preset: Preset, name: str, parameters: type[Parameters]) -> Parameters:
         The model with the preset's values.
     """
     return parameters(**PRESETS[preset].get(name, {}))
+
+
+class _ValuesOf:
+    """Makes a list take what a field of the training form takes: the same choices, the same bounds.
+
+    Args:
+        field: name of that field.
+    """
+
+    def __init__(self, field: str) -> None:
+        training = TrainingParameters.model_fields[field]
+        value: Any = Annotated[(training.annotation, Field(), *training.metadata)]
+        self._values = list[value]
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return handler.generate_schema(self._values)
+
+
+class SweepParameters(Parameters):
+    """Which trainings to compare: every combination of the lists. An empty list takes the training form's own value."""
+
+    architectures: Annotated[list[str], _ValuesOf("architecture")] = Field(
+        [], title="Architectures", description="Networks to compare."
+    )
+    losses: Annotated[list[str], _ValuesOf("loss")] = Field([], title="Losses", description="Losses to compare.")
+    schedules: Annotated[list[str], _ValuesOf("schedule")] = Field(
+        [], title="Schedules", description="Schedules to compare."
+    )
+    augmentations: Annotated[list[str], _ValuesOf("augmentation")] = Field(
+        [], title="Augmentations", description="Augmentations to compare."
+    )
+    learning_rates: Annotated[list[float], _ValuesOf("learning_rate")] = Field(
+        [], title="Learning rates", description="Peak learning rates to compare."
+    )
+    weight_decays: Annotated[list[float], _ValuesOf("weight_decay")] = Field(
+        [], title="Weight decays", description="Weight decays to compare."
+    )
+    label_smoothings: Annotated[list[float], _ValuesOf("label_smoothing")] = Field(
+        [], title="Label smoothings", description="Label smoothings to compare."
+    )
+    mixups: Annotated[list[float], _ValuesOf("mixup")] = Field(
+        [], title="Mixups", description="Values of mixup's α to compare."
+    )
+    epochs: Annotated[list[int], _ValuesOf("epochs")] = Field(
+        [], title="Epochs", description="Lengths of training to compare."
+    )
+    batch_sizes: Annotated[list[int], _ValuesOf("batch_size")] = Field(
+        [], title="Batch sizes", description="Batch sizes to compare."
+    )
+    seeds: Annotated[list[int], _ValuesOf("seed"), MinLen(1)] = Field(
+        [0, 1, 2], title="Seeds", description="Each combination is trained once with each of these seeds."
+    )
+    at_once: int = Field(
+        2, ge=1, le=64, title="At once", description="Trainings that run at the same time and share the cores."
+    )
+
+
+class ChampionParameters(Parameters):
+    """Which registered classifier is in use."""
+
+    name: str = Field(
+        "pneumonia-classifier",
+        pattern="^[a-z0-9-]+$",
+        title="Classifier",
+        description="Registered name: `pneumonia-classifier`, or another dataset's such as `bloodmnist-classifier`.",
+    )
+    version: str | None = Field(
+        None,
+        pattern="^([1-9][0-9]*|previous)$",
+        title="Version",
+        description="Number of the version to make champion, or `previous` for the one before; none only shows them.",
+    )
+    reason: str = Field(
+        "no reason given", min_length=1, title="Reason", description="Why, kept as a tag of both versions."
+    )

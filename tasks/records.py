@@ -104,11 +104,13 @@ class DatasetRecord(Record):
         name: MedMNIST flag.
         kind: as in `SourceRecord`.
         size: side of an image in pixels.
+        channels: 1 for grey images, 3 for colour images.
         labels: names of the classes, by label.
         licence: licence of the images.
         md5: MD5 of the source file.
         sha256: SHA-256 of the source file.
-        splits: npz with `train_images` (N, size, size) uint8, `train_labels` (N,) int64, likewise `val` and `test`.
+        splits: npz with `train_images` (N, size, size) uint8, in colour (N, size, size, 3), `train_labels` (N,) int64,
+            likewise `val` and `test`.
         audit: JSON of the data audit.
         audit_table: the same as markdown.
         counts: images by split.
@@ -120,6 +122,7 @@ class DatasetRecord(Record):
     name: str
     kind: str
     size: int
+    channels: int
     labels: tuple[str, ...]
     licence: str
     md5: str
@@ -155,6 +158,18 @@ class EpochRecord(Record):
     finished_at: int
 
 
+class PretrainedRecord(Record):
+    """Weights that a training starts from.
+
+    Attributes:
+        sha256: digest of the file.
+        path: where it was found.
+    """
+
+    sha256: str
+    path: str = provenance("")
+
+
 class ClassifierRecord(Record):
     """A trained classifier.
 
@@ -178,10 +193,11 @@ class ClassifierRecord(Record):
 
 
 class PredictionsRecord(Record):
-    """Outputs of the classifier on the two splits that it was not trained on.
+    """Outputs of the classifier.
 
     Attributes:
-        outputs: npz with `{split}_logits` (N,) and `{split}_labels` (N,) for val and test.
+        outputs: npz with `{split}_logits`, (N,) of two classes, else (N, classes), and `{split}_labels` (N,) for val
+            and test, and `{split}_embeddings` (N, features) for these and for train without the images left out.
         classifier_sha256: digest of the weights.
     """
 
@@ -194,14 +210,15 @@ class CalibrationRecord(Record):
 
     Attributes:
         temperature: divisor of the logits.
-        threshold: operating point on the calibrated probability.
-        rule: how the threshold was set.
+        threshold: operating point on the calibrated probability of class 1; None for more than two classes, of which
+            the likeliest is called.
+        rule: how the threshold was set; None for more than two classes.
         candidates: threshold by rule, for the table of operating points.
     """
 
     temperature: float
-    threshold: float
-    rule: str
+    threshold: float | None
+    rule: str | None
     candidates: dict[str, float]
 
 
@@ -215,16 +232,48 @@ class EvaluationRecord(Record):
         confusion: test images, rows by true class, columns by predicted class.
         predictions: npz with `probabilities` (calibrated), `predicted` and `labels` of the test split.
         classifier_sha256: digest of the weights.
-        threshold: operating point on the calibrated probability.
+        threshold: operating point on the calibrated probability; None for more than two classes.
     """
 
     metrics: dict[str, float]
     validation: dict[str, float]
     operating_points: tuple[dict[str, Any], ...]
-    confusion: tuple[tuple[int, int], tuple[int, int]]
+    confusion: tuple[tuple[int, ...], ...]
     predictions: StoredFile
     classifier_sha256: str
-    threshold: float
+    threshold: float | None
+
+
+class FindingsRecord(Record):
+    """What an analysis found, ready to be shown.
+
+    Attributes:
+        name: of the analysis, `trust` for instance.
+        metrics: figures for the tracker.
+        findings: JSON of everything that was found.
+        figures: PNG by name.
+        sections: parts of the stage's report, title and markdown of each.
+    """
+
+    name: str
+    metrics: dict[str, float]
+    findings: StoredFile
+    figures: dict[str, StoredFile]
+    sections: tuple[tuple[str, str], ...]
+
+
+class FoldsRecord(Record):
+    """Parts of the training split that are left out in turn.
+
+    Attributes:
+        folds: npz with `fold` (N,), the part of each image.
+        count: number of parts.
+        dataset_sha256: digest of the dataset file.
+    """
+
+    folds: StoredFile
+    count: int
+    dataset_sha256: str
 
 
 class ArrayRecord(Record):
@@ -431,6 +480,34 @@ class PagesRecord(Record):
     """
 
     files: dict[str, StoredFile]
+
+
+class PackageRecord(Record):
+    """A classifier with all that its user must know, as it is registered.
+
+    Attributes:
+        package: safetensors whose card holds preprocessing, temperature, threshold, data and intended use.
+    """
+
+    package: StoredFile
+
+
+class ComparisonRecord(Record):
+    """A classifier against the champion on validation.
+
+    Attributes:
+        difference: class-balanced log-loss of the champion less that of the challenger.
+        low: lower bound of its 95 % interval.
+        high: upper bound.
+        promoted: whether the challenger is better beyond chance.
+        reason: the finding in words.
+    """
+
+    difference: float
+    low: float
+    high: float
+    promoted: bool
+    reason: str
 
 
 class Classified(Record):

@@ -32,7 +32,7 @@ from tasks.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENTS = tuple(f"pneumonia/{stage}" for stage in ("pipeline", "classification", "retrieval", "reports"))
+EXPERIMENTS = tuple(f"pneumonia/{stage}" for stage in ("pipeline", "classification", "sweep", "retrieval", "reports"))
 _FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
 _SAMPLING_SECONDS = 5
 

@@ -1,5 +1,10 @@
-"""Figures of the classification stage; each function gives the bytes of one PNG."""
+"""Figures of the classification stage; each function gives the bytes of one PNG.
 
+Probabilities have the shape (images,) for two classes, of class 1, and (images, classes) for more. Of two classes,
+class 1 is called where its probability is at least the threshold; of more the likeliest, and the threshold is None.
+"""
+
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +16,23 @@ from sklearn.metrics import precision_recall_curve as sklearn_precision_recall_c
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from models.training import EpochMetrics
+from tasks.classification.calibration import by_class, decide
 from tasks.classification.metrics import score
 from tasks.shared.calibration_error import ECE_BINS, calibration_bins
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, image_grid, new_figure, render_png
+from tasks.shared.figures import (
+    BAD,
+    CLASS_COLORS,
+    GOOD,
+    MUTED,
+    class_colors,
+    image_grid,
+    new_figure,
+    render_png,
+    short_name,
+)
 
-CLASS_NAMES = ("normal", "pneumonia")
 OUTCOMES = ("true positive", "true negative", "false positive", "false negative")
+OUTCOMES_OF_MORE_CLASSES = ("right", "wrong")
 
 
 def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, phantoms: bool) -> bytes:
@@ -56,123 +72,174 @@ def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, phantom
 
 
 def confusion_matrix(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float, *, phantoms: bool
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    threshold: float | None,
+    *,
+    class_names: Sequence[str],
+    phantoms: bool,
 ) -> bytes:
     """Draw how many images of each class are called what.
 
     Args:
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
+        class_names: name of each class.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
-    counts = np.zeros((2, 2), np.int64)
-    np.add.at(counts, (labels, (probabilities >= threshold).astype(np.int64)), 1)
+    classes = len(class_names)
+    counts = np.zeros((classes, classes), np.int64)
+    np.add.at(counts, (labels, decide(probabilities, threshold)), 1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = new_figure(4.6, 4)
+    few = classes <= 3
+    figure = new_figure(4.6, 4) if few else new_figure(2.6 + 0.62 * classes, 2 + 0.55 * classes)
     axis = figure.subplots()
     shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row in range(2):
-        for column in range(2):
+    for row in range(classes):
+        for column in range(classes):
             axis.text(
                 column, row, f"{counts[row, column]}\n{shares[row, column]:.1%}", ha="center", va="center",
-                color="white" if shares[row, column] > 0.5 else "black",
+                fontsize=10 if few else 6.5, color="white" if shares[row, column] > 0.5 else "black",
             )  # fmt: skip
-    axis.set_xticks([0, 1], CLASS_NAMES)
-    axis.set_yticks([0, 1], CLASS_NAMES, rotation=90, va="center")
+    names = [textwrap.fill(short_name(name, 44), 22) for name in class_names]
+    axis.tick_params(labelsize=9 if few else 7)
+    if few:
+        axis.set_xticks(range(classes), names)
+        axis.set_yticks(range(classes), names, rotation=90, va="center")
+    else:
+        axis.set_xticks(range(classes), names, rotation=45, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(classes), names)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
-    axis.set_title(f"confusion matrix at threshold {threshold:.3f}", fontsize=10)
+    title = "confusion matrix" if threshold is None else f"confusion matrix at threshold {threshold:.3f}"
+    axis.set_title(title, fontsize=10)
     figure.colorbar(shown, ax=axis, label="share of the true class", shrink=0.8)
     return render_png(figure, phantoms=phantoms)
 
 
 def roc_curve(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float, *, phantoms: bool
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    threshold: float | None,
+    *,
+    class_names: Sequence[str],
+    phantoms: bool,
 ) -> bytes:
-    """Draw the ROC curve with the operating point.
+    """Draw the ROC curve with the operating point; of more than two classes one curve each, against the rest.
 
     Args:
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
+        class_names: name of each class.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
     values = score(probabilities, labels, threshold)
-    false_positive_rate, true_positive_rate, _ = sklearn_roc_curve(labels, probabilities)
-    figure, axis = _square("1 − specificity", "sensitivity (recall)")
-    axis.plot(false_positive_rate, true_positive_rate, color=CLASS_COLORS[0], label=f"AUC {values['auc']:.3f}")
+    figure, axis = _square("1 − specificity", "sensitivity (recall)", classes=len(class_names))
+    for name, color, of_class, positive in _drawn_classes(probabilities, labels, class_names):
+        false_positive_rate, true_positive_rate, _ = sklearn_roc_curve(positive, of_class)
+        area = score(of_class, positive, 0.5)["auc"]
+        axis.plot(false_positive_rate, true_positive_rate, color=color, label=f"{name}AUC {area:.3f}")
     axis.plot([0, 1], [0, 1], ls=":", color=MUTED, label="chance")
-    axis.plot(
-        1 - values["specificity"], values["recall"], "o", color=CLASS_COLORS[1], label=f"threshold {threshold:.3f}"
-    )
-    axis.set_title("ROC curve", fontsize=10)
-    axis.legend(loc="lower right", fontsize=8)
+    if threshold is None:
+        axis.set_title(f"ROC curves, each class against the rest: mean AUC {values['auc']:.3f}", fontsize=10)
+    else:
+        axis.plot(
+            1 - values["specificity"], values["recall"], "o", color=CLASS_COLORS[1], label=f"threshold {threshold:.3f}"
+        )
+        axis.set_title("ROC curve", fontsize=10)
+    _legend(figure, axis, threshold, "lower right")
     return render_png(figure, phantoms=phantoms)
 
 
 def precision_recall_curve(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float, *, phantoms: bool
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    threshold: float | None,
+    *,
+    class_names: Sequence[str],
+    phantoms: bool,
 ) -> bytes:
-    """Draw precision over recall with the operating point.
+    """Draw precision over recall with the operating point; of more than two classes one curve each, against the rest.
 
     Args:
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
+        class_names: name of each class.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
     values = score(probabilities, labels, threshold)
-    precision, recall, _ = sklearn_precision_recall_curve(labels, probabilities)
-    figure, axis = _square("recall", "precision")
-    # Steps, as average precision counts them: a straight line between two points would promise too much.
-    axis.step(recall, precision, where="post", color=CLASS_COLORS[0], label=f"AP {values['average_precision']:.3f}")
-    axis.axhline(float(labels.mean()), ls=":", color=MUTED, label=f"chance {labels.mean():.3f}")
-    axis.plot(values["recall"], values["precision"], "o", color=CLASS_COLORS[1], label=f"threshold {threshold:.3f}")
-    axis.set_title("precision–recall curve", fontsize=10)
-    axis.legend(loc="lower left", fontsize=8)
+    figure, axis = _square("recall", "precision", classes=len(class_names))
+    for name, color, of_class, positive in _drawn_classes(probabilities, labels, class_names):
+        precision, recall, _ = sklearn_precision_recall_curve(positive, of_class)
+        area, chance = score(of_class, positive, 0.5)["average_precision"], float(positive.mean())
+        # Steps, as average precision counts them: a straight line between two points would promise too much.
+        axis.step(recall, precision, where="post", color=color, label=f"{name}AP {area:.3f}, chance {chance:.3f}")
+        if threshold is not None:
+            axis.axhline(chance, ls=":", color=MUTED)
+    if threshold is None:
+        mean = values["average_precision"]
+        axis.set_title(f"precision–recall curves, each class against the rest: mean AP {mean:.3f}", fontsize=10)
+    else:
+        axis.plot(values["recall"], values["precision"], "o", color=CLASS_COLORS[1], label=f"threshold {threshold:.3f}")
+        axis.set_title("precision–recall curve", fontsize=10)
+    _legend(figure, axis, threshold, "lower left")
     return render_png(figure, phantoms=phantoms)
 
 
 def reliability_diagram(
-    before: NDArray[np.floating], after: NDArray[np.floating], labels: NDArray[np.integer], *, phantoms: bool
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    *,
+    class_names: Sequence[str],
+    phantoms: bool,
 ) -> bytes:
-    """Draw the observed share of pneumonia over its probability, before and after temperature scaling.
+    """Draw how often what was said came true over how probable it was said to be, before and after temperature scaling.
+
+    Of two classes that is the share of class 1 over its probability; of more the share of right calls over the
+    probability of the called class.
 
     Args:
-        before: uncalibrated probabilities of pneumonia, shape (images,).
-        after: calibrated ones, shape (images,).
-        labels: 0 or 1, shape (images,).
+        before: uncalibrated probabilities, shape (images,) or (images, classes).
+        after: calibrated ones.
+        labels: shape (images,).
+        class_names: name of each class.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
+    two = before.ndim == 1
     figure = new_figure(5, 6)
     axis, histogram = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     axis.plot([0, 1], [0, 1], ls=":", color=MUTED, label="perfect")
     for name, probabilities, color in (("before", before, MUTED), ("after", after, CLASS_COLORS[0])):
-        bins = calibration_bins(probabilities)
+        ece = score(probabilities, labels, 0.5 if two else None)["ece"]
+        said = probabilities if two else probabilities.max(axis=1)
+        came_true = labels if two else probabilities.argmax(axis=1) == labels
+        bins = calibration_bins(said)
         counts = np.bincount(bins, minlength=ECE_BINS)
         used = counts > 0
-        mean_probability = np.bincount(bins, probabilities, ECE_BINS)[used] / counts[used]
-        share = np.bincount(bins, labels, ECE_BINS)[used] / counts[used]
-        ece = score(probabilities, labels, 0.5)["ece"]
+        mean_probability = np.bincount(bins, said, ECE_BINS)[used] / counts[used]
+        share = np.bincount(bins, came_true, ECE_BINS)[used] / counts[used]
         axis.plot(mean_probability, share, "o-", ms=4, color=color, label=f"{name} (ECE {ece:.3f})")
         histogram.stairs(counts, np.linspace(0, 1, ECE_BINS + 1), color=color, fill=name == "before", alpha=0.6, lw=2)
-    axis.set_ylabel("observed share of pneumonia")
+    axis.set_ylabel(f"observed share of {short_name(class_names[1])}" if two else "share of right calls")
     axis.set_title("reliability, before and after temperature scaling", fontsize=10)
     axis.legend(loc="upper left", fontsize=8)
-    histogram.set_xlabel("probability of pneumonia")
+    histogram.set_xlabel(f"probability of {class_names[1]}" if two else "probability of the called class")
     histogram.set_ylabel("images")
     for part in (axis, histogram):
         part.grid(alpha=0.3)
@@ -183,18 +250,20 @@ def failure_cases(
     images: NDArray[np.uint8],
     probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],
-    threshold: float,
+    threshold: float | None,
     *,
+    class_names: Sequence[str],
     limit: int = 24,
     phantoms: bool,
 ) -> bytes:
-    """Draw the errors the classifier is surest of.
+    """Draw the errors the classifier is surest of, each framed in the colour of its true class.
 
     Args:
-        images: shape (images, height, width), 0–255.
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        images: shape (images, height, width), or (images, height, width, 3) in colour; 0–255.
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
+        class_names: name of each class.
         limit: most errors to draw.
         phantoms: whether the data are drawn phantoms.
 
@@ -204,35 +273,43 @@ def failure_cases(
     wrong = most_confident_errors(probabilities, labels, threshold)
     if not len(wrong):
         figure = new_figure(6, 1.6)
-        figure.text(0.5, 0.5, f"No errors among {len(labels)} images at threshold {threshold:.3f}.", ha="center")
+        point = "" if threshold is None else f" at threshold {threshold:.3f}"
+        figure.text(0.5, 0.5, f"No errors among {len(labels)} images{point}.", ha="center")
         return render_png(figure, phantoms=phantoms)
-    chosen = wrong[:limit]
+    chosen, each = wrong[:limit], by_class(probabilities)
+    called, colors = decide(probabilities, threshold), class_colors(len(class_names))
+    captions = [
+        f"#{index}\ntruly {short_name(class_names[labels[index]], 17)} {each[index, labels[index]]:.2f}\n"
+        f"called {short_name(class_names[called[index]], 17)} {each[index, called[index]]:.2f}"
+        for index in chosen
+    ]
     figure = image_grid(
         images[chosen],
-        [f"#{index}  p = {probabilities[index]:.2f}\ntruly {CLASS_NAMES[labels[index]]}" for index in chosen],
+        captions,
         columns=min(8, max(4, len(chosen))),
         title=f"the surest {len(chosen)} of {len(wrong)} errors",
-        frame_colors=[CLASS_COLORS[labels[index]] for index in chosen],
+        frame_colors=[colors[labels[index]] for index in chosen],
+        cell=1.6,
     )
     return render_png(figure, phantoms=phantoms)
 
 
 def most_confident_errors(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
 ) -> NDArray[np.int64]:
     """Find the images that are called the wrong class, the surest error first.
 
     Args:
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
 
     Returns:
-        Positions of the images, sorted by the probability given to the wrong class; ties by position.
+        Positions of the images, sorted by the probability given to the called class; ties by position.
     """
-    wrong = np.flatnonzero((probabilities >= threshold) != (labels == 1))
-    sureness = np.where(labels[wrong] == 1, 1 - probabilities[wrong], probabilities[wrong])
-    return wrong[np.argsort(-sureness, kind="stable")]
+    called = decide(probabilities, threshold)
+    wrong = np.flatnonzero(called != labels)
+    return wrong[np.argsort(-by_class(probabilities)[wrong, called[wrong]], kind="stable")]
 
 
 def grad_cam_montage(
@@ -240,66 +317,149 @@ def grad_cam_montage(
     maps: NDArray[np.floating],
     probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],
-    threshold: float,
+    threshold: float | None,
     *,
+    class_names: Sequence[str],
+    numbers: NDArray[np.integer] | None = None,
     cases: int = 4,
     phantoms: bool,
 ) -> bytes:
     """Draw images beside what Grad-CAM says of them, one row for each kind of outcome.
 
     Args:
-        images: shape (images, height, width), 0–255.
-        maps: of Grad-CAM in [0, 1], the images' shape.
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
-        cases: most images a row; the first of each outcome are taken.
+        images: shape (images, height, width), or (images, height, width, 3) in colour; 0–255.
+        maps: of Grad-CAM in [0, 1], for the classes of `explained_classes`, shape (images, 2, height, width).
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
+        class_names: name of each class.
+        numbers: of the images in their split, shape (images,); None counts from 0.
+        cases: most images a row, as in `explained_cases`.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
-    groups = outcomes(probabilities, labels, threshold)
-    figure = new_figure(1.3 * 2 * cases + 0.6, 1.62 * len(OUTCOMES) + 0.5)
-    figure.suptitle("image and Grad-CAM: where the evidence for pneumonia lies", fontsize=10)
-    axes: Any = figure.subplots(len(OUTCOMES), 2 * cases, squeeze=False)
-    for row, outcome in enumerate(OUTCOMES):
+    two, names = len(class_names) == 2, outcome_names(len(class_names))
+    groups, each = outcomes(probabilities, labels, threshold), by_class(probabilities)
+    targets = explained_classes(probabilities, labels, threshold)
+    figure = new_figure(1.12 * 3 * cases + 0.6, 1.48 * len(names) + 0.5)
+    other = "the evidence for each class" if two else "for the called class, and for the true or next likeliest one"
+    figure.suptitle(f"image, and Grad-CAM: {other}", fontsize=10)
+    axes: Any = figure.subplots(len(names), 3 * cases, squeeze=False)
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.spines[:].set_visible(False)
+    for row, outcome in enumerate(names):
         chosen = np.flatnonzero(groups == row)[:cases]
-        for axis in axes[row]:
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_visible(False)
-        axes[row, 0].set_ylabel(outcome, fontsize=9, color=GOOD if row < 2 else BAD)
+        axes[row, 0].set_ylabel(outcome, fontsize=9, color=BAD if row >= len(names) // 2 else GOOD)
         if not len(chosen):
             axes[row, 0].text(0.5, 0.5, "none", ha="center", va="center", fontsize=8, color=MUTED)
         for position, index in enumerate(chosen):
-            plain, overlaid = axes[row, 2 * position], axes[row, 2 * position + 1]
-            for axis in (plain, overlaid):
+            plain, *overlaid = axes[row, 3 * position : 3 * position + 3]
+            for axis in (plain, *overlaid):
                 axis.imshow(images[index], cmap="gray", vmin=0, vmax=255)
-            overlaid.imshow(maps[index], cmap="jet", alpha=0.35, vmin=0, vmax=1)
-            plain.set_title(f"#{index}", fontsize=7)
-            overlaid.set_title(f"p = {probabilities[index]:.2f}", fontsize=7)
+            plain.set_title(f"#{index if numbers is None else numbers[index]}", fontsize=6.5)
+            for axis, target, heat in zip(overlaid, targets[index], maps[index], strict=True):
+                axis.imshow(heat, cmap="jet", alpha=0.35, vmin=0, vmax=1)
+                axis.set_title(f"{short_name(class_names[target], 20)}\n{each[index, target]:.2f}", fontsize=6.5)
     return render_png(figure, phantoms=phantoms)
 
 
-def outcomes(probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float) -> NDArray[np.int64]:
-    """Name the kind of outcome of every image.
+def explained_classes(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
+) -> NDArray[np.int64]:
+    """Choose the two classes whose evidence is mapped for every image.
 
     Args:
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
 
     Returns:
-        Positions in `OUTCOMES`, shape (images,).
+        Classes, shape (images, 2): of two classes both; of more the called one, and the true one where the call is
+        wrong, the next likeliest where it is right.
     """
-    predicted = probabilities >= threshold
-    return np.select([predicted & (labels == 1), ~predicted & (labels == 0), predicted & (labels == 0)], [0, 1, 2], 3)
+    if threshold is not None:
+        return np.tile(np.arange(2), (len(labels), 1))
+    called = decide(probabilities, threshold)
+    next_likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, 1]
+    return np.column_stack([called, np.where(called == labels, next_likeliest, labels)])
 
 
-def _square(horizontal: str, vertical: str) -> tuple[Figure, Any]:
-    figure = new_figure(4.6, 4.6)
+def explained_cases(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None, *, cases: int = 4
+) -> NDArray[np.int64]:
+    """Choose the images of the montage: the first of each outcome.
+
+    Args:
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
+        cases: most images of each outcome.
+
+    Returns:
+        Positions, outcome by outcome; a montage of these images alone shows the same as one of all.
+    """
+    groups = outcomes(probabilities, labels, threshold)
+    return np.concatenate([np.flatnonzero(groups == outcome)[:cases] for outcome in range(len(OUTCOMES))])
+
+
+def outcome_names(classes: int) -> tuple[str, ...]:
+    """Name the kinds of outcome that are told apart.
+
+    Args:
+        classes: number of classes.
+
+    Returns:
+        `OUTCOMES` for two classes, of which class 1 is the positive one; else `OUTCOMES_OF_MORE_CLASSES`.
+    """
+    return OUTCOMES if classes == 2 else OUTCOMES_OF_MORE_CLASSES
+
+
+def outcomes(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
+) -> NDArray[np.int64]:
+    """Tell the kind of outcome of every image.
+
+    Args:
+        probabilities: shape (images,) or (images, classes).
+        labels: shape (images,).
+        threshold: of two classes; None for more.
+
+    Returns:
+        Positions in `outcome_names`, shape (images,).
+    """
+    called = decide(probabilities, threshold)
+    wrong = (called != labels).astype(np.int64)
+    # Of two classes positive calls come before negative ones, right before wrong, as in `OUTCOMES`.
+    return wrong if threshold is None else 2 * wrong + (called == 0)
+
+
+def _drawn_classes(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], class_names: Sequence[str]
+) -> list[tuple[str, str, NDArray[np.floating], NDArray[np.int64]]]:
+    """List what has a curve of its own: the start of its legend, its colour, its probabilities and its images."""
+    if probabilities.ndim == 1:
+        return [("", CLASS_COLORS[0], probabilities, labels.astype(np.int64))]
+    colors = class_colors(len(class_names))
+    return [
+        (f"{short_name(name)}: ", colors[number], probabilities[:, number], (labels == number).astype(np.int64))
+        for number, name in enumerate(class_names)
+    ]
+
+
+def _square(horizontal: str, vertical: str, *, classes: int) -> tuple[Figure, Any]:
+    figure = new_figure(4.6 if classes == 2 else 8.6, 4.6)
     axis = figure.subplots()
     axis.set(xlabel=horizontal, ylabel=vertical, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axis.grid(alpha=0.3)
     return figure, axis
+
+
+def _legend(figure: Figure, axis: Any, threshold: float | None, place: str) -> None:
+    if threshold is None:  # a line a class: beside the axes
+        figure.legend(loc="outside right center", fontsize=7)
+    else:
+        axis.legend(loc=place, fontsize=8)

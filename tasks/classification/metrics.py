@@ -1,34 +1,45 @@
-"""Scores of a binary classifier, for one split or for a thousand bootstrap samples of it at once."""
+"""Scores of a classifier, for one split or for a thousand bootstrap samples of it at once."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from tasks.shared.bootstrap import interval, resample_counts
+from tasks.classification.calibration import check_every_class, class_count, decide
+from tasks.shared.bootstrap import interval, resample
 from tasks.shared.calibration_error import calibration_error
 
 METRICS = (
     "auc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "average_precision", "ece",
     "brier",
 )  # fmt: skip
+BLOCK_SIZE = 4_000_000  # cells of samples × images at once, which bounds the memory: a few hundred MB
 
 
-def score(probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float) -> dict[str, float]:
+def score(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
+) -> dict[str, float]:
     """Score predictions.
 
     Args:
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        probabilities: shape (images,) for two classes, of class 1; else (images, classes).
+        labels: 0 … classes - 1, shape (images,).
+        threshold: of two classes, class 1 is called where its probability is at least this; None for more, of which
+            the likeliest is called.
 
     Returns:
-        Each of `METRICS`, in [0, 1]. Precision and F1 are 0 where nothing is called pneumonia. `ece` is the expected
-        calibration error of the probability of pneumonia in 15 bins of equal width (Naeini et al., 2015, in the form
-        for one class: the mean distance between the mean probability of a bin and its share of pneumonia); it does
-        not depend on the threshold, which the form for the predicted label would.
+        Each of `METRICS`, in [0, 1]. For two classes they are of class 1, and precision and F1 are 0 where it is never
+        called. For more, all but `accuracy`, `ece` and `brier` are the mean over the classes, each against the rest
+        (macro averages), so `balanced_accuracy` is `recall`; precision and F1 of a class that is never called are 0.
+
+        `ece` is the expected calibration error in 15 bins of equal width. For two classes it is that of the
+        probability of class 1 (Naeini et al., 2015, in the form for one class: the mean distance between the mean
+        probability of a bin and its share of the class), which does not depend on the threshold. For more it is that
+        of the called class (Guo et al., 2017). `brier` is the mean squared error of the probability of class 1; for
+        more classes the sum over the classes is halved, which is the same for two and keeps it in [0, 1].
 
     Raises:
-        InputError: the shapes differ, a class is missing, or a probability is outside [0, 1].
+        InputError: the shapes differ or do not fit the threshold, a class is missing, or a probability is outside
+            [0, 1].
     """
     probabilities = _checked(probabilities, labels)
     counts = np.ones((1, len(labels)))
@@ -38,7 +49,7 @@ def score(probabilities: NDArray[np.floating], labels: NDArray[np.integer], thre
 def score_with_intervals(
     probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],
-    threshold: float,
+    threshold: float | None,
     *,
     samples: int = 1000,
     seed: int = 0,
@@ -46,9 +57,9 @@ def score_with_intervals(
     """Score predictions, with 95 % percentile bootstrap intervals over the images.
 
     Args:
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        probabilities: as `score`.
+        labels: 0 … classes - 1, shape (images,).
+        threshold: as `score`.
         samples: number of bootstrap samples.
         seed: seed of the resampling.
 
@@ -68,7 +79,7 @@ def score_with_intervals(
 def bootstrap_scores(
     probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],
-    threshold: float,
+    threshold: float | None,
     *,
     samples: int,
     seed: int,
@@ -76,46 +87,77 @@ def bootstrap_scores(
     """Score every bootstrap sample.
 
     Args:
-        probabilities: of pneumonia, shape (images,).
-        labels: 0 or 1, shape (images,).
-        threshold: pneumonia is called where the probability is at least this.
+        probabilities: as `score`.
+        labels: 0 … classes - 1, shape (images,).
+        threshold: as `score`.
         samples: number of bootstrap samples.
         seed: seed of the resampling; equal seeds give paired samples.
 
     Returns:
-        For each of `METRICS` the values, shape (samples,); NaN where a sample holds one class only.
+        For each of `METRICS` the values, shape (samples,); NaN where a sample lacks a class.
 
     Raises:
         InputError: as `score`.
     """
     probabilities = _checked(probabilities, labels)
-    # A sample is how often it holds each image: every metric is then a sum over images, and one sort serves all.
-    counts = resample_counts(len(labels), samples, seed)
-    return _scores(probabilities, labels, threshold, counts)
+    drawn = resample(len(labels), samples, seed)
+    blocks = np.array_split(drawn, -(-drawn.size // BLOCK_SIZE))
+    scored = [_scores(probabilities, labels, threshold, _counts(block)) for block in blocks]
+    return {name: np.concatenate([part[name] for part in scored]) for name in METRICS}
+
+
+def _counts(drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Count how often each sample holds each image: every metric is then a sum over images, and one sort serves all."""
+    return np.stack([np.bincount(sample, minlength=len(sample)) for sample in drawn]).astype(np.float64)
 
 
 def _scores(
-    probabilities: NDArray[np.float64], labels: NDArray[np.integer], threshold: float, counts: NDArray[np.float64]
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.integer],
+    threshold: float | None,
+    counts: NDArray[np.float64],
 ) -> dict[str, NDArray[np.float64]]:
-    positive = labels == 1
-    predicted = probabilities >= threshold
+    predicted = decide(probabilities, threshold)
+    total = counts.sum(axis=1)
+    if probabilities.ndim == 1:
+        positive = labels == 1
+        of_class = _one_against_rest(probabilities, positive, predicted == 1, counts)
+        recalls = [of_class["recall"], of_class["specificity"]]
+        brier = (probabilities - positive) ** 2
+        ece = calibration_error(probabilities, positive, counts)
+    else:
+        classes = range(probabilities.shape[1])
+        each = [_one_against_rest(probabilities[:, c], labels == c, predicted == c, counts) for c in classes]
+        of_class = {name: np.mean([scores[name] for scores in each], axis=0) for name in each[0]}
+        recalls = [scores["recall"] for scores in each]
+        brier = ((probabilities - np.eye(len(classes))[labels]) ** 2).sum(axis=1) / 2
+        ece = calibration_error(probabilities.max(axis=1), predicted == labels, counts)
+    scores = of_class | {
+        "accuracy": counts @ (predicted == labels) / total,
+        "balanced_accuracy": np.mean(recalls, axis=0),
+        "ece": ece,
+        "brier": counts @ brier / total,
+    }
+    return {name: scores[name] for name in METRICS}
+
+
+def _one_against_rest(
+    probabilities: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    counts: NDArray[np.float64],
+) -> dict[str, NDArray[np.float64]]:
+    """Score one class against all others."""
     true_positives, false_negatives = counts @ (positive & predicted), counts @ (positive & ~predicted)
     false_positives, true_negatives = counts @ (~positive & predicted), counts @ (~positive & ~predicted)
-    total = counts.sum(axis=1)
-    recall = _ratio(true_positives, true_positives + false_negatives, empty=np.nan)
-    specificity = _ratio(true_negatives, true_negatives + false_positives, empty=np.nan)
     auc, average_precision = _ranking_scores(probabilities, positive, counts)
     return {
         "auc": auc,
-        "accuracy": (true_positives + true_negatives) / total,
-        "balanced_accuracy": (recall + specificity) / 2,
         "precision": _ratio(true_positives, true_positives + false_positives, empty=0.0),
-        "recall": recall,
-        "specificity": specificity,
+        "recall": _ratio(true_positives, true_positives + false_negatives, empty=np.nan),
+        "specificity": _ratio(true_negatives, true_negatives + false_positives, empty=np.nan),
         "f1": _ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives, empty=0.0),
         "average_precision": average_precision,
-        "ece": calibration_error(probabilities, positive, counts),
-        "brier": counts @ (probabilities - positive) ** 2 / total,
     }
 
 
@@ -125,8 +167,9 @@ def _ranking_scores(
     """Compute the area under the ROC curve and the average precision, with equal probabilities as one step."""
     order = np.argsort(-probabilities, kind="stable")
     starts = np.flatnonzero(np.diff(probabilities[order], prepend=np.inf))
-    positives = np.add.reduceat(counts[:, order] * positive[order], starts, axis=1)
-    negatives = np.add.reduceat(counts[:, order] * ~positive[order], starts, axis=1)
+    ranked = counts[:, order]
+    positives = np.add.reduceat(ranked * positive[order], starts, axis=1)
+    negatives = np.add.reduceat(ranked, starts, axis=1) - positives
     found, false_alarms = positives.cumsum(axis=1), negatives.cumsum(axis=1)
     all_positives, all_negatives = found[:, -1], false_alarms[:, -1]
     # A negative is outranked by the positives found before it, and by half of those that tie with it.
@@ -144,16 +187,13 @@ def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64], *, 
 
 def _checked(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
     checked: NDArray[np.float64] = np.asarray(probabilities, np.float64)
-    if checked.shape != labels.shape or labels.ndim != 1:
+    fits = checked.ndim == 1 or (checked.ndim == 2 and checked.shape[1] > 2)
+    if not fits or labels.shape != checked.shape[:1]:
         raise InputError(
-            f"Probabilities of shape {checked.shape} cannot be scored against labels of shape {labels.shape}; "
-            "give one of each for every image."
+            f"Probabilities of shape {checked.shape} cannot be scored against labels of shape {labels.shape}; give "
+            "every image a label and one probability, of class 1 of two, or one for each of more than two classes."
         )
-    if set(np.unique(labels)) != {0, 1}:
-        raise InputError(
-            f"The labels are {sorted(set(labels.tolist()))}, but scores need both 0 (normal) and 1 (pneumonia); use a "
-            "split with both classes."
-        )
+    check_every_class(labels, class_count(checked), "a score")
     if not ((checked >= 0) & (checked <= 1)).all():
         raise InputError("Some probabilities are not in [0, 1]; give calibrated probabilities, not logits.")
     return checked

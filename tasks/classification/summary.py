@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from tasks.classification.metrics import METRICS
 from tasks.shared.markdown import document, table
 
+MISTAKES_NAMED = 3
+
 
 @dataclass(frozen=True)
 class SplitCounts:
@@ -13,24 +15,22 @@ class SplitCounts:
 
     Attributes:
         name: of the split.
-        normal: images of class 0.
-        pneumonia: images of class 1.
+        counts: images of each class.
         excluded: images that were left out, because another split holds the same pixels.
     """
 
     name: str
-    normal: int
-    pneumonia: int
+    counts: Sequence[int]
     excluded: int = 0
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """A threshold and what it gives on test.
+    """A threshold between two classes and what it gives on test.
 
     Attributes:
         name: how the threshold was chosen, and on what.
-        threshold: probability from which pneumonia is called.
+        threshold: probability from which class 1 is called.
         scores: of `tasks.classification.metrics.score` on test at this threshold.
         is_result: whether test had no part in the choice.
     """
@@ -43,68 +43,78 @@ class OperatingPoint:
 
 def classification_report(
     *,
+    class_names: Sequence[str],
     protocol: Sequence[tuple[str, str]],
     splits: Sequence[SplitCounts],
     test_scores: Mapping[str, float],
     val_scores: Mapping[str, float],
     operating_points: Sequence[OperatingPoint],
     confusion: Sequence[Sequence[int]],
+    sections: Sequence[tuple[str, str]] = (),
     phantoms: bool,
 ) -> str:
     """Write the report.
 
     Args:
+        class_names: name of each class.
         protocol: pairs of what was decided (best epoch, temperature, threshold …) and how.
         splits: image counts.
         test_scores: each metric of test, with `_ci_low` and `_ci_high`.
         val_scores: each metric of validation, at the same threshold.
-        operating_points: thresholds side by side, the one in use first.
-        confusion: image counts of test, rows by true class, columns by predicted class, normal first.
+        operating_points: thresholds side by side, the one in use first; empty for more than two classes, which also
+            leaves out the change of specificity and recall between validation and test.
+        confusion: image counts of test, rows by true class, columns by predicted class.
+        sections: pairs of heading and markdown that follow the report's own.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         Markdown.
     """
-    (true_negatives, false_positives), (false_negatives, true_positives) = confusion
-    images = true_negatives + false_positives + false_negatives + true_positives
-    errors = false_positives + false_negatives
-    sections = [
+    body = [
         ("Protocol", table(("decided", "how"), protocol)),
-        ("Data", table(("split", "normal", "pneumonia", "share of pneumonia", "left out"), map(_split_row, splits))),
-        (
-            "Test scores",
-            table(
-                ("metric", "test", "95 % interval", "validation"),
-                [
-                    (
-                        name.replace("_", " "),
-                        test_scores[name],
-                        f"{test_scores[f'{name}_ci_low']:.3f} – {test_scores[f'{name}_ci_high']:.3f}",
-                        val_scores[name],
-                    )
-                    for name in METRICS
-                ],
-            )
-            + "\nPercentile bootstrap over the test images; it does not cover the variation between training seeds.",
-        ),
-        ("Operating points on test", _operating_points(operating_points)),
-        (
-            "Confusion matrix on test",
-            table(
-                ("true", "called normal", "called pneumonia"),
-                [("normal", true_negatives, false_positives), ("pneumonia", false_negatives, true_positives)],
-            )
-            + f"\n{errors} of {images} test images are called the wrong class: {false_positives} normal ones "
-            f"pneumonia, {false_negatives} with pneumonia normal.",
-        ),
-        ("Shift between validation and test", _shift_note(test_scores, val_scores)),
+        ("Data", _data(class_names, splits)),
+        ("Test scores", _test_scores(class_names, test_scores, val_scores)),
     ]
-    return document("Classification", sections, phantoms=phantoms)
+    if operating_points:
+        body.append(("Operating points on test", _operating_points(operating_points)))
+    body.append(("Confusion matrix on test", _confusion(class_names, confusion)))
+    if operating_points:
+        body.append(("Shift between validation and test", _shift_note(test_scores, val_scores)))
+    return document("Classification", [*body, *sections], phantoms=phantoms)
 
 
-def _split_row(split: SplitCounts) -> tuple[object, ...]:
-    share = split.pneumonia / max(1, split.normal + split.pneumonia)
-    return split.name, split.normal, split.pneumonia, f"{share:.1%}", split.excluded
+def _data(class_names: Sequence[str], splits: Sequence[SplitCounts]) -> str:
+    totals = [sum(split.counts) for split in splits]
+    rows: list[tuple[object, ...]] = [
+        (name, *(f"{split.counts[number]} ({split.counts[number] / max(1, total):.1%})"
+                 for split, total in zip(splits, totals, strict=True)))
+        for number, name in enumerate(class_names)
+    ]  # fmt: skip
+    rows += [("all", *totals), ("left out, since another split holds them", *(split.excluded for split in splits))]
+    return table(("class", *(split.name for split in splits)), rows)
+
+
+def _test_scores(class_names: Sequence[str], test_scores: Mapping[str, float], val_scores: Mapping[str, float]) -> str:
+    rows = [
+        (
+            name.replace("_", " "),
+            test_scores[name],
+            f"{test_scores[f'{name}_ci_low']:.3f} – {test_scores[f'{name}_ci_high']:.3f}",
+            val_scores[name],
+        )
+        for name in METRICS
+    ]
+    meaning = (
+        f"Precision, recall, specificity, F1 and average precision are of the class “{class_names[1]}”."
+        if len(class_names) == 2
+        else "AUC, precision, recall, specificity, F1 and average precision are means over the classes, each against "
+        "the rest; the ECE is of the called class."
+    )
+    return (
+        table(("metric", "test", "95 % interval", "validation"), rows)
+        + f"\n{meaning} The intervals are from a percentile bootstrap over the test images; they do not cover the "
+        "variation between training seeds."
+    )
 
 
 def _operating_points(points: Sequence[OperatingPoint]) -> str:
@@ -120,13 +130,33 @@ def _operating_points(points: Sequence[OperatingPoint]) -> str:
     return table(("threshold chosen by", "threshold", *(column.replace("_", " ") for column in columns)), rows)
 
 
+def _confusion(class_names: Sequence[str], confusion: Sequence[Sequence[int]]) -> str:
+    rows = [
+        (name, *counts, counts[number] / max(1, sum(counts)))
+        for number, (name, counts) in enumerate(zip(class_names, confusion, strict=True))
+    ]
+    mistakes = [
+        (count, class_names[truth], class_names[called])
+        for truth, counts in enumerate(confusion)
+        for called, count in enumerate(counts)
+        if count and truth != called
+    ]
+    errors, images = sum(count for count, _, _ in mistakes), sum(map(sum, confusion))
+    sentence = f"{errors} of {images} test images are called the wrong class"
+    if mistakes:
+        most = sorted(mistakes, key=lambda mistake: -mistake[0])[:MISTAKES_NAMED]
+        start = "" if len(most) == len(mistakes) else "most often "
+        sentence += f": {start}" + ", ".join(f"{count} × “{truth}” as “{called}”" for count, truth, called in most)
+    return table(("true", *(f"called {name}" for name in class_names), "recall"), rows) + f"\n{sentence}."
+
+
 def _shift_note(test_scores: Mapping[str, float], val_scores: Mapping[str, float]) -> str:
     rows = [(name, val_scores[name], test_scores[name]) for name in ("specificity", "recall")]
     change = test_scores["specificity"] - val_scores["specificity"]
     return (
         table(("at the same threshold", "validation", "test"), rows)
         + f"\nSpecificity differs by {change:+.3f} from validation to test, recall by "
-        f"{test_scores['recall'] - val_scores['recall']:+.3f}. Both splits differ in the share of pneumonia and in how "
-        "their normal images look, so a threshold that is tuned for accuracy on validation does not carry over; "
+        f"{test_scores['recall'] - val_scores['recall']:+.3f}. Where the splits differ in the shares of the "
+        "classes or in how a class looks, a threshold that is tuned for accuracy on validation does not carry over; "
         "accuracy alone hides it."
     )

@@ -1,16 +1,19 @@
 """What the dataset holds: classes, exact duplicates within and across splits, and how far the splits look alike."""
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.data.validation import SPLITS, Splits
 from tasks.shared.markdown import table
+
+LISTED = 20  # indices named in the table; the audit itself holds all
+_CHUNK = 1024  # images summed at once, which bounds memory
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,9 @@ class SplitAudit:
         counts: images a class.
         shares: the same as a share of the split, in [0, 1].
         repeats: images that are pixel for pixel the same as an earlier one of the split.
-        brightness: mean grey level of the class's pixels, 0–255.
-        shift: how far the class's mean picture lies from its mean picture in train: root mean square over pixels, in
-            grey levels; 0 for train itself.
+        brightness: mean level of the class's pixels, all channels alike, 0–255.
+        shift: how far the class's mean picture lies from its mean picture in train: root mean square over pixels and
+            channels, in levels of 0–255; 0 for train itself.
         shift_by_chance: what `shift` would be expected to be if the split were drawn from the same images as train.
     """
 
@@ -80,7 +83,7 @@ def audit(splits: Splits, labels: Mapping[int, str]) -> Audit:
     """Count, and compare the splits, in time linear in the number of pixels.
 
     Args:
-        splits: the dataset.
+        splits: the dataset, with each class in each split.
         labels: the classes, from label to name.
 
     Returns:
@@ -88,27 +91,19 @@ def audit(splits: Splits, labels: Mapping[int, str]) -> Audit:
     """
     digests = {name: [hashlib.sha256(image).digest() for image in splits.images(name)] for name in SPLITS}
     occurrences = {name: Counter(found) for name, found in digests.items()}
-    classes_seen: dict[bytes, set[int]] = defaultdict(set)
-    for name in SPLITS:
-        for digest, label in zip(digests[name], splits.labels(name).tolist(), strict=True):
-            classes_seen[digest].add(label)
+    looks = {name: _looks(splits.images(name), splits.labels(name), labels) for name in SPLITS}
     return Audit(
         splits={
-            name: _audit_split(
-                splits.images(name),
-                splits.labels(name),
-                splits.train_images,
-                splits.train_labels,
-                repeats=len(digests[name]) - len(occurrences[name]),
-                labels=labels,
-            )
+            name: _audit_split(looks[name], looks["train"], repeats=len(digests[name]) - len(occurrences[name]))
             for name in SPLITS
         },
         overlaps=[
             _overlap(first, second, occurrences[first], occurrences[second])
             for first, second in combinations(SPLITS, 2)
         ],
-        contradictions=sum(len(seen) > 1 for seen in classes_seen.values()),
+        contradictions=_contradictions(
+            chain.from_iterable(zip(digests[name], splits.labels(name).tolist(), strict=True) for name in SPLITS)
+        ),
         train_shared_with_validation=[
             index for index, digest in enumerate(digests["train"]) if digest in occurrences["val"]
         ],
@@ -124,10 +119,14 @@ def audit_table(result: Audit) -> str:
     Returns:
         Markdown without a heading.
     """
-    classes = list(result.splits["train"].counts)
-    rows = [
-        [name, split.images, *(f"{split.counts[c]} ({split.shares[c]:.1%})" for c in classes), split.repeats]
-        for name, split in result.splits.items()
+    splits = result.splits
+    counts: list[list[object]] = [
+        [word, *(f"{split.counts[word]} ({split.shares[word]:.1%})" for split in splits.values())]
+        for word in splits["train"].counts
+    ]
+    totals: list[list[object]] = [
+        ["all images", *(split.images for split in splits.values())],
+        ["repeats of an earlier image", *(split.repeats for split in splits.values())],
     ]
     overlaps = [[f"{o.first} and {o.second}", o.distinct, o.in_first, o.in_second, o.pairs] for o in result.overlaps]
     looks = [
@@ -138,48 +137,81 @@ def audit_table(result: Audit) -> str:
             "–" if name == "train" else f"{split.shift[word]:.1f}",
             "–" if name == "train" else f"{split.shift_by_chance[word]:.1f}",
         ]
-        for word in classes
-        for name, split in result.splits.items()
+        for word in splits["train"].counts
+        for name, split in splits.items()
     ]
-    shared = ", ".join(map(str, result.train_shared_with_validation)) or "none"
+    shared = result.train_shared_with_validation
+    listed = ", ".join(map(str, shared[:LISTED])) + (", …" if len(shared) > LISTED else "")
     return "\n".join(
         [
-            table(["split", "images", *classes, "repeats of an earlier image"], rows),
+            table(["class", *splits], counts + totals),
             table(
                 ["splits", "distinct shared images", "copies in the first", "copies in the second", "identical pairs"],
                 overlaps,
             ),
-            f"Training images that leave training because validation holds them too (indices): {shared}.\n",
+            f"Training images that leave training because validation holds them too: {len(shared)}"
+            f"{f' (indices {listed})' if shared else ''}.\n",
             f"Distinct images that occur with contradicting labels: {result.contradictions}.\n",
             table(["split", "class", "brightness", "shift of the mean picture", "shift expected by chance"], looks),
-            "Brightness and shift are in grey levels (0–255). The shift is the root mean square difference, over "
-            "pixels, between the class's mean picture in the split and in train; well above the chance column, the "
-            "splits look different.\n",
+            "Brightness and shift are in levels of 0–255, over all pixels and channels. The shift is the root mean "
+            "square difference between the class's mean picture in the split and in train; well above the chance "
+            "column, the splits look different.\n",
         ]
     )
 
 
-def _audit_split(
-    images: NDArray[np.uint8],
-    targets: NDArray[np.int64],
-    train_images: NDArray[np.uint8],
-    train_targets: NDArray[np.int64],
-    *,
-    repeats: int,
-    labels: Mapping[int, str],
-) -> SplitAudit:
-    counts, brightness, shift, by_chance = {}, {}, {}, {}
+@dataclass(frozen=True)
+class _Look:
+    """How the images of a class look: each pixel's mean and variance over them."""
+
+    images: int
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+def _looks(images: NDArray[np.uint8], targets: NDArray[np.int64], labels: Mapping[int, str]) -> dict[str, _Look]:
+    """Sum in whole numbers, a chunk at a time: exact, and no copy of the images in floating point."""
+    looks = {}
     for label, word in sorted(labels.items()):
-        chosen, reference = images[targets == label], train_images[train_targets == label]
-        mean, reference_mean = chosen.mean(axis=0), reference.mean(axis=0)
-        counts[word] = len(chosen)
-        brightness[word] = float(mean.mean())
-        shift[word] = float(np.sqrt(np.mean((mean - reference_mean) ** 2)))
+        members = np.flatnonzero(targets == label)
+        total, squares = np.zeros((2, *images.shape[1:]), np.int64)
+        for start in range(0, len(members), _CHUNK):
+            chunk = images[members[start : start + _CHUNK]]
+            total += chunk.sum(axis=0, dtype=np.int64)
+            squares += np.square(chunk, dtype=np.uint16).sum(axis=0, dtype=np.int64)  # 255² fits 16 bits
+        count = len(members)
+        looks[word] = _Look(count, total / count, (count * squares - total**2) / count**2)
+    return looks
+
+
+def _audit_split(looks: Mapping[str, _Look], reference: Mapping[str, _Look], *, repeats: int) -> SplitAudit:
+    images = sum(look.images for look in looks.values())
+    brightness, shift, by_chance = {}, {}, {}
+    for word, look in looks.items():
+        train = reference[word]
+        brightness[word] = float(look.mean.mean())
+        shift[word] = float(np.sqrt(np.mean((look.mean - train.mean) ** 2)))
         # The variance of a difference of two independent means, pixel by pixel.
-        variance = reference.var(axis=0) * (1 / len(chosen) + 1 / len(reference))
-        by_chance[word] = float(np.sqrt(variance.mean()))
-    shares = {word: count / len(images) for word, count in counts.items()}
-    return SplitAudit(len(images), counts, shares, repeats, brightness, shift, by_chance)
+        by_chance[word] = float(np.sqrt(train.variance.mean() * (1 / look.images + 1 / train.images)))
+    return SplitAudit(
+        images=images,
+        counts={word: look.images for word, look in looks.items()},
+        shares={word: look.images / images for word, look in looks.items()},
+        repeats=repeats,
+        brightness=brightness,
+        shift=shift,
+        shift_by_chance=by_chance,
+    )
+
+
+def _contradictions(labelled: Iterable[tuple[bytes, int]]) -> int:
+    """Count the distinct digests that come with more than one label."""
+    first_label: dict[bytes, int] = {}
+    contradictory = set()
+    for digest, label in labelled:
+        if first_label.setdefault(digest, label) != label:
+            contradictory.add(digest)
+    return len(contradictory)
 
 
 def _overlap(first: str, second: str, in_first: Counter[bytes], in_second: Counter[bytes]) -> Overlap:

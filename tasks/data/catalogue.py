@@ -3,15 +3,18 @@
 import hashlib
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from models.errors import InputError
+from tasks.data.validation import refuse_oversize
 
+Task = Literal["binary-class", "multi-class", "ordinal-regression"]
 SIZES = (28, 64, 128, 224)
+PHANTOMS = "pneumoniamnist"  # the one dataset that drawn phantoms can stand in for
 _NETWORK_PATIENCE = 20  # seconds without an answer; MedMNIST sets no limit and would wait for ever
 
 
@@ -44,14 +47,20 @@ class Entry:
         flag: MedMNIST's name of the dataset.
         file_name: name of its file at the size asked for.
         md5: published checksum of that file, hexadecimal.
+        task: what MedMNIST makes of the labels; each is one class an image, of an ordinal set its grade.
         labels: the classes, from label to name.
+        channels: 1 for grey images, 3 for colour images.
+        images: number of images by split.
         licence: licence of the images.
     """
 
     flag: str
     file_name: str
     md5: str
+    task: Task
     labels: dict[int, str]
+    channels: int
+    images: Mapping[str, int]
     licence: str
 
 
@@ -66,16 +75,15 @@ def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
         The entry.
 
     Raises:
-        InputError: MedMNIST has no such dataset or size, or it is not one of grey images in two classes.
+        InputError: MedMNIST has no such dataset or size, or it is not one of images with one label each.
     """
     import medmnist  # with PyTorch and scikit-learn, which take seconds
 
-    usable = sorted(flag for flag, info in medmnist.INFO.items() if _is_usable(info))
-    if name not in usable:
-        raise InputError(
-            f"--dataset.name {name!r} cannot be used: expected one of MedMNIST's grey two-class image sets, "
-            f"{', '.join(usable)}."
-        )
+    obstacles = {flag: _obstacle(info) for flag, info in medmnist.INFO.items()}
+    obstacle = obstacles.get(name, "MedMNIST has no such set")
+    if obstacle:
+        usable = ", ".join(flag for flag, found in obstacles.items() if not found)
+        raise InputError(f"--dataset.name {name!r} cannot be used, since {obstacle}: expected one of {usable}.")
     if size not in SIZES:
         raise InputError(f"--dataset.size {size} does not exist: expected one of {', '.join(map(str, SIZES))} pixels.")
     info = medmnist.INFO[name]
@@ -84,7 +92,10 @@ def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
         flag=name,
         file_name=f"{name}{suffix}.npz",
         md5=info[f"MD5{suffix}"],
+        task=info["task"],
         labels={int(label): word for label, word in info["label"].items()},
+        channels=info["n_channels"],
+        images=dict(info["n_samples"]),
         licence=info["license"],
     )
 
@@ -102,7 +113,8 @@ def locate(
     """Find the dataset, or fetch it.
 
     The order is: the user's own file; the folder that the user named; `~/.medmnist`; `data` and `../shared/data` below
-    the working directory; MedMNIST's own download into `~/.medmnist`; phantoms where they are allowed.
+    the working directory; MedMNIST's own download into `~/.medmnist`; phantoms where they are allowed, which stand in
+    for PneumoniaMNIST only.
 
     Args:
         name: MedMNIST's name of the dataset.
@@ -117,8 +129,8 @@ def locate(
         The source.
 
     Raises:
-        InputError: nothing was found at a place that was named, a found file is not the official one, or nothing was
-            found or fetched at all.
+        InputError: nothing was found at a place that was named, a found file is not the official one, nothing was
+            found or fetched at all, or the official dataset does not fit into memory.
     """
     entry = look_up(name, size)
     working_directory = working_directory or Path.cwd()
@@ -131,6 +143,7 @@ def locate(
                 f"or leave it out to use the official {entry.file_name}."
             )
         return _source(file, "own file", entry, size)
+    refuse_oversize(entry.file_name, sum(entry.images.values()) * size**2 * entry.channels)  # before it is fetched
     if folder is not None:
         file = working_directory / folder.expanduser() / entry.file_name
         if not file.is_file():
@@ -143,14 +156,19 @@ def locate(
     try:
         file = _download(entry, size, cache)
     except InputError:
-        if allow_phantoms:
+        if allow_phantoms and name == PHANTOMS:
             return Source(None, "phantoms", name, size, None, None)
         raise
     return _official(file, entry, size)
 
 
-def _is_usable(info: dict[str, Any]) -> bool:
-    return info["task"] == "binary-class" and info["n_channels"] == 1 and f"MD5_{SIZES[-1]}" in info
+def _obstacle(info: dict[str, Any]) -> str:
+    """Say why a set of MedMNIST cannot be used; nothing where it can."""
+    if f"MD5_{SIZES[-1]}" not in info:  # only the sets of flat images are published at this size
+        return "its images are volumes and the networks read flat images"
+    if info["task"] not in get_args(Task):
+        return "its images have several labels each and the networks choose one class an image"
+    return ""
 
 
 def _official(file: Path, entry: Entry, size: int) -> Source:

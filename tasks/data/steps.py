@@ -19,6 +19,19 @@ from tasks.store import Store
 PHANTOM_SEED = 0
 
 
+def require_pneumonia(parameters: DatasetParameters) -> None:
+    """Refuse a dataset that retrieval and reports are not made for.
+
+    Raises:
+        InputError: it is not PneumoniaMNIST.
+    """
+    if parameters.name != "pneumoniamnist":
+        raise InputError(
+            f"--dataset.name {parameters.name}: retrieval and reports are about chest X-rays, normal or pneumonia; "
+            "choose pneumoniamnist, or run the classification or the sweep alone."
+        )
+
+
 def locate_source(parameters: DatasetParameters) -> SourceRecord:
     """Find the dataset file and take its digests, which is quick and therefore done in every run.
 
@@ -53,7 +66,7 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         content = Path(source.path).read_bytes()
         if hashlib.sha256(content).hexdigest() != source.sha256:
             raise InputError(f"{source.path} changed while it was being read: run again once it is complete.")
-        splits = read_splits(content, labels=entry.labels, size=source.size, name=source.path)
+        splits = read_splits(content, labels=entry.labels, size=source.size, channels=entry.channels, name=source.path)
     if limit is not None:
         splits = take_first(splits, limit)
     found = audit(splits, entry.labels)
@@ -62,6 +75,7 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         name=source.name,
         kind=source.kind,
         size=source.size,
+        channels=entry.channels,
         labels=tuple(entry.labels[label] for label in sorted(entry.labels)),
         licence="none: drawn" if source.kind == "phantoms" else entry.licence,
         md5=source.md5 or hashlib.md5(content, usedforsecurity=False).hexdigest(),

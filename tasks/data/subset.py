@@ -1,9 +1,12 @@
 """A smaller dataset for quick tries."""
 
+from math import ceil
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.data.validation import SPLITS, Splits
+from models.errors import InputError
+from tasks.data.validation import SPLITS, SplitName, Splits
 
 
 def take_first(splits: Splits, limit: int) -> Splits:
@@ -11,12 +14,15 @@ def take_first(splits: Splits, limit: int) -> Splits:
 
     Args:
         splits: the dataset.
-        limit: images to keep a split; a smaller split stays whole.
+        limit: most images to keep a split; a smaller split stays whole.
 
     Returns:
         The smaller dataset, in the order of the larger one.
+
+    Raises:
+        InputError: the share of a class is less than one image.
     """
-    train, val, test = (_first(splits.labels(split), limit) for split in SPLITS)
+    train, val, test = (_first(splits.labels(split), limit, split) for split in SPLITS)
     return Splits(
         train_images=splits.train_images[train],
         val_images=splits.val_images[val],
@@ -27,9 +33,15 @@ def take_first(splits: Splits, limit: int) -> Splits:
     )
 
 
-def _first(labels: NDArray[np.int64], limit: int) -> NDArray[np.int64]:
+def _first(labels: NDArray[np.int64], limit: int, split: SplitName) -> NDArray[np.int64]:
     if limit >= len(labels):
         return np.arange(len(labels))
-    members = [np.flatnonzero(labels == name) for name in np.unique(labels)]
-    kept = [indices[: max(1, len(indices) * limit // len(labels))] for indices in members]
+    members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    least = ceil(len(labels) / min(map(len, members)))
+    if limit < least:
+        raise InputError(
+            f"--dataset.limit {limit} leaves no image of the rarest class in {split}: expected at least {least}, so "
+            "that every class keeps its share and one image or more; raise it or leave it out."
+        )
+    kept = [indices[: len(indices) * limit // len(labels)] for indices in members]
     return np.sort(np.concatenate(kept))

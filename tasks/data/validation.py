@@ -20,7 +20,7 @@ from models.errors import InputError
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 ARRAYS = tuple(f"{split}_{part}" for part in ("images", "labels") for split in SPLITS)
-MAXIMUM_BYTES = 4 * 2**30  # the dataset is held in memory as one tensor; the largest official file unpacks to 0.3 GiB
+MAXIMUM_BYTES = 4 * 2**30  # the dataset is held in memory; all official files of 28 and 64 pixels are below it
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, RuntimeError)
 
@@ -30,7 +30,7 @@ class Splits:
     """The dataset in memory, its fields named as the arrays of the file.
 
     Attributes:
-        train_images: grey images, uint8, shape (images, size, size).
+        train_images: uint8, shape (images, size, size) if grey, (images, size, size, 3) if in colour.
         val_images: likewise.
         test_images: likewise.
         train_labels: one class an image, int64, shape (images,).
@@ -46,7 +46,7 @@ class Splits:
     test_labels: NDArray[np.int64]
 
     def images(self, split: SplitName) -> NDArray[np.uint8]:
-        """Look up the images of a split by its name, shape (images, size, size)."""
+        """Look up the images of a split by its name, shape as in `train_images`."""
         images: NDArray[np.uint8] = getattr(self, f"{split}_images")
         return images
 
@@ -56,7 +56,9 @@ class Splits:
         return labels
 
 
-def read_splits(source: Path | bytes, *, labels: Mapping[int, str], size: int, name: str = "the dataset") -> Splits:
+def read_splits(
+    source: Path | bytes, *, labels: Mapping[int, str], size: int, channels: int, name: str = "the dataset"
+) -> Splits:
     """Read and check a dataset in MedMNIST's layout.
 
     Headers are checked first, so that nothing is unpacked, or allocated, for a file that declares the wrong shapes.
@@ -65,6 +67,7 @@ def read_splits(source: Path | bytes, *, labels: Mapping[int, str], size: int, n
         source: the `.npz` file, or its content.
         labels: the classes, from label to name.
         size: expected height and width of the images in pixels.
+        channels: 1 for grey images, 3 for colour images.
         name: what messages call the file when its content is given; a path speaks for itself.
 
     Returns:
@@ -82,12 +85,30 @@ def read_splits(source: Path | bytes, *, labels: Mapping[int, str], size: int, n
     with _open_archive(content, name) as archive:
         members = _members(archive, name)
         headers = {array: _read_header(archive, member, name, array) for array, member in members.items()}
-        _check_headers(headers, {array: member.file_size for array, member in members.items()}, size, name)
+        lengths = {array: member.file_size for array, member in members.items()}
+        _check_headers(headers, lengths, size, channels, name)
         arrays = {array: _read_array(archive, member, name, array) for array, member in members.items()}
     for array in ARRAYS:
         if array.endswith("_labels"):
             arrays[array] = _check_labels(arrays[array], labels, name, array)
     return Splits(**arrays)
+
+
+def refuse_oversize(name: str, unpacked: int) -> None:
+    """Refuse a dataset that does not fit into memory.
+
+    Args:
+        name: what the message calls the file.
+        unpacked: bytes of its arrays.
+
+    Raises:
+        InputError: they are more than `MAXIMUM_BYTES`.
+    """
+    if unpacked > MAXIMUM_BYTES:
+        raise InputError(
+            f"{name} unpacks to {unpacked / 2**30:.1f} GiB: expected at most {MAXIMUM_BYTES / 2**30:.0f} GiB, since "
+            "the dataset is held in memory; use fewer or smaller images (--dataset.size)."
+        )
 
 
 def dump_splits(splits: Splits) -> bytes:
@@ -161,7 +182,9 @@ def _parse_header(file: IO[bytes]) -> _Header:
     return _Header(shape, dtype, file.tell())
 
 
-def _check_headers(headers: Mapping[str, _Header], lengths: Mapping[str, int], size: int, name: str) -> None:
+def _check_headers(
+    headers: Mapping[str, _Header], lengths: Mapping[str, int], size: int, channels: int, name: str
+) -> None:
     for array, header in headers.items():
         if header.dtype.hasobject:
             raise InputError(
@@ -169,7 +192,7 @@ def _check_headers(headers: Mapping[str, _Header], lengths: Mapping[str, int], s
                 "save it as an integer array."
             )
         if array.endswith("_images"):
-            _check_image_header(header, size, name, array)
+            _check_image_header(header, size, channels, name, array)
         else:
             _check_label_header(header, name, array)
         if math.prod(header.shape) == 0:
@@ -180,12 +203,7 @@ def _check_headers(headers: Mapping[str, _Header], lengths: Mapping[str, int], s
                 f"{name}: {array} declares the shape {header.shape} ({declared} bytes) but holds {lengths[array]} "
                 "bytes: expected the two to agree; copy or download the file again."
             )
-    total = sum(lengths.values())
-    if total > MAXIMUM_BYTES:
-        raise InputError(
-            f"{name} unpacks to {total / 2**30:.1f} GiB: expected at most {MAXIMUM_BYTES / 2**30:.0f} GiB, since the "
-            "dataset is held in memory; use fewer or smaller images."
-        )
+    refuse_oversize(name, sum(lengths.values()))
     for split in SPLITS:
         images, labels = headers[f"{split}_images"].shape[0], headers[f"{split}_labels"].shape[0]
         if images != labels:
@@ -195,16 +213,19 @@ def _check_headers(headers: Mapping[str, _Header], lengths: Mapping[str, int], s
             )
 
 
-def _check_image_header(header: _Header, size: int, name: str, array: str) -> None:
+def _check_image_header(header: _Header, size: int, channels: int, name: str, array: str) -> None:
     shape = header.shape
-    if len(shape) == 4 and shape[-1] in (3, 4):
+    if channels == 1:
+        kind, expected, remedy = "grey", f"(images, {size}, {size})", "convert them to one channel without its axis"
+    else:
+        kind, expected, remedy = "colour", f"(images, {size}, {size}, 3)", "repeat the grey level in three channels"
+    found = {3: "grey", 4: "colour"}.get(len(shape))
+    if found is None or shape[1] != shape[2] or shape[3:] not in ((), (3,)):
+        raise InputError(f"{name}: {array} has the shape {shape}: expected square {kind} images of shape {expected}.")
+    if found != kind:
         raise InputError(
-            f"{name}: {array} holds colour images of shape {shape}: expected grey images of shape "
-            f"(images, {size}, {size}); convert them to one channel without a channel axis."
-        )
-    if len(shape) != 3 or shape[1] != shape[2]:
-        raise InputError(
-            f"{name}: {array} has the shape {shape}: expected square grey images of shape (images, {size}, {size})."
+            f"{name}: {array} holds {found} images of shape {shape}: expected {kind} images of shape {expected}; "
+            f"{remedy}, or set --dataset.name to a set of {found} images."
         )
     if shape[1] != size:
         raise InputError(
@@ -212,7 +233,7 @@ def _check_image_header(header: _Header, size: int, name: str, array: str) -> No
             f"set --dataset.size to the size in the file or use a file of size {size}."
         )
     if header.dtype != np.uint8:
-        raise InputError(f"{name}: {array} has the type {header.dtype}: expected uint8, grey levels from 0 to 255.")
+        raise InputError(f"{name}: {array} has the type {header.dtype}: expected uint8, levels from 0 to 255.")
 
 
 def _check_label_header(header: _Header, name: str, array: str) -> None:
@@ -243,11 +264,11 @@ def _check_labels(values: NDArray, labels: Mapping[int, str], name: str, array: 
         raise InputError(
             f"{name}: {array} holds the label {values[strange[0]]} at index {strange[0]}: expected one of {known}."
         )
-    absent = [word for label, word in sorted(labels.items()) if not (values == label).any()]
+    absent = [f"{label} ({word})" for label, word in sorted(labels.items()) if not (values == label).any()]
     if absent:
         raise InputError(
             f"{name}: {array} holds no case of the class {', '.join(absent)}: expected every split to hold "
-            f"each of {known}, since nothing can be learned or measured on one class alone."
+            f"each of {known}, since a class without cases can be neither learned nor measured."
         )
     return values.astype(np.int64)
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.report_generation.schema import Label
-from tasks.reports.rates import UNKNOWN, Rate, share
+from tasks.shared.rates import UNKNOWN, Rate, share
 
 
 def label_scores(labels: Sequence[Label | None], truths: Sequence[Label]) -> dict[str, Rate]:

@@ -14,8 +14,8 @@ from tasks.reports.claims import Claim, unsupported_claims
 from tasks.reports.collapse import distinct_n, duplicates, mean_similarity
 from tasks.reports.conservatism import label_bias, reticence
 from tasks.reports.control_effects import Pair, anchoring_slope, label_of, report_effects, score_change
-from tasks.reports.rates import Rate, share
 from tasks.reports.scores import probability_scores
+from tasks.shared.rates import Rate, share
 
 
 @dataclass(frozen=True)

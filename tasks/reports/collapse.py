@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from tasks.reports.rates import Rate, share
+from tasks.shared.rates import Rate, share
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from models.report_generation.schema import Label, Report
-from tasks.reports.rates import UNKNOWN, Rate, share
+from tasks.shared.rates import UNKNOWN, Rate, share
 
 HEDGES = re.compile(
     r"\b(?:possibl[ey]|may|might|could|perhaps|maybe|uncertain\w*|unclear|indeterminate|equivocal|inconclusive|questionable|"

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from models.report_generation.schema import Answer, Control, Label
-from tasks.reports.rates import UNKNOWN, Rate, share
 from tasks.shared.bootstrap import interval, mean_interval, resample_counts
+from tasks.shared.rates import UNKNOWN, Rate, share
 
 SAMPLES = 1000
 SEED = 0

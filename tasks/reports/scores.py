@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.reports.rates import UNKNOWN, Rate
 from tasks.shared.bootstrap import interval, resample, resample_counts
 from tasks.shared.calibration_error import calibration_error
+from tasks.shared.rates import UNKNOWN, Rate
 
 
 def probability_scores(

@@ -12,6 +12,7 @@ import numpy as np
 from prefect.blocks.system import Secret
 from pydantic import TypeAdapter
 
+from models.errors import InputError
 from models.report_generation.generator import ReportGenerator, Row, Written
 from models.report_generation.parsing import UnreadableReport
 from models.report_generation.prompting import YES_NO
@@ -77,6 +78,10 @@ def choose_report_cases(
     probabilities = store.get_arrays(evaluation.predictions)["probabilities"]
     maps = store.get_arrays(explanation.arrays)["maps"]
     labels, threshold = arrays["test_labels"], evaluation.threshold
+    if threshold is None:
+        raise InputError(
+            f"Reports tell two classes apart, but {dataset.name} has {len(dataset.labels)}; choose another."
+        )
     chosen = choose_cases(probabilities, labels, threshold, count)
     cases = []
     for index in chosen:

@@ -5,10 +5,13 @@ Figures are made with `matplotlib.figure.Figure`, never with pyplot, whose globa
 
 import io
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -17,6 +20,38 @@ from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTIC
 CLASS_COLORS = ("#2a78b5", "#d1493f")  # normal, pneumonia: told apart with any common colour vision
 GOOD, BAD, MUTED = "#2e8540", "#b3261e", "#6b7280"
 DOTS_PER_INCH = 110
+
+
+def class_colors(count: int) -> Sequence[str]:
+    """Pick a colour for every class.
+
+    Args:
+        count: number of classes.
+
+    Returns:
+        `count` colours: `CLASS_COLORS` for two; else Matplotlib's ten, then their light shades, then again.
+    """
+    if count <= len(CLASS_COLORS):
+        return CLASS_COLORS[:count]
+    strong_and_light = [to_hex(color) for color in colormaps["tab20"](range(20))]
+    palette = strong_and_light[::2] + strong_and_light[1::2]
+    return [palette[position % len(palette)] for position in range(count)]
+
+
+def short_name(name: str, width: int = 26) -> str:
+    """Shorten the name of a class for a caption.
+
+    Args:
+        name: of any length.
+        width: most characters.
+
+    Returns:
+        The name, cut after a word where there is room for one.
+    """
+    if len(name) <= width:
+        return name
+    words = textwrap.shorten(name, width - 1, placeholder="") or name[: width - 1]
+    return f"{words.rstrip(' ,;(')}…"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -72,14 +107,14 @@ def image_grid(
     frame_colors: Sequence[str] | None = None,
     cell: float = 1.45,
 ) -> Figure:
-    """Lay grey images out in a grid, each with a caption.
+    """Lay images out in a grid, each with a caption.
 
     Args:
-        images: shape (cells, height, width), 0–255.
+        images: shape (cells, height, width), or (cells, height, width, 3) in colour; 0–255.
         captions: one a cell, may hold line breaks.
         columns: cells a row.
         title: heading of the figure.
-        overlays: heat maps in [0, 1] of the images' shape, drawn over them; None draws none.
+        overlays: heat maps in [0, 1], shape (cells, height, width), drawn over the images; None draws none.
         frame_colors: colour of each cell's frame; None draws none.
         cell: width of a cell in inches.
 

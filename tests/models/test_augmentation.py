@@ -1,22 +1,26 @@
 import math
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.stats import beta, kstest
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
-from models.augmentation import Augmentation
+from models.augmentation import STRENGTHS, Augmentation, mixup
 
-NONE = {"rotation": 0.0, "shift": 0.0, "scale": 0.0, "gamma": 0.0, "contrast": 0.0, "brightness": 0.0}
+NONE = asdict(STRENGTHS["none"])
+# Too small to be seen, but above 0, so that the draws come before those of the other effects.
+FAINT = NONE | {"brightness": 1e-9}
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def images(count=6, size=28):
-    return torch.rand(count, 1, size, size, generator=generator(9))
+def images(count=6, size=28, channels=1):
+    return torch.rand(count, channels, size, size, generator=generator(9))
 
 
 def blob(size=29):
@@ -28,8 +32,21 @@ def draws(count, seed=0):
     return torch.rand(7, count, generator=generator(seed)) * 2 - 1
 
 
+def later_draws(rows, count, seed=0):
+    """What is drawn after the seven values of geometry and photometry."""
+    source = generator(seed)
+    torch.rand(7, count, generator=source)
+    return torch.rand(rows, count, generator=source) * 2 - 1, source
+
+
 def test_no_strength_changes_nothing():
-    torch.testing.assert_close(Augmentation(**NONE)(images(), generator()), images(), atol=1e-5, rtol=0)
+    assert torch.equal(STRENGTHS["none"](images(), generator()), images())
+    torch.testing.assert_close(Augmentation(**FAINT)(images(), generator()), images(), atol=1e-5, rtol=0)
+
+
+def test_light_is_half_of_standard():
+    light, standard = asdict(STRENGTHS["light"]), asdict(Augmentation())
+    assert light == {name: value / 2 for name, value in standard.items()}
 
 
 def test_the_same_generator_gives_the_same_and_another_gives_other_images():
@@ -37,14 +54,23 @@ def test_the_same_generator_gives_the_same_and_another_gives_other_images():
     assert not torch.allclose(Augmentation()(images(), generator(1)), Augmentation()(images(), generator(2)))
 
 
-def test_each_image_varies_by_itself_within_the_range_and_the_input_stays():
-    batch = images(1).expand(8, -1, -1, -1).contiguous()
-    varied = Augmentation()(batch, generator())
+@pytest.mark.parametrize("strength", ["light", "standard", "strong"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_each_image_varies_by_itself_within_the_range_and_the_input_stays(strength, channels):
+    batch = images(1, channels=channels).expand(8, -1, -1, -1).contiguous()
+    varied = STRENGTHS[strength](batch, generator())
     assert varied.shape == batch.shape
     assert float(varied.min()) >= 0
     assert float(varied.max()) <= 1
     assert len({image.numpy().tobytes() for image in varied}) == 8
-    assert torch.equal(batch[0], images(1)[0])
+    assert torch.equal(batch[0], images(1, channels=channels)[0])
+
+
+def test_the_channels_of_an_image_vary_together():
+    batch = images(4).expand(-1, 3, -1, -1)
+    varied = replace(STRENGTHS["strong"], noise=0)(batch, generator(2))
+    torch.testing.assert_close(varied[:, 0], varied[:, 1])
+    torch.testing.assert_close(varied[:, 0], varied[:, 2])
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -93,3 +119,68 @@ def test_photometry_is_the_formula():
         powered = batch[index, 0].double().numpy() ** math.exp(0.4 * gamma)
         expected = (powered - powered.mean()) * (1 + 0.3 * contrast) + powered.mean() + 0.2 * brightness
         np.testing.assert_allclose(varied[index, 0].numpy(), expected.clip(0, 1), atol=1e-4)
+
+
+def test_half_of_the_images_are_mirrored():
+    batch = images(64)
+    varied = Augmentation(**FAINT | {"mirror": True})(batch, generator(5))
+    drawn, _ = later_draws(1, 64, 5)
+    for image, original, draw in zip(varied, batch, drawn[0].tolist(), strict=True):
+        torch.testing.assert_close(image, original.flip(-1) if draw < 0 else original, atol=1e-5, rtol=0)
+    assert 20 < int((drawn < 0).sum()) < 44
+
+
+def test_sharpness_blurs_or_adds_what_a_blur_takes_away():
+    batch = images(6) * 0.2 + 0.4  # far from 0 and 1, where clipping would hide the formula
+    varied = Augmentation(**FAINT | {"sharpness": 1.0})(batch, generator(6))
+    drawn, _ = later_draws(1, 6, 6)
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
+    for index, weight in enumerate(drawn[0].tolist()):
+        image = batch[index, 0].double().numpy()
+        padded = np.pad(image, 1, mode="edge")
+        blurred = sum(kernel[i, j] * padded[i : i + 28, j : j + 28] for i in range(3) for j in range(3))
+        np.testing.assert_allclose(varied[index, 0].numpy(), image + weight * (image - blurred), atol=1e-5)
+
+
+def test_noise_has_the_drawn_spread():
+    batch = torch.full((5, 1, 64, 64), 0.5)
+    varied = Augmentation(**FAINT | {"noise": 0.1})(batch, generator(7))
+    drawn, source = later_draws(1, 5, 7)
+    expected = 0.5 + drawn[0].reshape(-1, 1, 1, 1) * 0.1 * torch.randn(batch.shape, generator=source)
+    torch.testing.assert_close(varied, expected, atol=1e-5, rtol=0)
+    assert varied.std(dim=(1, 2, 3)).numpy() == pytest.approx(0.1 * drawn[0].abs().numpy(), rel=0.1)
+
+
+def test_cutout_paints_a_square_of_the_drawn_size_with_the_mean():
+    batch = images(64)
+    varied = Augmentation(**FAINT | {"cutout": 0.5})(batch, generator(8))
+    (sides, rows, columns), _ = later_draws(3, 64, 8)
+    positions = np.linspace(-1, 1, 28)
+    untouched = 0
+    for index, (side, row, column) in enumerate(zip(sides.tolist(), rows.tolist(), columns.tolist(), strict=True)):
+        expected = batch[index, 0].numpy().copy()
+        for i, j in np.ndindex(28, 28):
+            if abs(positions[i] - row) < side * 0.5 and abs(positions[j] - column) < side * 0.5:
+                expected[i, j] = float(batch[index].mean())
+        np.testing.assert_allclose(varied[index, 0].numpy(), expected, atol=1e-5)
+        untouched += np.array_equal(expected, batch[index, 0].numpy())
+    assert 20 < untouched < 44
+
+
+def test_mixup_blends_each_image_and_its_target_with_the_previous_of_the_batch():
+    batch, targets = images(5), torch.eye(5)
+    blended, shared = mixup(batch, targets, 0.4, generator(3))
+    share = float(shared[0, 4])
+    assert 0 < share < 1
+    for index in range(5):
+        expected = (1 - share) * batch[index] + share * batch[index - 1]
+        torch.testing.assert_close(blended[index], expected)
+        torch.testing.assert_close(shared[index], (1 - share) * targets[index] + share * targets[index - 1])
+    assert torch.equal(mixup(batch, targets, 0.4, generator(3))[0], blended)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
+def test_the_share_of_mixup_follows_the_beta_distribution(alpha):
+    source, targets = generator(11), torch.tensor([0.0, 1.0])
+    shares = [float(mixup(images(2, size=1), targets, alpha, source)[1][0]) for _ in range(2000)]
+    assert kstest(shares, beta(alpha, alpha).cdf).pvalue > 0.01

@@ -1,49 +1,99 @@
-import pytest
-import torch
+from typing import get_args
 
-from models.classifiers import build_classifier, grad_cam_layer
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from models.classifiers import Architecture, build_classifier, grad_cam_layer
 from models.errors import InputError
 
-
-def pixels(count=2, size=28):
-    return torch.randn(count, 1, size, size, generator=torch.Generator().manual_seed(0))
+every_architecture = pytest.mark.parametrize("architecture", get_args(Architecture))
 
 
-def test_one_logit_an_image_and_512_features():
-    model = build_classifier("resnet18_gray").eval()
-    assert model(pixels()).shape == (2,)
-    assert model.embed(pixels()).shape == (2, 512)
-    assert model(pixels(1, size=64)).shape == (1,)
+def pixels(count=2, channels=1, size=28):
+    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(0))
 
 
-def test_the_head_is_what_stands_between_embedding_and_logit():
-    model = build_classifier("resnet18_gray").eval()
-    embeddings = model.embed(pixels())
-    assert isinstance(model.backbone.fc, torch.nn.Identity)
-    torch.testing.assert_close(embeddings @ model.head.weight[0] + model.head.bias, model(pixels()))
+@every_architecture
+@pytest.mark.parametrize(("classes", "channels", "shape"), [(2, 1, (2,)), (2, 3, (2,)), (9, 3, (2, 9)), (3, 1, (2, 3))])
+def test_one_logit_for_two_classes_and_otherwise_one_a_class(architecture, classes, channels, shape):
+    model = build_classifier(architecture, classes=classes, channels=channels).eval()
+    assert (model.architecture, model.classes, model.channels) == (architecture, classes, channels)
+    images = pixels(channels=channels)
+    embeddings = model.embed(images)
+    assert embeddings.shape == (2, model.embedding_size)
+    assert model(images).shape == shape
+    assert model(pixels(1, channels, size=64)).shape == (1, *shape[1:])
+    by_hand = torch.stack(
+        [embeddings @ weight + bias for weight, bias in zip(*model.head.parameters(), strict=True)], 1
+    )
+    torch.testing.assert_close(model(images), by_hand.reshape(shape))
 
 
-def test_the_seed_decides_the_weights_and_the_global_generator_does_not_move():
+@pytest.mark.parametrize(
+    ("architecture", "size"), [("resnet18_gray", 512), ("efficientnet_b0", 1280), ("compact28", 512)]
+)
+def test_the_size_of_the_embedding(architecture, size):
+    assert build_classifier(architecture).embedding_size == size
+
+
+@every_architecture
+def test_the_seed_decides_the_weights_and_the_global_generator_does_not_move(architecture):
     torch.manual_seed(5)
     state = torch.random.get_rng_state()
-    first = build_classifier("resnet18_gray", seed=1)
+    first = build_classifier(architecture, seed=1)
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.manual_seed(6)
-    again, other = build_classifier("resnet18_gray", seed=1), build_classifier("resnet18_gray", seed=2)
+    again, other = build_classifier(architecture, seed=1), build_classifier(architecture, seed=2)
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
-    assert not torch.equal(first.backbone.layer1[0].conv1.weight, other.backbone.layer1[0].conv1.weight)
-    assert not torch.equal(first.head.weight, other.head.weight)
+    for name, tensor in first.named_parameters():
+        if tensor.ndim > 1:
+            assert not torch.equal(tensor, other.get_parameter(name)), name
 
 
-def test_the_layer_for_grad_cam_has_a_map_at_28_pixels():
-    model = build_classifier("resnet18_gray").eval()
+def test_the_weights_follow_he_from_the_first_layer_on():
+    draws = torch.randn(64, 1, 3, 3, generator=torch.Generator().manual_seed(7))
+    stem = build_classifier("resnet18_gray", seed=7).backbone.conv1.weight
+    torch.testing.assert_close(stem.detach(), draws * (2 / (64 * 3 * 3)) ** 0.5)
+
+
+@every_architecture
+def test_training_draws_nothing_from_the_global_generator(architecture):
+    model = build_classifier(architecture).train()
+    state = torch.random.get_rng_state()
+    model(pixels())
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@every_architecture
+def test_the_layer_for_grad_cam_has_a_map_at_28_pixels(architecture):
+    model = build_classifier(architecture).eval()
     shapes = []
     grad_cam_layer(model).register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
     model(pixels())
+    assert len(shapes) == 1
     assert min(shapes[0][-2:]) >= 4
 
 
+def test_pretrained_weights_reach_all_but_the_head(tmp_path):
+    trained = build_classifier("compact28", seed=1)
+    nn.init.ones_(trained.head.weight)
+    file = tmp_path / "trained.safetensors"
+    safetensors.torch.save_file(trained.state_dict(), file)
+    model = build_classifier("compact28", classes=5, seed=2, pretrained=file)
+    for name, tensor in trained.backbone.state_dict().items():
+        assert torch.equal(tensor, model.backbone.state_dict()[name]), name
+    assert torch.equal(model.head.weight, build_classifier("compact28", classes=5, seed=2).head.weight)
+
+
 def test_an_unknown_architecture_is_named_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'resnet50'.*resnet18_gray"):
+    with pytest.raises(InputError, match=r"'resnet50'.*resnet18_gray, efficientnet_b0, compact28"):
         build_classifier("resnet50")
+
+
+@pytest.mark.parametrize("size", [{"classes": 1}, {"channels": 0}])
+def test_fewer_than_two_classes_or_no_channels_are_refused(size):
+    with pytest.raises(InputError, match="at least two classes and one channel"):
+        build_classifier("compact28", **size)

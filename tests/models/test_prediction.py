@@ -6,7 +6,7 @@ from models.classifiers import build_classifier
 from models.prediction import predict
 from models.preprocessing import Normalization, to_tensor
 
-NORMALIZATION = Normalization(0.5, 0.25)
+NORMALIZATION = Normalization([0.5], [0.25])
 
 
 def random_images(count=5):
@@ -15,7 +15,7 @@ def random_images(count=5):
 
 @pytest.fixture(scope="module")
 def model():
-    return build_classifier("resnet18_gray", seed=3)
+    return build_classifier("compact28", seed=3)
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -45,3 +45,21 @@ def test_the_mirror_image_has_the_same_features(model):
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
     plain = predict(model, mirrored, NORMALIZATION, flip=False).embeddings
     assert not np.allclose(plain, ours, atol=1e-5)
+
+
+def test_several_classes_and_colours(model):
+    images = np.random.default_rng(1).integers(0, 256, (5, 28, 28, 3), dtype=np.uint8)
+    normalization = Normalization([0.4, 0.5, 0.6], [0.2, 0.25, 0.3])
+    classifier = build_classifier("compact28", classes=4, channels=3).eval()
+    prediction = predict(classifier, images, normalization, batch_size=2, flip=False)
+    with torch.no_grad():
+        expected = torch.cat([classifier(to_tensor(image[None], normalization)) for image in images])
+    assert prediction.logits.shape == (5, 4)
+    np.testing.assert_allclose(prediction.logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("classes", "shape"), [(2, (0,)), (3, (0, 3))])
+def test_no_images_give_no_logits(classes, shape):
+    prediction = predict(build_classifier("compact28", classes=classes), random_images(0), NORMALIZATION)
+    assert prediction.logits.shape == shape
+    assert prediction.embeddings.shape == (0, 512)

@@ -1,20 +1,27 @@
 import json
 import pickle
+from typing import get_args
 
 import pytest
 import safetensors.torch
 import torch
 
-from models.classifiers import build_classifier
+from models.classifiers import Architecture, build_classifier
 from models.errors import InputError
 from models.weights import dump, load
 
-CARD = {"architecture": "resnet18_gray", "normalization": {"mean": 0.5, "std": 0.2}, "labels": ["normal", "pneumonia"]}
+CARD = {
+    "architecture": "compact28",
+    "classes": 3,
+    "channels": 1,
+    "normalization": {"mean": [0.5], "std": [0.2]},
+    "labels": ["a", "b", "c"],
+}
 
 
 @pytest.fixture(scope="module")
 def model():
-    return build_classifier("resnet18_gray", seed=4)
+    return build_classifier("compact28", classes=3, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,7 @@ def test_weights_and_card_come_back_exactly(model, payload):
 
 def test_bytes_repeat_whatever_the_memory_layout_and_the_order_of_the_card(model, payload):
     assert dump(model, dict(reversed(CARD.items()))) == payload
-    twin = build_classifier("resnet18_gray", seed=4).to(memory_format=torch.channels_last)
+    twin = build_classifier("compact28", classes=3, seed=4).to(memory_format=torch.channels_last)
     assert dump(twin, CARD) == payload
 
 
@@ -54,9 +61,21 @@ class Evil:
         lambda payload: safetensors.torch.save({"weight": torch.zeros(3)}, {"card": json.dumps(CARD)}),
         lambda payload: safetensors.torch.save({"weight": torch.zeros(3)}, {"card": "[1]"}),
         lambda payload: safetensors.torch.save({"weight": torch.zeros(3)}, {"card": "{"}),
-        lambda payload: safetensors.torch.save({"weight": torch.zeros(3)}, {"card": '{"architecture": "vgg"}'}),
+        lambda payload: safetensors.torch.save(
+            {"weight": torch.zeros(3)}, {"card": json.dumps({**CARD, "architecture": "vgg"})}
+        ),
+        lambda payload: safetensors.torch.save(
+            {"weight": torch.zeros(3)}, {"card": json.dumps({**CARD, "classes": "3"})}
+        ),
+        lambda payload: safetensors.torch.save(
+            safetensors.torch.load(payload), {"card": json.dumps({**CARD, "classes": 4})}
+        ),
+        lambda payload: safetensors.torch.save({}, {"card": '{"architecture": "compact28"}'}),
     ],
-    ids=["empty", "header", "tail", "length", "pickle", "no card", "tensors", "list", "no JSON", "architecture"],
+    ids=[
+        *("empty", "header", "tail", "length", "pickle", "no card", "tensors", "list", "no JSON"),
+        *("architecture", "type", "classes", "no classes"),
+    ],
 )
 def test_damaged_or_foreign_bytes_are_refused_in_one_sentence(payload, damage):
     with pytest.raises(InputError) as caught:
@@ -64,6 +83,15 @@ def test_damaged_or_foreign_bytes_are_refused_in_one_sentence(payload, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_a_card_without_architecture_is_refused(model):
-    with pytest.raises(InputError, match="architecture"):
-        dump(model, {"labels": []})
+@pytest.mark.parametrize("change", [{"architecture": "resnet18_gray"}, {"classes": 2}, {"channels": None}])
+def test_a_card_that_contradicts_the_classifier_is_refused(model, change):
+    with pytest.raises(InputError, match=f"{next(iter(change))!r}.*correct the card"):
+        dump(model, CARD | change)
+
+
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_every_architecture_comes_back_with_its_logits(architecture):
+    model = build_classifier(architecture, classes=2, channels=3, seed=1).eval()
+    loaded, _ = load(dump(model, CARD | {"architecture": architecture, "classes": 2, "channels": 3}))
+    pixels = torch.randn(2, 3, 28, 28)
+    assert torch.equal(loaded(pixels), model(pixels))

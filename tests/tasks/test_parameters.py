@@ -8,18 +8,22 @@ from models.report_generation.schema import Control
 from models.training import TrainingSettings
 from tasks.parameters import (
     PRESETS,
+    ChampionParameters,
     DatasetParameters,
+    EvaluationParameters,
     ReportControl,
     ReportParameters,
     ReportStrategy,
     RetrievalParameters,
+    SweepParameters,
     TrainingParameters,
     form,
 )
 
 FORMS = {
     "dataset": DatasetParameters, "training": TrainingParameters, "retrieval": RetrievalParameters,
-    "reports": ReportParameters,
+    "reports": ReportParameters, "evaluation": EvaluationParameters, "sweep": SweepParameters,
+    "champion": ChampionParameters,
 }  # fmt: skip
 
 

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 from scipy.special import expit, log_expit, logit
@@ -6,11 +8,16 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from models.errors import InputError
 from tasks.classification.calibration import (
+    RULES,
     best_accuracy_threshold,
+    by_class,
     calibrated_probabilities,
+    candidate_thresholds,
     choose_threshold,
+    decide,
     fit_temperature,
 )
+from tasks.parameters import EvaluationParameters
 
 
 def case(seed, size=200, sharpness=3.0):
@@ -39,6 +46,43 @@ def test_temperature_undoes_a_known_scaling():
     temperature = fit_temperature(true_logits * 3, labels)
     assert temperature == pytest.approx(3, rel=0.05)
     np.testing.assert_allclose(calibrated_probabilities(true_logits * 3, 3.0), expit(true_logits))
+
+
+def test_temperature_of_two_logits_is_that_of_their_difference():
+    logits, labels = case(0)
+    pair = np.column_stack([0.7 - logits / 2, 0.7 + logits / 2])
+    assert fit_temperature(pair, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-5)
+
+
+def test_temperature_of_more_classes_is_the_best_of_a_fine_grid():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 300)
+    logits = 3 * (random.normal(size=(300, 4)) + np.eye(4)[labels])
+
+    def reference(temperature):
+        exponentials = np.exp(logits / temperature)
+        return -np.mean(np.log([row[label] / row.sum() for row, label in zip(exponentials, labels, strict=True)]))
+
+    grid = np.exp(np.linspace(np.log(0.5), np.log(20), 801))
+    best = grid[np.argmin([reference(temperature) for temperature in grid])]
+    assert fit_temperature(logits, labels) == pytest.approx(best, rel=5e-3)
+    exponentials = np.exp(logits / 2)
+    np.testing.assert_allclose(
+        calibrated_probabilities(logits, 2.0), exponentials / exponentials.sum(axis=1, keepdims=True)
+    )
+
+
+def test_decisions_follow_the_threshold_or_the_likeliest_class():
+    assert decide(np.array([0.2, 0.6, 0.7]), 0.6).tolist() == [0, 1, 1]
+    assert decide(np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]]), None).tolist() == [1, 0]
+    with pytest.raises(InputError, match="more classes have none"):
+        decide(np.array([[0.2, 0.5, 0.3]]), 0.5)
+
+
+def test_every_class_has_a_column():
+    np.testing.assert_allclose(by_class(np.array([0.2, 0.9])), [[0.8, 0.2], [0.1, 0.9]])
+    three = np.array([[0.2, 0.5, 0.3]])
+    assert by_class(three) is three
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -91,10 +135,28 @@ def test_fixed_is_one_half_whatever_the_data():
     assert choose_threshold(np.array([0.9, 0.8]), np.array([0, 1]), "fixed") == 0.5
 
 
+def test_the_form_offers_every_rule():
+    assert set(get_args(EvaluationParameters.model_fields["threshold_rule"].annotation)) == set(RULES)
+
+
+def test_the_rule_in_use_comes_first_and_another_may_have_no_threshold():
+    logits, labels = case(0)
+    probabilities = expit(logits)
+    thresholds = candidate_thresholds(probabilities, labels, "balanced_accuracy")
+    assert next(iter(thresholds)) == "balanced_accuracy"
+    assert thresholds == {rule: choose_threshold(probabilities, labels, rule) for rule in RULES}
+    falling = np.array([0.9, 0.8, 0.2, 0.1]), np.array([0, 0, 1, 1])
+    assert set(candidate_thresholds(*falling, "fixed")) == set(RULES) - {"balanced_likelihood"}
+    with pytest.raises(InputError, match="do not rise"):
+        candidate_thresholds(*falling, "balanced_likelihood")
+
+
 def test_what_cannot_be_calibrated_is_refused():
     with pytest.raises(InputError, match="Unknown threshold rule 'best'"):
         choose_threshold(np.array([0.1, 0.9]), np.array([0, 1]), "best")
-    with pytest.raises(InputError, match="needs both 0"):
+    with pytest.raises(InputError, match="needs every class from 0 to 1"):
         fit_temperature(np.array([0.1, 0.9]), np.array([1, 1]))
     with pytest.raises(InputError, match="do not rise"):
         choose_threshold(np.array([0.9, 0.8, 0.2, 0.1]), np.array([0, 0, 1, 1]), "balanced_likelihood")
+    with pytest.raises(InputError, match="two classes apart, not 3"):
+        choose_threshold(np.full((3, 3), 1 / 3), np.arange(3), "fixed")

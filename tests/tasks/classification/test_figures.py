@@ -1,5 +1,6 @@
 import io
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,29 +9,53 @@ from matplotlib.image import imread
 from models.training import EpochMetrics
 from tasks.classification import figures
 
+TWO = ("normal", "pneumonia")
+SEVEN = (
+    "actinic keratoses and intraepithelial carcinoma", "basal cell carcinoma", "benign keratosis-like lesions",
+    "dermatofibroma", "melanoma", "melanocytic nevi", "immature granulocytes(myelocytes, metamyelocytes)",
+)  # fmt: skip
+
 
 def case(size=120, seed=0):
     random = np.random.default_rng(seed)
     labels = (random.random(size) < 0.65).astype(np.int64)
     probabilities = np.clip(random.normal(0.3 + 0.4 * labels, 0.22), 0, 1)
     images = random.integers(0, 256, (size, 28, 28), dtype=np.uint8)
-    maps = random.random((size, 28, 28)).astype(np.float32)
+    maps = random.random((size, 2, 28, 28)).astype(np.float32)
     return images, maps, probabilities, labels
+
+
+def colour_case(size=150, seed=0):
+    random = np.random.default_rng(seed)
+    labels = random.permutation(np.arange(size) % len(SEVEN))
+    weights = random.gamma(1.0, size=(size, len(SEVEN))) + 2 * np.eye(len(SEVEN))[labels]
+    images = random.integers(0, 256, (size, 28, 28, 3), dtype=np.uint8)
+    maps = random.random((size, 2, 28, 28)).astype(np.float32)
+    return images, maps, weights / weights.sum(axis=1, keepdims=True), labels
+
+
+def drawings(images, maps, probabilities, labels, threshold, class_names):
+    scored = (probabilities, labels, threshold)
+    sharper = probabilities**2 if probabilities.ndim == 1 else probabilities**2 / (probabilities**2).sum(1)[:, None]
+    drawn = {
+        "confusion_matrix": partial(figures.confusion_matrix, *scored),
+        "roc_curve": partial(figures.roc_curve, *scored),
+        "precision_recall_curve": partial(figures.precision_recall_curve, *scored),
+        "reliability_diagram": partial(figures.reliability_diagram, probabilities, sharper, labels),
+        "failure_cases": partial(figures.failure_cases, images, *scored, limit=8),
+        "grad_cam_montage": partial(figures.grad_cam_montage, images, maps, *scored, cases=2),
+    }
+    return {name: partial(draw, class_names=class_names) for name, draw in drawn.items()}
 
 
 HISTORY = [EpochMetrics(n, 0.6 / n, 0.7 / n, 1 - 0.3 / n, 1e-3 / n, 10.0, 0) for n in range(1, 9)]
 IMAGES, MAPS, PROBABILITIES, LABELS = case()
+COLOUR_CASE = colour_case()
 DRAWINGS = {
-    "training_curves": lambda **options: figures.training_curves(HISTORY, 7, **options),
-    "confusion_matrix": lambda **options: figures.confusion_matrix(PROBABILITIES, LABELS, 0.5, **options),
-    "roc_curve": lambda **options: figures.roc_curve(PROBABILITIES, LABELS, 0.5, **options),
-    "precision_recall_curve": lambda **options: figures.precision_recall_curve(PROBABILITIES, LABELS, 0.5, **options),
-    "reliability_diagram": lambda **options: figures.reliability_diagram(
-        PROBABILITIES, PROBABILITIES**2, LABELS, **options
-    ),
-    "failure_cases": lambda **options: figures.failure_cases(IMAGES, PROBABILITIES, LABELS, 0.5, **options),
-    "grad_cam_montage": lambda **options: figures.grad_cam_montage(IMAGES, MAPS, PROBABILITIES, LABELS, 0.5, **options),
+    "training_curves": partial(figures.training_curves, HISTORY, 7),
+    **drawings(IMAGES, MAPS, PROBABILITIES, LABELS, 0.5, TWO),
 }
+DRAWINGS_OF_SEVEN = drawings(*COLOUR_CASE, None, SEVEN)
 
 
 def pixels(png):
@@ -45,14 +70,25 @@ def test_a_figure_repeats_has_something_on_it_and_says_when_it_shows_phantoms(na
     assert drawn.shape == marked.shape
     assert (drawn < 0.9).any(axis=-1).mean() > 0.005
     assert (drawn != marked).any()
-    # Nothing may be cut off: the outermost pixels are paper.
-    for edge in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]):
-        assert (edge > 0.97).all()
+    assert nothing_is_cut_off(drawn)
+
+
+@pytest.mark.parametrize("name", DRAWINGS_OF_SEVEN)
+def test_a_figure_of_more_classes_has_room_for_long_names(name):
+    drawn = pixels(DRAWINGS_OF_SEVEN[name](phantoms=False))
+    assert (drawn < 0.9).any(axis=-1).mean() > 0.005
+    assert nothing_is_cut_off(drawn)
+
+
+def nothing_is_cut_off(drawn):
+    """Tell whether the outermost pixels are paper."""
+    return all((edge > 0.97).all() for edge in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]))
 
 
 def test_the_threshold_moves_what_depends_on_it():
+    options = {"class_names": TWO, "phantoms": False}
     for draw in (figures.confusion_matrix, figures.roc_curve, figures.precision_recall_curve):
-        assert draw(PROBABILITIES, LABELS, 0.5, phantoms=False) != draw(PROBABILITIES, LABELS, 0.6, phantoms=False)
+        assert draw(PROBABILITIES, LABELS, 0.5, **options) != draw(PROBABILITIES, LABELS, 0.6, **options)
 
 
 def test_the_kept_epoch_is_marked():
@@ -75,18 +111,57 @@ def test_outcomes_are_named():
     assert named == ["true positive", "true negative", "false positive", "false negative"]
 
 
+def test_more_classes_are_right_or_wrong_and_errors_are_sorted_too():
+    probabilities = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7], [0.9, 0.1, 0.0]])
+    labels = np.array([0, 2, 2, 1])
+    assert figures.outcome_names(3) == ("right", "wrong")
+    assert figures.outcomes(probabilities, labels, None).tolist() == [0, 1, 0, 1]
+    assert figures.most_confident_errors(probabilities, labels, None).tolist() == [3, 1]
+    # Beside the called class, the next likeliest of a right call, the true class of a wrong one.
+    assert figures.explained_classes(probabilities, labels, None).tolist() == [[0, 1], [1, 2], [2, 0], [0, 1]]
+
+
+def test_of_two_classes_both_are_explained():
+    assert figures.explained_classes(np.array([0.2, 0.9]), np.array([0, 0]), 0.5).tolist() == [[0, 1], [0, 1]]
+
+
+def test_the_first_cases_of_each_outcome_are_explained():
+    shown = figures.explained_cases(PROBABILITIES, LABELS, 0.5, cases=2)
+    groups = figures.outcomes(PROBABILITIES, LABELS, 0.5)
+    of_each = [[index for index in range(120) if groups[index] == kind] for kind in range(4)]
+    assert shown.tolist() == [index for indices in of_each for index in indices[:2]]
+
+
+def test_a_montage_of_the_explained_cases_alone_is_that_of_all():
+    images, maps, probabilities, labels = COLOUR_CASE
+    shown = figures.explained_cases(probabilities, labels, None, cases=2)
+    options = {"class_names": SEVEN, "cases": 2, "phantoms": False}
+    whole = figures.grad_cam_montage(images, maps, probabilities, labels, None, **options)
+    of_shown = (images[shown], maps[shown], probabilities[shown], labels[shown], None)
+    assert figures.grad_cam_montage(*of_shown, numbers=shown, **options) == whole
+    assert figures.grad_cam_montage(*of_shown, **options) != whole  # other numbers
+    assert figures.grad_cam_montage(images, maps[:, ::-1], probabilities, labels, None, **options) != whole
+
+
+def test_images_in_colour_are_drawn_in_colour():
+    drawn = pixels(DRAWINGS_OF_SEVEN["failure_cases"](phantoms=False))[..., :3]
+    middle = drawn[drawn.shape[0] // 3 :]
+    assert (np.ptp(middle, axis=-1) > 0.5).mean() > 0.3
+
+
 def test_a_perfect_classifier_leaves_no_failures_and_still_has_figures():
-    perfect = LABELS.astype(float)
-    for png in (
-        figures.failure_cases(IMAGES, perfect, LABELS, 0.5, phantoms=False),
-        figures.grad_cam_montage(IMAGES, MAPS, perfect, LABELS, 0.5, phantoms=False),
-        figures.reliability_diagram(perfect, perfect, LABELS, phantoms=False),
+    images, maps, _, labels = COLOUR_CASE
+    for drawn in (
+        drawings(IMAGES, MAPS, LABELS.astype(float), LABELS, 0.5, TWO),
+        drawings(images, maps, np.eye(len(SEVEN))[labels], labels, None, SEVEN),
     ):
-        assert (pixels(png) < 0.9).any()
+        for name in ("failure_cases", "grad_cam_montage", "reliability_diagram"):
+            assert (pixels(drawn[name](phantoms=False)) < 0.9).any()
 
 
 def test_one_failure_and_one_epoch_are_enough():
     probabilities = LABELS.astype(float)
     probabilities[4] = 1 - probabilities[4]
-    assert (pixels(figures.failure_cases(IMAGES, probabilities, LABELS, 0.5, phantoms=False)) < 0.9).any()
+    drawn = figures.failure_cases(IMAGES, probabilities, LABELS, 0.5, class_names=TWO, phantoms=False)
+    assert (pixels(drawn) < 0.9).any()
     assert (pixels(figures.training_curves(HISTORY[:1], 1, phantoms=False)) < 0.9).any()

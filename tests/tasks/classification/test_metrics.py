@@ -2,9 +2,11 @@ import time
 
 import numpy as np
 import pytest
+from medmnist.evaluator import getACC, getAUC
 from sklearn import metrics as reference
 
 from models.errors import InputError
+from tasks.classification import metrics
 from tasks.classification.metrics import METRICS, bootstrap_scores, score, score_with_intervals
 from tasks.shared.bootstrap import resample
 
@@ -44,6 +46,38 @@ def by_reference(probabilities, labels, threshold):
     }
 
 
+def multi_class_case(seed, size=150, classes=5):
+    """Every second case has many tied probabilities, and some likeliest classes that tie."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, size)
+    labels[:classes] = range(classes)
+    weights = random.gamma(1.0, size=(size, classes)) + 1.2 * np.eye(classes)[labels]
+    if seed % 2:
+        weights = np.ceil(weights)
+    return weights / weights.sum(axis=1, keepdims=True), labels
+
+
+def multi_class_reference(probabilities, labels):
+    """Score by scikit-learn and MedMNIST's own evaluator, and by loops where neither has the metric."""
+    classes = probabilities.shape[1]
+    predicted = probabilities.argmax(axis=1)
+    truth = np.eye(classes)[labels]
+    options = {"average": "macro", "zero_division": 0}
+    confidence = probabilities.max(axis=1)
+    return {
+        "auc": getAUC(labels, probabilities, "multi-class"),
+        "accuracy": getACC(labels, probabilities, "multi-class"),
+        "balanced_accuracy": reference.balanced_accuracy_score(labels, predicted),
+        "precision": reference.precision_score(labels, predicted, **options),
+        "recall": reference.recall_score(labels, predicted, **options),
+        "specificity": np.mean([np.mean(predicted[labels != name] != name) for name in range(classes)]),
+        "f1": reference.f1_score(labels, predicted, **options),
+        "average_precision": reference.average_precision_score(truth, probabilities, average="macro"),
+        "ece": naive_calibration_error(confidence, predicted == labels),
+        "brier": np.mean([sum((p - t) ** 2) for p, t in zip(probabilities, truth, strict=True)]) / 2,
+    }
+
+
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.5, 1.0])
 def test_every_metric_agrees_with_scikit_learn(seed, threshold):
@@ -54,6 +88,24 @@ def test_every_metric_agrees_with_scikit_learn(seed, threshold):
         assert ours[name] == pytest.approx(theirs[name], abs=1e-12), name
 
 
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("classes", [3, 5, 11])
+def test_every_metric_of_more_classes_agrees_with_the_references(seed, classes):
+    probabilities, labels = multi_class_case(seed, classes=classes)
+    ours, theirs = score(probabilities, labels, None), multi_class_reference(probabilities, labels)
+    assert tuple(ours) == METRICS
+    for name in METRICS:
+        assert ours[name] == pytest.approx(theirs[name], abs=1e-12), name
+
+
+def test_a_class_that_is_never_called_has_no_precision():
+    probabilities = np.array([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.6, 0.1, 0.3], [0.8, 0.1, 0.1]])
+    values = score(probabilities, np.array([0, 1, 2, 0]), None)
+    assert values["precision"] == pytest.approx((2 / 3 + 1 + 0) / 3)
+    assert values["recall"] == values["balanced_accuracy"] == pytest.approx((1 + 1 + 0) / 3)
+    assert values["specificity"] == pytest.approx((1 / 2 + 1 + 1) / 3)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_every_bootstrap_sample_is_scored_as_if_drawn_alone(seed):
     probabilities, labels = case(seed, size=40)
@@ -62,6 +114,27 @@ def test_every_bootstrap_sample_is_scored_as_if_drawn_alone(seed):
         theirs = by_reference(probabilities[chosen], labels[chosen], 0.5)
         for name in METRICS:
             assert ours[name][sample] == pytest.approx(theirs[name], abs=1e-9), (name, sample)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_bootstrap_sample_of_more_classes_is_scored_as_if_drawn_alone(seed, monkeypatch):
+    monkeypatch.setattr(metrics, "BLOCK_SIZE", 150 * 4)  # several blocks of samples
+    probabilities, labels = multi_class_case(seed)
+    ours = bootstrap_scores(probabilities, labels, None, samples=25, seed=seed)
+    for sample, chosen in enumerate(resample(150, 25, seed)):
+        theirs = multi_class_reference(probabilities[chosen], labels[chosen])
+        for name in METRICS:
+            assert ours[name][sample] == pytest.approx(theirs[name], abs=1e-9), (name, sample)
+
+
+def test_samples_that_lack_one_of_more_classes_are_left_out():
+    probabilities, labels = multi_class_case(0, size=6, classes=3)
+    values = bootstrap_scores(probabilities, labels, None, samples=100, seed=0)
+    lacking = np.array([len(set(labels[chosen])) < 3 for chosen in resample(6, 100, 0)])
+    assert lacking.any() and not lacking.all()
+    for name in ("auc", "average_precision", "recall", "balanced_accuracy"):
+        np.testing.assert_array_equal(np.isnan(values[name]), lacking)
+    assert not np.isnan(values["accuracy"]).any()
 
 
 def test_samples_of_one_class_are_undefined_only_where_they_must_be():
@@ -95,7 +168,9 @@ def test_a_thousand_samples_of_the_test_split_are_quick():
 @pytest.mark.parametrize(
     ("probabilities", "labels", "message"),
     [
-        ([0.1, 0.9], [1, 1], "both 0"),
+        ([0.1, 0.9], [1, 1], "every class from 0 to 1"),
+        ([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1]], [0, 1], "every class from 0 to 2"),
+        ([[0.1, 0.9], [0.8, 0.2]], [0, 1], "shape"),
         ([0.1, 1.2], [0, 1], r"\[0, 1\]"),
         ([0.1, np.nan], [0, 1], r"\[0, 1\]"),
         ([0.1, 0.5, 0.7], [0, 1], "shape"),
@@ -104,3 +179,10 @@ def test_a_thousand_samples_of_the_test_split_are_quick():
 def test_what_cannot_be_scored_is_refused(probabilities, labels, message):
     with pytest.raises(InputError, match=message):
         score(np.array(probabilities), np.array(labels), 0.5)
+
+
+def test_a_threshold_belongs_to_two_classes_only():
+    with pytest.raises(InputError, match="more classes have none"):
+        score(*multi_class_case(0), 0.5)
+    with pytest.raises(InputError, match="need one"):
+        score(*case(0), None)

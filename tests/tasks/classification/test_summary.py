@@ -13,8 +13,9 @@ def report(phantoms=False):
     val = score(np.clip(probabilities + np.where(labels == 1, 0.1, -0.2), 0, 1), labels, 0.5)
     test = score_with_intervals(probabilities, labels, 0.5, samples=50)
     text = classification_report(
+        class_names=("normal", "pneumonia"),
         protocol=[("threshold", "one half, set beforehand"), ("a | b", "c")],
-        splits=[SplitCounts("train", 1214, 3486, 8), SplitCounts("test", 234, 390)],
+        splits=[SplitCounts("train", (1214, 3486), 8), SplitCounts("test", (234, 390))],
         test_scores=test,
         val_scores=val,
         operating_points=[
@@ -22,6 +23,7 @@ def report(phantoms=False):
             OperatingPoint("oracle", 0.41, score(probabilities, labels, 0.41), is_result=False),
         ],
         confusion=[[200, 34], [8, 382]],
+        sections=[("Data audit", "no duplicates")],
         phantoms=phantoms,
     )
     return text, test, val
@@ -34,16 +36,21 @@ def rows(text, first_cell):
 def test_every_number_is_in_its_place():
     text, test, val = report()
     assert RESEARCH_NOTICE in text
-    assert "| train | 1214 | 3486 | 74.2% | 8 |" in text
-    assert "| test | 234 | 390 | 62.5% | 0 |" in text
+    assert "| normal | 1214 (25.8%) | 234 (37.5%) |" in text
+    assert "| pneumonia | 3486 (74.2%) | 390 (62.5%) |" in text
+    assert "| all | 4700 | 624 |" in text
+    assert "| left out, since another split holds them | 8 | 0 |" in text
     assert rows(text, "auc") == [
         f"| auc | {test['auc']:.3f} | {test['auc_ci_low']:.3f} – {test['auc_ci_high']:.3f} | {val['auc']:.3f} |"
     ]
     assert rows(text, "fixed")[0].startswith(f"| fixed | 0.500 | {test['accuracy']:.3f} |")
-    assert "| normal | 200 | 34 |" in text
-    assert "| pneumonia | 8 | 382 |" in text
-    assert "42 of 624 test images" in text
-    assert "34 normal ones pneumonia, 8 with pneumonia normal" in text
+    assert "| true | called normal | called pneumonia | recall |" in text
+    assert "| normal | 200 | 34 | 0.855 |" in text
+    assert "| pneumonia | 8 | 382 | 0.979 |" in text
+    assert (
+        "42 of 624 test images are called the wrong class: 34 × “normal” as “pneumonia”, 8 × “pneumonia” as “normal”."
+    ) in text
+    assert "are of the class “pneumonia”" in text
     assert f"{test['specificity'] - val['specificity']:+.3f} from validation to test" in text
 
 
@@ -63,3 +70,35 @@ def test_every_row_of_a_table_has_the_cells_of_its_header():
     for block in blocks:
         widths = {line.replace("\\|", "").count("|") for line in block.strip().splitlines()}
         assert len(widths) == 1, block
+
+
+def report_of_four():
+    random = np.random.default_rng(0)
+    labels = np.arange(80) % 4
+    weights = random.gamma(1.0, size=(80, 4)) + np.eye(4)[labels]
+    probabilities = weights / weights.sum(axis=1, keepdims=True)
+    return classification_report(
+        class_names=("edema", "drusen", "scar", "normal"),
+        protocol=[("decision", "the likeliest class")],
+        splits=[SplitCounts("test", (20, 20, 20, 20))],
+        test_scores=score_with_intervals(probabilities, labels, None, samples=50),
+        val_scores=score(probabilities, labels, None),
+        operating_points=[],
+        confusion=[[18, 2, 0, 0], [0, 20, 0, 0], [3, 1, 15, 1], [0, 0, 0, 20]],
+        phantoms=False,
+    )
+
+
+def test_more_classes_have_no_threshold_but_a_recall_each():
+    text = report_of_four()
+    assert "Operating points" not in text
+    assert "Shift between" not in text
+    assert "means over the classes" in text
+    assert "| scar | 3 | 1 | 15 | 1 | 0.750 |" in text
+    assert "7 of 80 test images are called the wrong class: most often 3 × “scar” as “edema”, 2 × “edema”" in text
+
+
+def test_further_sections_follow():
+    text, _, _ = report()
+    assert text.rstrip().endswith("## Data audit\n\nno duplicates")
+    assert text.index("## Shift between") < text.index("## Data audit")

@@ -59,6 +59,39 @@ def test_copies_match_a_comparison_of_every_pair():
         assert overlap.in_second == same.any(axis=0).sum()
 
 
+def test_colour_images_of_many_classes_match_a_plain_computation():
+    """Copies count when all three channels agree; brightness and shifts are those of NumPy's own mean and variance."""
+    generator = np.random.default_rng(11)
+    counts, classes = {"train": 2600, "val": 90, "test": 180}, 9  # more images of a class than are summed at once
+    images = {name: generator.integers(0, 256, size=(count, 3, 3, 3), dtype=np.uint8) for name, count in counts.items()}
+    targets = {name: np.minimum(np.arange(count) % 20, classes - 1) for name, count in counts.items()}
+    images["val"][5] = images["train"][7]
+    images["test"][4] = images["train"][8]
+    images["test"][4, 0, 0, 2] ^= 1  # one channel of one pixel differs
+    splits = Splits(*images.values(), *targets.values())
+    labels = {label: f"grade {label}" for label in range(classes)}
+    result = audit(splits, labels)
+    assert result.train_shared_with_validation == [7]
+    assert [overlap.pairs for overlap in result.overlaps] == [1, 0, 0]
+    assert result.contradictions == 1  # the copy lies at another label
+    for name, split in result.splits.items():
+        assert split.counts == {word: int((targets[name] == label).sum()) for label, word in labels.items()}
+        for label, word in labels.items():
+            chosen, train = images[name][targets[name] == label], images["train"][targets["train"] == label]
+            difference = chosen.mean(axis=0) - train.mean(axis=0)
+            variance = train.var(axis=0) * (1 / len(chosen) + 1 / len(train))
+            assert split.brightness[word] == pytest.approx(chosen.mean())
+            assert split.shift[word] == pytest.approx(np.sqrt((difference**2).mean()), abs=1e-9)
+            assert split.shift_by_chance[word] == pytest.approx(np.sqrt(variance.mean()))
+    assert max(split.counts["grade 8"] for split in result.splits.values()) > 1024
+
+
+def test_uniform_images_shift_by_nothing():
+    images, targets = np.full((6, 2, 2), 255, np.uint8), np.array([0, 1] * 3)
+    test = audit(Splits(images, images, images, targets, targets, targets), LABELS).splits["test"]
+    assert (test.shift, test.shift_by_chance) == ({"normal": 0, "pneumonia": 0}, {"normal": 0, "pneumonia": 0})
+
+
 def test_shift_by_chance_is_what_random_splits_show():
     """Splits drawn from one population shift as much as expected by chance, within its spread."""
     generator = np.random.default_rng(5)
@@ -102,9 +135,15 @@ def test_audit_is_json_and_its_table_shows_the_figures():
     result = audit(planted(), LABELS)
     assert json.loads(json.dumps(dataclasses.asdict(result))) == dataclasses.asdict(result)
     text = audit_table(result)
-    assert "| train | 6 | 3 (50.0%) | 3 (50.0%) | 2 |" in text
+    assert "| class | train | val | test |" in text
+    assert "| pneumonia | 3 (50.0%) | 1 (33.3%) | 2 (66.7%) |" in text
+    assert "| all images | 6 | 3 | 3 |" in text
+    assert "| repeats of an earlier image | 2 | 1 | 0 |" in text
     assert "| train and val | 1 | 3 | 2 | 6 |" in text
-    assert "(indices): 1, 3, 4." in text
+    assert "validation holds them too: 3 (indices 1, 3, 4)." in text
     assert "| test | normal | 30.0 | 25.7 |" in text
     none = audit_table(audit(draw_phantoms(28, seed=0), LABELS))
-    assert "(indices): none." in none
+    assert "validation holds them too: 0." in none
+    many = dataclasses.replace(result, train_shared_with_validation=list(range(100, 130)))
+    assert "too: 30 (indices 100, 101," in audit_table(many)
+    assert "118, 119, …)." in audit_table(many)

@@ -2,15 +2,23 @@ import hashlib
 import shutil
 import urllib.error
 from pathlib import Path
+from typing import get_args
 
 import medmnist
 import pytest
+from pydantic import ValidationError
 
 from models.errors import InputError
 from tasks.data import catalogue
 from tasks.data.catalogue import Source, locate, look_up
+from tasks.parameters import DatasetParameters
 
 NAME = "pneumoniamnist.npz"
+USABLE = [
+    flag
+    for flag, info in medmnist.INFO.items()
+    if not flag.endswith("3d") and info["task"] in ("binary-class", "multi-class", "ordinal-regression")
+]
 
 
 @pytest.fixture
@@ -44,15 +52,52 @@ def test_look_up_reads_the_published_entry(size: int):
     assert entry.file_name == f"pneumoniamnist{suffix}.npz"
     assert entry.md5 == medmnist.INFO["pneumoniamnist"][f"MD5{suffix}"]
     assert entry.labels == {0: "normal", 1: "pneumonia"}
+    assert (entry.task, entry.channels) == ("binary-class", 1)
+    assert entry.images == {"train": 4708, "val": 524, "test": 624}
     assert entry.licence == "CC BY 4.0"
 
 
+@pytest.mark.parametrize(
+    ("name", "task", "classes", "channels"),
+    [
+        ("pathmnist", "multi-class", 9, 3),
+        ("dermamnist", "multi-class", 7, 3),
+        ("octmnist", "multi-class", 4, 1),
+        ("retinamnist", "ordinal-regression", 5, 3),
+        ("breastmnist", "binary-class", 2, 1),
+        ("bloodmnist", "multi-class", 8, 3),
+        ("tissuemnist", "multi-class", 8, 1),
+        ("organamnist", "multi-class", 11, 1),
+        ("organcmnist", "multi-class", 11, 1),
+        ("organsmnist", "multi-class", 11, 1),
+    ],
+)
+def test_look_up_knows_classes_and_channels_of_the_other_sets(name: str, task: str, classes: int, channels: int):
+    """The figures are those of the MedMNIST v2 paper (Yang et al. 2023, table 2)."""
+    entry = look_up(name, 28)
+    assert (entry.task, sorted(entry.labels), entry.channels) == (task, list(range(classes)), channels)
+    assert len(set(entry.labels.values())) == classes  # records and tables name classes by these words
+
+
+def test_form_offers_what_can_be_used():
+    offered = get_args(DatasetParameters.model_fields["name"].annotation)
+    assert list(offered) == USABLE
+    for name in medmnist.INFO:
+        if name in offered:
+            assert look_up(name).flag == DatasetParameters(name=name).name
+            continue
+        with pytest.raises(InputError):
+            look_up(name)
+        with pytest.raises(ValidationError, match=r"images (have several labels each|are volumes)"):
+            DatasetParameters(name=name)
+
+
 def test_unknown_names_and_sizes_are_refused():
-    with pytest.raises(InputError, match=r"'mnist' cannot be used: expected one of .*pneumoniamnist"):
+    with pytest.raises(InputError, match=r"'mnist' cannot be used, since MedMNIST has no .* one of .*pneumoniamnist"):
         look_up("mnist", 28)
-    with pytest.raises(InputError, match="'pathmnist' cannot be used"):  # nine classes, in colour
-        look_up("pathmnist", 28)
-    with pytest.raises(InputError, match="'nodulemnist3d' cannot be used"):
+    with pytest.raises(InputError, match=r"'chestmnist' cannot be used, since its images have several labels each"):
+        look_up("chestmnist", 28)
+    with pytest.raises(InputError, match=r"'nodulemnist3d' cannot be used, since its images are volumes"):
         look_up("nodulemnist3d", 28)
     with pytest.raises(InputError, match=r"--dataset\.size 32 does not exist: expected one of 28, 64, 128, 224"):
         look_up("pneumoniamnist", 32)
@@ -133,6 +178,34 @@ def test_without_network_every_way_is_named(places):
 
 def test_phantoms_stand_in_only_where_allowed(places):
     assert find(places, allow_phantoms=True) == Source(None, "phantoms", "pneumoniamnist", 28, None, None)
+
+
+def test_phantoms_stand_in_for_no_other_set(places):
+    with pytest.raises(InputError, match=r"pathmnist\.npz was not found and could not be downloaded") as without:
+        find(places, name="pathmnist")
+    with pytest.raises(InputError) as allowed:
+        find(places, name="pathmnist", allow_phantoms=True)
+    assert str(allowed.value) == str(without.value)
+
+
+def test_set_too_large_for_memory_is_refused_before_it_is_fetched(places, monkeypatch):
+    fetched = []
+
+    def fetch(url, *_args, **_kwargs):
+        fetched.append(url)
+        raise urllib.error.URLError("no network in tests")
+
+    monkeypatch.setattr("torchvision.datasets.utils._get_redirect_url", fetch)
+    gib = (89996 + 10004 + 7180) * 224 * 224 * 3 / 2**30
+    with pytest.raises(InputError, match=rf"pathmnist_224\.npz unpacks to {gib:.1f} GiB: expected at most 4 GiB"):
+        find(places, name="pathmnist", size=224)
+    assert fetched == []
+    with pytest.raises(InputError, match="could not be downloaded"):
+        find(places, name="pathmnist", size=64)
+    assert len(fetched) == 1
+    own = places[1] / "few.npz"
+    own.write_bytes(b"an own file may hold fewer images")
+    assert find(places, name="pathmnist", size=224, path=own).kind == "own file"
 
 
 def test_download_arrives_whole(places, official_file, monkeypatch):

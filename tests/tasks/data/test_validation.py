@@ -4,6 +4,7 @@ import tracemalloc
 import zipfile
 from collections.abc import Callable
 
+import medmnist
 import numpy as np
 import pytest
 
@@ -104,7 +105,20 @@ BAD: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     ),
     "colour": (
         lambda: changed(val_images=np.zeros((4, SIZE, SIZE, 3), np.uint8)),
-        ["val_images holds colour images", "expected grey images", "convert"],
+        [
+            "val_images holds colour images",
+            "expected grey images of shape (images, 8, 8);",
+            "convert",
+            "--dataset.name",
+        ],
+    ),
+    "transparency": (
+        lambda: changed(val_images=np.zeros((4, SIZE, SIZE, 4), np.uint8)),
+        ["val_images has the shape (4, 8, 8, 4)", "expected square grey images of shape (images, 8, 8)"],
+    ),
+    "channel axis": (
+        lambda: changed(val_images=np.zeros((4, SIZE, SIZE, 1), np.uint8)),
+        ["val_images has the shape (4, 8, 8, 1)", "expected square grey images of shape (images, 8, 8)"],
     ),
     "flat images": (
         lambda: changed(val_images=np.zeros((4, SIZE * SIZE), np.uint8)),
@@ -160,15 +174,15 @@ BAD: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     ),
     "train of one class": (
         lambda: changed(train_labels=np.ones((6, 1), np.uint8)),
-        ["train_labels holds no case of the class normal", "expected every split"],
+        ["train_labels holds no case of the class 0 (normal)", "expected every split"],
     ),
     "val of one class": (
         lambda: changed(val_labels=np.zeros((4, 1), np.uint8)),
-        ["val_labels holds no case of the class pneumonia", "expected every split"],
+        ["val_labels holds no case of the class 1 (pneumonia)", "expected every split"],
     ),
     "test of one class": (
         lambda: changed(test_labels=np.zeros((5, 1), np.uint8)),
-        ["test_labels holds no case of the class pneumonia", "expected every split"],
+        ["test_labels holds no case of the class 1 (pneumonia)", "expected every split"],
     ),
     "giant shape": (
         lambda: declared(f"({10**12}, 8, 8)"),
@@ -188,7 +202,7 @@ def test_bad_file_is_refused_in_one_sentence(case: str, tmp_path):
     file = tmp_path / "mine.npz"
     file.write_bytes(make())
     with pytest.raises(InputError) as caught:
-        read_splits(file, labels=LABELS, size=SIZE)
+        read_splits(file, labels=LABELS, size=SIZE, channels=1)
     message = str(caught.value)
     assert message.startswith(str(file))
     assert "\n" not in message
@@ -197,14 +211,60 @@ def test_bad_file_is_refused_in_one_sentence(case: str, tmp_path):
         assert fragment in message
 
 
+BAD_COLOUR: dict[str, tuple[tuple[int, ...], list[str]]] = {
+    "grey": ((8, 8), ["holds grey images of shape (4, 8, 8)", "expected colour images", "(images, 8, 8, 3)", "repeat"]),
+    "transparency": ((8, 8, 4), ["has the shape (4, 8, 8, 4)", "expected square colour images", "(images, 8, 8, 3)"]),
+    "channels first": ((3, 8, 8), ["has the shape (4, 3, 8, 8)", "expected square colour images"]),
+    "other size": ((16, 16, 3), ["holds images of 16×16 pixels", "expected 8×8"]),
+    "volumes": ((8, 8, 8), ["has the shape (4, 8, 8, 8)", "expected square colour images"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COLOUR)
+def test_other_images_are_refused_for_a_colour_set(case: str):
+    shape, fragments = BAD_COLOUR[case]
+    arrays = small_arrays()
+    for name in ARRAYS:
+        if name.endswith("_images"):
+            arrays[name] = np.repeat(arrays[name][..., None], 3, axis=-1)
+    read_splits(to_npz(arrays), labels=LABELS, size=SIZE, channels=3)
+    content = to_npz(arrays | {"val_images": np.zeros((4, *shape), np.uint8)})
+    with pytest.raises(InputError) as caught:
+        read_splits(content, labels=LABELS, size=SIZE, channels=3, name="mine.npz")
+    message = str(caught.value)
+    assert message.startswith("mine.npz: val_images ")
+    assert "\n" not in message
+    for fragment in fragments:
+        assert fragment in message
+
+
+@pytest.mark.parametrize(("name", "classes"), [("pathmnist", 9), ("retinamnist", 5)])
+def test_colour_sets_of_many_classes_are_read(name: str, classes: int, medmnist_file):
+    labels = {int(label): word for label, word in medmnist.INFO[name]["label"].items()}
+    content = medmnist_file(classes, 3)
+    splits = read_splits(content, labels=labels, size=28, channels=3)
+    expected = np.load(io.BytesIO(content))
+    for array in ARRAYS:
+        values = getattr(splits, array)
+        assert np.array_equal(values, expected[array] if array.endswith("_images") else expected[array][:, 0])
+    assert splits.train_images.shape == (40, 28, 28, 3)
+    assert splits.test_labels.dtype == np.int64
+    assert set(splits.test_labels) == set(range(classes))
+    with pytest.raises(InputError, match=rf"holds the label {classes - 1} at index {classes - 1}: expected one of 0 "):
+        del labels[classes - 1]
+        read_splits(content, labels=labels, size=28, channels=3)
+    with pytest.raises(InputError, match=rf"no case of the class {classes} \(one more\): expected every split"):
+        read_splits(content, labels=labels | {classes - 1: "last", classes: "one more"}, size=28, channels=3)
+
+
 def test_missing_file_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"absent\.npz cannot be read \(No such file or directory\)"):
-        read_splits(tmp_path / "absent.npz", labels=LABELS, size=SIZE)
+        read_splits(tmp_path / "absent.npz", labels=LABELS, size=SIZE, channels=1)
 
 
 def test_content_is_called_by_the_name_given():
     with pytest.raises(InputError, match=r"^upload\.npz is not an \.npz file"):
-        read_splits(b"", labels=LABELS, size=SIZE, name="upload.npz")
+        read_splits(b"", labels=LABELS, size=SIZE, channels=1, name="upload.npz")
 
 
 def test_compressed_bomb_is_refused_before_memory_is_allocated(monkeypatch):
@@ -214,7 +274,7 @@ def test_compressed_bomb_is_refused_before_memory_is_allocated(monkeypatch):
     tracemalloc.start()
     try:
         with pytest.raises(InputError, match=r"unpacks to 0\.0 GiB: expected at most"):
-            read_splits(buffer.getvalue(), labels=LABELS, size=SIZE)
+            read_splits(buffer.getvalue(), labels=LABELS, size=SIZE, channels=1)
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
@@ -229,7 +289,7 @@ def test_random_damage_never_raises_anything_but_an_input_error():
         for position in generator.integers(0, len(content), size=generator.integers(1, 6)):
             damaged[position] = generator.integers(0, 256)
         try:
-            read_splits(bytes(damaged), labels=LABELS, size=SIZE)
+            read_splits(bytes(damaged), labels=LABELS, size=SIZE, channels=1)
         except InputError:
             refused += 1
     assert refused > 1000
@@ -245,7 +305,7 @@ def test_good_file_is_read(flat: bool, dtype: str, tmp_path):
     arrays["val_images"] = np.asfortranarray(arrays["val_images"])
     file = tmp_path / "mine.npz"
     file.write_bytes(to_npz(arrays))
-    splits = read_splits(file, labels=LABELS, size=SIZE)
+    splits = read_splits(file, labels=LABELS, size=SIZE, channels=1)
     for name in ARRAYS:
         values = getattr(splits, name)
         assert np.array_equal(values, arrays[name].reshape(values.shape))
@@ -261,7 +321,7 @@ def test_dump_repeats_and_reads_back():
     assert content == dump_splits(draw_phantoms(28, seed=0))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert {member.date_time for member in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
-    again = read_splits(content, labels=LABELS, size=28)
+    again = read_splits(content, labels=LABELS, size=28, channels=1)
     for name in ARRAYS:
         assert np.array_equal(getattr(again, name), getattr(splits, name))
 

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from tasks.reports.agreement import agreement_with_classifier, cohens_kappa, holm, label_scores
-from tests.tasks.reports.test_rates import wilson
+from tests.tasks.shared.test_rates import wilson
 
 P, N = "pneumonia", "normal"
 

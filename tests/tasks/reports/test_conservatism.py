@@ -4,7 +4,7 @@ import pytest
 
 from models.report_generation.schema import Finding, Provenance, Report
 from tasks.reports.conservatism import is_hedged, label_bias, reticence
-from tests.tasks.reports.test_rates import wilson
+from tests.tasks.shared.test_rates import wilson
 
 P, N = "pneumonia", "normal"
 SOURCE = Provenance(

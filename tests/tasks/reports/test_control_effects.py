@@ -14,7 +14,7 @@ from tasks.reports.control_effects import (
     report_effects,
     score_change,
 )
-from tests.tasks.reports.test_rates import wilson
+from tests.tasks.shared.test_rates import wilson
 
 P, N = "pneumonia", "normal"
 SOURCE = Provenance(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.shared.figures import image_grid, new_figure, render_png
+from tasks.shared.figures import CLASS_COLORS, class_colors, image_grid, new_figure, render_png, short_name
 
 
 def _line():
@@ -60,3 +60,18 @@ def test_a_tall_figure_is_marked_from_top_to_bottom():
     plain, marked = (_pixels(render_png(new_figure(3, 12), phantoms=phantoms)) for phantoms in (False, True))
     changed = (plain != marked).any(axis=(1, 2))
     assert all(part.any() for part in np.array_split(changed, 4))
+
+
+def test_every_class_has_a_colour_of_its_own():
+    assert tuple(class_colors(2)) == CLASS_COLORS
+    for count in (3, 11, 20):
+        assert len(set(class_colors(count))) == count
+    assert class_colors(21)[20] == class_colors(3)[0]
+
+
+def test_long_names_are_cut_after_a_word():
+    assert short_name("melanoma", 8) == "melanoma"
+    assert short_name("Collecting Duct, Connecting Tubule", 18) == "Collecting Duct…"
+    cut = short_name("electroencephalography", 10)
+    assert cut == "electroen…"
+    assert len(short_name("actinic keratoses and intraepithelial carcinoma", 26)) <= 26

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tasks.reports.rates import share
+from tasks.shared.rates import UNKNOWN, Rate, in_words, share
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -28,3 +28,17 @@ def test_a_share_of_nothing_is_unknown():
     assert math.isnan(rate.value)
     assert math.isnan(rate.low)
     assert math.isnan(rate.high)
+
+
+def test_a_rate_in_words():
+    assert in_words(Rate(0.9124, 0.88, 0.9361, 50)) == "0.912 (0.880 – 0.936)"
+    assert in_words(Rate(0.5, math.nan, math.nan, 1)) == "0.500"
+    assert in_words(UNKNOWN) == "–"
+
+
+def test_a_share_has_the_interval_of_wilson():
+    # The example of Newcombe (1998), method 3: 81 of 263.
+    rate = share([True] * 81 + [False] * 182)
+    assert rate.value == pytest.approx(81 / 263)
+    assert (rate.low, rate.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+    assert rate.n == 263

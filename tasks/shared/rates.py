@@ -1,4 +1,4 @@
-"""A share with its interval: what most figures of the audit are."""
+"""A share with its interval: what most figures of an audit are."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ class Rate(NamedTuple):
         value: the figure; NaN where there is nothing to take it from.
         low: lower bound; NaN where it is not known.
         high: upper bound; NaN where it is not known.
-        n: what it is taken from: answers, pairs, findings or cases.
+        n: what it is taken from: answers, pairs, findings, images or cases.
     """
 
     value: float
@@ -39,3 +39,17 @@ def share(flags: Iterable[bool]) -> Rate:
         return UNKNOWN
     low, high = proportion_confint(sum(trials), len(trials), method="wilson")
     return Rate(sum(trials) / len(trials), float(low), float(high), len(trials))
+
+
+def in_words(rate: Rate) -> str:
+    """Write a rate for a table.
+
+    Args:
+        rate: the rate.
+
+    Returns:
+        Such as "0.912 (0.880–0.936)"; a dash where it is unknown, no bounds where they are.
+    """
+    if rate.value != rate.value:
+        return "–"
+    return f"{rate.value:.3f}" + (f" ({rate.low:.3f} – {rate.high:.3f})" if rate.low == rate.low else "")

@@ -1,0 +1,48 @@
+"""The champion: show the registered versions of a classifier, or make an older one the champion again."""
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.logging import get_run_logger
+from rich.console import Console
+from rich.table import Table
+
+from tasks import registry
+from tasks.parameters import ChampionParameters
+
+_CHAMPION = ChampionParameters()
+_PRINTED = ("version", "alias", "val/auc", "reason")
+
+
+@flow(name="champion", flow_run_name="champion of {champion.name}")
+def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
+    """Show the registered versions of a classifier, or make an older one the champion again."""
+    if champion.version is not None:
+        decision = registry.restore(champion.name, champion.version, champion.reason)
+        get_run_logger().info("Champion of %s is version %s. %s", champion.name, decision.champion, decision.reason)
+    rows = [_row(version) for version in registry.versions(champion.name)]
+    create_table_artifact(rows, key="registered-versions", description=f"Versions of {champion.name}")
+    table = Table(*_PRINTED, title=champion.name, title_style="bold")
+    for row in rows:
+        table.add_row(*(row[column] for column in _PRINTED))
+    Console().print(table)
+    return rows
+
+
+def _row(version: registry.ModelVersion) -> dict[str, str]:
+    tags = version.tags
+    return {
+        "version": str(version.version),
+        "alias": ", ".join(version.aliases),
+        "val/auc": f"{float(tags['val/auc']):.4f}",
+        "threshold": tags["threshold"],
+        "temperature": tags["temperature"],
+        "dataset SHA-256": tags["dataset.sha256"],
+        "MLflow run": version.run_id,
+        "reason": tags.get("promotion.reason", ""),
+    }
+
+
+if __name__ == "__main__":
+    from flows.shell import main
+
+    raise SystemExit(main(champion))

@@ -1,0 +1,194 @@
+"""Sweep: a grid of settings × seeds, each a classification of its own → leaderboard."""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import flow
+from prefect.context import hydrated_context, serialize_context
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+
+from flows.artifacts import show_document, show_steps
+from flows.classification import classification
+from models.errors import InputError
+from tasks import tracking
+from tasks.caching import components, outcomes
+from tasks.classification.leaderboard import (
+    CRITERION,
+    METRICS,
+    TrialResult,
+    balanced_log_loss,
+    leaderboard,
+    rows_as_numbers,
+    sweep_report,
+)
+from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, train_classifier
+from tasks.classification.sweep_grid import Trial, grid
+from tasks.data.catalogue import look_up
+from tasks.data.steps import locate_source, prepare_dataset
+from tasks.parameters import DatasetParameters, EvaluationParameters, SweepParameters, TrainingParameters
+from tasks.records import DatasetRecord, DocumentRecord
+from tasks.store import Store
+
+_DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
+_SWEEP = SweepParameters()
+
+
+@flow(name="sweep", flow_run_name="sweep over {dataset.name}")
+def sweep(
+    dataset: DatasetParameters = _DATASET,
+    training: TrainingParameters = _TRAINING,
+    evaluation: EvaluationParameters = _EVALUATION,
+    sweep: SweepParameters = _SWEEP,
+) -> dict[str, Any]:
+    """Train every combination of settings with every seed, and put the combinations in order by validation."""
+    started = time.monotonic()
+    trials = grid(training, sweep, classes=len(look_up(dataset.name, dataset.size).labels))
+    source = locate_source(dataset)
+    forms = {"dataset": dataset, "training": training, "evaluation": evaluation, "sweep": sweep}
+    with tracking.tracked_run("sweep", forms) as run:
+        data = prepare_dataset(source, dataset.limit)
+        tracking.log_dataset(run, data, "training")
+        results, errors = _run_trials(trials, data, dataset, evaluation, sweep.at_once)
+        rows = leaderboard(results)
+        states = [result.state for result in results]
+        counts = {f"sweep/{state}": states.count(state) for state in ("run", "kept", "failed")}
+
+        tracking.log_metrics(run, counts | {"sweep/seconds": time.monotonic() - started})
+        tracking.log_table(run, "leaderboard.json", *rows_as_numbers(rows))
+        store = Store()
+        report = sweep_report(rows, results, phantoms=data.phantoms)
+        document = DocumentRecord(document=store.put(report.encode(), "text/markdown"))
+        figures = {}
+        if len(errors) < len(results):
+            from tasks.classification.sweep_figures import parallel_coordinates
+
+            png = parallel_coordinates(rows, results, phantoms=data.phantoms)
+            figures["parallel_coordinates"] = store.put(png, "image/png")
+            tracking.log_metrics(run, {f"best/{name}": value.mean for name, value in rows[0].summaries.items()})
+        tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in figures.items()})
+        tracking.log_files(run, {"report.md": document.document})
+        show_document("sweep", document, figures)
+        show_steps("sweep", outcomes([str(flow_run.id)]))
+        get_run_logger().info("Leaderboard and figure: %s", tracking.page_of(run))
+        if errors:
+            mistakes = all(isinstance(error, InputError) for error in errors)
+            raise (InputError if mistakes else RuntimeError)(
+                f"{len(errors)} of {len(results)} trainings failed, the first because: {errors[0]} "
+                "The leaderboard names them all; the next sweep keeps those that finished and tries these again."
+            ) from errors[0]
+    return {"flow_run_id": str(flow_run.id), "mlflow_run_id": run.run_id, "rows": rows, "results": results}
+
+
+_SCORED = (
+    train_classifier.fn, predict_classifier.fn, calibrate_classifier.fn, evaluate_classifier.fn, balanced_log_loss,
+)  # fmt: skip
+
+
+def _run_trials(
+    trials: Sequence[Trial],
+    data: DatasetRecord,
+    dataset: DatasetParameters,
+    evaluation: EvaluationParameters,
+    at_once: int,
+) -> tuple[list[TrialResult], list[Exception]]:
+    """Take what an earlier sweep finished and run the rest, some at once; one that fails does not end the others.
+
+    Each trial is a flow run of its own in a thread. It gets the context of the sweep as a remote run would (and not as
+    a task would, whose steps keep no result before the task ends), and its share of the cores.
+
+    Returns:
+        How each trial ended, in their order, and the errors of those that failed.
+    """
+    import torch  # after the parameters are checked
+
+    store = Store()
+    ledger = [f"sweep/{_identity(data, trial.training, evaluation)}.json" for trial in trials]
+    kept = {name: json.loads(content) for name in ledger if (content := store.read(name)) is not None}
+    get_run_logger().info("%d of %d trainings are kept from earlier sweeps.", len(kept), len(trials))
+    cores = torch.get_num_threads()
+    threads = max(1, cores // max(1, min(at_once, len(trials) - len(kept))))
+    context = serialize_context()
+    results, errors = [], []
+    with _interruptible_pool(at_once) as pool:
+        futures = {
+            name: pool.submit(_run_trial, context, trial, dataset, evaluation, name, threads)
+            for trial, name in zip(trials, ledger, strict=True)
+            if name not in kept
+        }
+        for trial, name in zip(trials, ledger, strict=True):
+            error = futures[name].exception() if name in futures else None
+            seed = trial.training.seed
+            if error is None:
+                state: Literal["run", "kept"] = "run" if name in futures else "kept"
+                entry = futures[name].result() if name in futures else kept[name]
+                results.append(TrialResult(trial.settings, seed, state, entry["metrics"], entry["run_id"]))
+            elif isinstance(error, Exception):
+                errors.append(error)
+                reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                results.append(TrialResult(trial.settings, seed, "failed", {}, error=reason))
+            else:
+                raise error
+    torch.set_num_threads(cores)
+    return results, errors
+
+
+def _run_trial(
+    context: dict[str, Any],
+    trial: Trial,
+    dataset: DatasetParameters,
+    evaluation: EvaluationParameters,
+    name: str,
+    threads: int,
+) -> dict[str, Any]:
+    """Run one classification and note its scores in the ledger."""
+    import torch
+
+    torch.set_num_threads(threads)  # holds for the thread that calls it, and for threads that are yet to start
+    with hydrated_context(context):
+        classified = classification(dataset, trial.training, evaluation)
+    outputs = Store().get_arrays(classified.predictions.outputs)
+    loss = balanced_log_loss(outputs["val_logits"], outputs["val_labels"], classified.calibration.temperature)
+    found = classified.evaluation.metrics | {CRITERION: loss, "train/seconds": classified.classifier.seconds}
+    entry = {"metrics": {metric: found[metric] for metric in METRICS}, "run_id": classified.run.run_id}
+    Store().write(name, json.dumps(entry).encode())
+    return entry
+
+
+def _identity(data: DatasetRecord, training: TrainingParameters, evaluation: EvaluationParameters) -> str:
+    """Take the digest of what the scores of a trial depend on: data, forms, and the code on the way to them."""
+    arguments = {"dataset": data, "training": training, "evaluation": evaluation}
+    parts: list[Any] = [components(function, arguments) for function in _SCORED]
+    if training.pretrained is not None and (file := Path(training.pretrained)).is_file():
+        parts.append(hashlib.sha256(file.read_bytes()).hexdigest())
+    return hashlib.sha256(json.dumps([METRICS, parts], sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _interruptible_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    """Open a pool of threads that ends what it runs when the main thread is interrupted, rather than wait for it."""
+    threads: list[int] = []
+    pool = ThreadPoolExecutor(workers, initializer=lambda: threads.append(threading.get_ident()))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for thread in threads:  # each closes its runs as killed
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+        raise
+    finally:
+        pool.shutdown()
+
+
+if __name__ == "__main__":
+    from flows.shell import main
+
+    raise SystemExit(main(sweep))

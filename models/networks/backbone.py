@@ -1,0 +1,21 @@
+"""What a classifier needs to know of a network without its head."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network from pixels to features.
+
+    Attributes:
+        network: maps normalised pixels, shape (images, channels, height, width), to features, shape (images,
+            embedding_size).
+        embedding_size: features an image.
+        grad_cam_layer: name of the submodule whose map Grad-CAM weighs, with at least 4×4 positions at 28 pixels.
+    """
+
+    network: nn.Module
+    embedding_size: int
+    grad_cam_layer: str

@@ -1,0 +1,119 @@
+"""Weights that were trained elsewhere, under the part of a classifier that is not its head."""
+
+import pickle
+from pathlib import Path
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+import torchvision
+from safetensors import SafetensorError
+from torch import nn
+
+from models.errors import InputError
+
+_IMAGENET = {
+    "resnet18_gray": torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
+    "efficientnet_b0": torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1,
+}
+_HEADS = ("fc.", "classifier.", "head.")
+
+
+def imagenet_file(architecture: str) -> Path:
+    """Find torchvision's ImageNet weights for a network, and download them where they are missing.
+
+    Args:
+        architecture: name of the network.
+
+    Returns:
+        The file in PyTorch's cache folder (`TORCH_HOME` moves it), for `load_backbone`.
+
+    Raises:
+        InputError: there are no such weights, or they can be neither found nor downloaded.
+    """
+    if architecture not in _IMAGENET:
+        raise InputError(
+            f"There are no ImageNet weights for {architecture!r}, only for {' and '.join(_IMAGENET)}; choose one of "
+            "these or train without pretrained weights."
+        )
+    url = _IMAGENET[architecture].url
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if not file.is_file():
+        # The name ends in the first digits of the SHA-256, which PyTorch checks before the file gets its name.
+        digest = file.stem.rpartition("-")[2]
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(file), hash_prefix=digest, progress=False)
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"The ImageNet weights of {architecture} are not in the cache and cannot be downloaded ({error}); "
+                f"fetch {url} elsewhere and put it at {file}."
+            ) from error
+    return file
+
+
+def load_backbone(backbone: nn.Module, path: Path) -> None:
+    """Fill a network with the weights of a file; what the file holds of a head is ignored.
+
+    Where the first convolution differs, it is adapted. Filters of another size are reduced by area interpolation and
+    multiplied by the ratio of the areas, so that a smooth image gives the same response; filters for another number of
+    channels are summed over them and shared out evenly, so that grey sees what colour of equal channels would.
+
+    Args:
+        backbone: the network without its head.
+        path: a `.pth` file of tensors by name, as torchvision publishes them (nothing else is unpickled), or
+            `.safetensors`; the weights of a classifier of this project are accepted too.
+
+    Raises:
+        InputError: the file is missing or damaged, or holds weights of another network.
+    """
+    found = {
+        name.removeprefix("backbone."): tensor for name, tensor in _read(path).items() if not name.startswith(_HEADS)
+    }
+    wanted = backbone.state_dict()
+    stem = next(iter(wanted))
+    if stem in found:
+        found[stem] = _adapt_stem(found[stem], wanted[stem].shape)
+    for name, tensor in wanted.items():
+        if name not in found:
+            if name.endswith("num_batches_tracked"):  # older files lack this count, which nothing here reads
+                continue
+            raise InputError(f"The weights in {path} have no {name!r}; supply the file of the chosen architecture.")
+        if found[name].shape != tensor.shape:
+            raise InputError(
+                f"{name!r} in {path} has shape {tuple(found[name].shape)}, but the network needs "
+                f"{tuple(tensor.shape)}; supply the file of the chosen architecture."
+            )
+    for name in found:
+        if name not in wanted:
+            raise InputError(
+                f"The weights in {path} hold {name!r}, which the network does not have; supply the file of the chosen "
+                "architecture."
+            )
+    backbone.load_state_dict(found)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise InputError(
+            f"The pretrained weights {path} cannot be read ({str(error).splitlines()[0]}); supply a .pth or "
+            ".safetensors file as it was published."
+        ) from error
+    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+        raise InputError(f"The pretrained weights {path} are not tensors by name; supply the file of a state dict.")
+    return content
+
+
+def _adapt_stem(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    if weight.ndim != 4:
+        return weight
+    if weight.shape[-2:] != shape[-2:]:
+        areas = weight.shape[-2:].numel() / shape[-2:].numel()
+        weight = F.interpolate(weight, size=tuple(shape[-2:]), mode="area") * areas
+    if weight.shape[1] != shape[1]:
+        weight = weight.sum(1, keepdim=True).expand(-1, shape[1], -1, -1) / shape[1]
+    return weight

@@ -1,0 +1,154 @@
+"""The sweep on real images at the debug preset: concurrent children, what is kept, what fails."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+
+from flows.shell import main, parse
+from flows.sweep import _interruptible_pool, sweep
+from tasks.caching import outcomes
+from tasks.locations import tracking_uri
+
+WORDS = [
+    "--preset", "debug", "--training.architecture", "compact28", "--evaluation.bootstrap_samples", "50",
+    "--sweep.learning_rates", "0.001,0.002", "--sweep.at_once", "2",
+]  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _data(official_file):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA", str(official_file.parent))
+        yield
+
+
+def _run(*words):
+    return sweep(**parse(sweep, [*WORDS, *words]))
+
+
+def _children(swept):
+    parent = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[swept["flow_run_id"]]))
+    with get_client(sync_client=True) as client:
+        return client.read_flow_runs(flow_run_filter=parent)
+
+
+def _states(swept):
+    return [(result.settings["learning_rate"], result.seed, result.state) for result in swept["results"]]
+
+
+@pytest.fixture(scope="module")
+def first(prefect_server, shared_outputs, _data):
+    return _run("--sweep.seeds", "0,1")
+
+
+def test_every_child_is_nested_in_both_trackers_with_its_own_form(first):
+    assert _states(first) == [(rate, seed, "run") for seed in (0, 1) for rate in (0.001, 0.002)]
+    children = _children(first)
+    assert len(children) == 4
+    assert all(child.state.is_completed() for child in children)
+    client = MlflowClient(tracking_uri())
+    flow_runs = set()
+    for result in first["results"]:
+        run = client.get_run(result.run_id)
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["mlflow.parentRunId"] == first["mlflow_run_id"]
+        assert float(run.data.params["training.learning_rate"]) == result.settings["learning_rate"]
+        assert int(run.data.params["training.seed"]) == result.seed
+        assert run.data.metrics["test/auc"] == pytest.approx(result.metrics["test/auc"])
+        flow_runs.add(run.data.tags["prefect.flow_run_id"])
+    assert flow_runs == {str(child.id) for child in children}
+    steps = outcomes(flow_runs)
+    assert sum(step.step == "train-classifier" and not step.hit for step in steps) == 4
+
+
+def test_two_children_run_at_once(first):
+    spans = sorted((child.start_time, child.end_time) for child in _children(first))
+    assert spans[1][0] < spans[0][1], "the second child waited for the end of the first"
+    assert spans[2][0] >= min(end for _, end in spans[:2]), "more than two ran at once"
+
+
+def test_the_run_of_the_sweep_holds_leaderboard_figure_and_report(first):
+    client = MlflowClient(tracking_uri())
+    run = client.get_run(first["mlflow_run_id"])
+    assert run.info.status == "FINISHED"
+    assert client.get_experiment(run.info.experiment_id).name == "pneumonia/sweep"
+    assert run.data.metrics["sweep/run"] == 4
+    board = json.loads(Path(client.download_artifacts(run.info.run_id, "leaderboard.json")).read_text())
+    losses = [row[board["columns"].index("val/balanced_log_loss mean")] for row in board["data"]]
+    assert losses == sorted(losses)
+    assert [row[board["columns"].index("rank")] for row in board["data"]] == [1, 2]
+    picture = Path(client.download_artifacts(run.info.run_id, "figures/parallel_coordinates.png"))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "Leaderboard" in Path(client.download_artifacts(run.info.run_id, "report.md")).read_text()
+    with get_client(sync_client=True) as prefect:
+        assert {"sweep-report", "sweep-steps"} <= {artifact.key for artifact in prefect.read_artifacts(limit=200)}
+
+
+def test_the_same_again_keeps_all_and_another_seed_runs_the_new_ones_only(first):
+    again = _run("--sweep.seeds", "0,1")
+    assert {state for _, _, state in _states(again)} == {"kept"}
+    assert _children(again) == []
+    assert [row.summaries for row in again["rows"]] == [row.summaries for row in first["rows"]]
+    more = _run("--sweep.seeds", "0,1,2", "--sweep.at_once", "1")
+    assert [(rate, seed) for rate, seed, state in _states(more) if state == "run"] == [(0.001, 2), (0.002, 2)]
+    assert len(_children(more)) == 2
+    assert {row.seeds for row in more["rows"]} == {3}
+
+
+def test_one_that_fails_ends_the_sweep_failed_after_the_others_and_is_tried_again(first, capsys):
+    words = [*WORDS, "--sweep.seeds", "0", "--sweep.batch_sizes", "64,4096"]  # the second is larger than the split
+    assert main(sweep, words) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: 2 of 4 trainings failed, the first because: ")
+    client = MlflowClient(tracking_uri())
+    experiment = client.get_experiment_by_name("pneumonia/sweep").experiment_id
+    run = client.search_runs([experiment], order_by=["attributes.start_time DESC"], max_results=1)[0]
+    assert run.info.status == "FAILED"
+    assert (run.data.metrics["sweep/kept"], run.data.metrics["sweep/failed"]) == (2, 2)  # 64 is the preset's
+    report = Path(client.download_artifacts(run.info.run_id, "report.md")).read_text()
+    assert report.count("| failed |") == 2
+    assert "4096" in report
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--sweep.seeds 1,1", "sweep.seeds names 1 more than once"),
+        ("--sweep.losses cross_entropy", "does not fit"),
+        ("--sweep.learning_rates 0", "--sweep.learning_rates.0"),
+    ],
+)
+def test_a_sweep_that_makes_no_sense_is_refused_before_data_is_touched(words, told, outputs, capsys):
+    assert main(sweep, ["--preset", "debug", "--dataset.path", "missing.npz", *words.split()]) == 2
+    assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_an_interrupt_ends_the_children_rather_than_wait_for_them():
+    ended, begun = [], threading.Event()
+
+    def child():
+        begun.set()
+        try:
+            for _ in range(600):
+                time.sleep(0.05)
+        except KeyboardInterrupt:
+            ended.append("killed")
+            raise
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), _interruptible_pool(1) as pool:
+        pool.submit(child)
+        waiting = pool.submit(ended.append, "begun")
+        assert begun.wait(10)
+        raise KeyboardInterrupt
+    assert time.monotonic() - started < 10
+    assert ended == ["killed"]
+    assert waiting.cancelled()

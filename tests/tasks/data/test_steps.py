@@ -1,0 +1,52 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import medmnist
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from tasks.data.steps import locate_source, prepare_dataset
+from tasks.data.validation import ARRAYS
+from tasks.parameters import DatasetParameters
+from tasks.store import Store
+
+pytestmark = pytest.mark.usefixtures("outputs")
+
+
+def prepare(content: bytes, folder: Path, **fields):
+    file = folder / "mine.npz"
+    file.write_bytes(content)
+    return prepare_dataset.fn(locate_source(DatasetParameters(path=str(file), **fields)), None)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "channels"), [("pathmnist", 9, 3), ("retinamnist", 5, 3), ("organamnist", 11, 1)]
+)
+def test_any_set_becomes_a_record(
+    name: str, classes: int, channels: int, medmnist_file: Callable[[int, int], bytes], tmp_path
+):
+    content = medmnist_file(classes, channels)
+    record = prepare(content, tmp_path, name=name)
+    words = tuple(medmnist.INFO[name]["label"].values())
+    assert (record.name, record.labels, record.channels, record.size) == (name, words, channels, 28)
+    assert record.counts == {"train": 40, "val": 20, "test": 30}
+    assert not record.phantoms
+    store = Store()
+    (tmp_path / "stored.npz").write_bytes(store.get(record.splits))
+    with np.load(tmp_path / "stored.npz") as stored, np.load(tmp_path / "mine.npz") as given:
+        for array in ARRAYS:
+            assert np.array_equal(stored[array], given[array].reshape(stored[array].shape))
+        assert stored["train_images"].shape == ((40, 28, 28) if channels == 1 else (40, 28, 28, 3))
+    audit = json.loads(store.get(record.audit))
+    assert audit["splits"]["train"]["counts"] == {
+        word: len(range(label, 40, classes)) for label, word in enumerate(words)
+    }
+    table = store.get(record.audit_table).decode()
+    assert all(f"| {word} | " in table for word in words)
+
+
+def test_grey_file_for_a_colour_set_is_refused(medmnist_file: Callable[[int, int], bytes], tmp_path):
+    with pytest.raises(InputError, match=r"mine\.npz: train_images holds grey images .*: expected colour images"):
+        prepare(medmnist_file(7, 1), tmp_path, name="dermamnist")

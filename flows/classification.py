@@ -27,7 +27,7 @@ from tasks.classification.steps import (
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.parameters import DatasetParameters, EvaluationParameters, TrainingParameters
-from tasks.records import Classified, DatasetRecord, FindingsRecord, StoredFile
+from tasks.records import Classified, DatasetRecord, FoldsRecord, StoredFile
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates would take hours
@@ -47,6 +47,7 @@ def classification(
     with tracking.tracked_run("classification", forms) as run:
         data = prepare_dataset(source, dataset.limit)
         tracking.log_dataset(run, data, "training")
+        folds = _folds(data, evaluation.label_folds)  # before the training, since they may turn out impossible
         classifier = train_classifier(data, training, pretrained, run)
         predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
@@ -55,8 +56,10 @@ def classification(
         findings = [
             assess_trust(data, predictions, calibration),
             check_explanation(data, classifier, evaluation.explained_images, evaluation.explanation_draws),
-            *_audit(data, evaluation.label_folds),
         ]
+        if folds is not None:
+            parts = [predict_fold(data, folds, part) for part in range(folds.count)]
+            findings.append(audit_labels(data, folds, parts))
         plots = plot_classification(data, classifier, predictions, calibration, explanation, evaluation.failures)
         document = document_classification(data, classifier, calibration, scores, training, findings)
 
@@ -97,18 +100,17 @@ def classification(
     )
 
 
-def _audit(data: DatasetRecord, count: int) -> list[FindingsRecord]:
-    """Look for wrong labels where that is wanted and can be done."""
+def _folds(data: DatasetRecord, count: int) -> FoldsRecord | None:
+    """Divide the training split for the label audit, where that is wanted and can be done."""
     if count == 0:
-        return []
+        return None
     if data.counts["train"] > LARGEST_LABEL_AUDIT:
         get_run_logger().info(
             "the label audit is left out: %d training images are more than %d",
             data.counts["train"], LARGEST_LABEL_AUDIT,
         )  # fmt: skip
-        return []
-    folds = divide_folds(data, count)
-    return [audit_labels(data, folds, [predict_fold(data, folds, part) for part in range(count)])]
+        return None
+    return divide_folds(data, count)
 
 
 if __name__ == "__main__":

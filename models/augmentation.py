@@ -25,12 +25,6 @@ class Augmentation:
         gamma: largest absolute logarithm of the exponent, 0.3 for pixels ** [0.74, 1.35].
         contrast: largest relative change of the spread about the image's mean.
         brightness: largest amount added to pixels in [0, 1], either way.
-        sharpness: largest weight, either way, of what a Gaussian blur takes away: 1 for anything between the blurred
-            image and one as much sharper.
-        noise: largest standard deviation of Gaussian noise, for pixels in [0, 1].
-        cutout: largest side of a square that is painted over with the image's mean, as a fraction of the image's
-            side; half of the images have none (DeVries and Taylor, 2017).
-        mirror: swap left and right in half of the images. Not for the chest: the heart is on the left.
     """
 
     rotation: float = 10.0
@@ -39,10 +33,6 @@ class Augmentation:
     gamma: float = 0.3
     contrast: float = 0.25
     brightness: float = 0.1
-    sharpness: float = 0.0
-    noise: float = 0.0
-    cutout: float = 0.0
-    mirror: bool = False
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Vary a batch.
@@ -57,18 +47,8 @@ class Augmentation:
         if not any(astuple(self)):
             return images
         # One row a strength, uniform in [-1, 1).
-        draws = _draw(7, images, generator)
-        images = self._photometric(self._affine(images, *draws[:4, :, 0, 0, 0]), *draws[4:])
-        if self.mirror:
-            images = torch.where(_draw(1, images, generator)[0] < 0, images.flip(-1), images)
-        if self.sharpness:
-            images = images + _draw(1, images, generator)[0] * self.sharpness * (images - _blurred(images))
-        if self.noise:
-            spread = _draw(1, images, generator)[0] * self.noise
-            images = images + spread * torch.randn(images.shape, generator=generator).to(images.device)
-        if self.cutout:
-            images = self._cut_out(images, *_draw(3, images, generator))
-        return images.clamp(0, 1)
+        draws = (torch.rand(7, len(images), generator=generator) * 2 - 1).to(images.device)
+        return self._photometric(self._affine(images, *draws[:4]), *draws[4:].reshape(3, -1, 1, 1, 1))
 
     def _affine(
         self, images: torch.Tensor, angle: torch.Tensor, right: torch.Tensor, down: torch.Tensor, size: torch.Tensor
@@ -99,22 +79,12 @@ class Augmentation:
         images = (images - mean) * (1 + contrast * self.contrast) + mean + brightness * self.brightness
         return images.clamp(0, 1)
 
-    def _cut_out(
-        self, images: torch.Tensor, side: torch.Tensor, row: torch.Tensor, column: torch.Tensor
-    ) -> torch.Tensor:
-        height, width = images.shape[-2:]
-        rows = torch.linspace(-1, 1, height, device=images.device).reshape(-1, 1)
-        columns = torch.linspace(-1, 1, width, device=images.device)
-        reach = side * self.cutout  # half a side, as the axes run over [-1, 1]; a negative one cuts nothing
-        inside = ((rows - row).abs() < reach) & ((columns - column).abs() < reach)
-        return torch.where(inside, images.mean(dim=(2, 3), keepdim=True), images)
-
 
 STRENGTHS: dict[Strength, Augmentation] = {
     "none": Augmentation(rotation=0, shift=0, scale=0, gamma=0, contrast=0, brightness=0),
     "light": Augmentation(rotation=5, shift=0.04, scale=0.05, gamma=0.15, contrast=0.125, brightness=0.05),
     "standard": Augmentation(),
-    "strong": Augmentation(gamma=0.6, contrast=0.4, brightness=0.2, sharpness=1, noise=0.05, cutout=0.4),
+    "strong": Augmentation(gamma=0.6, contrast=0.4, brightness=0.2),
 }
 """Named strengths; they differ in photometry above all, since that is what differs between splits."""
 
@@ -138,15 +108,3 @@ def mixup(
     seed = int(torch.randint(2**62, (), generator=generator))
     share = float(np.random.default_rng(seed).beta(alpha, alpha))
     return images.lerp(images.roll(1, 0), share), targets.lerp(targets.roll(1, 0), share)
-
-
-def _draw(rows: int, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Draw values in [-1, 1), shape (rows, images, 1, 1, 1)."""
-    draws = torch.rand(rows, len(images), generator=generator) * 2 - 1
-    return draws.to(images.device).reshape(rows, -1, 1, 1, 1)
-
-
-def _blurred(images: torch.Tensor) -> torch.Tensor:
-    """Blur with the 3×3 binomial kernel, the usual small Gaussian, which is a 2×2 mean twice."""
-    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, kernel_size=2, stride=1), kernel_size=2, stride=1)

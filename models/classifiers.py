@@ -11,14 +11,16 @@ from models.errors import InputError
 from models.networks.backbone import Backbone
 from models.networks.compact28 import compact28
 from models.networks.efficientnet_b0 import efficientnet_b0
+from models.networks.ensemble28 import ensemble28
 from models.networks.resnet18_gray import resnet18_gray
 from models.pretrained import load_backbone
 
-Architecture = Literal["resnet18_gray", "efficientnet_b0", "compact28"]
+Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "compact28"]
 _BACKBONES: dict[Architecture, Callable[[int], Backbone]] = {
     "resnet18_gray": resnet18_gray,
     "efficientnet_b0": efficientnet_b0,
     "compact28": compact28,
+    "ensemble28": ensemble28,
 }
 
 
@@ -30,6 +32,7 @@ class Classifier(nn.Module):
         classes: number of classes, at least two.
         channels: channels of an image.
         embedding_size: features an image.
+        branches: parts of the network that share no weights, each with its own share of the features.
         backbone: the network.
         head: the linear layer; one output for two classes, otherwise one a class.
     """
@@ -41,6 +44,7 @@ class Classifier(nn.Module):
         self.classes = classes
         self.channels = channels
         self.embedding_size = parts.embedding_size
+        self.branches = parts.branches
         self.grad_cam_layer = parts.grad_cam_layer
         self.backbone = parts.network
         self.head = nn.Linear(parts.embedding_size, 1 if classes == 2 else classes)
@@ -67,6 +71,25 @@ class Classifier(nn.Module):
         """
         logits = self.head(embeddings)
         return logits.squeeze(1) if self.classes == 2 else logits
+
+    def branch_logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Compute what each branch says by itself; the mean over the branches is what `forward` gives.
+
+        Trained on the mean, branches would share the work; trained each on its own, they are an ensemble
+        (Lakshminarayanan et al., 2017) that one pass computes.
+
+        Args:
+            images: normalised pixels, shape (images, channels, height, width).
+
+        Returns:
+            Logits, shape (branches, images) for two classes, otherwise (branches, images, classes).
+        """
+        if self.branches == 1:
+            return self(images).unsqueeze(0)
+        features = self.embed(images).unflatten(1, (self.branches, -1))
+        weights = self.head.weight.unflatten(1, (self.branches, -1))
+        logits = self.branches * torch.einsum("nbf,cbf->bnc", features, weights) + self.head.bias
+        return logits.squeeze(2) if self.classes == 2 else logits
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute the logits of images.

@@ -67,8 +67,8 @@ def layer_maps(
     """Weigh one layer's activations by the gradients of a number that the network's logits give.
 
     Args:
-        network: takes pixels, gives logits, one row an image; in evaluation mode. Only the layer's own parameters ask
-            for gradients afterwards.
+        network: takes pixels, gives logits, one row an image; in evaluation mode. Its parameters ask for
+            no gradients afterwards, but for one of the layer.
         layer: the part of it whose output is weighed, of shape (images, channels, rows, columns).
         pixels: normalised, shape (images, channels, height, width).
         evidence: what is explained, one an image.
@@ -80,8 +80,9 @@ def layer_maps(
     from pytorch_grad_cam import HiResCAM
 
     device = next(network.parameters()).device
-    network.requires_grad_(False)  # the gradients of the other weights would take half of the time
-    layer.requires_grad_(True)
+    # One parameter is enough for the graph to begin in the layer; those of the others would take most of the time.
+    network.requires_grad_(False)
+    list(layer.parameters())[-1].requires_grad_(True)
     maps = []
     with torch.enable_grad(), HiResCAM(model=network, target_layers=[layer]) as method:
         for start in range(0, len(pixels), batch_size):

@@ -1,7 +1,7 @@
 """Losses of classification, for hard labels and for targets that are shared between classes.
 
 Targets are probabilities: of class 1, shape (images,), where there are two classes and one logit; else of every class,
-shape (images, classes). Every loss is linear in them, so that a target shared between classes (mixup, distillation)
+shape (images, classes). Every loss is linear in them, so that a target shared between classes (mixup)
 costs the same shares of what each class would cost.
 """
 

@@ -66,8 +66,6 @@ def train(
     settings: TrainingSettings,
     *,
     classes: int = 2,
-    soft_targets: NDArray[np.floating] | None = None,
-    distillation: float = 0.5,
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
 ) -> TrainingResult:
@@ -89,9 +87,6 @@ def train(
         normalization: statistics of the training pixels.
         settings: how to train.
         classes: number of classes.
-        soft_targets: a teacher's probabilities of the training images (Hinton et al., 2015), of class 1, shape
-            (images,), for two classes, else shape (images, classes); None trains on the labels alone.
-        distillation: share of the teacher's probabilities in the targets, in [0, 1].
         checkpoints: where the state goes after every epoch and comes from at the start; None keeps nothing. A state
             that is damaged, or of other settings or data, is ignored with a warning.
         on_epoch: called after every epoch, once its state is kept; not for epochs that a checkpoint already holds.
@@ -108,8 +103,6 @@ def train(
     # Only cuDNN would choose algorithms that do not repeat; the flags are put back afterwards.
     with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
         targets = _targets(train_labels, classes)
-        if soft_targets is not None:
-            targets = targets.lerp(torch.from_numpy(soft_targets.astype(np.float32)), distillation)
         state = _new_state(settings, normalization, classes, device)
         fingerprint = _fingerprint(settings, normalization, train_images, targets.numpy(), val_images, val_labels)
         if checkpoints is not None and (payload := checkpoints.load()) is not None:
@@ -190,7 +183,8 @@ class _Trainer:
         pixels = torch.from_numpy(np.array(images))
         self.pixels = (pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).to(device)
         self.targets = targets.to(device)
-        self.network = torch.compile(state.model) if settings.compile else state.model
+        branch_logits = state.model.branch_logits
+        self.branch_logits = torch.compile(branch_logits) if settings.compile else branch_logits
         self.bf16 = computes_in_bf16(settings.precision, device)
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
@@ -210,8 +204,8 @@ class _Trainer:
                 images, targets = mixup(images, targets, settings.mixup, generator)
             images = self.normalization.apply(images).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-                logits = self.network(images)
-            loss = self.loss(logits.float(), targets)
+                logits = self.branch_logits(images)
+            loss = torch.stack([self.loss(branch, targets) for branch in logits.float()]).mean()
             step = (epoch - 1) * batches + batch
             rate = learning_rate(settings.schedule, step, settings.epochs * batches, settings.learning_rate)
             self.state.step(loss, rate)

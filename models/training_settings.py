@@ -45,7 +45,7 @@ class TrainingSettings:
         compile: compile the network with torch.compile: a minute at the start, less time a step.
     """
 
-    architecture: Architecture = "resnet18_gray"
+    architecture: Architecture = "ensemble28"
     pretrained: Path | None = None
     epochs: int = 30
     batch_size: int = 128

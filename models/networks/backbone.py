@@ -14,8 +14,11 @@ class Backbone:
             embedding_size).
         embedding_size: features an image.
         grad_cam_layer: name of the submodule whose map Grad-CAM weighs, with at least 4×4 positions at 28 pixels.
+        branches: parts that share no weights; the features are those of the first, then those of the second, and so
+            on, as many of each.
     """
 
     network: nn.Module
     embedding_size: int
     grad_cam_layer: str
+    branches: int = 1

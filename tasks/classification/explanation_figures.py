@@ -1,5 +1,6 @@
 """Figures of the checks of the Grad-CAM maps; each function gives the bytes of one PNG."""
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def randomisation_curve(randomisation: WeightRandomisation, *, phantoms: bool) -
         ("structural similarity (SSIM)", randomisation.structural_similarities),
     )
     for axis, (title, similarities) in zip(axes, panels, strict=True):
-        for method, color in zip(range(len(randomisation.methods)), COLORS, strict=False):
+        for method, color in zip(range(len(randomisation.methods)), cycle(COLORS), strict=False):
             draws = similarities[method].mean(axis=-1).T  # one row a draw
             draws = np.concatenate([np.ones((len(draws), 1)), draws], axis=1)
             axis.plot(draws.T, color=color, lw=0.7, alpha=0.35)
@@ -97,7 +98,7 @@ def deletion_insertion_curves(removal: PixelRemoval, *, phantoms: bool) -> bytes
     )
     for axis, (title, verb, curves) in zip(axes, panels, strict=True):
         shares = np.linspace(0, 100, curves.shape[-1])
-        for name, lines, color in zip(removal.orders, curves, COLORS, strict=False):
+        for name, lines, color in zip(removal.orders, curves, cycle(COLORS), strict=False):
             axis.plot(
                 shares, lines.mean(axis=0), color=MUTED if name in RANDOM_STYLES else color, marker="o", ms=3,
                 ls=RANDOM_STYLES.get(name, "-"), label=f"{name}: area {area(lines).mean():.3f}",

@@ -208,8 +208,8 @@ def folds(labels: NDArray[np.integer], groups: NDArray[np.integer], count: int, 
     fewest = min(len(np.unique(groups[labels == label])) for label in np.unique(labels))
     if not 2 <= count <= fewest:
         raise InputError(
-            f"{count} folds cannot be made of these images: the smallest class has {fewest} distinct ones; choose from "
-            f"2 to {fewest} folds or use more images."
+            f"--evaluation.label_folds {count} does not fit the images: the smallest class has {fewest} distinct ones "
+            "and every fold needs one of them; choose at least 2 and at most that many, or 0 for no label audit."
         )
     fold = np.empty(len(labels), np.int64)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
@@ -250,7 +250,7 @@ def label_audit_markdown(audit: LabelAudit) -> str:
             f"Near-duplicates (pixels correlate at {SIMILARITY} or more): {len(audit.duplicates)} pairs, "
             f"{contradictory} of them with different labels" + (f"; the first {len(pairs)}:\n" if pairs else ".\n"),
             *([table(("images", "correlation", "labels"), pairs)] if pairs else []),
-            "A label in doubt is one that a classifier disagrees with, not one that is shown to be wrong: a "
-            "radiologist decides. No label is changed and no image left out.\n",
+            "A label in doubt is one that a classifier disagrees with, not one that is shown to be wrong: an expert "
+            "decides. No label is changed and no image left out.\n",
         ]
     )

@@ -17,7 +17,8 @@ TRAINING = {"train-classifier"}
 HEAVY = {"train-classifier", "embed-images", "index-embeddings", "project-embeddings"}
 ALL = {
     "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
-    "explain-classifier", "plot-classification", "document-classification", "embed-images", "index-embeddings",
+    "assess-trust", "explain-classifier", "check-explanation", "divide-folds", "predict-fold", "audit-labels",
+    "package-classifier", "plot-classification", "document-classification", "embed-images", "index-embeddings",
     "search-neighbours", "evaluate-retrieval", "project-embeddings", "plot-retrieval", "document-retrieval",
     "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports", "plot-reports",
     "show-cases", "document-reports",
@@ -77,7 +78,7 @@ def test_the_first_run_executes_every_step_and_writes_the_summary(first, shared_
 def test_every_stage_has_an_mlflow_run_with_its_products(first):
     client = MlflowClient(tracking_uri())
     expected = {
-        "classification": {"figures", "model", "report.md", "data_audit.json"},
+        "classification": {"figures", "findings", "model", "report.md", "data_audit.json"},
         "retrieval": {"figures", "index", "report.md"},
         "reports": {"figures", "reports.json", "report.md", "cases", "fhir"},
     }
@@ -96,7 +97,9 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
     figures = client.list_artifacts(first["classification"]["mlflow_run_id"], "figures")
     assert {file.path.removeprefix("figures/") for file in figures} == {
         "training_curves.png", "confusion_matrix.png", "roc_curve.png", "precision_recall_curve.png",
-        "reliability_diagram.png", "failure_cases.png", "grad_cam.png",
+        "reliability_diagram.png", "failure_cases.png", "grad_cam.png", "conformal_coverage.png", "score_shift.png",
+        "failure_overview.png", "grad_cam_randomisation.png", "grad_cam_randomisation_examples.png",
+        "grad_cam_deletion_insertion.png", "label_issues.png", "near_duplicates.png",
     }  # fmt: skip
 
 
@@ -134,9 +137,12 @@ def test_changing_the_seed_trains_again(first):
     assert _executed(_run("--training.seed", "1")) >= HEAVY
 
 
-@pytest.mark.parametrize(("suffix", "step"), [("safetensors", "train-classifier"), ("faiss", "index-embeddings")])
+@pytest.mark.parametrize(
+    ("suffix", "steps"),
+    [("safetensors", {"train-classifier", "package-classifier"}), ("faiss", {"index-embeddings"})],
+)
 @pytest.mark.parametrize("damage", ["delete", "corrupt"])
-def test_a_damaged_file_makes_only_its_step_run_again(first, suffix, step, damage):
+def test_a_damaged_file_makes_only_its_steps_run_again(first, suffix, steps, damage):
     """Training repeats its weights bit by bit, so the steps after it find the inputs they know."""
     store = Store()
     client = MlflowClient(tracking_uri())
@@ -153,7 +159,7 @@ def test_a_damaged_file_makes_only_its_step_run_again(first, suffix, step, damag
         else:
             store.write(name, store.read(name)[:-1])
     again = _run()
-    assert _executed(again) == {step}
+    assert _executed(again) == steps
     assert _run()["tasks"]["executed"] == 0
 
 

@@ -32,10 +32,30 @@ def test_one_logit_for_two_classes_and_otherwise_one_a_class(architecture, class
 
 
 @pytest.mark.parametrize(
-    ("architecture", "size"), [("resnet18_gray", 512), ("efficientnet_b0", 1280), ("compact28", 512)]
+    ("architecture", "size"),
+    [("resnet18_gray", 512), ("efficientnet_b0", 1280), ("compact28", 512), ("ensemble28", 512)],
 )
 def test_the_size_of_the_embedding(architecture, size):
     assert build_classifier(architecture).embedding_size == size
+
+
+@every_architecture
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_mean_of_the_branches_is_what_the_network_says(architecture, classes):
+    model = build_classifier(architecture, classes=classes, seed=3).eval()
+    logits = model.branch_logits(pixels())
+    assert len(logits) == model.branches
+    torch.testing.assert_close(logits.mean(dim=0), model(pixels()))
+
+
+def test_a_branch_is_its_part_of_the_features_with_its_part_of_the_head():
+    model = build_classifier("ensemble28", seed=3).eval()
+    share = model.embedding_size // model.branches
+    features = model.embed(pixels())
+    for branch, logits in enumerate(model.branch_logits(pixels())):
+        part = slice(branch * share, (branch + 1) * share)
+        by_hand = model.branches * features[:, part] @ model.head.weight[0, part] + model.head.bias
+        torch.testing.assert_close(logits, by_hand)
 
 
 @every_architecture

@@ -299,16 +299,6 @@ def test_a_compiled_training_on_a_gpu_resumes_with_the_same_bits():
     assert resumed.history[0].train_loss == pytest.approx(exact.history[0].train_loss, rel=0.05)
 
 
-def test_a_teacher_of_share_0_changes_nothing_and_one_of_share_1_is_all_that_counts():
-    settings = replace(SETTINGS, epochs=1, label_smoothing=0.0)
-    plain = run(settings)
-    teacher = np.where(TRAIN[1] == 1, 0.8, 0.4)
-    assert_same(run(settings, soft_targets=teacher, distillation=0.0), plain)
-    taught = run(settings, soft_targets=teacher, distillation=1.0)
-    assert taught.history[0].train_loss != plain.history[0].train_loss
-    assert_same(run(settings, soft_targets=TRAIN[1].astype(float), distillation=1.0), plain)
-
-
 def test_training_starts_from_the_weights_of_a_file_and_the_file_counts(tmp_path, undisturbed):
     file = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(undisturbed.weights, file)

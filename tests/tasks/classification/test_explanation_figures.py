@@ -57,6 +57,8 @@ def test_a_figure_repeats_has_something_on_it_and_says_when_it_shows_phantoms(na
 def test_the_numbers_move_the_curves():
     moved = replace(RANDOMISATION, rank_correlations=RANDOMISATION.rank_correlations / 2)
     assert figures.randomisation_curve(moved, phantoms=False) != DRAWINGS["curve"](phantoms=False)
-    moved = replace(REMOVAL, insertion=REMOVAL.insertion / 2)
-    drawn = figures.deletion_insertion_curves(moved, phantoms=False)
-    assert drawn != DRAWINGS["deletion and insertion"](phantoms=False)
+    for order in (0, 4):  # the first line and the last one
+        insertion = REMOVAL.insertion.copy()
+        insertion[order] /= 2
+        drawn = figures.deletion_insertion_curves(replace(REMOVAL, insertion=insertion), phantoms=False)
+        assert drawn != DRAWINGS["deletion and insertion"](phantoms=False)

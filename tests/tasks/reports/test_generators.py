@@ -13,8 +13,8 @@ from tests.conftest import CHECKOUT
 
 FILE = StoredFile(uri="", sha256="", size=0, media_type="application/json")
 DATASET = DatasetRecord(
-    name="pneumoniamnist", kind="official", size=28, labels=("normal", "pneumonia"), licence="", md5="5", sha256="",
-    splits=FILE, audit=FILE, audit_table=FILE, counts={}, excluded_train=(), phantoms=False,
+    name="pneumoniamnist", kind="official", size=28, channels=1, labels=("normal", "pneumonia"), licence="", md5="5",
+    sha256="", splits=FILE, audit=FILE, audit_table=FILE, counts={}, excluded_train=(), phantoms=False,
 )  # fmt: skip
 
 

@@ -1,0 +1,191 @@
+"""Another set of MedMNIST: eight classes in colour, drawn small in the layout of BloodMNIST."""
+
+import medmnist
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from flows.classification import classification
+from flows.pipeline import pipeline
+from flows.reports import reports
+from flows.retrieval import retrieval
+from flows.shell import main, parse
+from models.weights import load
+from tasks import registry
+from tasks.caching import outcomes
+from tasks.locations import tracking_uri
+from tasks.store import Store
+
+CLASSES = 8
+A_CLASS = {"train": 10, "val": 6, "test": 6}  # images
+METRICS = (
+    "auc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "average_precision", "ece",
+    "brier",
+)  # fmt: skip
+STEPS = {
+    "prepare-dataset", "divide-folds", "train-classifier", "predict-classifier", "calibrate-classifier",
+    "evaluate-classifier", "assess-trust", "explain-classifier", "check-explanation", "predict-fold", "audit-labels",
+    "plot-classification", "document-classification", "package-classifier",
+}  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
+
+
+@pytest.fixture(scope="module")
+def blood(tmp_path_factory):
+    """Noise with the colour of the class, which varies enough to take some images for others."""
+    rng = np.random.default_rng(0)
+    colours = np.array([(red, green, blue) for red in (-40, 40) for green in (-40, 40) for blue in (-40, 40)])
+    arrays = {}
+    for split, count in A_CLASS.items():
+        labels = np.tile(np.arange(CLASSES), count)
+        noise = rng.normal(128, 40, size=(len(labels), 28, 28, 3))
+        colour = colours[labels] + rng.normal(0, 25, size=(len(labels), 3))
+        arrays[f"{split}_images"] = (noise + colour[:, None, None]).clip(0, 255).astype(np.uint8)
+        arrays[f"{split}_labels"] = labels.astype(np.uint8)[:, None]
+    path = tmp_path_factory.mktemp("data") / "blood.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+@pytest.fixture(scope="module")
+def words(blood):
+    return [
+        "--preset", "debug", "--dataset.name", "bloodmnist", "--dataset.path", str(blood), "--dataset.limit", "None",
+        "--training.architecture", "compact28", "--training.loss", "balanced_cross_entropy",
+        "--training.batch_size", "16", "--training.epochs", "4", "--training.ema_decay", "0.5",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def first(prefect_server, shared_outputs, words):
+    return classification(**parse(classification, words))
+
+
+@pytest.fixture(scope="module")
+def run(first):
+    return MlflowClient(tracking_uri()).get_run(first.run.run_id)
+
+
+def _executed(result):
+    return {step.step for step in outcomes([result.flow_run_id]) if not step.hit}
+
+
+def test_every_step_runs_and_the_records_are_of_eight_classes_in_colour(first):
+    assert _executed(first) == STEPS
+    assert first.dataset.labels == tuple(medmnist.INFO["bloodmnist"]["label"].values())
+    assert first.dataset.channels == 3
+    assert first.dataset.counts == {split: CLASSES * count for split, count in A_CLASS.items()}
+    assert first.explanation.shapes["pairs"][1:] == (2, 28, 28)
+    assert "maps" not in first.explanation.shapes
+    model, card = load(Store().get(first.classifier.weights))
+    assert (model.classes, model.channels) == (CLASSES, 3)
+    assert card["labels"] == list(first.dataset.labels)
+    assert len(card["normalization"]["mean"]) == 3
+
+
+def test_every_metric_is_there_and_no_threshold(first, run):
+    metrics = run.data.metrics
+    for name in METRICS:
+        assert 0 <= metrics[f"val/{name}"] <= 1
+        assert 0 <= metrics[f"test/{name}_ci_low"] <= metrics[f"test/{name}"] <= metrics[f"test/{name}_ci_high"] <= 1
+    assert 0.8 < metrics["test/auc"] < 1  # it has learnt the colours
+    assert metrics["test/balanced_accuracy"] == pytest.approx(metrics["test/accuracy"])  # as many images of each class
+    assert metrics["train/seconds"] > 0
+    assert metrics["calibration/temperature"] > 0
+    assert metrics["labels/near_duplicates"] == 0
+    assert "threshold" not in metrics
+    assert first.evaluation.threshold is None
+
+
+def test_the_confusion_matrix_is_eight_by_eight_and_agrees_with_the_accuracy(first, run):
+    confusion = np.array(first.evaluation.confusion)
+    assert confusion.shape == (CLASSES, CLASSES)
+    assert confusion.sum(axis=1).tolist() == [A_CLASS["test"]] * CLASSES
+    assert np.trace(confusion) / confusion.sum() == pytest.approx(run.data.metrics["test/accuracy"])
+
+
+def test_figures_findings_and_report_are_in_mlflow(first, run, tmp_path):
+    client = MlflowClient(tracking_uri())
+    assert run.info.status == "FINISHED"
+    assert run.inputs.dataset_inputs[0].dataset.digest == first.dataset.md5
+    names = {
+        folder: {file.path.split("/")[1] for file in client.list_artifacts(first.run.run_id, folder)}
+        for folder in ("figures", "findings")
+    }
+    assert names["findings"] == {"trust.json", "explanation.json", "labels.json"}
+    assert names["figures"] == {
+        "training_curves.png", "confusion_matrix.png", "roc_curve.png", "precision_recall_curve.png",
+        "reliability_diagram.png", "failure_cases.png", "grad_cam.png", "conformal_coverage.png", "score_shift.png",
+        "failure_overview.png", "grad_cam_randomisation.png", "grad_cam_randomisation_examples.png",
+        "grad_cam_deletion_insertion.png", "label_issues.png", "near_duplicates.png",
+    }  # fmt: skip
+    with open(client.download_artifacts(first.run.run_id, "report.md", str(tmp_path)), encoding="utf-8") as file:
+        report = file.read()
+    assert all(name in report for name in first.dataset.labels)
+    assert "pneumonia" not in report.lower()
+
+
+def test_the_model_is_registered_under_the_name_of_its_set_as_champion(first):
+    (version,) = registry.versions("bloodmnist-classifier")
+    assert version.aliases == ("champion",)
+    assert version.run_id == first.run.run_id
+    assert version.tags["dataset.name"] == "bloodmnist"
+    assert version.tags["threshold"] == "null"
+
+
+def test_a_second_run_executes_nothing_and_adds_no_version(first, words):
+    again = classification(**parse(classification, words))
+    assert _executed(again) == set()
+    assert again.evaluation == first.evaluation
+    assert [version.run_id for version in registry.versions("bloodmnist-classifier")] == [first.run.run_id]
+
+
+def test_a_part_of_the_data_makes_no_champion(first, words):
+    limited = classification(**parse(classification, [*words, "--dataset.limit", "64"]))
+    assert limited.dataset.counts == {"train": 64, "val": 48, "test": 48}
+    newest, oldest = registry.versions("bloodmnist-classifier")
+    assert (newest.run_id, newest.aliases) == (limited.run.run_id, ())
+    assert oldest.aliases == ("champion",)
+
+
+@pytest.mark.parametrize("flow", [pipeline, retrieval, reports])
+def test_retrieval_and_reports_refuse_it_in_one_sentence(flow, words, capsys):
+    told = _mistake(flow, words, capsys)
+    assert told.startswith("error: --dataset.name bloodmnist: retrieval and reports are about chest X-rays")
+
+
+def test_a_loss_of_two_classes_is_refused_before_the_file_is_looked_for(words, tmp_path, capsys):
+    missing = ["--dataset.path", str(tmp_path / "missing.npz")]
+    assert "missing.npz is not a file" in _mistake(classification, [*words, *missing], capsys)
+    told = _mistake(classification, [*words, *missing, "--training.loss", "balanced_bce"], capsys)
+    assert told.startswith("error: The loss 'balanced_bce' does not fit a data set of 8 classes; choose one of: ")
+    assert "balanced_cross_entropy" in told
+
+
+@pytest.mark.parametrize("count", [1, 11])
+def test_folds_that_cannot_be_made_are_refused_before_anything_is_trained(count, words, capsys):
+    told = _mistake(classification, [*words, "--training.seed", "7", "--evaluation.label_folds", str(count)], capsys)
+    assert told.startswith(f"error: --evaluation.label_folds {count} ")
+    assert "the smallest class has 10 distinct ones" in told
+    client = MlflowClient(tracking_uri())
+    experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
+    newest = client.search_runs([experiment], order_by=["attributes.start_time DESC"], max_results=1)[0]
+    assert newest.info.status == "FAILED"
+    assert newest.data.params["training.seed"] == "7"
+    assert not newest.data.metrics  # an epoch would have left some
+
+
+def test_a_batch_larger_than_the_file_is_one_sentence(words, capsys):
+    told = _mistake(classification, [*words, "--training.batch_size", "128"], capsys)
+    assert "128" in told
+    assert "80" in told
+
+
+def _mistake(flow, words, capsys):
+    """Run a flow that ends in a mistake of the user, and return the one sentence."""
+    capsys.readouterr()
+    assert main(flow, words) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err + captured.out
+    return captured.err.splitlines()[-1]

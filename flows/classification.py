@@ -48,7 +48,9 @@ def classification(
         data = prepare_dataset(source, dataset.limit)
         tracking.log_dataset(run, data, "training")
         folds = _folds(data, evaluation.label_folds)  # before the training, since they may turn out impossible
-        classifier = train_classifier(data, training, pretrained, run)
+        # The weights to start from count by their content, not by where they lie.
+        started = training.model_copy(update={"pretrained": None})
+        classifier = train_classifier(data, started, pretrained, run)
         predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)

@@ -75,7 +75,11 @@ def check_training(
         )
     if training.pretrained is None:
         return None
-    path = imagenet_file(training.architecture) if training.pretrained == "imagenet" else Path(training.pretrained)
+    path = (
+        imagenet_file(training.architecture)
+        if training.pretrained == "imagenet"
+        else Path(training.pretrained).expanduser()
+    )
     if not path.is_file():
         raise InputError(
             f"--training.pretrained {training.pretrained} is not a file: expected `imagenet`, or the path of a .pth or "
@@ -136,6 +140,7 @@ def train_classifier(
         "labels": list(dataset.labels),
         "dataset_sha256": dataset.sha256,
         "training": training.model_dump(mode="json"),
+        "pretrained_sha256": None if pretrained is None else pretrained.sha256,
         "best_epoch": result.best_epoch,
     }
     stored = store.put(weights.dump(model, card), "application/x-safetensors")

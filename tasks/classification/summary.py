@@ -61,8 +61,7 @@ def classification_report(
         splits: image counts.
         test_scores: each metric of test, with `_ci_low` and `_ci_high`.
         val_scores: each metric of validation, at the same threshold.
-        operating_points: thresholds side by side, the one in use first; empty for more than two classes, which also
-            leaves out the change of specificity and recall between validation and test.
+        operating_points: thresholds side by side, the one in use first; empty for more than two classes.
         confusion: image counts of test, rows by true class, columns by predicted class.
         sections: pairs of heading and markdown that follow the report's own.
         phantoms: whether the data are drawn phantoms.
@@ -78,8 +77,6 @@ def classification_report(
     if operating_points:
         body.append(("Operating points on test", _operating_points(operating_points)))
     body.append(("Confusion matrix on test", _confusion(class_names, confusion)))
-    if operating_points:
-        body.append(("Shift between validation and test", _shift_note(test_scores, val_scores)))
     return document("Classification", [*body, *sections], phantoms=phantoms)
 
 
@@ -148,15 +145,3 @@ def _confusion(class_names: Sequence[str], confusion: Sequence[Sequence[int]]) -
         start = "" if len(most) == len(mistakes) else "most often "
         sentence += f": {start}" + ", ".join(f"{count} × “{truth}” as “{called}”" for count, truth, called in most)
     return table(("true", *(f"called {name}" for name in class_names), "recall"), rows) + f"\n{sentence}."
-
-
-def _shift_note(test_scores: Mapping[str, float], val_scores: Mapping[str, float]) -> str:
-    rows = [(name, val_scores[name], test_scores[name]) for name in ("specificity", "recall")]
-    change = test_scores["specificity"] - val_scores["specificity"]
-    return (
-        table(("at the same threshold", "validation", "test"), rows)
-        + f"\nSpecificity differs by {change:+.3f} from validation to test, recall by "
-        f"{test_scores['recall'] - val_scores['recall']:+.3f}. Where the splits differ in the shares of the "
-        "classes or in how a class looks, a threshold that is tuned for accuracy on validation does not carry over; "
-        "accuracy alone hides it."
-    )

@@ -6,7 +6,7 @@ import torch
 
 from models.classifiers import build_classifier
 from models.prediction import predict
-from models.preprocessing import Normalization
+from models.preprocessing import Normalization, to_tensor
 from models.serving import ServedClassifier
 from tasks.classification.calibration import calibrated_probabilities
 
@@ -22,10 +22,13 @@ def _served(architecture, classes, channels, temperature=1.7):
     model = build_classifier(architecture, classes=classes, channels=channels, seed=1)
     model.head.weight.data *= 20  # random heads are near zero, and all probabilities would be alike
     images = _images(32, channels, seed=9)
+    normalization = Normalization.from_images(images)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the statistics of these images at once, else deep signals would fade
     model.train()
     with torch.no_grad():  # running statistics of their own, so that training mode would be seen
-        model.embed(torch.rand(16, channels, 28, 28))
-    normalization = Normalization.from_images(images)
+        model.embed(to_tensor(images, normalization))
     return ServedClassifier(model, normalization, temperature), model, normalization
 
 

@@ -123,7 +123,8 @@ def test_the_dataset_is_logged_with_its_digest_and_phantoms_are_said(phantoms):
     file = Store().put(b"{}", "application/json")
     dataset = DatasetRecord(
         name="pneumoniamnist", kind="official", size=28, channels=1, labels=("normal", "pneumonia"),
-        licence="CC BY 4.0", md5="28209eda62fecd6e6a2d98b1501bb15f", sha256="5a", splits=file, audit=file, audit_table=file,
+        licence="CC BY 4.0", md5="28209eda62fecd6e6a2d98b1501bb15f", sha256="5a",
+        splits=file, audit=file, audit_table=file,
         counts={"train": 3, "val": 2, "test": 1}, excluded_train=(), phantoms=phantoms,
     )  # fmt: skip
     run_id = _in_flow(lambda run: tracking.log_dataset(run, dataset, "training"))

@@ -111,7 +111,10 @@ def _imported_by(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> Iterato
 
 
 def _data_files(tree: ast.Module, module: str, file: Path) -> dict[str, str]:
-    """Digest the files beside a module that it names in a string, those of a folder included."""
+    """Digest the files beside a module that it names in a string, those of a folder included.
+
+    Not what Python keeps of compiled modules: while one is being written it lies there under a passing name.
+    """
     texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     named = [file.with_name(text) for text in texts if _FILE_NAME.fullmatch(text)]
     found = [path for path in named if path.exists()]
@@ -119,7 +122,7 @@ def _data_files(tree: ast.Module, module: str, file: Path) -> dict[str, str]:
     return {
         f"{module}:{path.relative_to(file.parent)}": hashlib.sha256(path.read_bytes()).hexdigest()[:16]
         for path in files
-        if path.is_file() and path.suffix not in {".py", ".pyc"}
+        if path.suffix != ".py" and "__pycache__" not in path.parts and path.is_file()
     }
 
 

@@ -11,8 +11,9 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Literal
 
 import numpy as np
@@ -30,11 +31,15 @@ from models.training import EpochMetrics, TrainingSettings, train
 from tests.benchmarks.comparison import Comparison
 
 Side = Literal["ours", "official"]
+Device = Literal["cpu", "cuda"]
 
 MARK = 0.99
 MAXIMUM_EPOCHS = 8
-OURS = TrainingSettings(architecture="compact28", epochs=3, batch_size=64, ema_decay=0.98)
+OURS = TrainingSettings(
+    architecture="compact28", epochs=2, batch_size=64, learning_rate=4e-3, ema_decay=0.9, precision="bf16"
+)
 """A training as the form offers it, chosen for speed; the official recipe has one setting."""
+SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Sprint:
 
 
 def measure(path: Path) -> list[Comparison]:
-    """Compare both, one after the other, on the CPU.
+    """Compare both, one after the other, on the CPU: ours as the mean over three seeds, the official recipe once.
 
     Args:
         path: the official file of PneumoniaMNIST.
@@ -70,38 +75,40 @@ def measure(path: Path) -> list[Comparison]:
     Raises:
         RuntimeError: a side did not reach the mark.
     """
-    ours, official = (run(side, path) for side in ("ours", "official"))
-    for side, sprint in (("this project", ours), ("the official recipe", official)):
+    runs, official = [run("ours", path, seed) for seed in SEEDS], run("official", path)
+    for side, sprint in (*(("this project", sprint) for sprint in runs), ("the official recipe", official)):
         if sprint.val_auc < MARK:
             raise RuntimeError(f"{side} ended at a validation AUC of {sprint.val_auc:.4f}, below {MARK}.")
+    images_per_second = mean(sprint.images_per_second for sprint in runs)
+    peak_mib = max(sprint.peak_mib for sprint in runs)
     return [
         Comparison(
-            name=f"training to a validation AUC of {MARK}: {ours.epochs} epochs of {OURS.architecture}",
-            ours=ours.seconds,
+            name=f"training to a validation AUC of {MARK}, {OURS.architecture} in {OURS.precision}",
+            ours=mean(sprint.seconds for sprint in runs),
             reference=official.seconds,
             reference_name=f"official MedMNIST recipe, {official.epochs} epochs, peak {official.peak_mib:.0f} MiB",
             goal_ratio=20,
-            peak_mib=ours.peak_mib,
+            peak_mib=peak_mib,
         ),
         Comparison(
-            name=f"one epoch of that with its validation, {ours.images_per_second:.0f} images/s",
-            ours=ours.epoch_seconds,
+            name=f"one epoch of that with its validation, {images_per_second:.0f} images/s",
+            ours=mean(sprint.epoch_seconds for sprint in runs),
             reference=official.epoch_seconds,
             reference_name=f"official MedMNIST recipe, {official.images_per_second:.0f} images/s",
             goal_ratio=20,
-            peak_mib=ours.peak_mib,
+            peak_mib=peak_mib,
         ),
     ]
 
 
-def run(side: Side, path: Path) -> Sprint:
+def run(side: Side, path: Path, seed: int = 0) -> Sprint:
     """Run one side in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.time_to_mark", side, str(path)]
+    command = [sys.executable, "-m", "tests.benchmarks.time_to_mark", side, str(path), "--seed", str(seed)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return Sprint(**json.loads(done.stdout))
 
 
-def ours(arrays: dict[str, NDArray], device: Literal["cpu", "cuda"]) -> Sprint:
+def ours(arrays: dict[str, NDArray], device: Device, seed: int) -> Sprint:
     """Train as the classification flow does, until the mark."""
     epochs: list[EpochMetrics] = []
     reached: list[float] = []
@@ -113,15 +120,15 @@ def ours(arrays: dict[str, NDArray], device: Literal["cpu", "cuda"]) -> Sprint:
             reached.append(time.perf_counter() - started)
 
     images, labels = arrays["train_images"], arrays["train_labels"]
-    settings = TrainingSettings(**{**vars(OURS), "device": device})
+    settings = replace(OURS, device=device, seed=seed)
     train(
         images, labels, arrays["val_images"], arrays["val_labels"], Normalization.from_images(images), settings,
         on_epoch=on_epoch,
     )  # fmt: skip
     seconds = reached[0] if reached else time.perf_counter() - started
     count = next((epoch.epoch for epoch in epochs if epoch.val_auc >= MARK), len(epochs))
-    mean = sum(epoch.seconds for epoch in epochs) / len(epochs)
-    return Sprint(seconds, count, epochs[count - 1].val_auc, mean, len(images) / mean, _peak_mib())
+    epoch_seconds = mean(epoch.seconds for epoch in epochs)
+    return Sprint(seconds, count, epochs[count - 1].val_auc, epoch_seconds, len(images) / epoch_seconds, _peak_mib())
 
 
 class OneByOne(Dataset):
@@ -138,14 +145,14 @@ class OneByOne(Dataset):
         return self.transform(Image.fromarray(self.images[index])), int(self.labels[index])
 
 
-def official(arrays: dict[str, NDArray], device: Literal["cpu", "cuda"]) -> Sprint:
+def official(arrays: dict[str, NDArray], device: Device, seed: int) -> Sprint:
     """Train by the published algorithm of MedMNIST (Yang et al., 2023), until the mark.
 
     ResNet-18 with a 3×3 stem of stride 1 and no pooling, two outputs, cross-entropy, Adam at .001, batches of 128, no
     augmentation. Its rate falls after half of its 100 epochs, which is later than this runs. It also scores training
     and test after every epoch; here only validation is, to its advantage.
     """
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     train_loader = DataLoader(OneByOne(arrays["train_images"], arrays["train_labels"]), batch_size=128, shuffle=True)
     val_loader = DataLoader(OneByOne(arrays["val_images"], arrays["val_labels"]), batch_size=128)
     started = time.perf_counter()
@@ -184,12 +191,13 @@ def main() -> None:
     parser.add_argument("side", choices=["ours", "official"])
     parser.add_argument("path", type=Path)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with np.load(options.path) as file:
         arrays = {name: file[name] for name in file}
     arrays |= {name: values[:, 0].astype(np.int64) for name, values in arrays.items() if name.endswith("_labels")}
     side = ours if options.side == "ours" else official
-    print(json.dumps(asdict(side(arrays, options.device))))
+    print(json.dumps(asdict(side(arrays, options.device, options.seed))))
 
 
 if __name__ == "__main__":

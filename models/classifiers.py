@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import nn
 
+from models.architectures import Architecture
 from models.errors import InputError
 from models.networks.backbone import Backbone
 from models.networks.compact28 import compact28
@@ -15,7 +16,6 @@ from models.networks.ensemble28 import ensemble28
 from models.networks.resnet18_gray import resnet18_gray
 from models.pretrained import load_backbone
 
-Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "compact28"]
 _BACKBONES: dict[Architecture, Callable[[int], Backbone]] = {
     "resnet18_gray": resnet18_gray,
     "efficientnet_b0": efficientnet_b0,

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
-from torchvision.ops import sigmoid_focal_loss
 
 from models.errors import InputError
 
@@ -110,6 +109,8 @@ def binary_focal(
     Returns:
         The loss, a scalar.
     """
+    from torchvision.ops import sigmoid_focal_loss  # torchvision takes seconds, and `check_loss` needs none of it
+
     # The focal loss is defined for hard labels: a shared target takes its share of the loss of either label.
     negative, positive = (
         sigmoid_focal_loss(logits, torch.full_like(logits, label), alpha=alpha, gamma=gamma) for label in (0, 1)

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 import torch
 
+from models.architectures import Architecture
 from models.augmentation import Strength
-from models.classifiers import Architecture
 from models.errors import InputError
 from models.losses import LossName, check_loss
 from models.schedules import Schedule

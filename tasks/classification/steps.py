@@ -63,7 +63,6 @@ def check_training(
     Raises:
         InputError: the settings do not fit each other or the dataset, or the weights cannot be found.
     """
-    from models.pretrained import imagenet_file
     from models.training_settings import check_settings
 
     check_settings(_settings(training, None), classes)
@@ -75,11 +74,12 @@ def check_training(
         )
     if training.pretrained is None:
         return None
-    path = (
-        imagenet_file(training.architecture)
-        if training.pretrained == "imagenet"
-        else Path(training.pretrained).expanduser()
-    )
+    if training.pretrained == "imagenet":
+        from models.pretrained import imagenet_file
+
+        path = imagenet_file(training.architecture)
+    else:
+        path = Path(training.pretrained).expanduser()
     if not path.is_file():
         raise InputError(
             f"--training.pretrained {training.pretrained} is not a file: expected `imagenet`, or the path of a .pth or "

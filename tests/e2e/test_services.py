@@ -133,7 +133,7 @@ def test_a_run_triggered_with_a_changed_form_is_found_in_mlflow(services, enviro
     assert any(tracked.info.run_id in link and link.startswith(f"[MLflow run]({services['mlflow']}") for link in links)
     summary = _read(environment, "summary.json")
     figures = client.list_artifacts(summary["classification"]["mlflow_run_id"], "figures")
-    assert len(figures) == 7
+    assert {"figures/grad_cam.png", "figures/conformal_coverage.png"} <= {figure.path for figure in figures}
     run_id = summary["classification"]["mlflow_run_id"]
     address = f"{services['mlflow']}/get-artifact?path={figures[0].path}&run_uuid={run_id}"
     with urllib.request.urlopen(address, timeout=10) as picture:

@@ -22,6 +22,7 @@ from tasks.parameters import (
     TrainingParameters,
 )
 from tasks.reports.steps import locate_generator
+from tasks.retrieval.steps import locate_encoders
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS = RetrievalParameters(), ReportParameters()
@@ -41,13 +42,13 @@ def pipeline(
         "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
     }  # fmt: skip
     require_pneumonia(dataset)
-    generator = locate_generator(reports)
+    generator, located = locate_generator(reports), locate_encoders(retrieval)
     with tracking.tracked_run("pipeline", forms) as run:
         classified = classification(dataset, training, evaluation)
-        retrieved = retrieve(classified, retrieval)
+        retrieved = retrieve(classified, located, retrieval)
         reported = report(classified, retrieved, generator, reports)
 
-        steps = outcomes([result.flow_run_id for result in (classified, retrieved, reported)])
+        steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
         seconds = time.monotonic() - started
         tracking.log_dataset(run, classified.dataset, "training")
         metrics = classified.evaluation.metrics | retrieved.retrieval.metrics | reported.audit.metrics

@@ -35,6 +35,7 @@ from tasks.reports.steps import (
     trace_answers,
     write_reports,
 )
+from tasks.retrieval.steps import locate_encoders
 from tasks.store import Store
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
@@ -51,9 +52,9 @@ def reports(
 ) -> Reported:
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
     require_pneumonia(dataset)
-    generator = locate_generator(reports)
+    generator, located = locate_generator(reports), locate_encoders(retrieval)
     classified = classification(dataset, training, evaluation)
-    return report(classified, retrieve(classified, retrieval), generator, reports)
+    return report(classified, retrieve(classified, located, retrieval), generator, reports)
 
 
 # Unbounded by default; a batch of a language model fills a device, so more than two at once only wait.

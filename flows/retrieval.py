@@ -1,4 +1,4 @@
-"""Retrieval: embed → index → search → evaluate → project → analyse."""
+"""Retrieval: embed → index → search → evaluate → project → analyse, with each encoder, and compare them."""
 
 from prefect import flow
 from prefect.runtime import flow_run
@@ -9,18 +9,28 @@ from tasks import tracking
 from tasks.caching import outcomes
 from tasks.data.steps import require_pneumonia
 from tasks.parameters import DatasetParameters, EvaluationParameters, RetrievalParameters, TrainingParameters
-from tasks.records import Classified, Retrieved
+from tasks.records import Classified, EmbeddingsRecord, EncoderRecord, FindingsRecord, Retrieved, SearchableRecord
 from tasks.retrieval.steps import (
+    analyse_failures,
+    analyse_neighbours,
+    classifier_encoder,
+    compare_encoders,
     document_retrieval,
+    draw_map,
     embed_images,
     evaluate_retrieval,
+    fit_metric_encoder,
     index_embeddings,
+    locate_encoders,
+    map_similarity,
     plot_retrieval,
     project_embeddings,
+    publish,
+    query_texts,
     search_neighbours,
 )
 
-NEIGHBOURS = 20  # kept for each test image, for the galleries and as evidence for reports
+NEIGHBOURS = 100  # kept for each test image: for the galleries, and as evidence for reports and against errors
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL = RetrievalParameters()
@@ -33,35 +43,94 @@ def retrieval(
     evaluation: EvaluationParameters = _EVALUATION,
     retrieval: RetrievalParameters = _RETRIEVAL,
 ) -> Retrieved:
-    """Search for similar cases with the classifier's embedding, and judge the search by several protocols."""
+    """Search for similar cases with each encoder, and judge the search by several protocols."""
     require_pneumonia(dataset)
-    return retrieve(classification(dataset, training, evaluation), retrieval)
+    located = locate_encoders(retrieval)
+    return retrieve(classification(dataset, training, evaluation), located, retrieval)
 
 
-@flow(name="retrieve", flow_run_name="retrieval with {classified.classifier.architecture}")
-def retrieve(classified: Classified, retrieval: RetrievalParameters) -> Retrieved:
-    """Embed, index, search and judge, once there is a classifier."""
-    data, evaluation = classified.dataset, classified.evaluation
+def retrieve(classified: Classified, located: list[EncoderRecord], retrieval: RetrievalParameters) -> Retrieved:
+    """Search with each encoder of the form, once there is a classifier; hand on what the first one found.
+
+    Args:
+        classified: the classifier.
+        located: the published encoders, as `locate_encoders` found them.
+        retrieval: the form.
+
+    Returns:
+        The results of the first encoder.
+    """
+    found: list[Retrieved] = []
+    for name in retrieval.encoders:
+        published = next((encoder for encoder in located if encoder.name == name), None)
+        earlier = [each.embeddings for each in found]
+        found.append(retrieve_with(classified, name, published, earlier, retrieval))
+    return found[0].model_copy(update={"flow_run_ids": tuple(each.flow_run_id for each in found)})
+
+
+@flow(name="retrieve", flow_run_name="retrieval with {name}")
+def retrieve_with(
+    classified: Classified,
+    name: str,
+    published: EncoderRecord | None,
+    earlier: list[EmbeddingsRecord],
+    retrieval: RetrievalParameters,
+) -> Retrieved:
+    """Embed, index, search and judge with one encoder, and compare it with the first."""
+    data, evaluation, classifier = classified.dataset, classified.evaluation, classified.classifier
     with tracking.tracked_run("retrieval", {"retrieval": retrieval}) as run:
         tracking.log_dataset(run, data, "evaluation")
-        embeddings = embed_images(data, classified.classifier)
-        index = index_embeddings(embeddings)
-        neighbours = search_neighbours(embeddings, index, NEIGHBOURS)
-        scores = evaluate_retrieval(embeddings, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
+        encoder = published or (
+            fit_metric_encoder(data, classifier) if name == "metric" else classifier_encoder(classifier)
+        )
+        tracking.log_encoder(run, encoder)
+        embeddings = embed_images(data, encoder)
+        index = index_embeddings(data, embeddings, retrieval.index)
+        neighbours = search_neighbours(data, embeddings, index, NEIGHBOURS)
+        scores = evaluate_retrieval(data, embeddings, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
         projected = project_embeddings(embeddings, retrieval.projection_seed)
+        findings = [
+            analyse_failures(data, embeddings, evaluation, neighbours, retrieval),
+            analyse_neighbours(data, evaluation, neighbours, retrieval.bootstrap_samples),
+        ]
+        if encoder.name == "classifier":
+            findings.append(map_similarity(data, classifier, neighbours, retrieval))
+        if encoder.reads_text:
+            findings.append(query_texts(data, embeddings, encoder, retrieval.k_values, retrieval.bootstrap_samples))
+        if earlier:
+            compared = [earlier[0], embeddings]
+            findings.append(
+                compare_encoders(data, compared, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
+            )
         plots = plot_retrieval(data, embeddings, evaluation, scores, neighbours, projected, retrieval)
-        document = document_retrieval(data, embeddings, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
+        page = draw_map(data, evaluation, neighbours, projected, name)
+        document = document_retrieval(
+            data, encoder, embeddings, evaluation, index, findings, retrieval.k_values, retrieval.bootstrap_samples
+        )
+        publish(SearchableRecord(dataset=data, encoder=encoder, embeddings=embeddings, index=index))
 
-        tracking.log_metrics(run, scores.metrics)
-        tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
-        tracking.log_files(run, {f"index/{name}.faiss": stored for name, stored in index.indices.items()})
-        tracking.log_files(run, {"index/members.npz": index.members, "report.md": document.document})
-        shown = ("precision_at_k", "projection", "gallery_test", "gallery_worst")
-        show_document("retrieval", document, {name: plots.figures[name] for name in shown})
+        tracking.log_metrics(run, scores.metrics | index.metrics | _metrics(findings))
+        figures = plots.figures | {name: stored for finding in findings for name, stored in finding.figures.items()}
+        files = {f"figures/{name}.png": stored for name, stored in figures.items()}
+        files |= {f"findings/{finding.name}.json": finding.findings for finding in findings}
+        files |= {f"index/{name}.index": stored for name, stored in index.indices.items()}
+        tracking.log_files(run, files | {"report.md": document.document, "map.html": page.document})
+        shown = ("precision_at_k", "projection", "gallery_test", "hardest_queries", "prompt_precision")
+        show_document("retrieval", document, {name: figures[name] for name in shown if name in figures})
         show_steps("retrieval", outcomes([str(flow_run.id)]))
     return Retrieved(
-        flow_run_id=str(flow_run.id), run=run, retrieval=scores, neighbours=neighbours, index=index, document=document
+        flow_run_id=str(flow_run.id),
+        run=run,
+        retrieval=scores,
+        embeddings=embeddings,
+        neighbours=neighbours,
+        index=index,
+        document=document,
     )
+
+
+def _metrics(findings: list[FindingsRecord]) -> dict[str, float]:
+    return {name: value for finding in findings for name, value in finding.metrics.items()}
 
 
 if __name__ == "__main__":

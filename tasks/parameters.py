@@ -10,6 +10,8 @@ from annotated_types import MinLen
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from models.encoders.catalogue import EncoderName
+
 Preset = Literal["quickstart", "standard", "debug"]
 
 
@@ -77,18 +79,20 @@ class DatasetParameters(Parameters):
 class TrainingParameters(Parameters):
     """How to train the classifier."""
 
-    architecture: Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "compact28"] = Field(
+    architecture: Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28"] = Field(
         "ensemble28",
         title="Architecture",
         description="Four small residual networks at full resolution in one, ResNet-18 with a 3×3 stem, "
-        "EfficientNet-B0 with strides for small images, or one small residual network, which is the fastest.",
+        "EfficientNet-B0 with strides for small images, EfficientNet-Lite0 on enlarged ones, or one small residual "
+        "network, which is the fastest.",
     )
     pretrained: str | None = Field(
         None,
         min_length=1,
         title="Pretrained weights",
-        description="`imagenet` takes torchvision's weights from its cache folder or the network; a path takes a .pth "
-        "or .safetensors file of the same network; none starts from random weights.",
+        description="`imagenet` takes published weights: EfficientNet-Lite0's from its package, torchvision's "
+        "from its cache folder or the network; a path takes a .pth or .safetensors file of the same network; none "
+        "starts from random weights.",
     )
     epochs: int = Field(30, ge=1, le=500, title="Epochs", description="Passes over the training split.")
     batch_size: int = Field(128, ge=8, le=4096, title="Batch size", description="Images a step.")
@@ -199,9 +203,27 @@ class EvaluationParameters(Parameters):
     )
 
 
+Split = Literal["train", "val", "test"]
+
+
 class RetrievalParameters(Parameters):
     """How to search for similar cases and judge the search."""
 
+    encoders: list[EncoderName] = Field(
+        ["classifier", "metric"],
+        min_length=1,
+        max_length=5,
+        title="Encoders",
+        description="What turns images into vectors: the classifier without its head, the same tuned for search, or "
+        "published networks that also read texts. Each gets its own MLflow run; the others are compared with the "
+        "first, whose neighbours the reports cite.",
+    )
+    index: Literal["auto", "flat", "hnsw", "ivf"] = Field(
+        "auto",
+        title="Index",
+        description="`flat` compares with every vector; `hnsw` walks a graph and `ivf` looks into a few cells, which "
+        "miss some neighbours but take less time; `auto` chooses by size.",
+    )
     k_values: list[Annotated[int, Field(ge=1, le=200)]] = Field(
         [1, 5, 10], min_length=1, max_length=10, title="k", description="Cut-offs of precision@k and Hit@k."
     )
@@ -214,6 +236,48 @@ class RetrievalParameters(Parameters):
     neighbours: int = Field(5, ge=1, le=20, title="Gallery columns", description="Neighbours shown a query.")
     projection_seed: int = Field(
         0, ge=0, lt=2**31, title="Projection seed", description="Seed of t-SNE and UMAP, which are for looking only."
+    )
+    clip: str = Field(
+        "openai/clip-vit-base-patch32", min_length=1, title="CLIP", description="Hub id of a CLIP model, or its folder."
+    )
+    pubmedclip: str = Field(
+        "flaviagiammarino/pubmed-clip-vit-base-patch32",
+        min_length=1,
+        title="PubMedCLIP",
+        description="Hub id of a CLIP model, or its folder.",
+    )
+    biomedclip: str = Field(
+        "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
+        min_length=1,
+        title="BiomedCLIP",
+        description="Hub id of an open_clip model, or its folder.",
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", title="Device", description="Where the published networks compute.")
+
+
+class SearchParameters(Parameters):
+    """What to look for: exactly one of an image of the dataset, an image file and a text."""
+
+    index: int | None = Field(
+        None,
+        ge=0,
+        title="Image of the dataset",
+        description="Position in the split named below; it is not found itself.",
+    )
+    split: Split = Field("test", title="Its split", description="Where the image of the dataset stands.")
+    image: str | None = Field(
+        None, min_length=1, title="Image file", description="Path of a PNG, JPEG or DICOM file, of any size."
+    )
+    text: str | None = Field(None, title="Text", description="Words in English; for the encoders that read text.")
+    encoder: EncoderName = Field(
+        "classifier", title="Encoder", description="Whose index is searched: the last that a retrieval run built."
+    )
+    k: int = Field(10, ge=1, le=100, title="k", description="Images to find.")
+    among_splits: list[Split] = Field(
+        ["train", "val", "test"], min_length=1, title="Among splits", description="Splits that are searched."
+    )
+    among_class: Literal["normal", "pneumonia"] | None = Field(
+        None, title="Among class", description="Class that is searched; none searches both."
     )
 
 
@@ -304,10 +368,11 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
         "dataset": {"phantoms": True},
         "training": {"architecture": "compact28", "epochs": 20},
         "evaluation": {"label_folds": 0},
+        "retrieval": {"encoders": ["classifier"]},
     },
     "debug": {
         "dataset": {"limit": 160},
-        "training": {"epochs": 1, "batch_size": 64},
+        "training": {"architecture": "compact28", "epochs": 1, "batch_size": 16},
         "evaluation": {
             "bootstrap_samples": 100,
             "failures": 8,
@@ -315,7 +380,7 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
             "explanation_draws": 2,
             "label_folds": 2,
         },
-        "retrieval": {"bootstrap_samples": 100, "galleries": 3},
+        "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 100, "galleries": 3},
         "reports": {"cases": 6, "batch_size": 4, "controlled_cases": 3},
     },
 }

@@ -230,7 +230,8 @@ class EvaluationRecord(Record):
         validation: each score on validation at the same threshold.
         operating_points: a threshold, how it was chosen and its scores on test, the one in use first.
         confusion: test images, rows by true class, columns by predicted class.
-        predictions: npz with `probabilities` (calibrated), `predicted` and `labels` of the test split.
+        predictions: npz of the test split with `probabilities` (calibrated), `predicted`, `confidence` in what is
+            predicted, and `labels`.
         classifier_sha256: digest of the weights.
         threshold: operating point on the calibrated probability; None for more than two classes.
     """
@@ -308,45 +309,98 @@ class DocumentRecord(Record):
     document: StoredFile
 
 
-class EmbeddingsRecord(Record):
-    """Vectors of the train and test images.
+class EncoderRecord(Record):
+    """What turns images into vectors, and some of them texts.
 
     Attributes:
-        encoder: what made them, with the digest of its weights.
-        dimension: length of a vector.
-        vectors: npz with `{split}_vectors` (N, dimension), not normalised, and `{split}_labels` (N,).
+        name: of the encoder, `classifier` for instance.
+        encoder: its identity: name, source and revision or digest; only vectors of the same identity may be compared.
+        weights: the files it is made of, where they are in the store.
+        model: hub id or folder of a published network, else empty.
+        revision: its commit, or the digest of the folder's files.
+        reads_text: whether it turns texts into vectors too.
+        licence: under which its weights may be used.
+        path: folder with the files of a published network, or its hub id while they are still to be downloaded.
+        device: where it computes.
     """
 
+    name: str
+    encoder: str
+    weights: tuple[StoredFile, ...] = ()
+    model: str = ""
+    revision: str = ""
+    reads_text: bool = False
+    licence: str
+    path: str = provenance("")
+    device: str = provenance("cpu")
+
+
+class ShardRecord(Record):
+    """Vectors of some images of one split, one behind the other.
+
+    Attributes:
+        split: the split.
+        start: position of the first in the split.
+        vectors: npz with `vectors` (N, dimension), not normalised.
+        shape: of the vectors.
+        encoder: identity of what made them.
+    """
+
+    split: str
+    start: int
+    vectors: StoredFile
+    shape: tuple[int, int]
+    encoder: str
+
+
+class EmbeddingsRecord(Record):
+    """Vectors of all images.
+
+    Attributes:
+        name: of the encoder.
+        encoder: its identity.
+        dimension: length of a vector.
+        shards: parts of each split, in order.
+    """
+
+    name: str
     encoder: str
     dimension: int
-    vectors: StoredFile
+    shards: dict[str, tuple[ShardRecord, ...]]
 
 
 class IndexRecord(Record):
-    """Vector indices over one split.
+    """Vector indices.
 
     Attributes:
-        encoder: what made the vectors, with the digest of its weights.
+        encoder: identity of what made the vectors.
         dimension: length of a vector.
-        indices: FAISS index by name: `test`, `train` and one a class and split such as `test_class_0`.
-        members: npz with `{split}_ids` and `{split}_labels`.
+        kinds: `flat`, `hnsw` or `ivf` by name of the index.
+        indices: the index by name: `train`, `test`, one a class and split such as `test_class_0`, and `all` over all
+            splits, whose ids begin at `offsets`.
+        offsets: id of the first image of each split in the index `all`.
+        metrics: `index/…`: how many of the true neighbours an index finds, and what it takes.
     """
 
     encoder: str
     dimension: int
+    kinds: dict[str, str]
     indices: dict[str, StoredFile]
-    members: StoredFile
+    offsets: dict[str, int]
+    metrics: dict[str, float] = provenance({})
 
 
 class RetrievalRecord(Record):
     """Retrieval metrics with their intervals.
 
     Attributes:
+        encoder: name of the encoder.
         metrics: `loo/…`, `gallery/…`, `conditioned/…`, `chance/…`.
         per_query: npz of the figures behind them, one value a test image.
         worst: ids of the worst queries, worst first.
     """
 
+    encoder: str
     metrics: dict[str, float]
     per_query: StoredFile
     worst: tuple[int, ...]
@@ -543,18 +597,64 @@ class Retrieved(Record):
         flow_run_id: Prefect flow run.
         run: MLflow run.
         retrieval: metrics.
+        embeddings: the vectors.
         neighbours: npz with `{split}_ids` and `{split}_similarities` of the nearest train and test images of each
             test image.
         index: the vector indices.
         document: the stage's report.
+        flow_run_ids: Prefect flow runs of all encoders, this one's first.
     """
 
     flow_run_id: str
     run: RunReference
     retrieval: RetrievalRecord
+    embeddings: EmbeddingsRecord
     neighbours: ArrayRecord
     index: IndexRecord
     document: DocumentRecord
+    flow_run_ids: tuple[str, ...] = provenance(())
+
+
+class SearchableRecord(Record):
+    """What a search needs: the images, and an encoder with its index over them.
+
+    Attributes:
+        dataset: the images.
+        encoder: the encoder.
+        embeddings: its vectors.
+        index: its indices.
+    """
+
+    dataset: DatasetRecord
+    encoder: EncoderRecord
+    embeddings: EmbeddingsRecord
+    index: IndexRecord
+
+
+class PictureRecord(Record):
+    """An image file that was read.
+
+    Attributes:
+        name: of the file, without its folders.
+        arrays: npz with `image`, as the dataset has it, and `original`, as the file has it, both uint8.
+    """
+
+    name: str
+    arrays: StoredFile
+
+
+class SearchRecord(Record):
+    """What a search found.
+
+    Attributes:
+        result: JSON: the query, the images found with their labels and similarities, and the notice.
+        gallery: PNG.
+        document: markdown.
+    """
+
+    result: StoredFile
+    gallery: StoredFile
+    document: StoredFile
 
 
 class Reported(Record):

@@ -26,7 +26,7 @@ from pydantic import BaseModel
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from tasks.locations import locks, prefect_page, tracking_artifacts, tracking_page, tracking_uri
-from tasks.records import DatasetRecord, EpochRecord, GeneratorRecord, RunReference, StoredFile
+from tasks.records import DatasetRecord, EncoderRecord, EpochRecord, GeneratorRecord, RunReference, StoredFile
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -131,6 +131,14 @@ def log_generator(run: RunReference, generator: GeneratorRecord) -> None:
     if generator.random_weights:
         client.set_tag(run.run_id, "random_weights", RANDOM_WEIGHTS_NOTICE)
         get_run_logger().warning(RANDOM_WEIGHTS_NOTICE)
+
+
+def log_encoder(run: RunReference, encoder: EncoderRecord) -> None:
+    """Say what made the run's vectors: the name as a param, to compare runs by, and the rest in tags."""
+    client = _client()
+    client.log_param(run.run_id, "encoder", encoder.name)
+    client.set_tag(run.run_id, "encoder.identity", encoder.encoder)
+    client.set_tag(run.run_id, "encoder.licence", encoder.licence or "unknown")
 
 
 def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:

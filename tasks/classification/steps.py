@@ -205,6 +205,7 @@ def evaluate_classifier(
         class_count,
         decide,
     )
+    from tasks.classification.failure_analysis import confidences
     from tasks.classification.metrics import score, score_with_intervals
 
     store = Store()
@@ -233,7 +234,14 @@ def evaluate_classifier(
             for name, value, is_result in points
         ),
         confusion=tuple(tuple(row) for row in counts.tolist()),
-        predictions=store.put_arrays({"probabilities": test, "predicted": predicted, "labels": labels}),
+        predictions=store.put_arrays(
+            {
+                "probabilities": test,
+                "predicted": predicted,
+                "labels": labels,
+                "confidence": confidences(test, threshold),
+            }
+        ),
         classifier_sha256=predictions.classifier_sha256,
         threshold=threshold,
     )

@@ -13,7 +13,7 @@ from tasks.data.subset import take_first
 from tasks.data.validation import SPLITS, dump_splits, read_splits
 from tasks.locations import data_folder
 from tasks.parameters import DatasetParameters
-from tasks.records import DatasetRecord, SourceRecord
+from tasks.records import DatasetRecord, PictureRecord, SourceRecord
 from tasks.store import Store
 
 PHANTOM_SEED = 0
@@ -88,3 +88,16 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         phantoms=source.kind == "phantoms",
         source=source.path,
     )
+
+
+def read_picture(path: str, size: int) -> PictureRecord:
+    """Read an image file, which may change any time and is therefore read in every run.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    from tasks.data.image_file import read_image, to_model_size
+
+    original = read_image(path)
+    arrays = {"original": original, "image": to_model_size(original, size)}
+    return PictureRecord(name=Path(path).name, arrays=Store().put_arrays(arrays))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from tasks.retrieval.ranking import RankingResult
+from tasks.retrieval.ranking import RankingResult, count_relevant
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def leave_one_out(labels: NDArray[np.integer], ids: NDArray[np.int64], k_values:
     Returns:
         Expected figures of each query: a share of (own class − 1) / (images − 1) relevant items at any rank.
     """
-    relevant = (labels[:, None] == labels).sum(axis=1) - 1
+    relevant = count_relevant(labels, labels) - 1
     return _expected(ids, labels, relevant, len(labels) - 1, k_values)
 
 
@@ -57,7 +57,7 @@ def from_gallery(
     Returns:
         Expected figures of each query: a share of own class / items relevant items at any rank.
     """
-    relevant = (query_labels[:, None] == gallery_labels).sum(axis=1)
+    relevant = count_relevant(query_labels, gallery_labels)
     return _expected(query_ids, query_labels, relevant, len(gallery_labels), k_values)
 
 
@@ -106,10 +106,12 @@ def _expected(
     items: int,
     k_values: Sequence[int],
 ) -> RankingResult:
+    share = relevant / items  # of relevant items, expected at any rank and so at any cut-off
     return RankingResult(
         query_ids=ids,
         query_labels=labels,
-        precision_at=dict.fromkeys(k_values, relevant / items),
+        precision_at=dict.fromkeys(k_values, share),
         hit_at={k: hit(relevant, items, k) for k in k_values},
+        r_precision=np.where(relevant > 0, share, np.nan),
         average_precision=average_precision(relevant, items),
     )

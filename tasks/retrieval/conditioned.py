@@ -1,8 +1,8 @@
 """Class-conditioned retrieval: each query is searched only among the gallery items of one class.
 
 Every neighbour then has that class, so each figure of a query is 1 if the class is its own and 0 if not: with the
-*predicted* class, precision@k, Hit@k and mean average precision all equal the classifier's accuracy, and with the
-*true* class they are 1 by construction, which is an upper bound and no result.
+*predicted* class, precision@k, Hit@k, R-precision and mean average precision all equal the classifier's accuracy, and
+with the *true* class they are 1 by construction, which is an upper bound and no result.
 """
 
 from collections.abc import Sequence
@@ -38,14 +38,15 @@ def evaluate(
         k_values: cut-offs of precision@k and Hit@k.
 
     Returns:
-        The figures of each query. Average precision divides by the relevant items of the whole gallery, so it is 0
-        where the searched class is the wrong one.
+        The figures of each query. R-precision and average precision divide by the relevant items of the whole gallery,
+        so they are 0 where the searched class is the wrong one.
 
     Raises:
         InputError: a vector has no direction, or a cut-off is not positive or exceeds the items of a class.
     """
     precision_at = {k: np.empty(len(queries)) for k in k_values}
     hit_at = {k: np.empty(len(queries)) for k in k_values}
+    r_precision = np.empty(len(queries))
     average_precision = np.empty(len(queries))
     for searched in np.unique(query_classes):
         asked = query_classes == searched
@@ -62,12 +63,14 @@ def evaluate(
         for k in k_values:
             precision_at[k][asked] = part.precision_at[k]
             hit_at[k][asked] = part.hit_at[k]
+        r_precision[asked] = part.r_precision
         average_precision[asked] = part.average_precision
 
     # What is relevant stands in the other class's items: it exists, and was not found.
-    relevant = (query_labels[:, None] == gallery_labels) & (query_ids[:, None] != gallery_ids)
-    average_precision[np.isnan(average_precision) & relevant.any(axis=1)] = 0.0
-    return RankingResult(query_ids, query_labels, precision_at, hit_at, average_precision)
+    others = ranking.count_relevant(query_labels, gallery_labels) - np.isin(query_ids, gallery_ids)
+    missed = np.isnan(average_precision) & (others > 0)
+    r_precision[missed] = average_precision[missed] = 0.0
+    return RankingResult(query_ids, query_labels, precision_at, hit_at, r_precision, average_precision)
 
 
 def summarize(predicted: RankingResult, true_class: RankingResult, *, samples: int, seed: int) -> dict[str, float]:

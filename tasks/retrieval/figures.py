@@ -92,46 +92,6 @@ def class_map_bars(protocols: Sequence[Protocol], *, samples: int, seed: int, ph
     return render_png(figure, phantoms=phantoms)
 
 
-def projection_scatter(
-    tsne: NDArray[np.floating],
-    umap: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    marked: NDArray[np.bool_],
-    *,
-    mark_name: str,
-    phantoms: bool,
-) -> bytes:
-    """Draw the images in the plane by t-SNE and by UMAP, coloured by class, some of them ringed.
-
-    Args:
-        tsne: coordinates, shape (images, 2).
-        umap: coordinates, shape (images, 2).
-        labels: class of each image, shape (images,).
-        marked: which images to ring, shape (images,).
-        mark_name: what the ring means, for the legend.
-        phantoms: whether the data are drawn phantoms.
-
-    Returns:
-        PNG bytes.
-    """
-    figure = new_figure(10, 5.1)
-    figure.suptitle("The embedding in the plane (for looking only: distances are distorted)", fontsize=10)
-    for axis, points, name in zip(figure.subplots(1, 2), (tsne, umap), ("t-SNE", "UMAP"), strict=True):
-        for label, (class_name, color) in enumerate(zip(CLASS_NAMES, CLASS_COLORS, strict=True)):
-            chosen = points[labels == label]
-            axis.scatter(*chosen.T, s=12, color=color, alpha=0.65, linewidths=0, label=f"{class_name} ({len(chosen)})")
-        axis.scatter(
-            *points[marked].T, s=38, facecolors="none", edgecolors="black", linewidths=0.8,
-            label=f"{mark_name} ({int(marked.sum())})",
-        )  # fmt: skip
-        axis.set_title(name, fontsize=9)
-        axis.set_xticks([])
-        axis.set_yticks([])
-    handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, fontsize=8, frameon=False, borderaxespad=2.2)
-    return render_png(figure, phantoms=phantoms)
-
-
 def gallery(
     query_images: NDArray[np.uint8],
     query_ids: NDArray[np.int64],

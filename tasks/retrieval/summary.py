@@ -14,6 +14,9 @@ def retrieval_report(
     conditioned: Protocol,
     true_class: RankingResult,
     *,
+    encoder: str,
+    index: str,
+    findings: Sequence[tuple[str, str]],
     k: int,
     worst: int,
     samples: int,
@@ -27,6 +30,9 @@ def retrieval_report(
         gallery: each test image searched in the train split.
         conditioned: searched among the items of the predicted class only.
         true_class: searched among the items of the true class, the upper bound of `conditioned`.
+        encoder: what made the vectors, in words.
+        index: what they are searched with, in words.
+        findings: further sections, title and markdown of each.
         k: the cut-off of the tables by class and of failures, one of those evaluated.
         worst: queries in the table of failures.
         samples: bootstrap samples of the intervals.
@@ -38,24 +44,28 @@ def retrieval_report(
     """
     protocols = (leave_one_out, gallery, conditioned)
     sections = [
-        ("Protocol", _definitions(protocols)),
+        ("Protocol", _definitions(protocols, encoder, index)),
         ("Results", _results(protocols, samples, seed)),
         ("By class", _by_class(protocols, k)),
         ("Search in the predicted class", _conditioned(conditioned, true_class, k)),
         ("Failures", _failures(leave_one_out, k, worst)),
+        *findings,
         ("Limits", _LIMITS),
     ]
     return document("Retrieval of similar cases", sections, phantoms=phantoms)
 
 
-def _definitions(protocols: Sequence[Protocol]) -> str:
+def _definitions(protocols: Sequence[Protocol], encoder: str, index: str) -> str:
     lines = [
+        f"Encoder: {encoder}.",
+        f"Index of all splits: {index}. The figures below come from full rankings, which need none.",
         f"Queries: {len(protocols[0].result.query_ids)} test images, ranked by cosine of their embeddings; a neighbour "
         "is relevant if it has the query's class.",
         "The query itself is removed by its id, never by its rank; exact duplicates of it stay. Equal cosines keep the "
         "order of the gallery.",
         "Precision@k is the share of relevant items among the first k; Hit@k asks whether there is any. Average "
-        "precision runs over the full ranking and divides by all relevant items; mAP is its mean over queries.",
+        "precision runs over the full ranking and divides by all relevant items; mAP is its mean over queries. "
+        "R-precision is the precision at the number of relevant items.",
         "Intervals are 95 % percentile bootstrap over queries. Chance is the exact expectation of a random ranking.",
     ]
     lines += [

@@ -16,7 +16,7 @@ from models.errors import InputError
 from tasks.data.steps import locate_source
 from tasks.locations import outputs
 from tasks.parameters import DatasetParameters
-from tests.benchmarks import report_generation, retrieval_evaluation, time_to_mark, training_batches
+from tests.benchmarks import report_generation, retrieval_evaluation, time_to_mark, training_batches, vector_search
 from tests.benchmarks.comparison import Comparison
 
 
@@ -41,11 +41,15 @@ def main() -> int:
         for result in found:
             console.print(f"measured: {result.name}")
         results += found
+    console.print("measuring vector search, which takes longest ...")
+    searches = vector_search.measure_sizes()
+    results += vector_search.compare(searches)
     console.print(_table(results))
+    console.print(vector_search.table(searches))
     console.print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
-    console.print(f"Written to {_write(results)}", soft_wrap=True)
+    console.print(f"Written to {_write(results, searches)}", soft_wrap=True)
     return 0
 
 
@@ -56,6 +60,7 @@ def _measurements(path: Path, images: np.ndarray, labels: np.ndarray) -> Iterato
     yield lambda: [retrieval_evaluation.measure_python_loop()]
     yield lambda: [retrieval_evaluation.measure_numpy_loop()]
     yield lambda: [report_generation.measure()]
+    yield lambda: [vector_search.measure_single_query()]
 
 
 def _table(results: list[Comparison]) -> Table:
@@ -81,12 +86,15 @@ def _time(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.1f} ms"
 
 
-def _write(results: list[Comparison]) -> Path:
+def _write(results: list[Comparison], searches: list[vector_search.SearchRow]) -> Path:
     path = outputs() / "benchmarks.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [asdict(result) | {"ratio": result.reference / result.ours} for result in results]
+    found = [asdict(row) for row in searches]
     machine = {"machine": platform.machine(), "threads": torch.get_num_threads()}
-    path.write_text(json.dumps({"machine": machine, "torch": torch.__version__, "results": rows}, indent=1))
+    path.write_text(
+        json.dumps({"machine": machine, "torch": torch.__version__, "results": rows, "vector_search": found}, indent=1)
+    )
     return path
 
 

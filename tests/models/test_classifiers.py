@@ -33,7 +33,13 @@ def test_one_logit_for_two_classes_and_otherwise_one_a_class(architecture, class
 
 @pytest.mark.parametrize(
     ("architecture", "size"),
-    [("resnet18_gray", 512), ("efficientnet_b0", 1280), ("compact28", 512), ("ensemble28", 512)],
+    [
+        ("resnet18_gray", 512),
+        ("efficientnet_b0", 1280),
+        ("efficientnet_lite0", 1280),
+        ("compact28", 512),
+        ("ensemble28", 512),
+    ],
 )
 def test_the_size_of_the_embedding(architecture, size):
     assert build_classifier(architecture).embedding_size == size

@@ -68,8 +68,8 @@ def test_imagenet_weights_of_a_network_that_has_none_are_one_sentence():
     with pytest.raises(InputError) as raised:
         check(architecture="compact28", pretrained="imagenet")
     assert str(raised.value) == (
-        "There are no ImageNet weights for 'compact28', only for resnet18_gray and efficientnet_b0; choose one of "
-        "these or train without pretrained weights."
+        "There are no ImageNet weights for 'compact28', only for resnet18_gray, efficientnet_b0 and "
+        "efficientnet_lite0; choose one of these or train without pretrained weights."
     )
 
 

@@ -18,6 +18,8 @@ def test_leave_one_out_level_of_the_test_split():
         assert level.mean_precision(k) == pytest.approx(0.531, abs=6e-4)
         assert level.mean_precision(k, 0) == pytest.approx(233 / 623)
         assert level.mean_precision(k, 1) == pytest.approx(389 / 623)
+    assert level.mean_r_precision() == pytest.approx(0.531, abs=6e-4)
+    assert level.mean_r_precision(0) == pytest.approx(233 / 623)
     assert round(level.mean_precision(1, 0), 3) == 0.374
     assert round(level.mean_precision(1, 1), 3) == 0.624
 
@@ -44,6 +46,20 @@ def test_average_precision_is_the_mean_over_all_rankings(items, relevant):
     assert chance.average_precision(np.array([relevant]), items)[0] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("items", "relevant"), [(5, 1), (7, 3), (8, 7)])
+def test_r_precision_is_the_mean_over_all_rankings(items, relevant):
+    expected = np.mean([r[:relevant].mean() for r in all_rankings(items, relevant)])
+    gallery_labels = np.repeat([0, 1], [relevant, items - relevant])
+    level = chance.from_gallery(np.array([0]), np.array([99]), gallery_labels, [1])
+    assert level.r_precision[0] == pytest.approx(expected)
+
+
+def test_figures_of_a_class_that_the_gallery_lacks_are_undefined():
+    level = chance.from_gallery(np.array([0, 1]), np.array([8, 9]), np.ones(5, dtype=int), [1])
+    assert np.isnan(level.r_precision).tolist() == np.isnan(level.average_precision).tolist() == [True, False]
+    assert level.precision_at[1].tolist() == [0, 1]
+
+
 def test_average_precision_of_nothing_is_undefined():
     assert np.isnan(chance.average_precision(np.array([0, 2]), 9)).tolist() == [True, False]
 
@@ -67,8 +83,8 @@ def test_random_vectors_score_the_leave_one_out_level():
     for _ in range(300):
         vectors = generator.normal(size=(50, 8))
         result = evaluate(vectors, labels, vectors, labels, ids, ids, [1, 5])
-        runs.append((result.mean_precision(5), result.mean_precision(5, 0), result.mean_average_precision()))
-    expected = (level.mean_precision(5), level.mean_precision(5, 0), level.mean_average_precision())
+        runs.append((result.mean_precision(5), result.mean_r_precision(0), result.mean_average_precision()))
+    expected = (level.mean_precision(5), level.mean_r_precision(0), level.mean_average_precision())
     spread = np.std(runs, axis=0) / np.sqrt(len(runs))
     assert (np.abs(np.mean(runs, axis=0) - expected) < 4 * spread).all()
     assert spread.max() < 0.005  # so that the comparison means something

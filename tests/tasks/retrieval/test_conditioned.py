@@ -45,13 +45,14 @@ def test_every_figure_equals_the_accuracy_of_the_classifier(data):
     result = evaluated(data, predicted)
     right = predicted == labels
     assert 0 < right.mean() < 1
-    for values in (result.precision_at[5], result.hit_at[5], result.average_precision):
+    for values in (result.precision_at[5], result.hit_at[5], result.r_precision, result.average_precision):
         np.testing.assert_array_equal(values, right)
 
 
 def test_search_in_the_true_class_is_right_by_construction(data):
     result = evaluated(data, data[1])
-    assert result.mean_precision(5) == result.mean_hit(1) == result.mean_average_precision() == 1
+    assert result.mean_precision(5) == result.mean_hit(1) == 1
+    assert result.mean_r_precision() == result.mean_average_precision() == 1
 
 
 def test_the_query_is_not_among_its_neighbours(data):
@@ -64,8 +65,16 @@ def test_the_query_is_not_among_its_neighbours(data):
 def test_the_last_of_its_class_has_nothing_to_find():
     vectors, labels, ids = np.random.default_rng(1).normal(size=(4, 3)), np.array([0, 0, 0, 1]), np.arange(4)
     result = conditioned.evaluate(vectors, labels, np.zeros(4, dtype=int), vectors, labels, ids, ids, [1])
-    assert result.average_precision[:3].tolist() == [1, 1, 1]
-    assert np.isnan(result.average_precision[3])
+    for values in (result.r_precision, result.average_precision):
+        assert values[:3].tolist() == [1, 1, 1]
+        assert np.isnan(values[3])
+
+
+def test_a_query_outside_the_gallery_misses_the_only_item_of_its_class():
+    vectors, labels = np.random.default_rng(2).normal(size=(4, 3)), np.array([0, 0, 0, 1])
+    ids, gallery_ids = np.arange(4), np.arange(10, 14)
+    result = conditioned.evaluate(vectors, labels, np.zeros(4, dtype=int), vectors, labels, ids, gallery_ids, [1])
+    assert result.r_precision.tolist() == result.average_precision.tolist() == [1, 1, 1, 0]
 
 
 def test_the_summary_labels_the_upper_bound(data):

@@ -35,9 +35,6 @@ def drawn(name, **options):
         return figures.precision_at_k_curves([protocol(), protocol()], samples=50, seed=0, **options)
     if name == "bars":
         return figures.class_map_bars([protocol(), protocol()], samples=50, seed=0, **options)
-    if name == "scatter":
-        points, labels = generator.normal(size=(40, 2)), np.repeat([0, 1], 20)
-        return figures.projection_scatter(points, points, labels, labels == 1, mark_name="marked", **options)
     images = generator.integers(0, 255, (8, 28, 28), dtype=np.uint8)
     neighbours = Neighbours(np.full((2, 3), 0.5, dtype=np.float32), np.arange(6).reshape(2, 3))
     return figures.gallery(
@@ -46,7 +43,7 @@ def drawn(name, **options):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["curves", "bars", "scatter", "gallery"])
+@pytest.mark.parametrize("name", ["curves", "bars", "gallery"])
 def test_a_figure_repeats_and_phantoms_are_watermarked(name):
     png = drawn(name, phantoms=False)
     assert png.startswith(b"\x89PNG")

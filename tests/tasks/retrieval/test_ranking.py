@@ -1,15 +1,18 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
 from models.errors import InputError
-from tasks.retrieval.ranking import RankingResult, evaluate, means, summarize
+from tasks.retrieval.ranking import RankingResult, count_relevant, evaluate, means, summarize
 from tasks.shared.bootstrap import mean_interval
 
 
 def naive(queries, query_labels, gallery, gallery_labels, query_ids, gallery_ids, k_values):
     """Rank for one query after the other, and count along the ranking."""
-    precision, hit, average_precision = {k: [] for k in k_values}, {k: [] for k in k_values}, []
+    precision, hit = {k: [] for k in k_values}, {k: [] for k in k_values}
+    r_precision, average_precision = [], []
     for query, label, own in zip(queries.astype(float), query_labels, query_ids, strict=True):
         ranking = []
         for place, item in enumerate(gallery.astype(float)):
@@ -20,21 +23,24 @@ def naive(queries, query_labels, gallery, gallery_labels, query_ids, gallery_ids
         for k in k_values:
             precision[k].append(sum(relevant[:k]) / k)
             hit[k].append(float(any(relevant[:k])))
+        total = sum(relevant)
+        r_precision.append(sum(relevant[:total]) / total if total else float("nan"))
         found, total = 0, 0.0
         for rank, is_relevant in enumerate(relevant, start=1):
             if is_relevant:
                 found += 1
                 total += found / rank
         average_precision.append(total / found if found else float("nan"))
-    return precision, hit, average_precision
+    return precision, hit, r_precision, average_precision
 
 
 def assert_equal_to_naive(*arguments):
     result = evaluate(*arguments)
-    precision, hit, average_precision = naive(*arguments)
+    precision, hit, r_precision, average_precision = naive(*arguments)
     for k in arguments[-1]:
         np.testing.assert_allclose(result.precision_at[k], precision[k])
         np.testing.assert_allclose(result.hit_at[k], hit[k])
+    np.testing.assert_allclose(result.r_precision, r_precision)
     np.testing.assert_allclose(result.average_precision, average_precision, rtol=1e-12)
     return result
 
@@ -57,10 +63,12 @@ def test_hand_placed_points():
     assert result.precision_at[1][0] == 1
     assert result.precision_at[2][0] == 0.5
     assert result.precision_at[4][0] == 0.5
+    assert result.r_precision[0] == 0.5
     assert result.average_precision[0] == pytest.approx((1 / 1 + 2 / 3) / 2)
     # From 70°: 45° (other), 25° (same), 10° (other), 0° (other).
     assert result.precision_at[1][4] == 0
     assert (result.hit_at[1][4], result.hit_at[2][4]) == (0, 1)
+    assert result.r_precision[4] == 0
     assert result.average_precision[4] == pytest.approx(1 / 2)
 
 
@@ -89,6 +97,97 @@ def test_average_precision_agrees_with_scikit_learn():
         others = np.arange(90) != query
         expected = average_precision_score((labels == labels[query])[others], (unit @ unit[query])[others])
         assert result.average_precision[query] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def distinct():
+    """Vectors of two overlapping classes among which no two cosines tie, so that every library ranks alike."""
+    generator = np.random.default_rng(10)
+    labels = np.repeat([0, 1], [25, 45])[generator.permutation(70)]
+    return (generator.normal(size=(70, 16)) + 0.5 * labels[:, None]).astype(np.float32), labels
+
+
+def test_figures_agree_with_ranx(distinct, monkeypatch):
+    import numba
+
+    # On a fresh machine ranx would be compiled for more than a minute, to score 70 queries.
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", True)
+    import ranx
+
+    vectors, labels = distinct
+    result = leave_one_out(vectors, labels, [1, 5, 10])
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = unit.astype(float) @ unit.T.astype(float)
+    relevant, scores = {}, {}
+    for query in range(70):
+        others = [item for item in range(70) if item != query]  # ranx knows no self
+        relevant[str(query)] = {str(item): 1 for item in others if labels[item] == labels[query]}
+        scores[str(query)] = {str(item): cosines[query, item] for item in others}
+    ours = {"map": result.average_precision, "r-precision": result.r_precision}
+    for k in (1, 5, 10):
+        ours |= {f"precision@{k}": result.precision_at[k], f"hit_rate@{k}": result.hit_at[k]}
+    run = ranx.Run(scores)
+    ranx.evaluate(ranx.Qrels(relevant), run, list(ours), threads=1)
+    for metric, values in ours.items():
+        np.testing.assert_allclose([run.scores[metric][str(query)] for query in range(70)], values, err_msg=metric)
+
+
+def test_figures_agree_with_pytorch_metric_learning(distinct):
+    import torch
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+
+    vectors, labels = distinct
+    result = leave_one_out(vectors, labels, [1])
+    # k=None ranks all items. With its k="max_bin_count" the average precision would stop after as many items as the
+    # largest class has, and its `mean_average_precision_at_r` stops after R: neither is the full ranking meant here.
+    metrics = ("precision_at_1", "r_precision", "mean_average_precision")
+    calculator = AccuracyCalculator(include=metrics, k=None, return_per_class=True, device=torch.device("cpu"))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    theirs = calculator.get_accuracy(torch.from_numpy(unit), torch.from_numpy(labels))
+    for label in (0, 1):
+        ours = (
+            result.mean_precision(1, label), result.mean_r_precision(label), result.mean_average_precision(label),
+        )  # fmt: skip
+        assert [theirs[metric][label] for metric in metrics] == pytest.approx(ours)
+
+
+def test_a_gallery_of_a_million_keeps_the_order_of_ties():
+    # All at one angle but the last, which is nearest; relevant are the last, the fourth and the one before the last.
+    gallery = np.tile(on_circle(30), (1_000_000, 1))
+    gallery[-1] = on_circle(10)
+    labels = np.ones(1_000_000, dtype=int)
+    labels[[-1, 3, -2]] = 0
+    result = evaluate(on_circle(0), np.zeros(1, dtype=int), gallery, labels, np.array([-1]), np.arange(10**6), [1, 5])
+    assert (result.precision_at[1][0], result.precision_at[5][0]) == (1, 2 / 5)
+    assert result.r_precision[0] == pytest.approx(1 / 3)
+    assert result.average_precision[0] == pytest.approx((1 / 1 + 2 / 5 + 3 / 1_000_000) / 3)
+
+
+def test_a_gallery_beyond_what_the_sorted_integer_holds_is_refused():
+    many = np.broadcast_to(np.float32(1), (2**31 + 1, 1))  # takes no memory
+    numbers = np.broadcast_to(np.int64(0), 2**31 + 1)
+    with pytest.raises(InputError, match="at most 2147483648 can be ranked"):
+        evaluate(np.ones((1, 1)), numbers[:1], many, numbers, numbers[:1], numbers, [1])
+
+
+def test_many_queries_are_ranked_block_by_block_without_all_cosines_in_memory():
+    generator = np.random.default_rng(11)
+    vectors, labels = generator.normal(size=(4000, 8)).astype(np.float32), generator.integers(0, 2, 4000)
+    tracemalloc.start()
+    result = leave_one_out(vectors, labels, [1, 10])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4000 * 4000 * 8 / 3
+    # The figures do not depend on the block in which a query stood.
+    few = generator.choice(4000, 50, replace=False)
+    alone = evaluate(vectors[few], labels[few], vectors, labels, few, np.arange(4000), [1, 10])
+    np.testing.assert_array_equal(result.precision_at[10][few], alone.precision_at[10])
+    np.testing.assert_allclose(result.average_precision[few], alone.average_precision, rtol=1e-12)
+
+
+def test_relevant_items_are_counted_by_class():
+    gallery_labels = np.array([4, 1, 4, 1, 4, -2])
+    assert count_relevant(np.array([4, 0, 1, -2, 9]), gallery_labels).tolist() == [3, 0, 2, 1, 0]
 
 
 def test_ties_keep_the_order_of_the_gallery():
@@ -144,8 +243,9 @@ def test_a_query_without_relevant_items_is_counted_and_left_out_of_the_mean():
     gallery = on_circle(0, 20, 40)
     queries = on_circle(5, 50, 30)
     result = evaluate(queries, np.array([0, 1, 0]), gallery, np.zeros(3, dtype=int), np.arange(3), np.arange(3, 6), [2])
-    assert result.average_precision[[0, 2]].tolist() == [1, 1]
-    assert np.isnan(result.average_precision[1])
+    for values in (result.r_precision, result.average_precision):
+        assert values[[0, 2]].tolist() == [1, 1]
+        assert np.isnan(values[1])
     assert result.without_relevant == 1
     assert result.mean_average_precision() == 1
     assert np.isnan(result.mean_average_precision(1))
@@ -184,11 +284,14 @@ def test_means_by_class():
         query_labels=np.array([0, 0, 1, 1]),
         precision_at={5: np.array([0.2, 0.4, 1.0, 0.6])},
         hit_at={5: np.array([0.0, 1.0, 1.0, 1.0])},
+        r_precision=np.array([0.0, 0.2, nan, 0.7]),
         average_precision=np.array([0.1, 0.3, nan, 0.5]),
     )
     assert result.mean_precision(5) == pytest.approx(0.55)
     assert result.mean_precision(5, 0) == pytest.approx(0.3)
     assert result.mean_hit(5, 0) == 0.5
+    assert result.mean_r_precision() == pytest.approx(0.3)
+    assert result.mean_r_precision(1) == 0.7
     assert result.mean_average_precision() == pytest.approx(0.3)
     assert result.mean_average_precision(1) == 0.5
     assert means(result, "loo") == pytest.approx(
@@ -197,6 +300,7 @@ def test_means_by_class():
             "loo/map": 0.3,
             "loo/map_normal": 0.2,
             "loo/map_pneumonia": 0.5,
+            "loo/r_precision": 0.3,
             "loo/hit_at_5": 0.75,
         }
     )
@@ -208,6 +312,7 @@ def test_the_summary_has_the_agreed_names_and_intervals():
     result = leave_one_out(generator.normal(size=(80, 4)) + labels[:, None], labels, [1, 5, 10])
     metrics = summarize(result, "loo", samples=300, seed=0)
     names = ["precision_at_1", "precision_at_5", "precision_at_10", "map", "map_normal", "map_pneumonia", "hit_at_5"]
+    names.append("r_precision")
     for name in names:
         assert metrics[f"loo/{name}_ci_low"] <= metrics[f"loo/{name}"] <= metrics[f"loo/{name}_ci_high"]
         assert metrics[f"loo/{name}_ci_low"] < metrics[f"loo/{name}_ci_high"] or name == "hit_at_5"

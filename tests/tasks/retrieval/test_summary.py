@@ -36,7 +36,17 @@ def arguments():
 
 
 def report(arguments, *, phantoms=False):
-    return retrieval_report(*arguments, k=5, worst=4, samples=50, seed=0, phantoms=phantoms)
+    return retrieval_report(
+        *arguments,
+        encoder="some encoder",
+        index="flat",
+        findings=[("More", "found")],
+        k=5,
+        worst=4,
+        samples=50,
+        seed=0,
+        phantoms=phantoms,
+    )
 
 
 def rows(text, *cells):

@@ -4,106 +4,26 @@ import hashlib
 import json
 import logging
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from huggingface_hub import constants
 
 from models.errors import InputError
 from models.report_generation.medgemma.source import Source, fetch, resolve_source
+from tests.models.hub_server import COMMIT, GOOD, INVALID, NOT_ACCEPTED, Hub, serve, unused_address
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MODEL = "someone/gated-model"
-GOOD, NOT_ACCEPTED, INVALID = "hf_good", "hf_not_accepted", "hf_invalid"
-
-
-class Hub(ThreadingHTTPServer):
-    """Serves one gated model: its description to everybody, its files to one token."""
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), HubHandler)
-        self.folder = folder
-        self.broken = False
-        self.sent: list[str] = []
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class HubHandler(BaseHTTPRequestHandler):
-    server: Hub
-
-    def do_GET(self) -> None:
-        token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        path = urlsplit(self.path).path
-        if self.server.broken:
-            return self.answer(503)
-        if token == INVALID:
-            return self.refuse(401, message="Invalid credentials in Authorization header")
-        if MODEL not in path:
-            return self.refuse(404 if token else 401, "RepoNotFound", "Repository not found")
-        kind, _, rest = path.split(MODEL)[1].lstrip("/").partition("/")
-        revision, _, name = rest.partition("/")
-        if revision not in ("main", COMMIT):
-            return self.refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-        if kind == "revision":
-            return self.answer(200, json.dumps({"id": MODEL, "sha": COMMIT, "siblings": []}).encode())
-        if kind == "tree":
-            return self.answer(200, json.dumps([self.entry(file) for file in self.server.folder.iterdir()]).encode())
-        if token != GOOD:
-            return self.refuse(403 if token else 401, "GatedRepo", f"Access to model {MODEL} is restricted")
-        content = (self.server.folder / name).read_bytes()
-        self.server.sent.append(f"{self.command} {name}")
-        return self.answer(200, content, {"X-Repo-Commit": COMMIT, "ETag": f'"{git_id(content)}"'})
-
-    do_HEAD = do_GET  # noqa: N815  http.server's name
-
-    def entry(self, file: Path) -> dict[str, object]:
-        content = file.read_bytes()
-        return {"type": "file", "path": file.name, "size": len(content), "oid": git_id(content)}
-
-    def refuse(self, status: int, code: str | None = None, message: str = "") -> None:
-        self.answer(status, b"{}", {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {}))
-
-    def answer(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-def git_id(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 @pytest.fixture
 def hub(small_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with an empty cache before it, and nobody logged in."""
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    with Hub(small_checkpoint) as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with serve(small_checkpoint, MODEL, tmp_path / "cache", monkeypatch) as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture
@@ -114,12 +34,6 @@ def copy(small_checkpoint: Path, tmp_path: Path) -> Path:
 
 def change_json(path: Path, **fields: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
-
-
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_a_folder_is_pinned_by_the_digest_of_its_files(small_checkpoint: Path, copy: Path) -> None:
@@ -255,7 +169,7 @@ def test_only_the_configuration_is_fetched_to_resolve_then_all_at_that_commit(hu
 def test_a_cached_model_needs_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch, revision: str | None) -> None:
     online = resolve_source(MODEL, None, GOOD)
     folder = fetch(online, GOOD)
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.setenv("HF_ENDPOINT", unused_address())
 
     offline = resolve_source(MODEL, revision, None)
 
@@ -309,7 +223,7 @@ def test_a_licence_that_is_withdrawn_before_the_weights_is_told_too(hub: Hub) ->
 
 
 def test_no_network_and_no_cache_names_the_model_and_the_way_out(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused_port()}")
+    monkeypatch.setenv("HF_ENDPOINT", unused_address())
     with pytest.raises(InputError, match=f"{MODEL} is not in this machine's cache and .* give the folder as the model"):
         resolve_source(MODEL, None, GOOD)
 

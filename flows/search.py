@@ -1,0 +1,64 @@
+"""Search: one image of the dataset, one image file or one text → its nearest cases."""
+
+from pathlib import Path
+
+from prefect import flow
+from prefect.runtime import flow_run
+from rich.console import Console
+from rich.table import Table
+
+from flows.artifacts import show_document
+from tasks.data.steps import read_picture
+from tasks.locations import outputs
+from tasks.parameters import SearchParameters
+from tasks.records import DocumentRecord, SearchRecord
+from tasks.retrieval.ranking import CLASS_NAMES
+from tasks.retrieval.steps import check_search, find_published, search_cases
+from tasks.store import Store
+
+_SEARCH = SearchParameters()
+
+
+@flow(name="search", flow_run_name="search with {search.encoder}")
+def search(search: SearchParameters = _SEARCH) -> SearchRecord:
+    """Find the cases that are most like an image of the dataset, an image file or a text."""
+    searchable = find_published(search.encoder)
+    check_search(search, searchable)
+    picture = None if search.image is None else read_picture(search.image, searchable.dataset.size)
+    # The picture counts by its content, not by where it lies.
+    found = search_cases(searchable, search.model_copy(update={"image": None}), picture)
+    show_document("search", DocumentRecord(document=found.document), {"nearest cases": found.gallery})
+    _print(found, _write(found))
+    return found
+
+
+def _write(found: SearchRecord) -> Path:
+    """Put the result where a person finds it."""
+    store, folder = Store(), outputs() / "searches" / str(flow_run.name).replace("/", " ") / str(flow_run.id)[:8]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, stored in {
+        "result.json": found.result,
+        "gallery.png": found.gallery,
+        "report.md": found.document,
+    }.items():
+        (folder / name).write_bytes(store.get(stored))
+    return folder
+
+
+def _print(found: SearchRecord, folder: Path) -> None:
+    result = Store().get_json(found.result)
+    table = Table("rank", "image", "class", "similarity", title=f"nearest to {result['query']['name']}")
+    for hit in result["hits"]:
+        table.add_row(
+            str(hit["rank"]), f"{hit['split']} #{hit['index']}", CLASS_NAMES[hit["label"]], f"{hit['similarity']:.3f}"
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"Gallery and JSON: {folder}", soft_wrap=True, highlight=False)
+    console.print(result["notice"], soft_wrap=True, highlight=False)
+
+
+if __name__ == "__main__":
+    from flows.shell import main
+
+    raise SystemExit(main(search))

@@ -1,0 +1,82 @@
+"""From a picture's own values to grey levels from 0 to 255."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+MAXIMUM_PIXELS = 64 * 10**6  # more than any X-ray detector or film scanner gives; a few hundred MB while it is read
+
+_DEPTHS = (8, 10, 12, 14, 16)  # bits a pixel of X-ray detectors and of picture files
+
+
+def refuse_size(height: int, width: int) -> None:
+    """Refuse a picture without pixels, and one that would fill the memory before it is decoded.
+
+    Args:
+        height: pixels.
+        width: pixels.
+
+    Raises:
+        ValueError: there are none, or more than `MAXIMUM_PIXELS`.
+    """
+    if height < 1 or width < 1:
+        raise ValueError(f"it has {height} × {width} pixels")
+    if height * width > MAXIMUM_PIXELS:
+        raise ValueError(f"it has {height} × {width} pixels, and at most {MAXIMUM_PIXELS // 10**6} million are read")
+
+
+def to_grey_levels(values: NDArray[np.number]) -> NDArray[np.uint8]:
+    """Scale values that nothing says how to show.
+
+    Whole numbers from 0 up keep their zero, and their white is the largest value of the fewest usual bits (8, 10, 12,
+    14 or 16) that hold them: what an 8-bit picture shows stays as it is, and so do 12-bit values stored in 16 bits.
+    All others (signed, fractional) have no such range and are stretched from the smallest to the largest.
+
+    Args:
+        values: any numeric type and shape.
+
+    Returns:
+        Grey levels from 0 to 255, same shape.
+
+    Raises:
+        ValueError: a value is NaN or infinite.
+    """
+    if values.dtype == np.uint8:
+        return values.astype(np.uint8)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite(low + high):  # NaN goes through both
+        raise ValueError("it holds NaN or infinity")
+    whole = np.issubdtype(values.dtype, np.integer) or np.array_equal(values, np.rint(values))
+    depth = next((depth for depth in _DEPTHS if high < 2**depth), None)
+    if low >= 0 and whole and depth is not None:
+        low, high = 0.0, 2.0**depth - 1
+    return scale(values, low, high)
+
+
+def scale(values: NDArray[np.number], black: float, white: float) -> NDArray[np.uint8]:
+    """Map values linearly to grey levels; those beyond black or white are cut there.
+
+    Args:
+        values: any numeric type and shape.
+        black: value that becomes 0.
+        white: value that becomes 255; where it is the same as `black`, everything is black.
+
+    Returns:
+        Grey levels from 0 to 255, same shape.
+    """
+    if white == black:
+        return np.zeros(values.shape, dtype=np.uint8)
+    levels = (values.astype(np.float64) - black) * 255 / (white - black)
+    return np.rint(levels, out=levels).clip(0, 255, out=levels).astype(np.uint8)
+
+
+def luma(colors: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Convert colour to grey by the luma of ITU-R BT.601, as Pillow does.
+
+    Args:
+        colors: red, green and blue, shape (height, width, 3).
+
+    Returns:
+        Grey levels, shape (height, width).
+    """
+    return np.array(Image.fromarray(colors).convert("L"))

@@ -1,0 +1,252 @@
+"""What one search found: as a record, as JSON and as markdown."""
+
+import hashlib
+import html
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from models.encoders.catalogue import EncoderName
+from models.errors import InputError
+from models.notices import RESEARCH_NOTICE
+from tasks.parameters import Split
+from tasks.retrieval.ranking import CLASS_NAMES
+from tasks.shared.markdown import document, table
+
+_LIMITS = (
+    "Similarity is the cosine of embeddings, from -1 to 1: it ranks the cases of one search, is no probability, and "
+    "must not be compared between encoders. The labels are those of the dataset, children aged one to five from one "
+    "hospital. Cases that look alike do not prove that the query has their finding."
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Query(_Part):
+    """What was searched for.
+
+    Attributes:
+        kind: an item of the dataset ("index"), an image file ("image") or a text ("text").
+        name: `SPLIT #INDEX`, the file's name without its folders, or the text.
+        digest: SHA-256 of the pixels that were embedded, or of the text.
+        split: of an item of the dataset; else None.
+        index: its place in the split; else None.
+        label: its class; None where it is not known.
+    """
+
+    kind: Literal["index", "image", "text"]
+    name: str
+    digest: str
+    split: Split | None = None
+    index: int | None = None
+    label: int | None = None
+
+    @classmethod
+    def from_item(cls, split: Split, index: int, label: int, image: NDArray[np.uint8]) -> "Query":
+        """Describe an item of the dataset.
+
+        Args:
+            split: the split it lies in.
+            index: its place there.
+            label: its class.
+            image: its pixels, shape (height, width).
+
+        Returns:
+            The query.
+        """
+        name = f"{split} #{index}"
+        return cls(kind="index", name=name, digest=_pixel_digest(image), split=split, index=index, label=label)
+
+    @classmethod
+    def from_file(cls, path: str | Path, image: NDArray[np.uint8]) -> "Query":
+        """Describe an image file.
+
+        Args:
+            path: the file; only its name is kept, since folders may name a patient or a person.
+            image: what was embedded, shape (height, width).
+
+        Returns:
+            The query.
+        """
+        return cls(kind="image", name=Path(path).name, digest=_pixel_digest(image))
+
+    @classmethod
+    def from_text(cls, text: str) -> "Query":
+        """Describe a text.
+
+        Args:
+            text: the text; white space at its ends is left out, within it each run becomes one space.
+
+        Returns:
+            The query, whose name is what to embed.
+
+        Raises:
+            InputError: there is no letter and no digit in it.
+        """
+        name = " ".join(text.split())
+        if not any(map(str.isalnum, name)):
+            raise InputError(
+                "The text to search for is empty, but words were expected; describe a finding, as in 'lobar opacity'."
+            )
+        return cls(kind="text", name=name, digest=hashlib.sha256(name.encode()).hexdigest())
+
+
+class Hit(_Part):
+    """One case that was found.
+
+    Attributes:
+        rank: 1 is the most similar.
+        split: the split it lies in.
+        index: its place there.
+        label: its class.
+        similarity: cosine with the query.
+    """
+
+    rank: int
+    split: Split
+    index: int
+    label: int
+    similarity: float
+
+
+class SearchResult(_Part):
+    """What one search found.
+
+    Attributes:
+        query: what was searched for.
+        encoder: name of the encoder.
+        encoder_identity: what exactly made the vectors.
+        splits: the splits that were searched.
+        label: the one class that was searched; None for all.
+        k: how many cases were asked for.
+        hits: the cases, most similar first.
+        phantoms: whether the data are drawn phantoms.
+        notice: what this may not be used for.
+    """
+
+    query: Query
+    encoder: EncoderName
+    encoder_identity: str
+    splits: tuple[Split, ...]
+    label: int | None
+    k: int = Field(ge=1)
+    hits: tuple[Hit, ...] = Field(min_length=1)
+    phantoms: bool
+    notice: str = RESEARCH_NOTICE
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def class_shares(self) -> dict[str, float]:
+        """Share of each class among the hits, in [0, 1]."""
+        labels = [hit.label for hit in self.hits]
+        return {name: labels.count(label) / len(labels) for label, name in enumerate(CLASS_NAMES)}
+
+    def to_json(self) -> str:
+        """Write the result as JSON with the shares of the classes, indented."""
+        return self.model_dump_json(indent=2)
+
+
+def rank_hits(
+    similarities: NDArray[np.floating],
+    ids: NDArray[np.int64],
+    gallery_ids: NDArray[np.int64],
+    splits: Sequence[Split],
+    indices: NDArray[np.integer],
+    labels: NDArray[np.integer],
+) -> tuple[Hit, ...]:
+    """Name the neighbours of one query.
+
+    Args:
+        similarities: cosines, nearest first, shape (k,).
+        ids: ids of the neighbours in the index, shape (k,).
+        gallery_ids: the id of every item of the index, in any order, shape (items,).
+        splits: the split of each item, likewise `items` of them.
+        indices: its place in the split, shape (items,).
+        labels: its class, shape (items,).
+
+    Returns:
+        The hits.
+
+    Raises:
+        InputError: the index gave an id that the items do not have.
+    """
+    rows = {int(item): row for row, item in enumerate(gallery_ids)}
+    if unknown := [int(item) for item in ids if int(item) not in rows]:
+        raise InputError(
+            f"The index gave the id {unknown[0]}, which no item of the dataset has; build the index again from it."
+        )
+    return tuple(
+        Hit(
+            rank=rank,
+            split=splits[row],
+            index=int(indices[row]),
+            label=int(labels[row]),
+            similarity=float(similarity),
+        )
+        for rank, (row, similarity) in enumerate(zip((rows[int(item)] for item in ids), similarities, strict=True), 1)
+    )
+
+
+def search_report(result: SearchResult) -> str:
+    """Write a result for the page of its run.
+
+    Args:
+        result: what was found.
+
+    Returns:
+        Markdown.
+    """
+    rows = [
+        (hit.rank, f"{hit.split} #{hit.index}", CLASS_NAMES[hit.label], f"{hit.similarity:.3f}") for hit in result.hits
+    ]
+    sections = [
+        ("Query", _query(result)),
+        ("Nearest cases", f"{describe_shares(result)}\n\n{table(('rank', 'case', 'label', 'similarity'), rows)}"),
+        ("Limits", _LIMITS),
+    ]
+    return document("Similar cases", sections, phantoms=result.phantoms)
+
+
+def describe_shares(result: SearchResult) -> str:
+    """Say in one sentence how many hits are of which class.
+
+    Args:
+        result: what was found.
+
+    Returns:
+        The sentence.
+    """
+    if result.label is not None:
+        return f"Only {CLASS_NAMES[result.label]} cases were searched, so every case found has this label."
+    labels = [hit.label for hit in result.hits]
+    if len(labels) == 1:
+        return f"The nearest case is labelled {CLASS_NAMES[labels[0]]}."
+    counts = [f"{labels.count(label)} {name}" for label, name in enumerate(CLASS_NAMES)]
+    return f"Labels of the {len(labels)} nearest cases: {' and '.join(counts)}."
+
+
+def _query(result: SearchResult) -> str:
+    query = result.query
+    kinds = {"index": "dataset item", "image": "image file", "text": "text"}
+    rows = [(kinds[query.kind], html.escape(query.name, quote=False))]
+    if query.label is not None:
+        rows.append(("its label", CLASS_NAMES[query.label]))
+    rows += [
+        ("SHA-256", query.digest),
+        ("encoder", result.encoder),
+        ("encoder identity", result.encoder_identity),
+        ("searched in", ", ".join(result.splits)),
+        ("classes", "all" if result.label is None else CLASS_NAMES[result.label]),
+        ("cases asked for", str(result.k)),
+    ]
+    return table(("", "value"), rows)
+
+
+def _pixel_digest(image: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(f"{image.shape}".encode() + np.ascontiguousarray(image).tobytes()).hexdigest()

@@ -1,0 +1,96 @@
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from models.errors import InputError
+from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from tasks.retrieval.search_result import Query, SearchResult, describe_shares, rank_hits, search_report
+
+IMAGE = np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)
+
+
+def hits():
+    # The items of the index in an order of their own; id 7 is train #2, 9 is test #0, 4 is val #5.
+    return rank_hits(
+        np.array([0.75, 0.5, 0.25], dtype=np.float32), np.array([9, 4, 7]), np.array([4, 7, 9]),
+        ["val", "train", "test"], np.array([5, 2, 0]), np.array([1, 0, 1]),
+    )  # fmt: skip
+
+
+def result(**changes):
+    fields = {
+        "query": Query.from_item("test", 3, 1, IMAGE), "encoder": "classifier", "encoder_identity": "classifier abc",
+        "splits": ("train", "val", "test"), "label": None, "k": 3, "hits": hits(), "phantoms": False,
+    }  # fmt: skip
+    return SearchResult(**(fields | changes))
+
+
+def test_hits_are_named_by_id_and_keep_their_order():
+    found = [(hit.rank, hit.split, hit.index, hit.label, hit.similarity) for hit in hits()]
+    assert found == [(1, "test", 0, 1, 0.75), (2, "val", 5, 1, 0.5), (3, "train", 2, 0, 0.25)]
+
+
+def test_an_id_that_no_item_has():
+    with pytest.raises(InputError, match="the id 8, which no item"):
+        rank_hits(np.array([0.5]), np.array([8]), np.array([4]), ["val"], np.array([5]), np.array([1]))
+
+
+def test_json_says_everything():
+    written = json.loads(result().to_json())
+    assert written["query"] == {
+        "kind": "index", "name": "test #3", "split": "test", "index": 3, "label": 1,
+        "digest": Query.from_item("test", 3, 1, IMAGE).digest,
+    }  # fmt: skip
+    assert written["class_shares"] == pytest.approx({"normal": 1 / 3, "pneumonia": 2 / 3})
+    assert written["hits"][1] == {"rank": 2, "split": "val", "index": 5, "label": 1, "similarity": 0.5}
+    assert written["notice"] == RESEARCH_NOTICE
+    assert written["encoder_identity"] == "classifier abc"
+    assert (written["splits"], written["label"], written["k"]) == (["train", "val", "test"], None, 3)
+    assert written["phantoms"] is False
+
+
+def test_queries():
+    text = Query.from_text("  lobar \n consolidation ")
+    assert (text.kind, text.name, text.label) == ("text", "lobar consolidation", None)
+    assert text.digest == hashlib.sha256(b"lobar consolidation").hexdigest()
+    image = Query.from_file("/patients/jane/chest.dcm", IMAGE)
+    assert (image.kind, image.name, image.label) == ("image", "chest.dcm", None)
+    assert image.digest == Query.from_item("val", 0, 0, IMAGE).digest  # of the pixels alone
+    assert image.digest != Query.from_file("chest.dcm", IMAGE.T).digest
+    assert image.digest != Query.from_file("chest.dcm", IMAGE.reshape(14, 56)).digest
+
+
+@pytest.mark.parametrize("text", ["", " \n\t", "\u200b", "?!"])
+def test_an_empty_text_is_refused(text):
+    with pytest.raises(InputError, match="is empty"):
+        Query.from_text(text)
+
+
+def test_a_result_without_hits_is_none():
+    with pytest.raises(ValidationError):
+        result(hits=())
+
+
+def test_the_sentence_counts_the_labels():
+    assert describe_shares(result()) == "Labels of the 3 nearest cases: 1 normal and 2 pneumonia."
+    assert describe_shares(result(hits=hits()[:1])) == "The nearest case is labelled pneumonia."
+    assert "Only pneumonia cases were searched" in describe_shares(result(label=1, hits=hits()[:2]))
+
+
+def test_the_report_holds_a_row_a_hit_and_the_notices():
+    report = search_report(result())
+    assert "| 1 | test #0 | pneumonia | 0.750 |\n| 2 | val #5 | pneumonia | 0.500 |\n| 3 | train #2 | normal" in report
+    assert RESEARCH_NOTICE in report
+    assert "classifier abc" in report
+    assert "| its label | pneumonia |" in report
+    assert PHANTOM_NOTICE not in report
+    assert PHANTOM_NOTICE in search_report(result(phantoms=True))
+
+
+def test_a_text_cannot_write_markup_into_the_report():
+    report = search_report(result(query=Query.from_text("a | b <img src=x>")))
+    assert "| text | a \\| b &lt;img src=x&gt; |" in report
+    assert "its label" not in report

@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from flows.artifacts import show_steps
 from flows.classification import classification
 from flows.reports import report
-from flows.retrieval import retrieve
+from flows.retrieval import judged, require_trained, retrieve
 from flows.summary import print_results, summarize, write_summary
 from tasks import tracking
 from tasks.caching import outcomes
@@ -42,10 +42,11 @@ def pipeline(
         "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
     }  # fmt: skip
     require_pneumonia(dataset)
+    require_trained(retrieval)
     generator, located = locate_generator(reports), locate_encoders(retrieval)
     with tracking.tracked_run("pipeline", forms) as run:
         classified = classification(dataset, training, evaluation)
-        retrieved = retrieve(classified, located, retrieval)
+        retrieved = retrieve(judged(classified), located, retrieval)
         reported = report(classified, retrieved, generator, reports)
 
         steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])

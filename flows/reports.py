@@ -9,7 +9,7 @@ from prefect.tasks import exponential_backoff
 
 from flows.artifacts import show_document, show_steps
 from flows.classification import classification
-from flows.retrieval import retrieve
+from flows.retrieval import judged, require_trained, retrieve
 from tasks import progress, tracking
 from tasks.caching import outcomes
 from tasks.data.steps import require_pneumonia
@@ -52,9 +52,10 @@ def reports(
 ) -> Reported:
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
     require_pneumonia(dataset)
+    require_trained(retrieval)
     generator, located = locate_generator(reports), locate_encoders(retrieval)
     classified = classification(dataset, training, evaluation)
-    return report(classified, retrieve(classified, located, retrieval), generator, reports)
+    return report(classified, retrieve(judged(classified), located, retrieval), generator, reports)
 
 
 # Unbounded by default; a batch of a language model fills a device, so more than two at once only wait.

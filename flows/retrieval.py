@@ -5,11 +5,21 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import show_document, show_steps
 from flows.classification import classification
-from tasks import tracking
+from models.errors import InputError
+from tasks import registry, tracking
 from tasks.caching import outcomes
-from tasks.data.steps import require_pneumonia
+from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
+from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia
 from tasks.parameters import DatasetParameters, EvaluationParameters, RetrievalParameters, TrainingParameters
-from tasks.records import Classified, EmbeddingsRecord, EncoderRecord, FindingsRecord, Retrieved, SearchableRecord
+from tasks.records import (
+    Classified,
+    EmbeddingsRecord,
+    EncoderRecord,
+    FindingsRecord,
+    JudgedRecord,
+    Retrieved,
+    SearchableRecord,
+)
 from tasks.retrieval.steps import (
     analyse_failures,
     analyse_neighbours,
@@ -46,14 +56,47 @@ def retrieval(
     """Search for similar cases with each encoder, and judge the search by several protocols."""
     require_pneumonia(dataset)
     located = locate_encoders(retrieval)
-    return retrieve(classification(dataset, training, evaluation), located, retrieval)
+    if retrieval.classifier == "train":
+        found = judged(classification(dataset, training, evaluation))
+    else:
+        found = _judge(dataset, evaluation, retrieval.classifier)
+    return retrieve(found, located, retrieval)
 
 
-def retrieve(classified: Classified, located: list[EncoderRecord], retrieval: RetrievalParameters) -> Retrieved:
+def judged(classified: Classified) -> JudgedRecord:
+    """Take of a classification what the retrieval needs."""
+    return JudgedRecord(dataset=classified.dataset, classifier=classified.classifier, evaluation=classified.evaluation)
+
+
+def require_trained(retrieval: RetrievalParameters) -> None:
+    """Refuse another classifier where the flow trains one itself.
+
+    Raises:
+        InputError: another one is asked for.
+    """
+    if retrieval.classifier != "train":
+        raise InputError(
+            f"--retrieval.classifier {retrieval.classifier}: this flow searches with the classifier that it trains; "
+            "leave `train`, or run the retrieval flow alone."
+        )
+
+
+def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted: str) -> JudgedRecord:
+    """Take a registered classifier and score it as the classification does."""
+    version, package = registry.choose(registry.registered_name(dataset.name), wanted)
+    data = prepare_dataset(locate_source(dataset), dataset.limit)
+    classifier = read_package(package, data, version.run_id)
+    predictions = predict_classifier(data, classifier)
+    calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
+    scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
+    return JudgedRecord(dataset=data, classifier=classifier, evaluation=scores)
+
+
+def retrieve(source: JudgedRecord, located: list[EncoderRecord], retrieval: RetrievalParameters) -> Retrieved:
     """Search with each encoder of the form, once there is a classifier; hand on what the first one found.
 
     Args:
-        classified: the classifier.
+        source: the classifier and its scores.
         located: the published encoders, as `locate_encoders` found them.
         retrieval: the form.
 
@@ -64,20 +107,20 @@ def retrieve(classified: Classified, located: list[EncoderRecord], retrieval: Re
     for name in retrieval.encoders:
         published = next((encoder for encoder in located if encoder.name == name), None)
         earlier = [each.embeddings for each in found]
-        found.append(retrieve_with(classified, name, published, earlier, retrieval))
+        found.append(retrieve_with(source, name, published, earlier, retrieval))
     return found[0].model_copy(update={"flow_run_ids": tuple(each.flow_run_id for each in found)})
 
 
 @flow(name="retrieve", flow_run_name="retrieval with {name}")
 def retrieve_with(
-    classified: Classified,
+    source: JudgedRecord,
     name: str,
     published: EncoderRecord | None,
     earlier: list[EmbeddingsRecord],
     retrieval: RetrievalParameters,
 ) -> Retrieved:
     """Embed, index, search and judge with one encoder, and compare it with the first."""
-    data, evaluation, classifier = classified.dataset, classified.evaluation, classified.classifier
+    data, evaluation, classifier = source.dataset, source.evaluation, source.classifier
     with tracking.tracked_run("retrieval", {"retrieval": retrieval}) as run:
         tracking.log_dataset(run, data, "evaluation")
         encoder = published or (

@@ -218,6 +218,13 @@ class RetrievalParameters(Parameters):
         "published networks that also read texts. Each gets its own MLflow run; the others are compared with the "
         "first, whose neighbours the reports cite.",
     )
+    classifier: str = Field(
+        "train",
+        min_length=1,
+        title="Classifier",
+        description="`train` takes the one of the forms above, trained if need be; `champion` the registered "
+        "champion; the id of an MLflow run the one that it registered.",
+    )
     index: Literal["auto", "flat", "hnsw", "ivf"] = Field(
         "auto",
         title="Index",

@@ -590,6 +590,20 @@ class Classified(Record):
     document: DocumentRecord
 
 
+class JudgedRecord(Record):
+    """A classifier with its data and its scores: what the retrieval takes of a classification.
+
+    Attributes:
+        dataset: the images.
+        classifier: the classifier.
+        evaluation: what it says of the test split.
+    """
+
+    dataset: DatasetRecord
+    classifier: ClassifierRecord
+    evaluation: EvaluationRecord
+
+
 class Retrieved(Record):
     """What the retrieval flow hands on.
 

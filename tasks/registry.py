@@ -108,6 +108,42 @@ def versions(name: str) -> list[ModelVersion]:
     return sorted((_version(entry, aliases) for entry in found), key=lambda found: -found.version)
 
 
+def choose(name: str, wanted: str) -> tuple[ModelVersion, StoredFile]:
+    """Find a registered version and bring its package into the store.
+
+    Args:
+        name: registered name.
+        wanted: `champion`, or the id of the MLflow run that registered the version.
+
+    Returns:
+        The version and its package, as `register` was given it.
+
+    Raises:
+        InputError: nothing is registered, there is no champion, or there is no such run or it registered none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    known = versions(name)
+    if wanted == CHAMPION:
+        found = next((version for version in known if CHAMPION in version.aliases), None)
+        if found is None:
+            raise InputError(f"No version of {name} is its champion yet; name an MLflow run, or promote a version.")
+        return found, _package(found)
+    try:
+        registered = _client().get_run(wanted).data.tags.get("registry.version", "")
+    except MlflowException as error:
+        raise InputError(
+            f"There is no MLflow run {wanted!r}: expected `train`, `champion`, or the id of a classification run, as "
+            "its page in MLflow shows it."
+        ) from error
+    found = next((version for version in known if f"{name}/{version.version}" == registered), None)
+    if found is None:
+        raise InputError(
+            f"The MLflow run {wanted} registered no version of {name}; name a classification run that did."
+        )
+    return found, _package(found)
+
+
 def promote(run: RunReference, challenger: ModelVersion, judge: Callable[[StoredFile], tuple[bool, str]]) -> Decision:
     """Make a version the champion if it is the first, or better than the champion on the same validation split.
 

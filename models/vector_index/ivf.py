@@ -17,7 +17,7 @@ SAMPLE = 131_072  # vectors that k-means sees at most: 256 MiB of 512 dimensions
 # Lists are what building costs, so the least of FAISS's advice, which is 4 to 16 times the root of the vectors' number.
 LISTS_PER_ROOT = 4
 SAMPLES_PER_LIST = 40  # FAISS asks for 39
-ROUNDS = 6  # of k-means; more did not raise recall
+ROUNDS = 6  # of k-means; ten raised recall among 10⁵ vectors by .004
 # Lists a query reads: recall@10 above .95 from 10⁴ vectors on, in a mixture of 5000 clusters of 32 dimensions.
 PROBES = 80
 

@@ -569,6 +569,29 @@ def document_classification(
     return DocumentRecord(document=store.put(report.encode(), "text/markdown"))
 
 
+def read_package(package: StoredFile, dataset: DatasetRecord, run_id: str) -> ClassifierRecord:
+    """Take a classifier out of the file that `package_classifier` made.
+
+    Raises:
+        InputError: it was made for images of another dataset or size.
+    """
+    from models import weights
+
+    _, card = weights.load(Store().get(package))
+    if (card["dataset"], card["image_size"]) != (dataset.name, dataset.size):
+        raise InputError(
+            f"The classifier of the run {run_id} reads {card['dataset']} at {card['image_size']} pixels, but the form "
+            f"names {dataset.name} at {dataset.size}; choose the same."
+        )
+    return ClassifierRecord(
+        architecture=card["architecture"],
+        weights=package,
+        best_epoch=card["best_epoch"],
+        dataset_sha256=card["dataset_sha256"],
+        run_id=run_id,
+    )
+
+
 @step
 def package_classifier(
     dataset: DatasetRecord,

@@ -1,7 +1,6 @@
 """Nearest neighbours of embeddings with FAISS: exact, by a graph, or by inverted lists."""
 
 from models.vector_index.building import build
-from models.vector_index.former import build_flat, search
 from models.vector_index.index import VectorIndex
 from models.vector_index.kinds import Kind, Metric, choose_kind
 from models.vector_index.neighbours import Neighbours
@@ -17,7 +16,6 @@ __all__ = [
     "Shard",
     "VectorIndex",
     "build",
-    "build_flat",
     "choose_kind",
     "dump",
     "load",
@@ -25,5 +23,4 @@ __all__ = [
     "open_mapped",
     "recall_at",
     "save",
-    "search",
 ]

@@ -252,3 +252,27 @@ def test_a_failed_export_leaves_no_version_and_says_so(client, run, name):
     assert client.search_model_versions(f"name = '{name}'") == []
     models = client.search_logged_models([client.get_run(reference.run_id).info.experiment_id])
     assert [model.status for model in models if model.source_run_id == reference.run_id] == ["FAILED"]
+
+
+def test_the_champion_or_the_version_of_a_run_is_chosen_with_its_package(client, run, name):
+    first, second = run(), run()
+    for reference, seed in ((first, 0), (second, 1)):
+        version = registry.register(reference, name, package(seed))
+        registry.promote(reference, version, _worse)
+    for wanted, seed in (("champion", 0), (first.run_id, 0), (second.run_id, 1)):
+        version, stored = registry.choose(name, wanted)
+        assert version.version == seed + 1
+        assert stored == package(seed)
+
+
+def test_what_cannot_be_chosen_is_one_sentence(client, run, name):
+    with pytest.raises(InputError, match=f"No classifier is registered as '{name}'"):
+        registry.choose(name, "champion")
+    registry.promote(run(), registry.register(run(), name, package(limited=True)), _never)
+    with pytest.raises(InputError, match="is its champion yet"):
+        registry.choose(name, "champion")
+    with pytest.raises(InputError, match="There is no MLflow run 'nothing'"):
+        registry.choose(name, "nothing")
+    other = run()
+    with pytest.raises(InputError, match=f"run {other.run_id} registered no version of {name}"):
+        registry.choose(name, other.run_id)

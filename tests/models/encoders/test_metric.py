@@ -1,0 +1,140 @@
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+from sklearn.decomposition import PCA
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.preprocessing import StandardScaler
+
+from models.classifiers import build_classifier
+from models.encoders.classifier import ClassifierEncoder
+from models.encoders.metric import SHARE, MetricEncoder, fit_projection
+from models.errors import InputError
+from models.pretrained import imagenet_file
+from models.weights import dump
+
+FITTED, ENCODED = 30, 10  # images; fewer than the components, of which 29 are left then
+CARD = {
+    "architecture": "compact28",
+    "classes": 2,
+    "channels": 1,
+    "normalization": {"mean": [0.57], "std": [0.17]},
+    "image_size": 28,
+}
+
+
+def classifier(seed):
+    return dump(build_classifier("compact28", seed=seed).eval(), CARD)
+
+
+@pytest.fixture(scope="module")
+def images(official_file):
+    with np.load(official_file) as arrays:
+        return arrays["train_images"][: FITTED + ENCODED]
+
+
+@pytest.fixture(scope="module")
+def payload():
+    return classifier(4)
+
+
+@pytest.fixture(scope="module")
+def projection(images):
+    return fit_projection(images[:FITTED])
+
+
+@pytest.fixture(scope="module")
+def encoder(payload, projection):
+    return MetricEncoder(payload, projection)
+
+
+@pytest.fixture(scope="module")
+def found(encoder, images):
+    return encoder.encode_images(images[FITTED:])
+
+
+@pytest.fixture(scope="module")
+def parts(payload, images):
+    """What the two parts must be before they are normalised: the classifier's vectors, and the other's components."""
+    backbone = build_classifier("efficientnet_lite0", pretrained=imagenet_file("efficientnet_lite0")).eval()
+    pixels = torch.tensor(images)[:, None].float() / 127.5 - 1
+    with torch.inference_mode():
+        features = ((backbone.embed(pixels) + backbone.embed(pixels.flip(3))) / 2).double().numpy()
+    scaler = StandardScaler().fit(features[:FITTED])
+    principal = PCA(FITTED - 1, svd_solver="full").fit(scaler.transform(features[:FITTED]))
+    seen = principal.transform(scaler.transform(features[FITTED:]))
+    return ClassifierEncoder(payload).encode_images(images[FITTED:]), seen
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_vectors_are_both_parts_normalised_one_behind_the_other(encoder, found, parts):
+    trained, seen = parts
+    split = trained.shape[1]
+    assert (found.dtype, found.shape) == (np.float32, (ENCODED, split + FITTED - 1))
+    assert found.shape[1] == encoder.dimension
+    np.testing.assert_allclose(found[:, :split], unit(trained), rtol=1e-4, atol=1e-5)
+    expected = SHARE * unit(seen)
+    signs = np.sign((found[:, split:] * expected).sum(axis=0))  # a component may point either way
+    np.testing.assert_allclose(found[:, split:] * signs, expected, atol=2e-4)
+
+
+def test_the_cosine_is_the_weighted_mean_of_both_cosines(found, parts):
+    expected = np.average([cosine_similarity(part) for part in parts], axis=0, weights=[1, SHARE**2])
+    np.testing.assert_allclose(cosine_similarity(found), expected, atol=1e-4)
+    assert np.ptp(expected) > 0.1
+
+
+def test_vectors_do_not_depend_on_the_batch(encoder, images, found):
+    np.testing.assert_allclose(encoder.encode_images(images[FITTED:], batch_size=3), found, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_images(images[FITTED:][::-1])[::-1], found, atol=1e-5)
+
+
+def test_the_identity_names_both_parts(payload, projection, encoder):
+    tensors = safetensors.numpy.load(projection)
+    other = safetensors.numpy.save(tensors | {"mean": tensors["mean"] + 1})
+    assert encoder.name == "metric"
+    assert encoder.identity.startswith("metric sha256:")
+    assert MetricEncoder(payload, projection).identity == encoder.identity
+    changed = {MetricEncoder(classifier(5), projection).identity, MetricEncoder(payload, other).identity}
+    assert len(changed | {encoder.identity}) == 3
+
+
+def test_the_projection_repeats_bit_by_bit(images):
+    assert fit_projection(images[:4]) == fit_projection(images[:4].copy())
+
+
+def test_a_feature_that_never_moves_is_left_as_it_is(images):
+    alike = np.repeat(images[:1], 3, axis=0)
+    alike[1, :4] = 0
+    tensors = safetensors.numpy.load(fit_projection(alike))
+    assert all(np.isfinite(tensor).all() for tensor in tensors.values())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[:-10],
+        lambda content: b"",
+        lambda content: safetensors.numpy.save({"mean": safetensors.numpy.load(content)["mean"]}),
+    ],
+)
+def test_a_damaged_projection_is_one_sentence(payload, projection, spoil):
+    with pytest.raises(InputError, match=r"^The projection of the encoder `metric` .*; fit it again on") as refused:
+        MetricEncoder(payload, spoil(projection))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_classifier_is_one_sentence(payload, projection):
+    with pytest.raises(InputError, match=r"or train again\.$") as refused:
+        MetricEncoder(payload[:-10], projection)
+    assert "\n" not in str(refused.value)
+
+
+def test_images_of_another_size_and_texts_are_refused(encoder):
+    with pytest.raises(InputError, match=r"of shape \(2, 64, 64\), but the classifier reads 28×28 pixels; resize them"):
+        encoder.encode_images(np.zeros((2, 64, 64), np.uint8))
+    with pytest.raises(InputError, match="The encoder metric reads no text; text queries need one of clip"):
+        encoder.encode_texts(["pneumonia"])

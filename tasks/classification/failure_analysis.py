@@ -15,6 +15,7 @@ from tasks.classification.log_odds import log_odds
 from tasks.classification.separation import separation
 from tasks.shared.markdown import table
 from tasks.shared.rates import Rate, in_words, share
+from tasks.shared.risk_coverage import area_under_risk, risk_coverage
 
 NEIGHBOURS = 10
 DEFERRED = (0.0, 0.05, 0.10, 0.20, 0.30)
@@ -132,22 +133,6 @@ def confidences(probabilities: NDArray[np.floating], threshold: float | None) ->
     return np.asarray(1 / (1 + np.exp(-distance)))
 
 
-def risk_coverage(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Compute the share of errors among the surest images.
-
-    Args:
-        confidence: shape (images,).
-        correct: whether the image is called right, shape (images,).
-
-    Returns:
-        Shape (images,): at n − 1 the share of errors among the n surest. Equally sure images count as if in random
-        order.
-    """
-    _, ties = np.unique(-np.asarray(confidence), return_inverse=True)
-    errors_in_tie = np.bincount(ties, weights=~correct) / np.bincount(ties)
-    return np.cumsum(errors_in_tie[np.sort(ties)]) / np.arange(1, len(correct) + 1)
-
-
 def neighbourhood(
     embeddings: NDArray[np.floating],
     predicted: NDArray[np.integer],
@@ -203,7 +188,6 @@ def analyse_failures(
     """
     predicted, confidence = decide(probabilities, threshold), confidences(probabilities, threshold)
     correct = predicted == labels
-    risk = risk_coverage(confidence, correct)
     kinds = _kinds(confidence, correct, around)
     wrong = np.flatnonzero(~correct)
     signs = {
@@ -214,9 +198,9 @@ def analyse_failures(
     return FailureAnalysis(
         class_names=tuple(class_names),
         images=len(labels),
-        risk=tuple(risk.tolist()),
-        area_under_risk=float(risk.mean()),
-        area_at_best=float(risk_coverage(correct.astype(np.float64), correct).mean()),
+        risk=tuple(risk_coverage(confidence, correct).tolist()),
+        area_under_risk=area_under_risk(confidence, correct),
+        area_at_best=area_under_risk(correct.astype(np.float64), correct),
         deferrals=tuple(_deferral(confidence, correct, deferred) for deferred in DEFERRED),
         finders={name: separation(values[~correct], values[correct]) for name, values in signs.items()},
         nearest_right=_median(around.nearest[correct]),

@@ -3,12 +3,6 @@
 A label is doubted where a classifier that never saw the image gives another class with more confidence than is usual
 for that class (confident learning; Northcutt, Jiang and Chuang, 2021, by cleanlab). "Never saw" must hold for its
 duplicates too, so folds are made of groups of near-duplicates.
-
-Near-duplicates are found by the correlation of their pixels, which brightness and contrast do not change. Embeddings of
-a classifier would not do: they are trained to fall together for a whole class, so in PneumoniaMNIST 2.3 million pairs
-of training images have a cosine of .99 or more, 14,000 of them of different classes. By their pixels, 18 pairs are
-identical, three lie between .95 and .98, which look like two pictures of one patient, and only below .95 do strangers
-that look alike begin.
 """
 
 from collections.abc import Sequence
@@ -20,10 +14,8 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from tasks.classification.calibration import by_class
 from tasks.shared.markdown import table
+from tasks.shared.pixel_correlation import LEAST_CORRELATION, correlated_pairs
 
-SIMILARITY = 0.95
-MOST_IMAGES = 30_000
-_BLOCK = 2048  # images compared with all others at once
 SHOWN = 20
 
 
@@ -135,37 +127,23 @@ def label_issues(probabilities: NDArray[np.floating], labels: NDArray[np.integer
     )
 
 
-def near_duplicates(
-    images: NDArray[np.uint8], labels: NDArray[np.integer], *, similarity: float = SIMILARITY
-) -> tuple[NearDuplicate, ...]:
+def near_duplicates(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> tuple[NearDuplicate, ...]:
     """Find pairs of images that are nearly the same, by the correlation of their pixels.
 
     Args:
         images: shape (images, height, width) or (images, height, width, 3), 0–255.
         labels: shape (images,).
-        similarity: least correlation of a pair.
 
     Returns:
         The pairs: those of different labels first, then the most similar. Images of one single colour are like none.
 
     Raises:
-        InputError: more than `MOST_IMAGES` images.
+        InputError: there are too many images; as `tasks.shared.pixel_correlation.correlated_pairs`.
     """
-    if len(images) > MOST_IMAGES:
-        raise InputError(
-            f"Near-duplicates among {len(images)} images would take too long: every pair is compared; audit at most "
-            f"{MOST_IMAGES} images."
-        )
-    pixels = images.reshape(len(images), -1).astype(np.float32)
-    pixels -= pixels.mean(axis=1, keepdims=True)
-    pixels /= np.maximum(np.linalg.norm(pixels, axis=1, keepdims=True), 1e-6)
-    pairs = []
-    for start in range(0, len(pixels), _BLOCK):
-        block = pixels[start : start + _BLOCK] @ pixels[start:].T
-        rows, columns = np.nonzero(np.triu(block, 1) >= similarity)
-        found = np.minimum(block[rows, columns], 1.0).tolist()
-        for first, second, correlation in zip((rows + start).tolist(), (columns + start).tolist(), found, strict=True):
-            pairs.append(NearDuplicate(first, second, correlation, (int(labels[first]), int(labels[second]))))
+    pairs = [
+        NearDuplicate(first, second, similarity, (int(labels[first]), int(labels[second])))
+        for first, second, similarity in correlated_pairs(images)
+    ]
     return tuple(sorted(pairs, key=lambda pair: (not pair.contradictory, -pair.similarity, pair.first, pair.second)))
 
 
@@ -247,7 +225,7 @@ def label_audit_markdown(audit: LabelAudit) -> str:
             f"The {len(issues)} most doubtful of {len(audit.issues)} labels in doubt; the quality is the out-of-fold "
             "probability of the given label:\n",
             table(("image", "given", "suggested", "quality"), issues),
-            f"Near-duplicates (pixels correlate at {SIMILARITY} or more): {len(audit.duplicates)} pairs, "
+            f"Near-duplicates (pixels correlate at {LEAST_CORRELATION} or more): {len(audit.duplicates)} pairs, "
             f"{contradictory} of them with different labels" + (f"; the first {len(pairs)}:\n" if pairs else ".\n"),
             *([table(("images", "correlation", "labels"), pairs)] if pairs else []),
             "A label in doubt is one that a classifier disagrees with, not one that is shown to be wrong: an expert "

@@ -137,20 +137,18 @@ def label_issue_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: in
         PNG bytes; a sentence where no label is in doubt.
     """
     shown = audit.issues[:limit]
-    if not shown:
-        return _sentence(f"No label in doubt among {len(images)} images.", phantoms=phantoms)
     names = [short_name(name, 18) for name in audit.class_names]
-    figure = image_grid(
+    return _contact_sheet(
         images[[issue.index for issue in shown]],
         [
             f"#{issue.index}  quality {issue.quality:.3f}\n{names[issue.given]}\n→ {names[issue.suggested]}?"
             for issue in shown
         ],
-        columns=min(8, max(4, len(shown))),
+        [class_colors(len(names))[issue.given] for issue in shown],
         title=f"the {len(shown)} most doubtful of {len(audit.issues)} labels in doubt",
-        frame_colors=[class_colors(len(names))[issue.given] for issue in shown],
+        empty=f"No label in doubt among {len(images)} images.",
+        phantoms=phantoms,
     )
-    return render_png(figure, phantoms=phantoms)
 
 
 def near_duplicate_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: int = 24, phantoms: bool) -> bytes:
@@ -166,21 +164,19 @@ def near_duplicate_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit:
         PNG bytes; a sentence where there is no pair.
     """
     shown = audit.duplicates[:limit]
-    if not shown:
-        return _sentence(f"No near-duplicates among {len(images)} images.", phantoms=phantoms)
     names = [short_name(name, 18) for name in audit.class_names]
     captions = []
     for pair in shown:
         captions += [f"#{pair.first}  {names[pair.labels[0]]}\nr = {pair.similarity:.3f}"]
         captions += [f"#{pair.second}  {names[pair.labels[1]]}\n"]
-    figure = image_grid(
+    return _contact_sheet(
         images[[index for pair in shown for index in (pair.first, pair.second)]],
         captions,
-        columns=min(8, max(4, 2 * len(shown))),
+        [BAD if pair.contradictory else MUTED for pair in shown for _ in range(2)],
         title=f"{len(shown)} of {len(audit.duplicates)} pairs of near-duplicates; red: different labels",
-        frame_colors=[BAD if pair.contradictory else MUTED for pair in shown for _ in range(2)],
+        empty=f"No near-duplicates among {len(images)} images.",
+        phantoms=phantoms,
     )
-    return render_png(figure, phantoms=phantoms)
 
 
 def failure_overview(
@@ -227,7 +223,13 @@ def failure_overview(
     return render_png(figure, phantoms=phantoms)
 
 
-def _sentence(text: str, *, phantoms: bool) -> bytes:
-    figure = new_figure(6, 1.6)
-    figure.text(0.5, 0.5, text, ha="center")
+def _contact_sheet(
+    images: NDArray[np.uint8], captions: Sequence[str], frames: Sequence[str], *, title: str, empty: str, phantoms: bool
+) -> bytes:
+    """Draw images in a grid, or one sentence where there are none."""
+    if len(images):
+        figure = image_grid(images, captions, columns=min(8, max(4, len(images))), title=title, frame_colors=frames)
+    else:
+        figure = new_figure(6, 1.6)
+        figure.text(0.5, 0.5, empty, ha="center")
     return render_png(figure, phantoms=phantoms)

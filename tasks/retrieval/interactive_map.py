@@ -112,7 +112,7 @@ def interactive_map(
         }
     )
     plot = figure(
-        height=600, min_width=420, sizing_mode="stretch_width", tools="pan,wheel_zoom,box_zoom,reset",
+        height=560, min_width=260, sizing_mode="stretch_width", tools="pan,wheel_zoom,box_zoom,reset",
         active_scroll="wheel_zoom",
     )  # fmt: skip
     plot.axis.visible = plot.grid.visible = False
@@ -140,10 +140,14 @@ def interactive_map(
     # A hover tool for each group, since groups of one source overwrite each other's findings.
     hovers = [HoverTool(renderers=[group], tooltips=None, callback=show, visible=False) for group in drawn]
     plot.add_tools(TapTool(renderers=[*drawn]), *hovers)
-    controls = row(_layout_choice(plot, points, list(layouts)), _colour_choice(plot, groups), _finder(points, images))
+    controls = row(
+        _layout_choice(plot, points, list(layouts)), _colour_choice(plot, groups), _finder(points, images),
+        sizing_mode="stretch_width", styles={"flex-wrap": "wrap"},  # a frame in another page may be narrow
+    )  # fmt: skip
     page = column(
         _heading(title, phantoms=phantoms),
-        row(column(controls, plot, sizing_mode="stretch_width"), panel, sizing_mode="stretch_width"),
+        controls,
+        row(plot, panel, sizing_mode="stretch_width"),
         sizing_mode="stretch_width", margin=(0, 12, 0, 12),
     )  # fmt: skip
     return file_html(page, INLINE, title)

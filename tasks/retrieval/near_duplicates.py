@@ -1,14 +1,6 @@
 """Near-duplicates within and across the splits, and what they lend to retrieval.
 
 An image that is nearly the same as its query is found first by any method, so it says nothing about the embedding.
-Pairs are found by the correlation of their pixels, which brightness and contrast do not change and no encoder can
-spoil. The cosine of an embedding would not do: among the 624 test images of PneumoniaMNIST a classifier's puts 21,000
-pairs at .99 or more, 500 of them of different classes.
-
-The level of .95 comes from the data. Among the 17 million pairs of the 5,856 images 31 are identical, no other reaches
-.975, and six lie from .95 to .975, of which the upper three look like two pictures of one patient. Below, strangers
-that look alike begin: 33 pairs from .94 to .95, then about three times as many with each further hundredth, some of
-different classes. A duplicate that is shifted by a pixel is missed.
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -17,15 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InputError
 from tasks.retrieval.ranking import CLASS_NAMES
 from tasks.shared.bootstrap import mean_interval
 from tasks.shared.markdown import table
-
-LEAST_CORRELATION = 0.95
-MOST_IMAGES = 30_000
-_BLOCK = 2048  # images compared with all others at once
-_ROUNDING = 1e-5  # more than float32 can be off a correlation
+from tasks.shared.pixel_correlation import LEAST_CORRELATION, correlated_pairs
+from tasks.shared.pixel_correlation import MOST_IMAGES as MOST_IMAGES
 
 
 @dataclass(frozen=True)
@@ -112,21 +100,15 @@ def find_near_duplicates(
         colour are like none.
 
     Raises:
-        InputError: there are more than `MOST_IMAGES` images.
+        InputError: there are too many images; as `tasks.shared.pixel_correlation.correlated_pairs`.
     """
-    total = sum(len(split) for split in images.values())
-    if total > MOST_IMAGES:
-        raise InputError(
-            f"Near-duplicates among {total} images would take too long, as every pair is compared; look at no more "
-            f"than {MOST_IMAGES} images, for instance at a subset."
-        )
     places = [
         Place(split, index, label) for split in images for index, label in enumerate(np.asarray(labels[split]).tolist())
     ]
-    pixels = np.concatenate([split.reshape(len(split), -1) for split in images.values()])
+    pixels = np.concatenate(list(images.values()))
     pairs = [
         NearDuplicate(places[first], places[second], correlation)
-        for first, second, correlation in _correlated(pixels, least_correlation)
+        for first, second, correlation in correlated_pairs(pixels, least_correlation)
     ]
     # Python's sort is stable: pairs that are equally alike keep the order of the splits and indices.
     return tuple(sorted(pairs, key=lambda pair: (not pair.contradictory, not pair.across_splits, -pair.correlation)))
@@ -297,25 +279,6 @@ def duplicate_markdown(pairs: Sequence[NearDuplicate], effect: DuplicateEffect, 
             f"{effect.k}.\n",
         ]
     )
-
-
-def _correlated(pixels: NDArray[np.uint8], least: float) -> list[tuple[int, int, float]]:
-    """Find the pairs of rows, the earlier first, whose Pearson correlation is at least so much."""
-    rough = _standardized(pixels.astype(np.float32))
-    pairs: list[tuple[int, int, float]] = []
-    for start in range(0, len(pixels), _BLOCK):
-        candidates = rough[start : start + _BLOCK] @ rough[start:].T > least - _ROUNDING
-        first, second = (places + start for places in np.nonzero(np.triu(candidates, 1)))
-        both = (_standardized(pixels[places].astype(np.float64)) for places in (first, second))
-        exact = np.einsum("pi,pi->p", *both)
-        pairs += zip(first.tolist(), second.tolist(), exact.round(9).tolist(), strict=True)
-    return [pair for pair in pairs if pair[2] >= least]
-
-
-def _standardized(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Shift each row to mean 0 and scale it to length 1, so that a product is a correlation; an even row becomes 0."""
-    centred = pixels - pixels.mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6))
 
 
 def _name(place: Place) -> str:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tasks.shared.bootstrap import interval, resample_counts
 from tasks.shared.markdown import table
 from tasks.shared.rates import UNKNOWN, Rate, in_words
+from tasks.shared.risk_coverage import area_under_risk
 
 NEIGHBOURS = 100
 TEMPERATURE = 0.07
@@ -42,12 +43,15 @@ class ErrorDetection:
             half, .5 is chance), with its bootstrap interval; `UNKNOWN` where there are no errors or nothing else.
         gains: by key of `SIGNS` but the confidence, the difference of its area from that of the confidence, with its
             interval from the same bootstrap samples (paired); `UNKNOWN` as in `areas`.
+        risks: by key of `SIGNS`, the mean share of errors among the n images of the highest values, n = 1 … images
+            (area under the risk–coverage curve; AURC); lower is better.
     """
 
     wrong: NDArray[np.bool_]
     signs: dict[str, NDArray[np.float64]]
     areas: dict[str, Rate]
     gains: dict[str, Rate]
+    risks: dict[str, float]
 
 
 def support(
@@ -97,7 +101,7 @@ def detect_errors(
         seed: seed of the bootstrap.
 
     Returns:
-        The areas under the ROC curves and their differences.
+        The areas under the ROC curves, their differences, and the areas under the risk–coverage curves.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -105,8 +109,9 @@ def detect_errors(
     sure, backed = np.asarray(confidence, np.float64), np.asarray(supports, np.float64)
     signs = {CONFIDENCE: sure, SUPPORT: backed, BOTH: sure * backed}
     gained = [name for name in signs if name != CONFIDENCE]
+    risks = {name: area_under_risk(sign, ~wrong) for name, sign in signs.items()}
     if wrong.all() or not wrong.any():
-        return ErrorDetection(wrong, signs, dict.fromkeys(signs, UNKNOWN), dict.fromkeys(gained, UNKNOWN))
+        return ErrorDetection(wrong, signs, dict.fromkeys(signs, UNKNOWN), dict.fromkeys(gained, UNKNOWN), risks)
     values = {name: float(roc_auc_score(wrong, -sign)) for name, sign in signs.items()}
     counts = resample_counts(len(wrong), samples, seed)
     resampled = {name: _resampled_areas(sign, wrong, counts) for name, sign in signs.items()}
@@ -120,6 +125,7 @@ def detect_errors(
             )
             for name in gained
         },
+        risks=risks,
     )
 
 
@@ -131,9 +137,11 @@ def evidence_metrics(detection: ErrorDetection) -> dict[str, float]:
 
     Returns:
         `evidence/errors`; `evidence/auroc_confidence`, `…_neighbours`, `…_both`, and `evidence/gain_neighbours` and
-        `…_both` over the confidence, each also with `_ci_low` and `_ci_high`. What is unknown is left out.
+        `…_both` over the confidence, each also with `_ci_low` and `_ci_high`; `evidence/aurc_confidence`,
+        `…_neighbours` and `…_both`. What is unknown is left out.
     """
     metrics = {"evidence/errors": float(detection.wrong.sum())}
+    metrics |= {f"evidence/aurc_{name}": risk for name, risk in detection.risks.items()}
     rates = {f"auroc_{name}": rate for name, rate in detection.areas.items()}
     rates |= {f"gain_{name}": rate for name, rate in detection.gains.items()}
     for name, rate in rates.items():
@@ -156,11 +164,22 @@ def evidence_markdown(detection: ErrorDetection) -> str:
     if not 0 < errors < images:
         return f"{errors} of {images} images are called the wrong class, so nothing can be told apart.\n"
     rows = [
-        (SIGNS[name], in_words(area), in_words(detection.gains[name]) if name in detection.gains else "")
+        (
+            SIGNS[name],
+            in_words(area),
+            in_words(detection.gains[name]) if name in detection.gains else "",
+            f"{detection.risks[name]:.4f}",
+        )
         for name, area in detection.areas.items()
     ]
-    header = ("sign", "AUROC of finding errors (95 % interval)", "difference from the confidence (paired)")
-    return f"{errors} of {images} images are called the wrong class.\n\n" + table(header, rows)
+    header = ("sign", "AUROC of finding errors (95 % interval)", "difference from the confidence (paired)", "AURC")
+    least = area_under_risk(-detection.wrong.astype(np.float64), ~detection.wrong)
+    return (
+        f"{errors} of {images} images are called the wrong class.\n\n{table(header, rows)}\n"
+        "AURC, the area under the risk–coverage curve, is the share of errors among the n images of the highest "
+        f"values, averaged over n: {least:.4f} is the least that {errors} errors allow, {errors / images:.4f} what a "
+        "random order gives.\n"
+    )
 
 
 def _resampled_areas(

@@ -59,6 +59,7 @@ def _measurements(path: Path, images: np.ndarray, labels: np.ndarray) -> Iterato
     yield lambda: [retrieval_evaluation.measure()]
     yield lambda: [retrieval_evaluation.measure_python_loop()]
     yield lambda: [retrieval_evaluation.measure_numpy_loop()]
+    yield lambda: [retrieval_evaluation.measure_many()]
     yield lambda: [report_generation.measure()]
     yield lambda: [vector_search.measure_single_query()]
 

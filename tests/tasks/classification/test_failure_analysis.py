@@ -9,8 +9,8 @@ from tasks.classification.failure_analysis import (
     confidences,
     failure_markdown,
     neighbourhood,
-    risk_coverage,
 )
+from tasks.shared.risk_coverage import risk_coverage
 
 NAMES = ("normal", "pneumonia")
 
@@ -21,19 +21,6 @@ def test_confidence_is_counted_from_the_threshold():
     # Odds of 9 and 1/9 against a threshold with odds of 3: 3 above and 27 below.
     assert confidences(probabilities, 0.75) == pytest.approx([3 / 4, 27 / 28, 3 / 4])
     assert confidences(np.array([[0.2, 0.7, 0.1]]), None) == pytest.approx([0.7])
-
-
-def test_risk_agrees_with_a_naive_loop():
-    random = np.random.default_rng(0)
-    confidence, correct = random.permutation(50) / 50, random.random(50) < 0.8
-    surest_first = sorted(range(50), key=lambda index: -confidence[index])
-    expected = [sum(not correct[index] for index in surest_first[: n + 1]) / (n + 1) for n in range(50)]
-    assert risk_coverage(confidence, correct) == pytest.approx(expected)
-
-
-def test_ties_count_as_if_in_random_order():
-    confidence, correct = np.array([0.9, 0.9, 0.9, 0.6]), np.array([True, False, True, True])
-    assert risk_coverage(confidence, correct) == pytest.approx([1 / 3, 1 / 3, 1 / 3, 1 / 4])
 
 
 def test_neighbours_agree_with_a_naive_loop():

@@ -67,6 +67,21 @@ def test_areas_and_paired_intervals_are_those_of_a_naive_bootstrap(scores):
     assert f"{found.areas[BOTH].value:.3f} (" in evidence_markdown(found)
 
 
+def test_areas_under_risk_are_those_of_a_naive_loop():
+    generator = np.random.default_rng(2)
+    confidence, supports, wrong = generator.random(40), generator.random(40), generator.random(40) < 0.3
+    found = detect_errors(confidence, supports, wrong, samples=5, seed=0)
+    for name, sign in ((CONFIDENCE, confidence), (SUPPORT, supports), (BOTH, confidence * supports)):
+        errors, risks = 0, []
+        for kept, index in enumerate(sorted(range(40), key=lambda place: -sign[place]), start=1):
+            errors += int(wrong[index])
+            risks.append(errors / kept)
+        assert evidence_metrics(found)[f"evidence/aurc_{name}"] == pytest.approx(sum(risks) / 40)
+        assert f"| {sum(risks) / 40:.4f} |" in evidence_markdown(found)
+    least = sum(max(0, 1 - (~wrong).sum() / kept) for kept in range(1, 41)) / 40
+    assert f"{least:.4f} is the least that {wrong.sum()} errors allow" in evidence_markdown(found)
+
+
 def test_a_sign_that_knows_all_has_area_one_and_one_that_is_mistaken_nought():
     wrong = np.array([True, False, False, True])
     found = detect_errors(np.array([0.9, 0.5, 0.6, 0.8]), np.array([0.1, 1, 1, 0.2]), wrong, samples=20, seed=0)
@@ -84,5 +99,7 @@ def test_bootstrap_samples_without_errors_are_left_out():
 def test_without_errors_or_right_calls_nothing_is_claimed(wrong):
     found = detect_errors(np.linspace(0, 1, 5), np.linspace(0, 1, 5), wrong, samples=10, seed=0)
     assert all(rate is UNKNOWN for rate in (*found.areas.values(), *found.gains.values()))
-    assert evidence_metrics(found) == {"evidence/errors": wrong.sum()}
+    # Whatever the order, all or none of those that are kept are wrong.
+    risks = {f"evidence/aurc_{name}": wrong.mean() for name in (CONFIDENCE, SUPPORT, BOTH)}
+    assert evidence_metrics(found) == {"evidence/errors": wrong.sum()} | risks
     assert evidence_markdown(found).startswith(f"{wrong.sum()} of 5 images")

@@ -1,0 +1,377 @@
+"""Retrieval with three encoders on real images, one of them with random weights, and searches in what it leaves."""
+
+import base64
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from prefect.client.orchestration import get_client
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+from flows.retrieval import retrieval
+from flows.search import search
+from flows.shell import main, parse
+from models.notices import RESEARCH_NOTICE
+from tasks.caching import outcomes
+from tasks.locations import tracking_uri
+from tasks.retrieval import encoders
+from tasks.retrieval.ranking import CLASS_NAMES
+from tasks.retrieval.steps import find_published
+from tasks.store import Store
+from tests.models.encoders.twins import write_clip
+
+SPLITS = ("train", "val", "test")
+LIMIT = 160  # images a split, of the preset
+TEXT = "chest radiograph of a child with pneumonia"
+NAMES = ("classifier", "metric", "clip")
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _data(official_file):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA", str(official_file.parent))
+        yield
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    folder = write_clip(tmp_path_factory.mktemp("clip"))
+    return ["--preset", "debug", "--evaluation.label_folds", "0", "--retrieval.clip", str(folder)]
+
+
+def _run(flow, words):
+    """Run a flow; return its result and how all steps of it and of the flows in it ended."""
+    before = Store().list("ledger")
+    result = flow(**parse(flow, words))
+    flow_run_ids = [name.rsplit("/", 1)[-1] for name in Store().list("ledger") if name not in before]
+    return result, outcomes(flow_run_ids)
+
+
+def _executed(steps):
+    return {step.step for step in steps if not step.hit}
+
+
+@pytest.fixture(scope="module")
+def first(prefect_server, shared_outputs, _data, words):
+    return _run(retrieval, [*words, "--retrieval.encoders", "classifier,metric"])
+
+
+@pytest.fixture(scope="module")
+def grown(first, words):
+    return _run(retrieval, [*words, "--retrieval.encoders", "classifier,metric,clip"])
+
+
+@pytest.fixture(scope="module")
+def runs(grown):
+    """MLflow run by encoder."""
+    client = MlflowClient(tracking_uri())
+    experiment = client.get_experiment_by_name("pneumonia/retrieval").experiment_id
+    found = [
+        client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{flow_run_id}'")
+        for flow_run_id in grown[0].flow_run_ids
+    ]
+    assert [len(of_flow_run) for of_flow_run in found] == [1, 1, 1]
+    return {run.data.params["encoder"]: run for (run,) in found}
+
+
+@pytest.fixture(scope="module")
+def images(grown):
+    return Store().get_arrays(find_published("classifier").dataset.splits)
+
+
+def _picture(images, index, path):
+    Image.fromarray(images["test_images"][index]).save(path)
+    return str(path)
+
+
+def _search(*words):
+    found, steps = _run(search, words)
+    return Store().get_json(found.result), found, steps
+
+
+def _cosines(name, query):
+    """Cosine of a vector with that of every image, by split and place, computed one by one."""
+    searchable, store = find_published(name), Store()
+    cosines = {}
+    for split in SPLITS:
+        shards = [store.get_arrays(shard.vectors)["vectors"] for shard in searchable.embeddings.shards[split]]
+        for index, vector in enumerate(np.concatenate(shards).astype(np.float64)):
+            cosines[split, index] = float(vector @ query / np.linalg.norm(vector) / np.linalg.norm(query))
+    return cosines
+
+
+def _vector(name, split, index):
+    (shard,) = find_published(name).embeddings.shards[split]
+    return Store().get_arrays(shard.vectors)["vectors"][index].astype(np.float64)
+
+
+def _require_nearest(result, cosines):
+    """Compare with the largest cosines; which of two equal ones comes first is not told by rounded numbers."""
+    hits = result["hits"]
+    assert [hit["rank"] for hit in hits] == list(range(1, result["k"] + 1))
+    assert len({(hit["split"], hit["index"]) for hit in hits}) == len(hits)
+    similarities = [hit["similarity"] for hit in hits]
+    assert similarities == pytest.approx(sorted(cosines.values(), reverse=True)[: len(hits)], abs=1e-5)
+    assert similarities == pytest.approx([cosines[hit["split"], hit["index"]] for hit in hits], abs=1e-5)
+
+
+def test_each_encoder_has_its_own_mlflow_run(grown, runs):
+    client = MlflowClient(tracking_uri())
+    assert tuple(runs) == NAMES
+    assert grown[0].run.run_id == runs["classifier"].info.run_id
+    for name, run in runs.items():
+        assert run.info.status == "FINISHED"
+        assert run.data.params["retrieval.encoders"] == "['classifier', 'metric', 'clip']"
+        assert run.data.tags["encoder.identity"] == find_published(name).encoder.encoder
+        for metric in ("loo/precision_at_1", "loo/map", "gallery/precision_at_5", "index/recall_at_10"):
+            assert 0 <= run.data.metrics[metric] <= 1
+        assert ("zero_shot/auc" in run.data.metrics) == (name == "clip")
+        assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
+            "figures", "findings", "index", "map.html", "report.md",
+        }  # fmt: skip
+        page = Path(client.download_artifacts(run.info.run_id, "map.html")).read_text()
+        assert page.startswith("<!DOCTYPE html>")
+        assert f"the encoder {name} sees them" in page
+    assert runs["clip"].data.tags["encoder.licence"] == "unknown"
+
+
+def test_the_precision_is_that_of_the_nearest_other_test_images(runs, images):
+    labels = images["test_labels"]
+    for name, run in runs.items():
+        right = []
+        for index in range(LIMIT):
+            cosines = _cosines_within_test(name)[index].copy()
+            cosines[index] = -2
+            right.append(labels[cosines.argmax()] == labels[index])
+        assert run.data.metrics["loo/precision_at_1"] == pytest.approx(np.mean(right), abs=2.01 / LIMIT)  # ties
+
+
+def _cosines_within_test(name):
+    vectors = np.stack([_vector(name, "test", index) for index in range(LIMIT)])
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors @ vectors.T
+
+
+def test_the_report_compares_each_other_encoder_with_the_first(runs):
+    client = MlflowClient(tracking_uri())
+    for name, run in runs.items():
+        report = Path(client.download_artifacts(run.info.run_id, "report.md")).read_text()
+        assert find_published(name).encoder.encoder in report
+        assert ("Encoders compared, leave-one-out" in report) == (name != "classifier")
+        if name == "classifier":
+            continue
+        findings = json.loads(Path(client.download_artifacts(run.info.run_id, "findings/encoders.json")).read_text())
+        for title, prefix in (("leave-one-out", "loo"), ("test → train", "gallery")):
+            (row,) = [row for row in findings[title] if row["metric"] == "precision_at_1"]
+            metric = f"{prefix}/precision_at_1"
+            before, after = (runs[each].data.metrics[metric] for each in ("classifier", name))
+            assert row["encoder"] == name
+            assert row["difference"] == pytest.approx(after - before)
+            assert row["low"] <= row["difference"] <= row["high"]
+
+
+def test_the_prefect_runs_show_report_steps_and_link(grown):
+    with get_client(sync_client=True) as client:
+        artifacts = client.read_artifacts(limit=200)
+    for flow_run_id in grown[0].flow_run_ids:
+        keys = {artifact.key for artifact in artifacts if str(artifact.flow_run_id) == flow_run_id}
+        assert keys == {"mlflow-run", "retrieval-report", "retrieval-steps"}
+
+
+def test_another_encoder_runs_its_own_steps_only(first, grown):
+    result, steps = grown
+    assert {"train-classifier", "fit-metric-encoder", "embed-shard"} <= _executed(first[1])
+    assert _executed(steps) == _executed(outcomes([result.flow_run_ids[2]]))
+    assert {"embed-shard", "query-texts", "compare-encoders"} <= _executed(steps)
+    assert {step.step for step in steps if step.hit} >= {"train-classifier", "fit-metric-encoder", "plot-retrieval"}
+
+
+def test_the_same_again_executes_nothing(grown, words):
+    result, steps = _run(retrieval, [*words, "--retrieval.encoders", "classifier,metric,clip"])
+    assert len(steps) == len(grown[1])
+    assert _executed(steps) == set()
+    assert result.retrieval == grown[0].retrieval
+
+
+def test_changing_k_embeds_nothing(grown, words):
+    changed = ["--retrieval.encoders", "classifier,clip", "--retrieval.k_values", "1,3"]
+    result, steps = _run(retrieval, [*words, *changed])
+    assert _executed(steps) == {
+        "evaluate-retrieval", "query-texts", "compare-encoders", "plot-retrieval", "document-retrieval",
+    }  # fmt: skip
+    assert "loo/precision_at_3" in result.retrieval.metrics
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_of_the_dataset_finds_the_nearest_others_but_not_itself(name, images):
+    result, _, _ = _search("--search.encoder", name, "--search.index", "3", "--search.split", "val")
+    assert result["encoder"] == name
+    assert result["query"]["name"] == "val #3"
+    assert result["query"]["label"] == images["val_labels"][3]
+    cosines = _cosines(name, _vector(name, "val", 3))
+    assert cosines.pop(("val", 3)) == pytest.approx(1)
+    _require_nearest(result, cosines)
+    assert len(result["hits"]) == 10
+    for hit in result["hits"]:
+        assert hit["label"] == images[f"{hit['split']}_labels"][hit["index"]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_file_finds_the_same_image_in_the_dataset(name, images, tmp_path):
+    picture = _picture(images, 7, tmp_path / "case.png")
+    result, _, _ = _search("--search.encoder", name, "--search.image", picture)
+    assert (result["query"]["kind"], result["query"]["name"]) == ("image", "case.png")
+    nearest = result["hits"][0]
+    assert (nearest["split"], nearest["index"]) == ("test", 7)
+    assert nearest["similarity"] == pytest.approx(1, abs=1e-5)
+    _require_nearest(result, _cosines(name, _vector(name, "test", 7)))
+
+
+def test_a_text_finds_the_images_nearest_to_it(grown):
+    result, _, _ = _search("--search.encoder", "clip", "--search.text", f"  {TEXT}\n")
+    assert (result["query"]["kind"], result["query"]["name"]) == ("text", TEXT)
+    (vector,) = encoders.load(find_published("clip").encoder).encode_texts([TEXT])
+    _require_nearest(result, _cosines("clip", vector.astype(np.float64)))
+
+
+def test_only_the_splits_and_the_class_asked_for_are_searched(images):
+    among = ["--search.among_splits", "train,val", "--search.among_class", "normal", "--search.k", "25"]
+    result, _, _ = _search("--search.index", "0", *among)
+    assert {hit["split"] for hit in result["hits"]} == {"train", "val"}
+    assert result["class_shares"] == {"normal": 1, "pneumonia": 0}
+    cosines = _cosines("classifier", _vector("classifier", "test", 0))
+    normal = {
+        (split, index): cosine
+        for (split, index), cosine in cosines.items()
+        if split != "test" and images[f"{split}_labels"][index] == 0
+    }
+    _require_nearest(result, normal)
+
+
+def test_all_that_the_filters_leave_can_be_asked_for_but_no_more(images, capsys):
+    normal = np.flatnonzero(images["test_labels"] == 0).tolist()
+    query = ["--search.index", str(normal[0]), "--search.among_splits", "test", "--search.among_class", "normal"]
+    result, _, _ = _search(*query, "--search.k", str(len(normal) - 1))
+    assert sorted(hit["index"] for hit in result["hits"]) == normal[1:]
+    told = _mistake([*query, "--search.k", str(len(normal))], capsys)
+    assert told.endswith(f"choose k from 1 to {len(normal) - 1}.")
+
+
+def test_what_is_found_is_printed_written_and_shown(images, shared_outputs, tmp_path, capsys):
+    picture = _picture(images, 11, tmp_path / "printed.png")
+    before = set(shared_outputs.glob("searches/*/*"))
+    capsys.readouterr()
+    assert main(search, ["--search.image", picture, "--search.k", "4"]) == 0
+    (folder,) = set(shared_outputs.glob("searches/*/*")) - before
+    assert folder.parent.name == "search with classifier"
+    assert {file.name for file in folder.iterdir()} == {"result.json", "gallery.png", "report.md"}
+
+    result = json.loads((folder / "result.json").read_text())
+    assert (result["k"], len(result["hits"]), result["notice"]) == (4, 4, RESEARCH_NOTICE)
+    with Image.open(folder / "gallery.png") as gallery:
+        gallery.load()
+        assert min(gallery.size) > 200
+    report = (folder / "report.md").read_text()
+    printed = capsys.readouterr().out
+    assert "nearest to printed.png" in printed
+    assert f"Gallery and JSON: {folder}" in printed
+    for text in (report, printed):
+        assert RESEARCH_NOTICE in text
+        for hit in result["hits"]:
+            (line,) = [line for line in text.splitlines() if f" {hit['split']} #{hit['index']} " in line]
+            assert f" {CLASS_NAMES[hit['label']]} " in line
+            assert f" {hit['similarity']:.3f} " in line
+
+    with get_client(sync_client=True) as client:
+        shown = [artifact.data for artifact in client.read_artifacts(limit=200) if artifact.key == "search-report"]
+    encoded = base64.b64encode((folder / "gallery.png").read_bytes()).decode()
+    assert [data for data in shown if data.startswith(report) and f"data:image/png;base64,{encoded}" in data]
+
+
+def test_the_same_search_is_a_hit_wherever_the_file_lies(images, tmp_path):
+    picture = _picture(images, 5, tmp_path / "same.png")
+    result, found, steps = _search("--search.image", picture)
+    assert [(step.step, step.hit) for step in steps] == [("search-cases", False)]
+    (tmp_path / "elsewhere").mkdir()
+    copy = shutil.copy(picture, tmp_path / "elsewhere" / "same.png")
+    again, found_again, steps = _search("--search.image", copy)
+    assert [(step.step, step.hit) for step in steps] == [("search-cases", True)]
+    assert (again, found_again) == (result, found)
+    assert str(tmp_path) not in json.dumps(result)
+    _picture(images, 6, copy)
+    changed, _, steps = _search("--search.image", copy)
+    assert [(step.step, step.hit) for step in steps] == [("search-cases", False)]
+    assert changed["hits"][0]["index"] == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "exactly one of --search.index, --search.image and --search.text, but 0 were given; give one."),
+        (["--search.index", "1", "--search.text", "a", "--search.encoder", "clip"], "but 2 were given; give one."),
+        (["--search.text", "", "--search.encoder", "clip"], "--search.text is empty: write what to look for"),
+        (["--search.text", " ... ", "--search.encoder", "clip"], "The text to search for is empty"),
+        (["--search.text", "opacity " * 100, "--search.encoder", "clip"], "77"),
+        (["--search.text", TEXT], "The encoder classifier reads no text; text queries need one of clip, pubmedclip"),
+        (["--search.index", "160"], "--search.index 160: the test split has the images 0 to 159; choose one."),
+        (["--search.index", "-1"], "--search.index: Input should be greater than or equal to 0"),
+        (["--search.index", "1", "--search.k", "101"], "--search.k: Input should be less than or equal to 100"),
+        (
+            ["--search.index", "1", "--search.encoder", "vgg"],
+            "--search.encoder: Input should be 'classifier', 'metric'",
+        ),
+        (
+            ["--search.index", "1", "--search.encoder", "biomedclip"],
+            "There is no index of the encoder biomedclip yet: run the retrieval flow with it first (`python -m "
+            "flows.retrieval --retrieval.encoders biomedclip`",
+        ),
+    ],
+)
+def test_a_wrong_question_is_one_sentence(grown, words, told, capsys):
+    assert told in _mistake(words, capsys)
+
+
+def test_a_file_that_is_no_image_is_one_sentence(grown, tmp_path, capsys):
+    (tmp_path / "note.png").write_text("no picture")
+    _write_dicom_without_pixels(tmp_path / "case.dcm")
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(buffer, "png")
+    (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:40])
+    for file, told in (
+        ("note.png", "note.png is no image: an image file (PNG, "),
+        ("case.dcm", "case.dcm holds no image"),
+        ("cut.png", "cut.png cannot be read ("),
+        ("missing.png", "missing.png: an image file (PNG, "),
+    ):
+        assert told in _mistake(["--search.image", str(tmp_path / file)], capsys)
+
+
+def _write_dicom_without_pixels(path):
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid(entropy_srcs=["test"])
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def _mistake(words, capsys):
+    """Search for what cannot be searched for, and return the one sentence."""
+    folder = Store().root.rsplit("/", 1)[0]
+    before = set(Path(folder).glob("searches/*/*"))
+    capsys.readouterr()
+    assert main(search, words) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err + captured.out
+    assert set(Path(folder).glob("searches/*/*")) == before
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    return errors[0]

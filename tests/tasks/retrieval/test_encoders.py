@@ -1,0 +1,148 @@
+"""From the form to an encoder. The hub is a real HTTP server on loopback, see `tests.models.hub_server`."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from huggingface_hub import constants
+
+from models.classifiers import build_classifier
+from models.encoders.catalogue import HUB_MODELS
+from models.encoders.classifier import ClassifierEncoder
+from models.encoders.metric import MetricEncoder, fit_projection
+from models.errors import InputError
+from models.weights import dump
+from tasks.parameters import RetrievalParameters
+from tasks.records import ClassifierRecord, EncoderRecord
+from tasks.retrieval import encoders
+from tasks.store import Store
+from tests.models.encoders.twins import write_clip
+from tests.models.hub_server import COMMIT, GOOD, serve, unused_address
+
+pytestmark = pytest.mark.usefixtures("outputs")
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def clip_folder(tmp_path_factory):
+    return write_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_loaded():
+    """Each test has a store of its own, and begins as a process does."""
+    encoders._load.cache_clear()
+    yield
+    encoders._load.cache_clear()
+
+
+@pytest.fixture
+def classifier():
+    card = {"architecture": "compact28", "classes": 2, "channels": 1, "image_size": 28}
+    card |= {"normalization": {"mean": [0.57], "std": [0.17]}}
+    payload = dump(build_classifier("compact28", seed=4).eval(), card)
+    weights = Store().put(payload, "application/x-safetensors")
+    return ClassifierRecord(architecture="compact28", weights=weights, best_epoch=1, dataset_sha256="0" * 64)
+
+
+def test_a_folder_is_described_without_loading_it(clip_folder, tmp_path):
+    form = RetrievalParameters(pubmedclip=str(clip_folder), device="cuda")
+    record = encoders.locate("pubmedclip", form)
+    assert (record.name, record.model, record.path) == ("pubmedclip", str(clip_folder), str(clip_folder))
+    assert record.encoder == f"pubmedclip {record.revision}"
+    assert record.revision.startswith("sha256:")
+    assert record.reads_text
+    assert record.device == "cuda"
+    assert record.licence == ""  # of the catalogue's model something is known, of a folder nothing
+    assert record.weights == ()
+
+
+def test_where_an_encoder_lies_or_computes_changes_no_cache_key_but_other_weights_do(clip_folder, tmp_path):
+    record = encoders.locate("clip", RetrievalParameters(clip=str(clip_folder)))
+    elsewhere = record.model_copy(update={"path": str(tmp_path), "device": "cuda"})
+    assert elsewhere.identity() == record.identity()
+    other = write_clip(tmp_path / "other", seed=1)
+    assert encoders.locate("clip", RetrievalParameters(clip=str(other))).identity() != record.identity()
+
+
+def test_a_hub_model_is_pinned_to_its_commit(clip_folder, tmp_path, monkeypatch):
+    with serve(clip_folder, "someone/clip", tmp_path / "cache", monkeypatch):
+        monkeypatch.setenv("HF_TOKEN", GOOD)
+        record = encoders.locate("clip", RetrievalParameters(clip="someone/clip"))
+    assert (record.encoder, record.model) == (f"clip someone/clip@{COMMIT}", "someone/clip")
+    assert record.licence == ""
+
+
+@pytest.mark.parametrize("name", HUB_MODELS)
+def test_a_model_that_cannot_be_had_offline_is_one_sentence(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", unused_address())
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # what the variable of that name sets in a new process
+    with pytest.raises(InputError, match=f"^{HUB_MODELS[name].model} is not in this machine's cache .* in a folder"):
+        encoders.locate(name, RetrievalParameters())
+
+
+def test_the_classifier_becomes_the_encoder_that_its_weights_name(classifier):
+    record = encoders.of_classifier(classifier)
+    encoder = encoders.load(record)
+    direct = ClassifierEncoder(Store().get(classifier.weights))
+    assert record.encoder == encoder.identity == direct.identity
+    assert record.licence == encoder.licence
+    assert not record.reads_text
+    np.testing.assert_array_equal(encoder.encode_images(IMAGES), direct.encode_images(IMAGES))
+
+
+def test_the_encoder_metric_is_made_of_both_its_files(classifier):
+    projection = fit_projection(IMAGES)
+    store = Store()
+    direct = MetricEncoder(store.get(classifier.weights), projection)
+    record = EncoderRecord(
+        name="metric",
+        encoder=direct.identity,
+        weights=(classifier.weights, store.put(projection, "application/x-safetensors")),
+        licence=direct.licence,
+    )
+    loaded = encoders.load(record)
+    assert loaded.identity == record.encoder
+    np.testing.assert_allclose(loaded.encode_images(IMAGES), direct.encode_images(IMAGES), atol=1e-6)
+
+
+def test_a_published_encoder_is_loaded_as_it_was_located_and_only_once(clip_folder):
+    record = encoders.locate("clip", RetrievalParameters(clip=str(clip_folder)))
+    encoder = encoders.load(record)
+    assert encoder.identity == record.encoder
+    assert encoder.encode_images(IMAGES).shape == (4, 24)
+    assert encoder.encode_texts(["pneumonia"]).shape == (1, 24)
+    assert encoders.load(EncoderRecord.model_validate_json(record.model_dump_json())) is encoder
+
+
+def test_a_folder_that_is_gone_or_broken_is_one_sentence(clip_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", unused_address())
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    copy = shutil.copytree(clip_folder, tmp_path / "copy")
+    record = encoders.locate("clip", RetrievalParameters(clip=str(copy)))
+    (copy / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"lacks tokenizer\.json; supply all files of the model") as broken:
+        encoders.load(record)
+    shutil.rmtree(copy)
+    with pytest.raises(InputError, match=r"copy is neither a folder nor an id on the Hugging Face hub") as gone:
+        encoders.load(record)
+    assert "\n" not in str(broken.value) + str(gone.value)
+
+
+def test_a_checkpoint_of_another_class_is_one_sentence(clip_folder, tmp_path):
+    copy = shutil.copytree(clip_folder, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"model_type": "siglip"}))
+    with pytest.raises(InputError, match="of another class than clip"):
+        encoders.locate("clip", RetrievalParameters(clip=str(copy)))
+
+
+def test_text_is_for_the_encoders_that_read_it():
+    for name in HUB_MODELS:
+        encoders.require_text(name)
+    for name in ("classifier", "metric"):
+        with pytest.raises(InputError, match=f"^The encoder {name} reads no text; text queries need one of clip, "):
+            encoders.require_text(name)

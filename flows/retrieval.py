@@ -133,11 +133,15 @@ def retrieve_with(
         scores = evaluate_retrieval(data, embeddings, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
         projected = project_embeddings(embeddings, retrieval.projection_seed)
         findings = [
-            analyse_failures(data, embeddings, evaluation, neighbours, retrieval),
+            analyse_failures(
+                data, embeddings, evaluation, neighbours, retrieval.neighbours, retrieval.bootstrap_samples
+            ),
             analyse_neighbours(data, evaluation, neighbours, retrieval.bootstrap_samples),
         ]
         if encoder.name == "classifier":
-            findings.append(map_similarity(data, classifier, neighbours, retrieval))
+            findings.append(
+                map_similarity(data, classifier, neighbours, retrieval.galleries, retrieval.bootstrap_samples)
+            )
         if encoder.reads_text:
             findings.append(query_texts(data, embeddings, encoder, retrieval.k_values, retrieval.bootstrap_samples))
         if earlier:
@@ -145,7 +149,18 @@ def retrieve_with(
             findings.append(
                 compare_encoders(data, compared, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
             )
-        plots = plot_retrieval(data, embeddings, evaluation, scores, neighbours, projected, retrieval)
+        plots = plot_retrieval(
+            data,
+            embeddings,
+            evaluation,
+            scores,
+            neighbours,
+            projected,
+            retrieval.k_values,
+            retrieval.galleries,
+            retrieval.neighbours,
+            retrieval.bootstrap_samples,
+        )
         page = draw_map(data, evaluation, neighbours, projected, name)
         document = document_retrieval(
             data, encoder, embeddings, evaluation, index, findings, retrieval.k_values, retrieval.bootstrap_samples

@@ -13,7 +13,6 @@ from tasks.retrieval.ranking import CLASS_NAMES
 from tasks.shared.bootstrap import mean_interval
 from tasks.shared.markdown import table
 from tasks.shared.pixel_correlation import LEAST_CORRELATION, correlated_pairs
-from tasks.shared.pixel_correlation import MOST_IMAGES as MOST_IMAGES
 
 
 @dataclass(frozen=True)

@@ -250,14 +250,15 @@ def analyse_failures(
     embeddings: EmbeddingsRecord,
     evaluation: EvaluationRecord,
     neighbours: ArrayRecord,
-    parameters: RetrievalParameters,
+    columns: int,
+    bootstrap_samples: int,
 ) -> FindingsRecord:
     """Look at the queries that fail: what they have in common, and whether another way to search would help them."""
     from tasks.retrieval import failure_figures, failure_patterns
     from tasks.retrieval.failures import failed_queries, worst_queries
 
     store, phantoms = Store(), dataset.phantoms
-    loo = _protocols(store, dataset, embeddings, evaluation, parameters.k_values)[0][0].result
+    loo = _protocols(store, dataset, embeddings, evaluation, [FAILURE_K])[0][0].result
     arrays, called = store.get_arrays(dataset.splits), store.get_arrays(evaluation.predictions)
     found, labels = store.get_arrays(neighbours.arrays), arrays["test_labels"]
     failed = failed_queries(loo, k=FAILURE_K)
@@ -267,7 +268,7 @@ def analyse_failures(
         "popularity of the neighbours": failure_patterns.neighbour_popularity(found["test_ids"][:, :FAILURE_K]),
     }
     effects = failure_patterns.compare_failed(
-        properties, failed, labels, samples=parameters.bootstrap_samples, seed=BOOTSTRAP_SEED
+        properties, failed, labels, samples=bootstrap_samples, seed=BOOTSTRAP_SEED
     )
     hardest = np.concatenate([worst_queries(loo, HARDEST, k=FAILURE_K, label=label) for label in (0, 1)])
     vectors = _vectors(store, embeddings, "test")
@@ -277,7 +278,7 @@ def analyse_failures(
         parts = []
         for query in hardest:
             among = everywhere if classes is None else everywhere[labels == classes[query]]
-            parts.append(_exact(vectors, query, among, parameters.neighbours))
+            parts.append(_exact(vectors, query, among, columns))
         near = _stack(parts)
         return failure_figures.NeighbourGroup(title, arrays["test_images"][near.ids], labels[near.ids], near)
 
@@ -314,6 +315,7 @@ def analyse_neighbours(
 ) -> FindingsRecord:
     """Look at the neighbours: hubs among them, near-duplicates, and what they say about the classifier's errors."""
     from tasks.retrieval import analysis_figures, hubness, near_duplicates, neighbour_evidence
+    from tasks.shared.pixel_correlation import MOST_IMAGES
 
     store, phantoms = Store(), dataset.phantoms
     arrays, found = store.get_arrays(dataset.splits), store.get_arrays(neighbours.arrays)
@@ -337,7 +339,7 @@ def analyse_neighbours(
         ("Hubs", hubness.hubness_markdown(hubs)),
         ("Neighbours as evidence", neighbour_evidence.evidence_markdown(detection)),
     ]
-    if sum(dataset.counts.values()) <= near_duplicates.MOST_IMAGES:
+    if sum(dataset.counts.values()) <= MOST_IMAGES:
         images = {split: arrays[f"{split}_images"] for split in SPLITS}
         pairs = near_duplicates.find_near_duplicates(images, {split: arrays[f"{split}_labels"] for split in SPLITS})
         effect = near_duplicates.measure_effect(
@@ -408,7 +410,11 @@ def query_texts(
 
 @step
 def map_similarity(
-    dataset: DatasetRecord, classifier: ClassifierRecord, neighbours: ArrayRecord, parameters: RetrievalParameters
+    dataset: DatasetRecord,
+    classifier: ClassifierRecord,
+    neighbours: ArrayRecord,
+    galleries: int,
+    bootstrap_samples: int,
 ) -> FindingsRecord:
     """Show where queries and their nearest neighbours agree, and check by masking that it is so."""
     from models import weights
@@ -422,7 +428,7 @@ def map_similarity(
     model, card = weights.load(store.get(classifier.weights))
     normalization = Normalization(**card["normalization"])
     right, wrong = (np.flatnonzero((labels[nearest] == labels) == agree) for agree in (True, False))
-    rows = max(parameters.galleries // 2, 1)
+    rows = max(galleries // 2, 1)
     queries = np.concatenate([_evenly(right, rows), _evenly(wrong, rows)])
     pairs = _evenly(np.arange(len(images)), MASKED_PAIRS)
     drop = masking_drop(model, images[pairs], images[nearest[pairs]], normalization)
@@ -440,7 +446,7 @@ def map_similarity(
             phantoms=phantoms,
         ),
         "similarity_masking": similarity_figures.masking_bars(
-            drop, samples=parameters.bootstrap_samples, seed=BOOTSTRAP_SEED, phantoms=phantoms
+            drop, samples=bootstrap_samples, seed=BOOTSTRAP_SEED, phantoms=phantoms
         ),
     }
     told = ", ".join(f"{order} {fall:.3f}" for order, fall in falls.items())
@@ -500,7 +506,10 @@ def plot_retrieval(
     retrieval: RetrievalRecord,
     neighbours: ArrayRecord,
     projected: ArrayRecord,
-    parameters: RetrievalParameters,
+    k_values: list[int],
+    galleries: int,
+    columns: int,
+    bootstrap_samples: int,
 ) -> FiguresRecord:
     """Draw the figures of the stage."""
     from models.vector_index import Neighbours
@@ -509,23 +518,23 @@ def plot_retrieval(
     from tasks.retrieval.projection_figures import projection_scatter
 
     store, phantoms = Store(), dataset.phantoms
-    protocols, _ = _protocols(store, dataset, embeddings, evaluation, parameters.k_values)
+    protocols, _ = _protocols(store, dataset, embeddings, evaluation, k_values)
     plane, called = store.get_arrays(projected.arrays), store.get_arrays(evaluation.predictions)
     loo = protocols[0].result
     arrays, found = store.get_arrays(dataset.splits), store.get_arrays(neighbours.arrays)
-    bootstrap = {"samples": parameters.bootstrap_samples, "seed": BOOTSTRAP_SEED}
-    evenly = _evenly(np.arange(dataset.counts["test"]), parameters.galleries)
-    worst = np.array(retrieval.worst[: parameters.galleries], dtype=np.int64)
+    bootstrap = {"samples": bootstrap_samples, "seed": BOOTSTRAP_SEED}
+    evenly = _evenly(np.arange(dataset.counts["test"]), galleries)
+    worst = np.array(retrieval.worst[:galleries], dtype=np.int64)
 
     def show(queries: NDArray[np.int64], split: str, title: str) -> bytes:
-        ids = found[f"{split}_ids"][queries, : parameters.neighbours]
+        ids = found[f"{split}_ids"][queries, :columns]
         return figures.gallery(
             arrays["test_images"][queries],
             queries,
             arrays["test_labels"][queries],
             arrays[f"{split}_images"][ids],
             arrays[f"{split}_labels"][ids],
-            Neighbours(found[f"{split}_similarities"][queries, : parameters.neighbours], ids),
+            Neighbours(found[f"{split}_similarities"][queries, :columns], ids),
             title=title,
             phantoms=phantoms,
         )

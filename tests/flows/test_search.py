@@ -347,7 +347,7 @@ def test_a_file_that_is_no_image_is_one_sentence(grown, tmp_path, capsys):
     (tmp_path / "cut.png").write_bytes(buffer.getvalue()[:40])
     for file, told in (
         ("note.png", "note.png is no image: an image file (PNG, "),
-        ("case.dcm", "case.dcm holds no image"),
+        ("case.dcm", "case.dcm is a DICOM file without pixels ("),
         ("cut.png", "cut.png cannot be read ("),
         ("missing.png", "missing.png: an image file (PNG, "),
     ):

@@ -14,12 +14,13 @@ from tasks.locations import tracking_uri
 from tasks.store import Store
 
 TRAINING = {"train-classifier"}
-HEAVY = {"train-classifier", "embed-images", "index-embeddings", "project-embeddings"}
+HEAVY = {"train-classifier", "embed-shard", "index-embeddings", "project-embeddings"}
 ALL = {
     "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
     "assess-trust", "explain-classifier", "check-explanation", "divide-folds", "predict-fold", "audit-labels",
-    "package-classifier", "plot-classification", "document-classification", "embed-images", "index-embeddings",
-    "search-neighbours", "evaluate-retrieval", "project-embeddings", "plot-retrieval", "document-retrieval",
+    "package-classifier", "plot-classification", "document-classification", "embed-shard", "index-embeddings",
+    "search-neighbours", "evaluate-retrieval", "project-embeddings", "analyse-failures", "analyse-neighbours",
+    "map-similarity", "draw-map", "plot-retrieval", "document-retrieval",
     "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports", "plot-reports",
     "show-cases", "document-reports",
 }  # fmt: skip
@@ -79,7 +80,7 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
     client = MlflowClient(tracking_uri())
     expected = {
         "classification": {"figures", "findings", "model", "report.md", "data_audit.json"},
-        "retrieval": {"figures", "index", "report.md"},
+        "retrieval": {"figures", "findings", "index", "map.html", "report.md"},
         "reports": {"figures", "reports.json", "report.md", "cases", "fhir"},
     }
     parents = set()
@@ -139,7 +140,7 @@ def test_changing_the_seed_trains_again(first):
 
 @pytest.mark.parametrize(
     ("suffix", "steps"),
-    [("safetensors", {"train-classifier", "package-classifier"}), ("faiss", {"index-embeddings"})],
+    [("safetensors", {"train-classifier", "package-classifier"}), ("index", {"index-embeddings"})],
 )
 @pytest.mark.parametrize("damage", ["delete", "corrupt"])
 def test_a_damaged_file_makes_only_its_steps_run_again(first, suffix, steps, damage):
@@ -151,7 +152,7 @@ def test_a_damaged_file_makes_only_its_steps_run_again(first, suffix, steps, dam
         assert load(store.read(names[0]))
     else:
         run_id = first["retrieval"]["mlflow_run_id"]
-        content = Path(client.download_artifacts(run_id, "index/test.faiss")).read_bytes()
+        content = Path(client.download_artifacts(run_id, "index/all.index")).read_bytes()
         names = [name for name in _stored(store) if store.read(name) == content]
     for name in names:
         if damage == "delete":

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from models.report_generation.schema import Label
+from tasks.shared.holm import holm as correct
 from tasks.shared.rates import UNKNOWN, Rate, share
 
 
@@ -112,9 +113,4 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     Returns:
         The adjusted p-values, by strategy; each is at least the raw one.
     """
-    from statsmodels.stats.multitest import multipletests
-
-    if not p_values:
-        return {}
-    adjusted = multipletests(list(p_values.values()), method="holm")[1]
-    return dict(zip(p_values, adjusted.tolist(), strict=True))
+    return dict(zip(p_values, correct(list(p_values.values())), strict=True))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from tasks.retrieval.ranking import RankingResult
 from tasks.shared.bootstrap import mean_interval
+from tasks.shared.holm import holm
 from tasks.shared.markdown import table
 
 PERMUTATIONS = 9_999  # drawn where not all sign flips can be tried: p is a multiple of 1 / 10 000, two-sided 1 / 5 000
@@ -94,8 +95,6 @@ def compare(results: Mapping[str, RankingResult], baseline: str, *, samples: int
     Raises:
         InputError: the baseline is missing or alone, or the results are not of the same queries and cut-offs.
     """
-    from statsmodels.stats.multitest import multipletests
-
     _require_comparable(results, baseline)
     series = {name: _series(result) for name, result in results.items()}
     encoders = [name for name in results if name != baseline]
@@ -105,7 +104,7 @@ def compare(results: Mapping[str, RankingResult], baseline: str, *, samples: int
             continue
         differences = [series[encoder][metric] - reference for encoder in encoders]
         p_values = [sign_flip_p(values, seed=seed) for values in differences]
-        corrected = multipletests(p_values, method="holm")[1]
+        corrected = holm(p_values)
         for encoder, values, p, p_holm in zip(encoders, differences, p_values, corrected, strict=True):
             low, high = mean_interval(values, samples, seed)
             rows.append(

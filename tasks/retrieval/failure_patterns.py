@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.retrieval.ranking import CLASS_NAMES
+from tasks.shared.holm import holm
 from tasks.shared.markdown import table
 from tasks.shared.rank_biserial import rank_biserial
 from tasks.shared.rates import Rate, in_words, share
@@ -142,18 +143,14 @@ def compare_failed(
     Returns:
         One effect a property and class, property by property; the p-values are adjusted for all of them.
     """
-    from statsmodels.stats.multitest import multipletests
-
     effects = [
         _effect(name, label, values[failed & (labels == label)], values[~failed & (labels == label)], samples, seed)
         for name, values in properties.items()
         for label in range(len(CLASS_NAMES))
     ]
     tested = [place for place, effect in enumerate(effects) if not np.isnan(effect.p)]
-    if tested:
-        adjusted = multipletests([effects[place].p for place in tested], method="holm")[1]
-        for place, p in zip(tested, adjusted, strict=True):
-            effects[place] = replace(effects[place], p_adjusted=float(p))
+    for place, p in zip(tested, holm([effects[place].p for place in tested]), strict=True):
+        effects[place] = replace(effects[place], p_adjusted=p)
     return tuple(effects)
 
 

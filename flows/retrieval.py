@@ -119,7 +119,7 @@ def retrieve_with(
     earlier: list[EmbeddingsRecord],
     retrieval: RetrievalParameters,
 ) -> Retrieved:
-    """Embed, index, search and judge with one encoder, and compare it with the first."""
+    """Embed, index, search and judge with one encoder, and compare it and those before it with the first."""
     data, evaluation, classifier = source.dataset, source.evaluation, source.classifier
     with tracking.tracked_run("retrieval", {"retrieval": retrieval}) as run:
         tracking.log_dataset(run, data, "evaluation")
@@ -145,7 +145,7 @@ def retrieve_with(
         if encoder.reads_text:
             findings.append(query_texts(data, embeddings, encoder, retrieval.k_values, retrieval.bootstrap_samples))
         if earlier:
-            compared = [earlier[0], embeddings]
+            compared = [*earlier, embeddings]
             findings.append(
                 compare_encoders(data, compared, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
             )

@@ -1,5 +1,6 @@
 """Flows from the shell: options made from the flow's own forms, errors of the user in one sentence."""
 
+import gc
 import importlib
 import inspect
 import logging
@@ -64,6 +65,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         values = parse(flow, words)
         _quieten()
         _start_embedded_server()
+        gc.freeze()  # the libraries stay; to look for garbage among them takes longer than many a step
         # Heartbeats tell a worker's server that a run is alive; without a worker they only delay the end of each flow.
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             flow(**values)

@@ -58,11 +58,17 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
         file = _module_file(name)
         if name in code or file is None or _moves_results(name):
             continue
-        reached = _parse(str(file))
-        code[name] = _digest(reached)
-        code |= _data_files(reached, name, file)
-        pending += _imports(reached)
+        digests, further = _module(name, file)
+        code |= digests
+        pending += further
     return Fingerprint(dict(sorted(code.items())), _versions(libraries))
+
+
+@functools.cache  # most steps reach the same modules
+def _module(name: str, file: Path) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Digest a module and the data files that it names; return this with the modules that it imports."""
+    tree = _parse(str(file))
+    return {name: _digest(tree)} | _data_files(tree, name, file), tuple(_imports(tree))
 
 
 def _own_part(tree: ast.Module, name: str) -> tuple[str, set[str]]:

@@ -376,9 +376,8 @@ class IndexRecord(Record):
         encoder: identity of what made the vectors.
         dimension: length of a vector.
         kinds: `flat`, `hnsw` or `ivf` by name of the index.
-        indices: the index by name: `train`, `test`, one a class and split such as `test_class_0`, and `all` over all
-            splits, whose ids begin at `offsets`.
-        offsets: id of the first image of each split in the index `all`.
+        indices: the index by name: `all`, and one a class under the name of the class; each is over all splits.
+        offsets: id of the first image of each split; its others follow.
         metrics: `index/…`: how many of the true neighbours an index finds, and what it takes.
     """
 

@@ -94,4 +94,6 @@ def _load(description: str) -> Encoder:
     from models.encoders.loading import load_source
 
     source = EncoderSource(record.name, record.model, record.revision, record.path)  # type: ignore[arg-type]
+    if record.revision.startswith("sha256:"):  # a folder's files may have changed since
+        source = resolve_source(source.name, source.path, source.revision)
     return load_source(source, device=record.device)

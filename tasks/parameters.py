@@ -273,7 +273,10 @@ class SearchParameters(Parameters):
     )
     split: Split = Field("test", title="Its split", description="Where the image of the dataset stands.")
     image: str | None = Field(
-        None, min_length=1, title="Image file", description="Path of a PNG, JPEG or DICOM file, of any size."
+        None,
+        min_length=1,
+        title="Image file",
+        description="Path of a PNG, JPEG or DICOM file where the search runs; of any size.",
     )
     text: str | None = Field(None, title="Text", description="Words in English; for the encoders that read text.")
     encoder: EncoderName = Field(

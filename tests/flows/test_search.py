@@ -165,10 +165,10 @@ def test_the_report_compares_each_other_encoder_with_the_first(runs):
             continue
         findings = json.loads(Path(client.download_artifacts(run.info.run_id, "findings/encoders.json")).read_text())
         for title, prefix in (("leave-one-out", "loo"), ("test → train", "gallery")):
-            (row,) = [row for row in findings[title] if row["metric"] == "precision_at_1"]
-            metric = f"{prefix}/precision_at_1"
+            rows = {row["encoder"]: row for row in findings[title] if row["metric"] == "precision_at_1"}
+            assert list(rows) == {"metric": ["metric"], "clip": ["metric", "clip"]}[name]  # those before it too
+            row, metric = rows[name], f"{prefix}/precision_at_1"
             before, after = (runs[each].data.metrics[metric] for each in ("classifier", name))
-            assert row["encoder"] == name
             assert row["difference"] == pytest.approx(after - before)
             assert row["low"] <= row["difference"] <= row["high"]
 

@@ -104,7 +104,7 @@ def test_the_same_again_keeps_all_and_another_seed_runs_the_new_ones_only(first)
 
 
 def test_one_that_fails_ends_the_sweep_failed_after_the_others_and_is_tried_again(first, capsys):
-    words = [*WORDS, "--sweep.seeds", "0", "--sweep.batch_sizes", "64,4096"]  # the second is larger than the split
+    words = [*WORDS, "--sweep.seeds", "0", "--sweep.batch_sizes", "16,4096"]  # the second is larger than the split
     assert main(sweep, words) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: 2 of 4 trainings failed, the first because: ")
@@ -112,7 +112,7 @@ def test_one_that_fails_ends_the_sweep_failed_after_the_others_and_is_tried_agai
     experiment = client.get_experiment_by_name("pneumonia/sweep").experiment_id
     run = client.search_runs([experiment], order_by=["attributes.start_time DESC"], max_results=1)[0]
     assert run.info.status == "FAILED"
-    assert (run.data.metrics["sweep/kept"], run.data.metrics["sweep/failed"]) == (2, 2)  # 64 is the preset's
+    assert (run.data.metrics["sweep/kept"], run.data.metrics["sweep/failed"]) == (2, 2)  # 16 is the preset's
     report = Path(client.download_artifacts(run.info.run_id, "report.md")).read_text()
     assert report.count("| failed |") == 2
     assert "4096" in report

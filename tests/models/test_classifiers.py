@@ -115,7 +115,7 @@ def test_pretrained_weights_reach_all_but_the_head(tmp_path):
 
 
 def test_an_unknown_architecture_is_named_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'resnet50'.*resnet18_gray, efficientnet_b0, compact28"):
+    with pytest.raises(InputError, match=r"'resnet50'.*resnet18_gray, efficientnet_b0, efficientnet_lite0, compact28"):
         build_classifier("resnet50")
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from deployments.schedules import schedules_kept
 from tasks.locations import environment, outputs, services_file, tracking_artifacts
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -64,7 +65,8 @@ def up() -> int:
         for pool in ("cpu", "gpu"):
             _prefect(variables, "work-pool", "create", pool, "--type", "process", "--overwrite")
         _make_gpu_limit(variables)
-        _prefect(variables, "deploy", "--all")
+        with schedules_kept(variables["PREFECT_API_URL"]):
+            _prefect(variables, "deploy", "--all")
         for pool in ("cpu", *(["gpu"] if GPUS else [])):
             command = _tool("prefect", "worker", "start", "--pool", pool, "--name", f"{pool}-1")
             _start(f"{pool}-worker", command, notes, variables)

@@ -13,7 +13,7 @@ from flows.retrieval import judged, require_trained, retrieve
 from flows.summary import print_results, summarize, write_summary
 from tasks import tracking
 from tasks.caching import outcomes
-from tasks.data.steps import require_pneumonia
+from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
 from tasks.parameters import (
     DatasetParameters,
     EvaluationParameters,
@@ -22,7 +22,7 @@ from tasks.parameters import (
     TrainingParameters,
 )
 from tasks.reports.steps import locate_generator
-from tasks.retrieval.steps import locate_encoders
+from tasks.retrieval.steps import check_cutoffs, locate_encoders
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS = RetrievalParameters(), ReportParameters()
@@ -43,6 +43,7 @@ def pipeline(
     }  # fmt: skip
     require_pneumonia(dataset)
     require_trained(retrieval)
+    check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
     generator, located = locate_generator(reports), locate_encoders(retrieval)
     with tracking.tracked_run("pipeline", forms) as run:
         classified = classification(dataset, training, evaluation)

@@ -12,7 +12,7 @@ from flows.classification import classification
 from flows.retrieval import judged, require_trained, retrieve
 from tasks import progress, tracking
 from tasks.caching import outcomes
-from tasks.data.steps import require_pneumonia
+from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
 from tasks.faults import is_transient
 from tasks.parameters import (
     DatasetParameters,
@@ -35,7 +35,7 @@ from tasks.reports.steps import (
     trace_answers,
     write_reports,
 )
-from tasks.retrieval.steps import locate_encoders
+from tasks.retrieval.steps import check_cutoffs, locate_encoders
 from tasks.store import Store
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
@@ -53,6 +53,7 @@ def reports(
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
     require_pneumonia(dataset)
     require_trained(retrieval)
+    check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
     generator, located = locate_generator(reports), locate_encoders(retrieval)
     classified = classification(dataset, training, evaluation)
     return report(classified, retrieve(judged(classified), located, retrieval), generator, reports)

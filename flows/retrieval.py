@@ -9,7 +9,7 @@ from models.errors import InputError
 from tasks import registry, tracking
 from tasks.caching import outcomes
 from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
-from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia
+from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia, smallest_test_class
 from tasks.parameters import DatasetParameters, EvaluationParameters, RetrievalParameters, TrainingParameters
 from tasks.records import (
     Classified,
@@ -23,6 +23,7 @@ from tasks.records import (
 from tasks.retrieval.steps import (
     analyse_failures,
     analyse_neighbours,
+    check_cutoffs,
     classifier_encoder,
     compare_encoders,
     document_retrieval,
@@ -55,6 +56,7 @@ def retrieval(
 ) -> Retrieved:
     """Search for similar cases with each encoder, and judge the search by several protocols."""
     require_pneumonia(dataset)
+    check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
     located = locate_encoders(retrieval)
     if retrieval.classifier == "train":
         found = judged(classification(dataset, training, evaluation))

@@ -7,7 +7,7 @@ defaults. Defaults are the `standard` preset; the other presets are the few fiel
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import MinLen
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, PydanticCustomError
 
 from models.encoders.catalogue import EncoderName
@@ -15,10 +15,16 @@ from models.encoders.catalogue import EncoderName
 Preset = Literal["quickstart", "standard", "debug"]
 
 
-class Parameters(BaseModel):
-    """Base of all forms: frozen, and a misspelt field is an error."""
+def _number_fields(schema: dict[str, Any]) -> None:
+    """Number the fields: the Prefect UI goes by these numbers, and PostgreSQL keeps no order of the fields."""
+    for position, field in enumerate(schema.get("properties", {}).values()):
+        field["position"] = position
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Parameters(BaseModel):
+    """Base of all forms: frozen, in the order of the class, and a misspelt field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_number_fields)
 
 
 def _number(value: object) -> object:
@@ -33,6 +39,15 @@ def _classifiable(value: object) -> object:
     if isinstance(value, str) and value.endswith("mnist3d"):
         raise PydanticCustomError("volumes", "Its images are volumes: choose a set of flat images")
     return value
+
+
+def _several(folds: int) -> int:
+    """Refuse a single fold, which would leave nothing to train on."""
+    if folds == 1:
+        raise PydanticCustomError(
+            "one_fold", "One fold leaves nothing to train on: choose 2 or more, or 0 for no audit"
+        )
+    return folds
 
 
 class DatasetParameters(Parameters):
@@ -65,6 +80,7 @@ class DatasetParameters(Parameters):
     limit: int | None = Field(
         None,
         ge=32,
+        le=1_000_000,
         title="Limit",
         description="Use only the first images of each split, for a quick try; each class keeps its share.",
     )
@@ -188,7 +204,7 @@ class EvaluationParameters(Parameters):
         title="Untrained networks",
         description="Random networks that the heat maps are compared with: they must not look like theirs.",
     )
-    label_folds: int = Field(
+    label_folds: Annotated[int, AfterValidator(_several)] = Field(
         5,
         ge=0,
         le=20,
@@ -268,6 +284,7 @@ class SearchParameters(Parameters):
     index: int | None = Field(
         None,
         ge=0,
+        lt=1_000_000,
         title="Image of the dataset",
         description="Position in the split named below; it is not found itself.",
     )

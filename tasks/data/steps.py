@@ -17,6 +17,8 @@ from tasks.records import DatasetRecord, PictureRecord, SourceRecord
 from tasks.store import Store
 
 PHANTOM_SEED = 0
+OFFICIAL_TEST, PHANTOM_TEST = (624, 234), (160, 60)
+"""Images of the test split and how many of them are normal, the smaller class."""
 
 
 def require_pneumonia(parameters: DatasetParameters) -> None:
@@ -53,6 +55,22 @@ def locate_source(parameters: DatasetParameters) -> SourceRecord:
         md5=source.md5 or "",
         path=str(source.path or ""),
     )
+
+
+def smallest_test_class(source: SourceRecord, limit: int | None) -> int | None:
+    """Say how many images the smaller class of the test split will have, before any is read.
+
+    Args:
+        source: the chest X-rays, or the phantoms in their place.
+        limit: most images of a split.
+
+    Returns:
+        The number; None for one's own file, which has to be read for that.
+    """
+    if source.kind == "own file":
+        return None
+    images, smallest = PHANTOM_TEST if source.kind == "phantoms" else OFFICIAL_TEST
+    return smallest if limit is None or limit >= images else smallest * limit // images
 
 
 @step

@@ -64,6 +64,25 @@ def locate_encoders(parameters: RetrievalParameters) -> list[EncoderRecord]:
     return [encoders.locate(name, parameters) for name in parameters.encoders if name not in ("classifier", "metric")]
 
 
+def check_cutoffs(parameters: RetrievalParameters, smallest: int | None) -> None:
+    """Refuse cut-offs that a class of the test split is too small for, before anything is trained.
+
+    Args:
+        parameters: the form.
+        smallest: number of images of the smallest class of the test split, where it is known.
+
+    Raises:
+        InputError: a cut-off is larger than what is left of that class without the query itself.
+    """
+    largest = max(*STANDARD_K, *parameters.k_values)
+    if smallest is not None and largest > smallest - 1:
+        raise InputError(
+            f"--retrieval.k_values: k = {largest} neighbours are more than the smallest class of the test split can "
+            f"give a query, {smallest - 1}; choose smaller ones (1, 5 and 10 are always taken), or raise "
+            "--dataset.limit."
+        )
+
+
 def classifier_encoder(classifier: ClassifierRecord) -> EncoderRecord:
     """Describe the classifier without its head as an encoder."""
     from tasks.retrieval import encoders

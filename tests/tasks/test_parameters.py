@@ -61,3 +61,9 @@ def test_every_field_has_a_title_and_a_description():
         for field in model.model_fields.values():
             assert field.title
             assert field.description
+
+
+def test_one_fold_is_refused_by_the_form_and_none_or_two_are_not():
+    with pytest.raises(ValidationError, match="choose 2 or more, or 0 for no audit"):
+        EvaluationParameters(label_folds=1)
+    assert [EvaluationParameters(label_folds=folds).label_folds for folds in (0, 2)] == [0, 2]

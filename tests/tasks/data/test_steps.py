@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from tasks.data.steps import locate_source, prepare_dataset
+from tasks.data.steps import locate_source, prepare_dataset, smallest_test_class
 from tasks.data.validation import ARRAYS
 from tasks.parameters import DatasetParameters
+from tasks.records import SourceRecord
 from tasks.store import Store
 
 pytestmark = pytest.mark.usefixtures("outputs")
@@ -50,3 +51,22 @@ def test_any_set_becomes_a_record(
 def test_grey_file_for_a_colour_set_is_refused(medmnist_file: Callable[[int, int], bytes], tmp_path):
     with pytest.raises(InputError, match=r"mine\.npz: train_images holds grey images .*: expected colour images"):
         prepare(medmnist_file(7, 1), tmp_path, name="dermamnist")
+
+
+@pytest.mark.parametrize("limit", [None, 32, 160, 500])
+def test_the_smaller_class_of_the_test_split_is_known_before_it_is_read(limit, official_file, monkeypatch):
+    monkeypatch.setenv("DATA", str(official_file.parent))
+    source = locate_source(DatasetParameters())
+    drawn = SourceRecord(name="pneumoniamnist", kind="phantoms", size=28, sha256="", md5="", path="")
+    for each in (source, drawn):
+        record = prepare_dataset.fn(each, limit)
+        labels = Store().get_arrays(record.splits)["test_labels"]
+        assert smallest_test_class(each, limit) == np.bincount(labels).min()
+
+
+def test_the_classes_of_ones_own_file_are_not_known_before_it_is_read(
+    medmnist_file: Callable[[int, int], bytes], tmp_path
+):
+    (tmp_path / "mine.npz").write_bytes(medmnist_file(2, 1))
+    source = locate_source(DatasetParameters(path=str(tmp_path / "mine.npz")))
+    assert smallest_test_class(source, 32) is None

@@ -6,7 +6,7 @@ from models.errors import InputError
 
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run under a worker; Prefect allows no fewer."""
-_VARIABLE, _DEFAULT, _LEAST, _MOST = "HEARTBEAT_WINDOW", 90, HEARTBEAT_SECONDS + 5, 86_400
+_VARIABLE, _DEFAULT, _LEAST, _MOST = "HEARTBEAT_WINDOW", 90, 45, 86_400
 
 
 def heartbeat_window() -> int:

@@ -19,7 +19,9 @@ from typing import Any
 
 import psutil
 
+from deployments.heartbeat import HEARTBEAT_SECONDS, heartbeat_window
 from deployments.schedules import schedules_kept
+from models.errors import InputError
 from tasks.locations import environment, outputs, services_file, tracking_artifacts
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -32,9 +34,14 @@ def up() -> int:
     """Start the services, register the deployments and print where to look.
 
     Returns:
-        Exit code: 0 once all is healthy, 2 where a port is taken, 1 where a service did not start.
+        Exit code: 0 once all is healthy, 2 where a port is taken or a variable wrong, 1 where a service did not start.
     """
     ports = {"Prefect": _port("PREFECT_PORT", 4200), "MLflow": _port("MLFLOW_PORT", 5000)}
+    try:
+        heartbeat_window()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     running = _running()
     if len(running) == len(_notes().get("processes", [])) > 0:
         _say(_greeting(_notes(), "The services are up already."))
@@ -67,6 +74,7 @@ def up() -> int:
         _make_gpu_limit(variables)
         with schedules_kept(variables["PREFECT_API_URL"]):
             _prefect(variables, "deploy", "--all")
+        _run(variables, sys.executable, "-m", "deployments.automations")
         for pool in ("cpu", *(["gpu"] if GPUS else [])):
             command = _tool("prefect", "worker", "start", "--pool", pool, "--name", f"{pool}-1")
             _start(f"{pool}-worker", command, notes, variables)
@@ -102,6 +110,7 @@ def _variables(ports: dict[str, int]) -> dict[str, str]:
         "PREFECT_SERVER_UI_API_URL": api,
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['MLflow']}",
         "OUTPUTS": str(outputs()),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),  # by which a killed run is found
         "PNEUMONIA_PROJECT": str(PROJECT),  # where the worker finds the flows: see `pull` in prefect.yaml
         "PYTHONUNBUFFERED": "1",
     }
@@ -124,10 +133,14 @@ def _tool(name: str, *arguments: Any) -> list[str]:
 
 
 def _prefect(variables: dict[str, str], *arguments: str) -> None:
-    command = _tool("prefect", "--no-prompt", *arguments)
+    _run(variables, *_tool("prefect", "--no-prompt", *arguments))
+
+
+def _run(variables: dict[str, str], *command: str) -> None:
     done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"`prefect {' '.join(arguments)}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
+        told = " ".join([Path(command[0]).name, *command[1:]])
+        raise RuntimeError(f"`{told}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
 
 
 def _make_gpu_limit(variables: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.table import Table
 
-from tasks import registry
+from tasks import events, registry
 from tasks.parameters import ChampionParameters
 
 _CHAMPION = ChampionParameters()
@@ -18,6 +18,8 @@ def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
     """Show the registered versions of a classifier, or make an older one the champion again."""
     if champion.version is not None:
         decision = registry.restore(champion.name, champion.version, champion.reason)
+        if decision.promoted and decision.champion is not None:
+            events.champion_changed(champion.name, decision.champion, decision.reason)
         get_run_logger().info("Champion of %s is version %s. %s", champion.name, decision.champion, decision.reason)
     rows = [_row(version) for version in registry.versions(champion.name)]
     create_table_artifact(rows, key="registered-versions", description=f"Versions of {champion.name}")

@@ -5,7 +5,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.artifacts import show_document, show_steps
-from tasks import registry, tracking
+from tasks import events, registry, tracking
 from tasks.caching import outcomes
 from tasks.classification.steps import (
     assess_trust,
@@ -79,14 +79,19 @@ def classification(
         tracking.log_files(run, files | {"model/classifier.safetensors": package.package})
         shown = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
         show_document("classification", document, {name: figures[name] for name in shown})
+        registered = registry.registered_name(data.name)
+        events.drift_measured(registered, found)
         if evaluation.promote:
 
             def judge(champion: StoredFile) -> tuple[bool, str]:
                 found = compare_with_champion(data, predictions, calibration, champion, evaluation.bootstrap_samples)
+                events.classifier_compared(registered, found.auc, found.champion_auc)
                 return found.promoted, found.reason
 
-            version = registry.register(run, registry.registered_name(data.name), package.package)
+            version = registry.register(run, registered, package.package)
             decision = registry.promote(run, version, judge)
+            if decision.promoted:
+                events.champion_changed(registered, version.version, decision.reason)
             get_run_logger().info("%s version %d: %s", version.name, version.version, decision.reason)
         show_steps("classification", outcomes([str(flow_run.id)]))
     return Classified(

@@ -553,6 +553,8 @@ class ComparisonRecord(Record):
         low: lower bound of its 95 % interval.
         high: upper bound.
         promoted: whether the challenger is better beyond chance.
+        auc: area under the ROC curve of the challenger.
+        champion_auc: that of the champion.
         reason: the finding in words.
     """
 
@@ -560,6 +562,8 @@ class ComparisonRecord(Record):
     low: float
     high: float
     promoted: bool
+    auc: float
+    champion_auc: float
     reason: str
 
 

@@ -25,6 +25,8 @@ class Comparison:
         low: lower bound of its 95 % interval.
         high: upper bound.
         promoted: whether the challenger is better beyond chance: `low` above 0.
+        auc: area under the ROC curve of the challenger.
+        champion_auc: that of the champion.
         reason: the finding in words.
     """
 
@@ -32,6 +34,8 @@ class Comparison:
     low: float
     high: float
     promoted: bool
+    auc: float
+    champion_auc: float
     reason: str
 
 
@@ -86,7 +90,7 @@ def compare(
         f"(95 % paired bootstrap {low:+.4f} to {high:+.4f}, {'above' if promoted else 'not above'} 0); "
         f"AUC {auc:.4f} against {champion_auc:.4f}, for reading only."
     )
-    return Comparison(difference, low, high, promoted, reason)
+    return Comparison(difference, low, high, promoted, auc, champion_auc, reason)
 
 
 def _log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> NDArray[np.float64]:

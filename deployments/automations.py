@@ -1,0 +1,117 @@
+"""What the Prefect server does by itself: crash silent runs, stop broken schedules, follow a new champion.
+
+`make up` registers these automations; by hand, against the server of `PREFECT_API_URL`:
+`python -m deployments.automations`. A definition that was changed here is changed there, and one that somebody switched
+off stays off. A server sends no mail by itself: to be told, add an automation of another name with a notification.
+"""
+
+import sys
+from datetime import timedelta
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, PauseDeployment, RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+
+from deployments.heartbeat import heartbeat_window
+from models.errors import InputError
+from tasks.events import CHAMPION_CHANGED, classifier_resource
+from tasks.registry import registered_name
+
+_ENDS = ("Completed", "Cached", "Failed", "TimedOut", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry")
+_RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+
+
+def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
+    """Define the automations.
+
+    Args:
+        retrieval: id of the deployment that builds the index.
+        window: seconds without a sign of life after which a run counts as crashed.
+    """
+    return [
+        AutomationCore(
+            name="Crash runs that have gone silent",
+            description=f"Its process was killed, or its machine is gone: no sign of life for {window} s.",
+            trigger=EventTrigger(
+                after={"prefect.flow-run.heartbeat"},
+                expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in _ENDS)},
+                match=_RUNS,
+                for_each={"prefect.resource.id"},
+                posture=Posture.Proactive,
+                within=timedelta(seconds=window),
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.CRASHED,
+                    message=f"No sign of life for {window} s. Run it again: what it had finished is kept.",
+                )
+            ],
+        ),
+        AutomationCore(
+            name="Pause schedules that keep failing",
+            description=(
+                "Three scheduled runs of a deployment failed or crashed within a week: its schedules rest until "
+                "somebody has looked and resumed them. Runs that a person starts do not count and stay possible."
+            ),
+            trigger=EventTrigger(
+                expect={f"prefect.flow-run.{end}" for end in ("Failed", "TimedOut", "Crashed")},
+                match=_RUNS,
+                match_related=ResourceSpecification(
+                    {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.auto-scheduled"}
+                ),
+                for_each={"related:deployment:prefect.resource.id"},
+                posture=Posture.Reactive,
+                threshold=3,
+                within=timedelta(days=7),
+            ),
+            actions=[PauseDeployment(source="inferred")],
+        ),
+        AutomationCore(
+            name="Index anew for a new champion",
+            description="The search for similar cases follows the champion: embed and index with it.",
+            trigger=EventTrigger(
+                expect={CHAMPION_CHANGED},
+                match=ResourceSpecification(dict(classifier_resource(registered_name("pneumoniamnist")))),
+                posture=Posture.Reactive,
+                threshold=1,
+            ),
+            actions=[
+                RunDeployment(
+                    source="selected", deployment_id=retrieval, parameters={"retrieval": {"classifier": "champion"}}
+                )
+            ],
+        ),
+    ]
+
+
+def register() -> None:
+    """Make the automations on the server, or change those that are there and differ."""
+    window = heartbeat_window()
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name("retrieval/retrieval")
+        for automation in automations(deployment.id, window):
+            _register(client, automation)
+
+
+def _register(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Leave one alone that is as it should be: a change would forget which runs it is waiting for."""
+    known = next(iter(client.read_automations_by_name(automation.name)), None)
+    if known is None:
+        client.create_automation(automation)
+    elif _definition(known) != _definition(automation):
+        client.update_automation(known.id, automation.model_copy(update={"enabled": known.enabled}))
+
+
+def _definition(automation: AutomationCore) -> dict[str, object]:
+    return automation.model_dump(include={"description", "trigger", "actions"})
+
+
+if __name__ == "__main__":
+    try:
+        register()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        raise SystemExit(2) from error

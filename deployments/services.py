@@ -69,12 +69,7 @@ def up() -> int:
         _start("mlflow", _tool("mlflow", *_mlflow_arguments(ports["MLflow"])), notes, _without_tracking(variables))
         _wait_for(f"{notes['prefect_api']}/health", notes)
         _wait_for(f"{notes['mlflow']}/health", notes)
-        for pool in ("cpu", "gpu"):
-            _prefect(variables, "work-pool", "create", pool, "--type", "process", "--overwrite")
-        _make_gpu_limit(variables)
-        with schedules_kept(variables["PREFECT_API_URL"]):
-            _prefect(variables, "deploy", "--all")
-        _run(variables, sys.executable, "-m", "deployments.automations")
+        _register(variables)
         for pool in ("cpu", *(["gpu"] if GPUS else [])):
             command = _tool("prefect", "worker", "start", "--pool", pool, "--name", f"{pool}-1")
             _start(f"{pool}-worker", command, notes, variables)
@@ -84,6 +79,20 @@ def up() -> int:
         sys.stderr.write(f"error: {error or 'interrupted'}\n")
         return 1
     _say(_greeting(notes, f"Prefect, MLflow and {'two workers' if GPUS else 'one worker'} are up."))
+    return 0
+
+
+def register() -> int:
+    """Make the pools, the limit and the deployments on the Prefect server that `PREFECT_API_URL` names.
+
+    Returns:
+        Exit code: 0 once all is registered, 1 where the server refused.
+    """
+    try:
+        _register(dict(os.environ) | environment())
+    except RuntimeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     return 0
 
 
@@ -141,6 +150,15 @@ def _run(variables: dict[str, str], *command: str) -> None:
     if done.returncode:
         told = " ".join([Path(command[0]).name, *command[1:]])
         raise RuntimeError(f"`{told}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
+
+
+def _register(variables: dict[str, str]) -> None:
+    for pool in ("cpu", "gpu"):
+        _prefect(variables, "work-pool", "create", pool, "--type", "process", "--overwrite")
+    _make_gpu_limit(variables)
+    with schedules_kept(variables["PREFECT_API_URL"]):
+        _prefect(variables, "deploy", "--all")
+    _run(variables, sys.executable, "-m", "deployments.automations")
 
 
 def _make_gpu_limit(variables: dict[str, str]) -> None:
@@ -249,8 +267,8 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    actions = {"up": up, "down": down}
+    actions = {"up": up, "down": down, "register": register}
     if len(sys.argv) != 2 or sys.argv[1] not in actions:
-        sys.stderr.write("error: usage: python -m deployments.services up|down\n")
+        sys.stderr.write("error: usage: python -m deployments.services up|down|register\n")
         raise SystemExit(2)
     raise SystemExit(actions[sys.argv[1]]())

@@ -45,8 +45,11 @@ def tracking_artifacts() -> str:
 
 
 def tracking_page() -> str:
-    """Return the address of MLflow's pages: the tracking server's, else where `make up` serves the same SQLite file."""
-    uri = tracking_uri()
+    """Return the address of MLflow's pages: `MLFLOW_UI_URL`, else the tracking server's, else that of `make up`.
+
+    `MLFLOW_UI_URL` is for people who reach the server under another name than the workers do.
+    """
+    uri = os.environ.get("MLFLOW_UI_URL") or tracking_uri()
     return uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
 
 

@@ -68,3 +68,11 @@ def test_services_are_used_only_while_they_answer():
     assert "PREFECT_API_URL" not in locations.environment()
     locations.services_file().write_text("torn")
     assert "PREFECT_API_URL" not in locations.environment()
+
+
+def test_people_may_reach_mlflow_under_another_name_than_workers(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000/")
+    assert locations.tracking_page() == "http://mlflow:5000"
+    monkeypatch.setenv("MLFLOW_UI_URL", "http://team.example:5300")
+    assert locations.tracking_page() == "http://team.example:5300"
+    assert locations.tracking_uri() == "http://mlflow:5000/"

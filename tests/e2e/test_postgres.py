@@ -1,0 +1,329 @@
+"""The topology of deployments/compose.yaml with real processes: its commands and variables, without containers.
+
+PostgreSQL, both servers with their logins, the set-up, and two workers with homes and checkouts of their own that share
+one folder of products.
+"""
+
+import base64
+import contextlib
+import importlib.util
+import json
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import DeploymentUpdate
+from prefect.deployments import run_deployment
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+from tasks.parameters import PRESETS
+from tests.conftest import CHECKOUT
+from tests.deployments import compose
+
+pytestmark = pytest.mark.e2e
+LOGIN = importlib.util.find_spec("flask_wtf") is not None  # the package behind MLflow's login: `mlflow[auth]`
+PASSWORDS = {
+    "postgres_password": "of-the-superuser",
+    "prefect_database_password": "of-prefect",
+    "mlflow_database_password": "of-mlflow",
+    "prefect_auth_string": "team:of-the-prefect-api",
+    "mlflow_password": "of-the-mlflow-admin",
+    "mlflow_flask_key": "of-the-forms",
+    "hugging_face_token": "of-the-weights",
+}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _program(name):
+    found = shutil.which(name) or next(map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None)
+    if found is None:
+        pytest.skip(f"{name} is not installed: apt-get install postgresql")
+    return found
+
+
+def _account():
+    """Of whom PostgreSQL runs: it refuses root."""
+    if os.geteuid():
+        return {}
+    try:
+        entry = pwd.getpwnam("postgres")
+    except KeyError:
+        pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+@pytest.fixture(scope="module")
+def room():
+    folder = Path(tempfile.mkdtemp(prefix="pneumonia-machines-"))
+    folder.chmod(0o755)  # PostgreSQL's own user has to get through
+    (folder / "secrets").mkdir()
+    for name, password in PASSWORDS.items():
+        (folder / "secrets" / name).write_text(f"{password}\n")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def postgres(room):
+    """A PostgreSQL server in a temporary folder, with the databases that deployments/databases.sql makes."""
+    account, port = _account(), _free_port()
+    data = room / "postgres"
+    data.mkdir()
+    if account:
+        os.chown(data, account["user"], account["group"])
+    as_postgres = {"cwd": data, **account}
+    cluster = data / "cluster"
+    initdb = [_program("initdb"), "--pgdata", cluster, "--username", "postgres", "--auth-local", "trust"]
+    subprocess.run([*initdb, "--auth-host", "scram-sha-256"], check=True, capture_output=True, **as_postgres)
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}", "-c", "fsync=off"]
+    with (room / "postgres.log").open("w") as log:
+        command = [_program("postgres"), "-D", cluster, "-p", str(port), *options]
+        server = subprocess.Popen(command, stdout=log, stderr=log, **as_postgres)
+    socket_options = ["--host", data, "--port", str(port), "--username", "postgres"]
+    psql = [_program("psql"), *socket_options, "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--tuples-only"]
+
+    def query(database, sql):
+        done = subprocess.run(
+            [*psql, "--dbname", database, "--command", sql], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    try:
+        _until(lambda: subprocess.run([*psql, "--command", "SELECT 1"], capture_output=True).returncode == 0, [server])
+        file = CHECKOUT / "deployments" / "databases.sql"
+        environment = os.environ | {"SECRETS": str(room / "secrets")}
+        subprocess.run([*psql, "--file", file], check=True, capture_output=True, env=environment)
+        yield SimpleNamespace(port=port, query=query)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+class Machines:
+    """Starts services of the compose file as processes, each on a "machine": a folder with a home and a checkout."""
+
+    def __init__(self, room, postgres, data):
+        self.room, self.data = room, data
+        self.ports = {"prefect": _free_port(), "mlflow": _free_port()}
+        self.running = {}
+        self.postgres = postgres
+        public = {"PREFECT_PORT": str(self.ports["prefect"]), "MLFLOW_PORT": str(self.ports["mlflow"])}
+        self.services = compose.read(public)["services"]
+        self.prefect_api = f"http://127.0.0.1:{self.ports['prefect']}/api"
+        self.mlflow = f"http://127.0.0.1:{self.ports['mlflow']}"
+        self.outputs = room / "outputs"
+
+    def start(self, service, machine):
+        """Start a service, with the names and folders of the containers replaced by those of this machine."""
+        home = self.room / machine
+        checkout = home / "checkout"
+        if not checkout.exists():
+            (home / "home").mkdir(parents=True)
+            for folder in ("flows", "tasks", "models", "deployments"):
+                shutil.copytree(CHECKOUT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copy(CHECKOUT / "prefect.yaml", checkout)
+        health_port = str(_free_port())
+        places = {
+            "http://prefect:4200": self.prefect_api.removesuffix("/api"),
+            "http://mlflow:5000": self.mlflow,
+            "@postgres:5432": f"@127.0.0.1:{self.postgres.port}",
+            "/run/secrets": str(self.room / "secrets"),
+            "/home/pneumonia": str(home / "home"),
+            "/outputs": str(self.outputs),
+            "/artifacts": str(self.room / "artifacts"),
+            "/data": str(self.data),
+            "/app": str(checkout),
+        }
+        declared = self.services[service]
+        variables = {}
+        for name, value in declared["environment"].items():
+            for place, here in places.items():
+                value = value.replace(place, here) if value.startswith(place) or place.startswith("@") else value
+            variables[name] = value
+        if "PGHOST" in variables:
+            variables |= {"PGHOST": "127.0.0.1", "PGPORT": str(self.postgres.port)}
+        command = list(declared["command"])
+        if service in self.ports:
+            command[command.index("--host") + 1] = "127.0.0.1"
+            command[command.index("--port") + 1] = str(self.ports[service])
+            variables["PREFECT_SERVER_API_PORT"] = str(self.ports[service])
+        if service == "mlflow" and not LOGIN:
+            del command[command.index("--app-name") :]
+        kept = ("LANG", "OMP_NUM_THREADS")
+        plain = {name: os.environ[name] for name in kept if name in os.environ}
+        plain |= {"HOME": str(home / "home"), "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"}
+        plain |= {"PREFECT_WORKER_WEBSERVER_PORT": health_port, "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1"}
+        with self.log(service).open("w") as log:
+            self.running[service] = subprocess.Popen(
+                [sys.executable, "-m", "deployments.enter", *command],
+                cwd=checkout,
+                env=plain | variables,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        return health_port
+
+    def log(self, service):
+        return self.room / f"{service}.log"
+
+    def wait_for(self, *addresses):
+        for address in addresses:
+            try:
+                _until(lambda address=address: _status(address) == 200, self.running.values())
+            except AssertionError as error:
+                raise AssertionError(f"{address}: {self.tails()}") from error
+
+    def tails(self):
+        return {name: self.log(name).read_text()[-1500:] for name in self.running}
+
+    def end(self):
+        processes = [psutil.Process(process.pid) for process in self.running.values() if process.poll() is None]
+        family = [member for process in processes for member in [process, *process.children(recursive=True)]]
+        for process in reversed(processes):
+            process.terminate()
+        _, left = psutil.wait_procs(family, timeout=30)
+        for member in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(left, timeout=10)
+
+
+def _until(condition, processes, seconds=180):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        assert all(process.poll() is None for process in processes), "a process has ended"
+        time.sleep(0.3)
+
+
+def _status(address, login=None):
+    request = urllib.request.Request(address)
+    if login:
+        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return None
+
+
+@pytest.fixture(scope="module")
+def machines(room, postgres, official_file):
+    here = Machines(room, postgres, official_file.parent)
+    try:
+        here.start("prefect", "machine-0")
+        here.start("mlflow", "machine-0")
+        here.wait_for(f"{here.prefect_api}/health", f"{here.mlflow}/health")
+        here.start("set-up", "machine-0")
+        set_up = here.running["set-up"]
+        assert set_up.wait(timeout=180) == 0, here.log("set-up").read_text()
+        del here.running["set-up"]
+        health = [here.start("cpu-worker", "machine-1"), here.start("gpu-worker", "machine-2")]
+        here.wait_for(*(f"http://127.0.0.1:{port}/health" for port in health))
+        yield here
+    finally:
+        here.end()
+
+
+@pytest.fixture(scope="module")
+def pair(machines):
+    """The same pipeline run on each machine, and what each run says of itself in outputs/summary.json."""
+    settings = {PREFECT_API_URL: machines.prefect_api, PREFECT_API_AUTH_STRING: PASSWORDS["prefect_auth_string"]}
+    runs, summaries = [], []
+    with temporary_settings(settings):
+        for pool in ("cpu", "gpu"):
+            with SyncPrefectClient(machines.prefect_api, auth_string=PASSWORDS["prefect_auth_string"]) as client:
+                deployment = client.read_deployment_by_name("pipeline/pipeline")
+                client.update_deployment(deployment.id, DeploymentUpdate(work_pool_name=pool))
+            run = run_deployment("pipeline/pipeline", parameters=PRESETS["debug"], timeout=400, poll_interval=1)
+            assert run.state.is_completed(), (run.state, machines.tails())
+            runs.append(run)
+            summaries.append(json.loads((machines.outputs / "summary.json").read_text()))
+    return SimpleNamespace(runs=runs, summaries=summaries)
+
+
+def test_each_machine_did_one_run(machines, pair):
+    first, second = (str(run.id) for run in pair.runs)
+    on_cpu, on_gpu = (machines.log(service).read_text() for service in ("cpu-worker", "gpu-worker"))
+    assert first in on_cpu and second not in on_cpu
+    assert second in on_gpu and first not in on_gpu
+    assert [summary["flow_run_id"] for summary in pair.summaries] == [first, second]
+
+
+def test_what_one_machine_computed_the_other_used(machines, pair):
+    first, second = pair.summaries
+    assert first["tasks"]["executed"] > 5
+    assert second["tasks"]["executed"] == 0
+    assert second["tasks"]["cached"] == first["tasks"]["executed"] + first["tasks"]["cached"]
+    assert second["classification"]["metrics"] == first["classification"]["metrics"]
+
+
+def test_both_servers_keep_their_state_in_postgres(machines, postgres, pair):
+    flow_runs = ", ".join(f"'{run.id}'" for run in pair.runs)
+    assert postgres.query("prefect", f"SELECT count(*) FROM flow_run WHERE id IN ({flow_runs})") == "2"
+    assert postgres.query("mlflow", "SELECT count(*) FROM runs WHERE status = 'FINISHED'") == "8"
+    assert postgres.query("mlflow", "SELECT count(*) FROM runs WHERE status <> 'FINISHED'") == "0"
+    assert not list(machines.room.rglob("*mlflow.db")), "a tracking database beside PostgreSQL"
+    assert not list(machines.room.rglob("prefect.db")), "a Prefect database beside PostgreSQL"
+
+
+def test_artifacts_went_through_the_server(machines, pair):
+    assert list((machines.room / "artifacts" / "pneumonia").rglob("grad_cam.png"))
+    assert not (machines.outputs / "mlartifacts").exists()
+
+
+def test_prefect_asks_for_its_auth_string(machines):
+    address = f"{machines.prefect_api}/admin/version"
+    assert _status(address) == 401
+    assert _status(address, "team:wrong") == 401
+    assert _status(address, PASSWORDS["prefect_auth_string"]) == 200
+
+
+def test_the_databases_ask_for_their_passwords(postgres):
+    import psycopg2
+
+    where = {"host": "127.0.0.1", "port": postgres.port, "dbname": "mlflow", "user": "mlflow"}
+    psycopg2.connect(**where, password=PASSWORDS["mlflow_database_password"]).close()
+    with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+        psycopg2.connect(**where, password="wrong")
+
+
+@pytest.mark.skipif(not LOGIN, reason="MLflow's login needs Flask-WTF: mlflow[auth]")
+def test_mlflow_asks_for_its_login(machines):
+    address = f"{machines.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
+    assert _status(address) == 401
+    assert _status(address, "admin:wrong") == 401
+    assert _status(address, f"admin:{PASSWORDS['mlflow_password']}") == 200
+
+
+def test_mlflow_answers_only_under_its_names(machines):
+    request = urllib.request.Request(f"{machines.mlflow}/version", headers={"Host": "elsewhere.example"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert refused.value.code == 403
+
+
+def test_no_password_is_in_a_log(machines, pair):
+    for log in machines.room.glob("*.log"):
+        text = log.read_text(errors="replace")
+        assert not [name for name, password in PASSWORDS.items() if password in text], log

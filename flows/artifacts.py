@@ -30,6 +30,16 @@ def show_document(stage: str, document: DocumentRecord, figures: Mapping[str, St
     create_markdown_artifact(text, key=f"{stage}-report", description=f"Report of the {stage} stage")
 
 
+def show_results(stage: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Show the metrics that matter.
+
+    Args:
+        stage: name of the stage, which names the artifact.
+        rows: a metric each.
+    """
+    create_table_artifact([dict(row) for row in rows], key=f"{stage}-results", description="Results in short")
+
+
 def show_steps(stage: str, outcomes: Sequence[Outcome]) -> None:
     """Show which steps hit the cache and which ran, why, and for how long.
 

@@ -6,11 +6,11 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import show_steps
+from flows.artifacts import show_results, show_steps
 from flows.classification import classification
 from flows.reports import report
 from flows.retrieval import judged, require_trained, retrieve
-from flows.summary import print_results, summarize, write_summary
+from flows.summary import print_results, result_rows, summarize, write_summary
 from tasks import tracking
 from tasks.caching import outcomes
 from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
@@ -57,6 +57,7 @@ def pipeline(
         tracking.log_metrics(run, metrics | {"pipeline/seconds": seconds})
         show_steps("pipeline", steps)
     summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
+    show_results("pipeline", result_rows(summary))
     print_results(summary, run, write_summary(summary))
     return summary
 

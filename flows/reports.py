@@ -42,7 +42,7 @@ _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), Ev
 _RETRIEVAL, _REPORTS = RetrievalParameters(), ReportParameters()
 
 
-@flow(name="reports")
+@flow(name="reports", flow_run_name="reports {reports.generator} seed {training.seed}")
 def reports(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,

@@ -47,7 +47,7 @@ _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), Ev
 _RETRIEVAL = RetrievalParameters()
 
 
-@flow(name="retrieval")
+@flow(name="retrieval", flow_run_name="retrieval, classifier: {retrieval.classifier}")
 def retrieval(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,

@@ -86,6 +86,25 @@ def write_summary(contents: dict[str, Any]) -> Path:
     return temporary.replace(path)
 
 
+def result_rows(contents: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the table of results: the metrics that matter, with their intervals.
+
+    Args:
+        contents: what `summarize` made.
+
+    Returns:
+        A row a metric, by column.
+    """
+    metrics = {name: value for stage in _STAGES for name, value in contents[stage]["metrics"].items()}
+    rows = []
+    for name in SHOWN:
+        if name in metrics:
+            low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
+            interval = "" if low is None else f"{low:.3f} – {high:.3f}"
+            rows.append(dict(zip(_COLUMNS, (name, _number(metrics[name]), interval), strict=True)))
+    return rows
+
+
 def print_results(contents: dict[str, Any], run: RunReference, written: Path) -> None:
     """Print the table: metrics with intervals, steps with hit or run, and where to look.
 
@@ -94,14 +113,11 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         run: MLflow run of the pipeline.
         written: path of the summary.
     """
-    metrics = {name: value for stage in _STAGES for name, value in contents[stage]["metrics"].items()}
     table = Table(title=f"{contents['dataset']['name']} ({contents['dataset']['kind']})", title_style="bold")
-    for column in ("metric", "value", "95 % interval"):
+    for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "metric" else "right")
-    for name in SHOWN:
-        if name in metrics:
-            low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
-            table.add_row(name, _number(metrics[name]), "" if low is None else f"{low:.3f} – {high:.3f}")
+    for row in result_rows(contents):
+        table.add_row(*row.values())
     steps = Table(title=f"steps: {contents['tasks']['executed']} run, {contents['tasks']['cached']} hit")
     for column in ("step", "", "seconds", "why"):
         steps.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
@@ -116,6 +132,7 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         console.print(line, soft_wrap=True, highlight=False)
 
 
+_COLUMNS = ("metric", "value", "95 % interval")
 _STAGES = ("classification", "retrieval", "reports")
 
 

@@ -243,7 +243,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         link=page_of(RunReference(run_id=run_id)),
         link_text="MLflow run",
         key="mlflow-run",
-        description=f"MLflow run {run_id}",
+        description="This run in MLflow: metrics, params, figures, files",
     )
     return str(run_id)
 

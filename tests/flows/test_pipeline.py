@@ -108,7 +108,7 @@ def test_the_prefect_run_shows_report_steps_and_link(first):
     with get_client(sync_client=True) as client:
         artifacts = {artifact.key for artifact in client.read_artifacts(limit=200)}
     stages = ("classification", "retrieval", "reports")
-    assert artifacts >= {"mlflow-run", "pipeline-steps", *(f"{stage}-report" for stage in stages)}
+    assert artifacts >= {"mlflow-run", "pipeline-results", "pipeline-steps", *(f"{stage}-report" for stage in stages)}
 
 
 def test_the_second_run_executes_nothing(first):

@@ -1,0 +1,160 @@
+"""Pictures of the running services for the documentation: `python -m deployments.screenshots FOLDER`.
+
+They show the newest runs, so run the pipeline twice before, with another seed for instance. It needs Chromium.
+"""
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+from mlflow import MlflowClient
+from PIL import Image
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterKey,
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.sorting import FlowRunSort
+
+from deployments.browser import Browser
+from deployments.overview import overview
+from models.errors import InputError
+from tasks.locations import environment
+
+_EXPERIMENT = "pneumonia/classification"
+_COMPARED = 3
+_WIDTH = 1280
+
+
+def main(folder: Path) -> None:
+    """Take all pictures.
+
+    Args:
+        folder: where they go.
+
+    Raises:
+        InputError: the services do not answer, there are too few runs, or there is no Chromium.
+    """
+    os.environ.update(environment())
+    services = os.environ
+    if not {"PREFECT_API_URL", "MLFLOW_TRACKING_URI"} <= services.keys():
+        raise InputError("the services are not up: start them with `make up`, run the pipeline twice, and try again.")
+    api, mlflow = services["PREFECT_API_URL"], services["MLFLOW_TRACKING_URI"]
+    prefect = f"{api.removesuffix('/api')}/v2"
+    folder.mkdir(parents=True, exist_ok=True)
+
+    with SyncPrefectClient(api) as client:
+        run = _newest(client)
+        report = _report(client, run)
+        deployment = client.read_deployment_by_name("pipeline/pipeline").id
+    experiment, runs = _tracked(mlflow)
+
+    with Browser() as browser:
+
+        def picture(
+            name: str, height: int, address: str, text: str, prepare: Callable[[Browser], None] | None = None
+        ) -> None:
+            browser.resize(_WIDTH, height)
+            browser.open(address)
+            browser.wait_for(text)
+            if prepare:
+                prepare(browser)
+            image = Image.open(io.BytesIO(browser.picture())).convert("RGB")
+            image.quantize(128, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
+            sys.stdout.write(f"{folder / name}.png\n")
+
+        picture("prefect_form", 1100, f"{prefect}/deployments/deployment/{deployment}/run", "Architecture")
+        picture("prefect", 820, f"{prefect}/runs/flow-run/{run.id}?tab=Artifacts", "classification-report")
+        picture("prefect_report", 960, f"{prefect}/artifacts/artifact/{report}", "Research use only", _show_figures)
+        experiments = f"{mlflow}/#/experiments/{experiment}"
+        picture("mlflow_run", 860, f"{experiments}/runs/{runs[0]}", "About this run", _close_assistant)
+        picture("mlflow", 420, f"{experiments}/runs", "pneumoniamnist")
+        compared = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"
+        picture("mlflow_comparison", 1200, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
+    overview(mlflow).save(folder / "overview.jpg", quality=70, optimize=True, progressive=True)
+    sys.stdout.write(f"{folder / 'overview.jpg'}\n")
+
+
+def _newest(client: SyncPrefectClient) -> FlowRun:
+    completed = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.COMPLETED]))
+    found = client.read_flow_runs(
+        flow_filter=FlowFilter(name=FlowFilterName(any_=["classification"])),
+        flow_run_filter=FlowRunFilter(state=completed),
+        sort=FlowRunSort.START_TIME_DESC,
+        limit=1,
+    )
+    if not found:
+        raise InputError(f"{client.api_url} has no completed classification run to show: run the pipeline.")
+    return found[0]
+
+
+def _report(client: SyncPrefectClient, run: FlowRun) -> str:
+    """Return the id of the report that a classification run shows."""
+    found = client.read_artifacts(
+        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["classification-report"])),
+        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
+    )
+    if not found:
+        raise InputError(f"the run {run.name} has no report to show: run the pipeline anew.")
+    return str(found[0].id)
+
+
+def _tracked(mlflow: str) -> tuple[str, list[str]]:
+    """Return MLflow's experiment of classifications and its newest finished runs."""
+    client = MlflowClient(mlflow)
+    experiment = client.get_experiment_by_name(_EXPERIMENT)
+    finished = "attributes.status = 'FINISHED'"
+    found = client.search_runs([experiment.experiment_id], finished, max_results=_COMPARED) if experiment else []
+    if experiment is None or len(found) < 2:
+        raise InputError(f"{mlflow} has not two finished runs in {_EXPERIMENT} to compare: run the pipeline twice.")
+    return experiment.experiment_id, [run.info.run_id for run in found]
+
+
+def _show_figures(browser: Browser) -> None:
+    """Scroll a report to the first of its figures."""
+    browser.run("document.querySelector('img[src^=\"data:image\"]').scrollIntoView()")
+    browser.settle()
+
+
+def _close_assistant(browser: Browser) -> None:
+    """Close the panel that MLflow opens by itself, once for all pages."""
+    browser.click("Close")
+
+
+def _show_differences(browser: Browser) -> None:
+    """Fold up what is no comparison, leave the params that differ, and scroll the metrics to those of test."""
+    for label in ("Visualizations", "Run details", "Parameters - Show diff only"):
+        browser.click(label)
+    browser.run(
+        # The list of names follows the one of values, the last, one step late: hence a last step of one pixel.
+        "(async () => { for (let top = 0; top < 20000; top += 45) {"
+        "const lists = [...document.querySelectorAll('.ReactVirtualized__Grid')];"
+        "const wanted = [...lists[0].querySelectorAll('a')].find(each => each.innerText.trim() === 'test/accuracy');"
+        "const found = wanted?.getBoundingClientRect().top < lists[0].getBoundingClientRect().top + 90;"
+        "lists.at(-1).scrollTop = found ? lists.at(-1).scrollTop + 1 : top;"
+        "if (found) break;"
+        "await new Promise(done => setTimeout(done, 100)); } })()"
+    )
+    browser.settle()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.stderr.write("error: usage: python -m deployments.screenshots FOLDER\n")
+        raise SystemExit(2)
+    try:
+        main(Path(sys.argv[1]))
+    except InputError as mistake:
+        sys.stderr.write(f"error: {mistake}\n")
+        raise SystemExit(2) from None

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _EXPERIMENT = "pneumonia/reports"
 _BATCH = 100
-_PREVIEW = 1000  # characters, as many as MLflow keeps
+_PREVIEW, _CLIENT_ID = 1000, 50  # characters, as many as MLflow's columns hold; PostgreSQL refuses more
 
 
 def register_prompts(strategies: Sequence[Strategy]) -> dict[str, int]:
@@ -155,7 +155,7 @@ class _Call:
             state=TraceState.ERROR if answer.problem else TraceState.OK,
             request_preview=f"Case {answer.case_index}, {self._name}: {answer.prompt}"[:_PREVIEW],
             response_preview=" ".join((*self._notices().values(), answer.text or answer.problem or ""))[:_PREVIEW],
-            client_request_id=answer.row_id,
+            client_request_id=answer.row_id[:_CLIENT_ID],  # whole in the tag `row_id`
             trace_metadata=metadata,
             tags=self._tags(),
             assessments=self._feedback(),

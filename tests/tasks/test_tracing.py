@@ -118,6 +118,12 @@ def test_a_trace_shows_what_was_asked_and_what_came():
     assert not {"phantoms", "random_weights"} & set(trace.info.tags)
 
 
+def test_the_id_of_a_request_fits_the_column_of_every_database():
+    run, row_id = _run(), "ab" * 32
+    _log(run, [_answer(row_id)])
+    assert _traces(run)[row_id].info.client_request_id == row_id[:50]
+
+
 def test_the_picture_comes_second_where_the_generator_was_shown_it_second_and_not_at_all_without_one():
     run = _run()
     answers = [_answer("a1"), _answer("a2", control="no_image")]

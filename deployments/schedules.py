@@ -22,5 +22,5 @@ def schedules_kept(api: str) -> Iterator[None]:
         yield
         for each in client.read_deployments():
             for schedule in each.schedules:
-                if (each.id, schedule.slug) in on and schedule.id is not None and not schedule.active:
+                if (each.id, schedule.slug) in on and not schedule.active:
                     client.update_deployment_schedule(each.id, schedule.id, active=True)

@@ -32,7 +32,7 @@ from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 from tests.deployments import compose
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # four services start, and all count for the first test
 LOGIN = importlib.util.find_spec("flask_wtf") is not None  # the package behind MLflow's login: `mlflow[auth]`
 PASSWORDS = {
     "postgres_password": "of-the-superuser",
@@ -195,15 +195,15 @@ class Machines:
         return {name: self.log(name).read_text()[-1500:] for name in self.running}
 
     def end(self):
-        processes = [psutil.Process(process.pid) for process in self.running.values() if process.poll() is None]
-        family = [member for process in processes for member in [process, *process.children(recursive=True)]]
-        for process in reversed(processes):
+        for process in reversed(self.running.values()):  # the workers first, so that they can tell the server
+            family = psutil.Process(process.pid).children(recursive=True)
             process.terminate()
-        _, left = psutil.wait_procs(family, timeout=30)
-        for member in left:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(left, timeout=10)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=30)
+            for member in [*family, process]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            psutil.wait_procs(family, timeout=10)
 
 
 def _until(condition, processes, seconds=180):
@@ -317,7 +317,8 @@ def test_mlflow_asks_for_its_login(machines):
 
 
 def test_mlflow_answers_only_under_its_names(machines):
-    request = urllib.request.Request(f"{machines.mlflow}/version", headers={"Host": "elsewhere.example"})
+    address = f"{machines.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
+    request = urllib.request.Request(address, headers={"Host": "elsewhere.example"})
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request, timeout=10)
     assert refused.value.code == 403

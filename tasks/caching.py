@@ -133,7 +133,8 @@ def is_kept(step: Task[..., Any], arguments: Mapping[str, Any]) -> bool:
         step: the step.
         arguments: all its arguments, by name.
     """
-    return get_result_store().exists(cache_key(step.fn, components(step.fn, arguments)))
+    results: Any = get_result_store()  # of the flow, which looks elsewhere than its tasks
+    return bool(results.update_for_task(step, _sync=True).exists(cache_key(step.fn, components(step.fn, arguments))))
 
 
 def current_key() -> str:

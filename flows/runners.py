@@ -1,5 +1,8 @@
 """From the form to what runs the parts of a step: threads, a Dask cluster on this machine, or one elsewhere."""
 
+import contextlib
+from collections.abc import Iterator
+from concurrent.futures import Executor
 from typing import Any
 
 from prefect.client.orchestration import get_client
@@ -29,6 +32,20 @@ def task_runner(execution: ExecutionParameters) -> TaskRunner[Any]:
     if execution.scheduler is not None:
         return DaskTaskRunner(address=execution.scheduler)
     return DaskTaskRunner(cluster_kwargs=local_cluster(execution))
+
+
+@contextlib.contextmanager
+def dask_executor(execution: ExecutionParameters) -> Iterator[Executor]:
+    """Open a Dask cluster as a pool for whole flows. What still runs at an error is not waited for.
+
+    Args:
+        execution: the form.
+    """
+    from distributed import Client, LocalCluster
+
+    with contextlib.ExitStack() as stack:
+        place = execution.scheduler or stack.enter_context(LocalCluster(**local_cluster(execution)))
+        yield stack.enter_context(Client(place, set_as_default=False)).get_executor(pure=False)
 
 
 def local_cluster(execution: ExecutionParameters) -> dict[str, Any]:

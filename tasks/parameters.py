@@ -467,7 +467,7 @@ class SweepParameters(Parameters):
 
 
 class ExecutionParameters(Parameters):
-    """Where work that is done in parts runs: shards of embeddings, batches of reports."""
+    """Where work that is done in parts runs: shards of embeddings, batches of reports, trainings of a sweep."""
 
     runner: Literal["threads", "dask"] = Field(
         "threads",
@@ -480,7 +480,8 @@ class ExecutionParameters(Parameters):
         ge=1,
         le=64,
         title="Workers",
-        description="Parts that run at the same time; a Dask scheduler that is named below has workers of its own.",
+        description="Parts that run at the same time, but as many trainings of a sweep on threads as its form says; a "
+        "Dask scheduler that is named below has workers of its own.",
     )
     scheduler: str | None = Field(
         None,

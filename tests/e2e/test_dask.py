@@ -12,6 +12,7 @@ from prefect.runtime import flow_run
 from flows.reports import reports
 from flows.runners import local_cluster, task_runner
 from flows.shell import parse
+from flows.sweep import sweep
 from models.classifiers import build_classifier
 from models.weights import dump
 from tasks.caching import outcomes
@@ -117,3 +118,22 @@ def test_report_batches_say_the_same_on_threads_and_on_two_processes(shared_outp
     assert found.answers == expected.answers
     assert {step.step for step in outcomes([found.flow_run_id]) if not step.hit} == {"write-reports"}
     assert len(_sent(client, "write_reports")) == 3
+
+
+def test_a_sweep_scores_the_same_on_threads_and_on_two_processes(shared_outputs, dask, client):
+    words = ["--preset", "debug", "--evaluation.label_folds", "0", "--sweep.seeds", "0,1"]
+    expected = sweep(**parse(sweep, words))
+    shutil.rmtree(shared_outputs / "store" / "sweep")
+    _forget(shared_outputs, "train-classifier")
+    there = ["--execution.runner", "dask", "--execution.scheduler", dask.scheduler]
+    found = sweep(**parse(sweep, [*words, *there]))
+    assert [_scores(result) for result in found["results"]] == [_scores(result) for result in expected["results"]]
+    assert {result.state for result in found["results"]} == {"run"}
+    assert len(set(_sent(client, "_run_trial"))) == 2
+    again = sweep(**parse(sweep, [*words, *there]))
+    assert {result.state for result in again["results"]} == {"kept"}
+    assert len(_sent(client, "_run_trial")) == 2
+
+
+def _scores(result) -> dict[str, float]:
+    return {name: value for name, value in result.metrics.items() if name != "train/seconds"}

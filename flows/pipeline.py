@@ -10,6 +10,7 @@ from flows.artifacts import show_results, show_steps
 from flows.classification import classification
 from flows.reports import report
 from flows.retrieval import judged, require_trained, retrieve
+from flows.runners import require_workers, task_runner
 from flows.summary import print_results, result_rows, summarize, write_summary
 from tasks import tracking
 from tasks.caching import outcomes
@@ -17,6 +18,7 @@ from tasks.data.steps import locate_source, require_pneumonia, smallest_test_cla
 from tasks.parameters import (
     DatasetParameters,
     EvaluationParameters,
+    ExecutionParameters,
     ReportParameters,
     RetrievalParameters,
     TrainingParameters,
@@ -25,7 +27,7 @@ from tasks.reports.steps import locate_generator
 from tasks.retrieval.steps import check_cutoffs, locate_encoders
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
-_RETRIEVAL, _REPORTS = RetrievalParameters(), ReportParameters()
+_RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
 
 
 @flow(name="pipeline", flow_run_name="pipeline {training.architecture} seed {training.seed}")
@@ -35,6 +37,7 @@ def pipeline(
     evaluation: EvaluationParameters = _EVALUATION,
     retrieval: RetrievalParameters = _RETRIEVAL,
     reports: ReportParameters = _REPORTS,
+    execution: ExecutionParameters = _EXECUTION,
 ) -> dict[str, Any]:
     """Train and judge a classifier, search for similar cases with it, and write reports from its evidence."""
     started = time.monotonic()
@@ -44,11 +47,12 @@ def pipeline(
     require_pneumonia(dataset)
     require_trained(retrieval)
     check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
+    require_workers(execution)
     generator, located = locate_generator(reports), locate_encoders(retrieval)
     with tracking.tracked_run("pipeline", forms) as run:
         classified = classification(dataset, training, evaluation)
-        retrieved = retrieve(judged(classified), located, retrieval)
-        reported = report(classified, retrieved, generator, reports)
+        retrieved = retrieve(judged(classified), located, retrieval, execution)
+        reported = report.with_options(task_runner=task_runner(execution))(classified, retrieved, generator, reports)
 
         steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
         seconds = time.monotonic() - started

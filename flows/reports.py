@@ -1,22 +1,22 @@
 """Reports: choose cases → classifier evidence → report batches → audit → compare."""
 
-from typing import Any
-
-from prefect import flow, unmapped
+from prefect import flow
 from prefect.runtime import flow_run
-from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import exponential_backoff
 
 from flows.artifacts import show_document, show_steps
 from flows.classification import classification
 from flows.retrieval import judged, require_trained, retrieve
+from flows.runners import require_workers, task_runner
 from tasks import progress, tracking
 from tasks.caching import outcomes
 from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
 from tasks.faults import is_transient
+from tasks.mapping import map_step
 from tasks.parameters import (
     DatasetParameters,
     EvaluationParameters,
+    ExecutionParameters,
     ReportParameters,
     RetrievalParameters,
     TrainingParameters,
@@ -39,7 +39,7 @@ from tasks.retrieval.steps import check_cutoffs, locate_encoders
 from tasks.store import Store
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
-_RETRIEVAL, _REPORTS = RetrievalParameters(), ReportParameters()
+_RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
 
 
 @flow(name="reports", flow_run_name="reports {reports.generator} seed {training.seed}")
@@ -49,23 +49,23 @@ def reports(
     evaluation: EvaluationParameters = _EVALUATION,
     retrieval: RetrievalParameters = _RETRIEVAL,
     reports: ReportParameters = _REPORTS,
+    execution: ExecutionParameters = _EXECUTION,
 ) -> Reported:
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
     require_pneumonia(dataset)
     require_trained(retrieval)
     check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
+    require_workers(execution)
     generator, located = locate_generator(reports), locate_encoders(retrieval)
     classified = classification(dataset, training, evaluation)
-    return report(classified, retrieve(judged(classified), located, retrieval), generator, reports)
+    retrieved = retrieve(judged(classified), located, retrieval, execution)
+    return report.with_options(task_runner=task_runner(execution))(classified, retrieved, generator, reports)
 
-
-# Unbounded by default; a batch of a language model fills a device, so more than two at once only wait.
-_RUNNER: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=2)
 
 _SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
 
 
-@flow(name="report", flow_run_name="reports {generator.name}", task_runner=_RUNNER)  # type: ignore[arg-type]
+@flow(name="report", flow_run_name="reports {generator.name}")
 def report(
     classified: Classified, retrieved: Retrieved, generator: GeneratorRecord, reports: ReportParameters
 ) -> Reported:
@@ -80,22 +80,14 @@ def report(
         tracking.log_generator(run, generator)
         shown = progress.begin("reports-progress", "reports", requests.rows)
         firsts = range(0, requests.cases, reports.batch_size)
-        batches = (
-            write_reports.with_options(
-                retries=3,
-                retry_delay_seconds=exponential_backoff(10),
-                retry_jitter_factor=0.5,
-                retry_condition_fn=is_transient,
-            )
-            .map(
-                unmapped(data),
-                unmapped(requests),
-                list(firsts),
-                [first + reports.batch_size for first in firsts],
-                unmapped(shown),
-            )
-            .result()
+        patient = write_reports.with_options(
+            retries=3,
+            retry_delay_seconds=exponential_backoff(10),
+            retry_jitter_factor=0.5,
+            retry_condition_fn=is_transient,
         )
+        same = {"dataset": data, "requests": requests, "shown": shown}
+        batches = map_step(patient, [{**same, "first": first, "last": first + reports.batch_size} for first in firsts])
         progress.end(shown)
         answers = read_reports(data, requests, batches)
         audit = audit_written_reports(cases, answers)

@@ -5,12 +5,19 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import show_document, show_steps
 from flows.classification import classification
+from flows.runners import require_workers, task_runner
 from models.errors import InputError
 from tasks import registry, tracking
 from tasks.caching import outcomes
 from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia, smallest_test_class
-from tasks.parameters import DatasetParameters, EvaluationParameters, RetrievalParameters, TrainingParameters
+from tasks.parameters import (
+    DatasetParameters,
+    EvaluationParameters,
+    ExecutionParameters,
+    RetrievalParameters,
+    TrainingParameters,
+)
 from tasks.records import (
     Classified,
     EmbeddingsRecord,
@@ -44,7 +51,7 @@ from tasks.retrieval.steps import (
 NEIGHBOURS = 100  # kept for each test image: for the galleries, and as evidence for reports and against errors
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
-_RETRIEVAL = RetrievalParameters()
+_RETRIEVAL, _EXECUTION = RetrievalParameters(), ExecutionParameters()
 
 
 @flow(name="retrieval", flow_run_name="retrieval, classifier: {retrieval.classifier}")
@@ -53,16 +60,18 @@ def retrieval(
     training: TrainingParameters = _TRAINING,
     evaluation: EvaluationParameters = _EVALUATION,
     retrieval: RetrievalParameters = _RETRIEVAL,
+    execution: ExecutionParameters = _EXECUTION,
 ) -> Retrieved:
     """Search for similar cases with each encoder, and judge the search by several protocols."""
     require_pneumonia(dataset)
     check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
+    require_workers(execution)
     located = locate_encoders(retrieval)
     if retrieval.classifier == "train":
         found = judged(classification(dataset, training, evaluation))
     else:
         found = _judge(dataset, evaluation, retrieval.classifier)
-    return retrieve(found, located, retrieval)
+    return retrieve(found, located, retrieval, execution)
 
 
 def judged(classified: Classified) -> JudgedRecord:
@@ -94,22 +103,26 @@ def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted:
     return JudgedRecord(dataset=data, classifier=classifier, evaluation=scores)
 
 
-def retrieve(source: JudgedRecord, located: list[EncoderRecord], retrieval: RetrievalParameters) -> Retrieved:
+def retrieve(
+    source: JudgedRecord, located: list[EncoderRecord], retrieval: RetrievalParameters, execution: ExecutionParameters
+) -> Retrieved:
     """Search with each encoder of the form, once there is a classifier; hand on what the first one found.
 
     Args:
         source: the classifier and its scores.
         located: the published encoders, as `locate_encoders` found them.
         retrieval: the form.
+        execution: where the shards of the embeddings are computed.
 
     Returns:
         The results of the first encoder.
     """
     found: list[Retrieved] = []
+    searched = retrieve_with.with_options(task_runner=task_runner(execution))
     for name in retrieval.encoders:
         published = next((encoder for encoder in located if encoder.name == name), None)
         earlier = [each.embeddings for each in found]
-        found.append(retrieve_with(source, name, published, earlier, retrieval))
+        found.append(searched(source, name, published, earlier, retrieval))
     return found[0].model_copy(update={"flow_run_ids": tuple(each.flow_run_id for each in found)})
 
 

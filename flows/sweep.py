@@ -7,7 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from prefect.runtime import flow_run
 
 from flows.artifacts import show_document, show_steps
 from flows.classification import classification
+from flows.runners import dask_executor, require_workers
 from models.errors import InputError
 from tasks import tracking
 from tasks.caching import components, outcomes
@@ -34,12 +35,18 @@ from tasks.classification.steps import calibrate_classifier, evaluate_classifier
 from tasks.classification.sweep_grid import Trial, grid
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
-from tasks.parameters import DatasetParameters, EvaluationParameters, SweepParameters, TrainingParameters
+from tasks.parameters import (
+    DatasetParameters,
+    EvaluationParameters,
+    ExecutionParameters,
+    SweepParameters,
+    TrainingParameters,
+)
 from tasks.records import DatasetRecord, DocumentRecord
 from tasks.store import Store
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
-_SWEEP = SweepParameters()
+_SWEEP, _EXECUTION = SweepParameters(), ExecutionParameters()
 
 
 @flow(name="sweep", flow_run_name="sweep over {dataset.name}")
@@ -48,16 +55,18 @@ def sweep(
     training: TrainingParameters = _TRAINING,
     evaluation: EvaluationParameters = _EVALUATION,
     sweep: SweepParameters = _SWEEP,
+    execution: ExecutionParameters = _EXECUTION,
 ) -> dict[str, Any]:
     """Train every combination of settings with every seed, and put the combinations in order by validation."""
     started = time.monotonic()
+    require_workers(execution)
     trials = grid(training, sweep, classes=len(look_up(dataset.name, dataset.size).labels))
     source = locate_source(dataset)
     forms = {"dataset": dataset, "training": training, "evaluation": evaluation, "sweep": sweep}
     with tracking.tracked_run("sweep", forms) as run:
         data = prepare_dataset(source, dataset.limit)
         tracking.log_dataset(run, data, "training")
-        results, errors = _run_trials(trials, data, dataset, evaluation, sweep.at_once)
+        results, errors = _run_trials(trials, data, dataset, evaluation, sweep.at_once, execution)
         rows = leaderboard(results)
         states = [result.state for result in results]
         counts = {f"sweep/{state}": states.count(state) for state in ("run", "kept", "failed")}
@@ -99,11 +108,13 @@ def _run_trials(
     dataset: DatasetParameters,
     evaluation: EvaluationParameters,
     at_once: int,
+    execution: ExecutionParameters,
 ) -> tuple[list[TrialResult], list[Exception]]:
     """Take what an earlier sweep finished and run the rest, some at once; one that fails does not end the others.
 
-    Each trial is a flow run of its own in a thread. It gets the context of the sweep as a remote run would (and not as
-    a task would, whose steps keep no result before the task ends), and its share of the cores.
+    Each trial is a flow run of its own in a thread, or in a process of a Dask cluster. It gets the context of the sweep
+    as a remote run would (and not as a task would, whose steps keep no result before the task ends), and its share of
+    the cores.
 
     Returns:
         How each trial ended, in their order, and the errors of those that failed.
@@ -114,11 +125,13 @@ def _run_trials(
     ledger = [f"sweep/{_identity(data, trial.training, evaluation)}.json" for trial in trials]
     kept = {name: json.loads(content) for name in ledger if (content := store.read(name)) is not None}
     get_run_logger().info("%d of %d trainings are kept from earlier sweeps.", len(kept), len(trials))
+    missing = len(trials) - len(kept)
+    on_dask = execution.runner == "dask" and missing > 0
     cores = torch.get_num_threads()
-    threads = max(1, cores // max(1, min(at_once, len(trials) - len(kept))))
+    threads = max(1, cores // max(1, min(execution.workers if on_dask else at_once, missing)))
     context = serialize_context()
     results, errors = [], []
-    with _interruptible_pool(at_once) as pool:
+    with dask_executor(execution) if on_dask else _interruptible_pool(at_once) as pool:
         futures = {
             name: pool.submit(_run_trial, context, trial, dataset, evaluation, name, threads)
             for trial, name in zip(trials, ledger, strict=True)
@@ -173,7 +186,7 @@ def _identity(data: DatasetRecord, training: TrainingParameters, evaluation: Eva
 
 
 @contextlib.contextmanager
-def _interruptible_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+def _interruptible_pool(workers: int) -> Iterator[Executor]:
     """Open a pool of threads that ends what it runs when the main thread is interrupted, rather than wait for it."""
     threads: list[int] = []
     pool = ThreadPoolExecutor(workers, initializer=lambda: threads.append(threading.get_ident()))

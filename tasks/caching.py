@@ -64,7 +64,7 @@ def step(function: Callable[P, R]) -> Task[P, R]:
     Returns:
         The task, named after the function.
     """
-    return task(
+    made = task(
         name=_step_name(function),
         cache_policy=ContentPolicy(function),
         persist_result=True,
@@ -72,6 +72,9 @@ def step(function: Callable[P, R]) -> Task[P, R]:
         cache_result_in_memory=False,  # a result in memory would hide that its file is gone
         on_completion=[note_outcome],
     )(function)
+    # The task has taken the function's name. Where it is found now is what another process needs to import it.
+    function.__qualname__ += ".fn"
+    return made
 
 
 def components(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -123,6 +126,17 @@ def cache_key(function: Callable[..., Any], parts: Mapping[str, Any]) -> str:
     return f"{_step_name(function)}/{digest}"
 
 
+def is_kept(step: Task[..., Any], arguments: Mapping[str, Any]) -> bool:
+    """Tell, within a flow, whether a step's result is kept. It is not read: only running the step tells if it is whole.
+
+    Args:
+        step: the step.
+        arguments: all its arguments, by name.
+    """
+    results: Any = get_result_store()  # of the flow, which looks elsewhere than its tasks
+    return bool(results.update_for_task(step, _sync=True).exists(cache_key(step.fn, components(step.fn, arguments))))
+
+
 def current_key() -> str:
     """Return the cache key of the step that is running.
 
@@ -169,12 +183,16 @@ class ContentPolicy(CachePolicy):
 class ProcessLocks(LockManager):
     """Locks between runs on one machine, or on a mount that supports `flock`.
 
-    The operating system frees them when their process ends, however it ends, so a killed run blocks nobody.
+    The operating system frees them when their process ends, however it ends, so a killed run blocks nobody. Sent to
+    another process, they arrive with none held.
     """
 
     def __init__(self) -> None:
         self._held: dict[str, tuple[str, FileLock]] = {}
         self._guard = threading.Lock()
+
+    def __reduce__(self) -> tuple[type["ProcessLocks"], tuple[()]]:
+        return ProcessLocks, ()
 
     def acquire_lock(
         self, key: str, holder: str, acquire_timeout: float | None = None, hold_timeout: float | None = None

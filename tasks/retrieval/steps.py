@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from tasks.caching import step
+from tasks.mapping import map_step
 from tasks.parameters import RetrievalParameters, SearchParameters
 from tasks.records import (
     ArrayRecord,
@@ -124,15 +125,15 @@ def embed_shard(dataset: DatasetRecord, encoder: EncoderRecord, split: str, star
     )
 
 
-def embed_images(dataset: DatasetRecord, encoder: EncoderRecord) -> EmbeddingsRecord:
-    """Embed all images, shard by shard."""
-    shards = {
-        split: tuple(
-            embed_shard(dataset, encoder, split, start, min(start + SHARD, dataset.counts[split]))
-            for start in range(0, dataset.counts[split], SHARD)
-        )
-        for split in SPLITS
-    }
+def embed_images(dataset: DatasetRecord, encoder: EncoderRecord, size: int = SHARD) -> EmbeddingsRecord:
+    """Embed all images, in shards of some size, by the task runner of the flow."""
+    calls = [
+        {"dataset": dataset, "encoder": encoder, "split": split, "start": start, "stop": min(start + size, count)}
+        for split, count in ((split, dataset.counts[split]) for split in SPLITS)
+        for start in range(0, count, size)
+    ]
+    embedded = map_step(embed_shard, calls)
+    shards = {split: tuple(shard for shard in embedded if shard.split == split) for split in SPLITS}
     return EmbeddingsRecord(
         name=encoder.name, encoder=encoder.encoder, dimension=shards["test"][0].shape[1], shards=shards
     )

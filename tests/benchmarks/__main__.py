@@ -16,7 +16,14 @@ from models.errors import InputError
 from tasks.data.steps import locate_source
 from tasks.locations import outputs
 from tasks.parameters import DatasetParameters
-from tests.benchmarks import report_generation, retrieval_evaluation, time_to_mark, training_batches, vector_search
+from tests.benchmarks import (
+    execution,
+    report_generation,
+    retrieval_evaluation,
+    time_to_mark,
+    training_batches,
+    vector_search,
+)
 from tests.benchmarks.comparison import Comparison
 
 
@@ -62,6 +69,7 @@ def _measurements(path: Path, images: np.ndarray, labels: np.ndarray) -> Iterato
     yield lambda: [retrieval_evaluation.measure_many()]
     yield lambda: [report_generation.measure()]
     yield lambda: [vector_search.measure_single_query()]
+    yield lambda: execution.compare(execution.measure())
 
 
 def _table(results: list[Comparison]) -> Table:

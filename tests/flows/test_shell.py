@@ -11,7 +11,7 @@ from tasks.parameters import PRESETS, DatasetParameters, TrainingParameters
 
 def test_defaults_are_the_standard_preset():
     values = parse(pipeline, [])
-    assert set(values) == {"dataset", "training", "evaluation", "retrieval", "reports"}
+    assert set(values) == {"dataset", "training", "evaluation", "retrieval", "reports", "execution"}
     assert values["training"] == TrainingParameters()
 
 

@@ -1,5 +1,6 @@
 """Steps on a real Prefect server, with results and store in a folder of the test's own."""
 
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -9,7 +10,7 @@ import pytest
 from prefect import flow
 from prefect.context import get_run_context
 
-from tasks.caching import ProcessLocks, current_key, outcomes, step
+from tasks.caching import ProcessLocks, current_key, is_kept, outcomes, step
 from tasks.parameters import Parameters
 from tasks.records import DocumentRecord, RunReference
 from tasks.store import Store
@@ -125,6 +126,21 @@ def test_a_step_knows_its_own_key():
     assert key.startswith("name-own-key/")
     with pytest.raises(RuntimeError, match="outside a running step"):
         current_key()
+
+
+def test_a_flow_can_tell_what_is_kept_before_the_step_runs():
+    @flow
+    def ask() -> list[bool]:
+        arguments = {"form": Form(), "run": RUN}
+        before = is_kept(write_text, arguments)
+        write_text(**arguments)
+        return [before, is_kept(write_text, arguments), is_kept(write_text, {"form": Form(size=2), "run": RUN})]
+
+    assert ask() == [False, True, False]
+
+
+def test_the_function_of_a_step_is_found_by_another_process_where_it_is():
+    assert pickle.loads(pickle.dumps(write_text.fn)) is write_text.fn  # noqa: S301  our own bytes
 
 
 def test_a_lock_is_held_by_one_and_freed_by_its_holder():

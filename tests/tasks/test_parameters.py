@@ -11,6 +11,7 @@ from tasks.parameters import (
     ChampionParameters,
     DatasetParameters,
     EvaluationParameters,
+    ExecutionParameters,
     ReportControl,
     ReportParameters,
     ReportStrategy,
@@ -23,7 +24,7 @@ from tasks.parameters import (
 FORMS = {
     "dataset": DatasetParameters, "training": TrainingParameters, "retrieval": RetrievalParameters,
     "reports": ReportParameters, "evaluation": EvaluationParameters, "sweep": SweepParameters,
-    "champion": ChampionParameters,
+    "champion": ChampionParameters, "execution": ExecutionParameters,
 }  # fmt: skip
 
 

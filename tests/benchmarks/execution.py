@@ -1,0 +1,165 @@
+"""Work in parts: the overhead of a mapped task, and what a second process of a Dask cluster brings.
+
+Prefect's server runs beside, as it does in a real run. The processes are started beforehand: this takes seconds.
+"""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+from prefect import flow
+from prefect.settings import (
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    PREFECT_LOGGING_LEVEL,
+    PREFECT_RESULTS_LOCAL_STORAGE_PATH,
+    temporary_settings,
+)
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.runners import local_cluster, task_runner
+from tasks import locations
+from tasks.caching import step
+from tasks.mapping import map_step
+from tasks.parameters import ExecutionParameters
+from tasks.records import Record
+from tests.benchmarks.comparison import Comparison
+
+TRIVIAL = 40  # parts that do nothing
+PARTS, SECONDS = 8, 2.0  # parts that work, each so long on one core
+REPEATS = 3
+
+
+class PartRecord(Record):
+    """What a part of the benchmark gives back.
+
+    Attributes:
+        value: a number that depends on the work.
+    """
+
+    value: float
+
+
+@dataclass(frozen=True)
+class ExecutionRow:
+    """One way to run the parts.
+
+    Attributes:
+        runner: what ran them.
+        workers: threads or processes.
+        overhead: median milliseconds that a part costs which does nothing.
+        seconds: median seconds of the parts that work.
+    """
+
+    runner: str
+    workers: int
+    overhead: float
+    seconds: float
+
+
+@step
+def calculate(part: int, sums: int, run: int) -> PartRecord:
+    """Keep one core busy with a Python loop, which holds the interpreter's lock as much of a step's own code does."""
+    value = float(part + run)
+    for _ in range(sums):
+        value = value * 0.999 + 1.0
+    return PartRecord(value=value)
+
+
+def measure() -> list[ExecutionRow]:
+    """Run the parts on two threads, on one process and on two."""
+    with (
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        sums = _sums_in(SECONDS)
+        rows = [_row(ExecutionParameters(runner="threads", workers=2), sums)]
+        for workers in (1, 2):
+            with _cluster(workers) as execution:
+                rows.append(_row(execution, sums))
+    return rows
+
+
+def compare(rows: list[ExecutionRow]) -> list[Comparison]:
+    """Put two processes beside one, and beside two threads."""
+    threads, one, two = rows
+    name = f"{PARTS} parts of {SECONDS:g} s, 2 Dask processes"
+    return [
+        Comparison(name, two.seconds, one.seconds, "1 Dask process", goal_ratio=1.7),
+        Comparison(name, two.seconds, threads.seconds, "2 threads", goal_ratio=1.5),
+        Comparison(
+            "a mapped part that does nothing, 2 Dask processes",
+            two.overhead / 1000,
+            threads.overhead / 1000,
+            "2 threads",
+            goal_ratio=0.2,
+            goal_seconds=0.2,
+        ),
+    ]
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Start a server, and give the products a folder that is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as patch,
+        prefect_test_harness(server_startup_timeout=180),
+        temporary_settings(
+            {
+                PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
+                PREFECT_RESULTS_LOCAL_STORAGE_PATH: Path(folder, "results"),
+                PREFECT_LOGGING_LEVEL: "WARNING",
+            }
+        ),
+    ):
+        patch.setenv("OUTPUTS", folder)
+        patch.delenv("STORE_URI", raising=False)
+        yield
+
+
+def _row(execution: ExecutionParameters, sums: int) -> ExecutionRow:
+    overhead = median(_timed(execution, TRIVIAL, 0) / TRIVIAL for _ in range(REPEATS))
+    seconds = median(_timed(execution, PARTS, sums) for _ in range(REPEATS))
+    return ExecutionRow(execution.runner, execution.workers, 1000 * overhead, seconds)
+
+
+@contextmanager
+def _cluster(workers: int) -> Iterator[ExecutionParameters]:
+    """Start the processes beforehand, so that their start is not measured."""
+    with LocalCluster(**local_cluster(ExecutionParameters(runner="dask", workers=workers))) as cluster:
+        execution = ExecutionParameters(runner="dask", workers=workers, scheduler=cluster.scheduler_address)
+        with Client(cluster, set_as_default=False) as client:
+            client.wait_for_workers(workers)
+        _timed(execution, 2 * workers, 0)  # imports
+        yield execution
+
+
+def _timed(execution: ExecutionParameters, parts: int, sums: int) -> float:
+    """Take the seconds of mapping, with the way there and back, but without starting the flow."""
+    run = int(np.random.default_rng().integers(2**31))  # nothing is kept from run to run
+    shutil.rmtree(locations.outputs() / "store" / "keys", ignore_errors=True)  # which a step reads to say what changed
+
+    @flow(task_runner=task_runner(execution))
+    def mapped() -> float:
+        map_step(calculate, [{"part": -1, "sums": 0, "run": run}])  # connects
+        started = time.perf_counter()
+        map_step(calculate, [{"part": part, "sums": sums, "run": run} for part in range(parts)])
+        return time.perf_counter() - started
+
+    return mapped()
+
+
+def _sums_in(seconds: float) -> int:
+    """Count the turns of the loop in some seconds on a core that has nothing else to do."""
+    turns = 1_000_000
+    started = time.perf_counter()
+    calculate.fn(0, turns, 0)
+    return int(turns * seconds / (time.perf_counter() - started))

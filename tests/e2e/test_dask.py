@@ -1,0 +1,139 @@
+"""Work in parts on a real Dask cluster of two processes: the same digests as on threads, and hits stay at home."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.reports import reports
+from flows.runners import local_cluster, task_runner
+from flows.shell import parse
+from flows.sweep import sweep
+from models.classifiers import build_classifier
+from models.weights import dump
+from tasks.caching import outcomes
+from tasks.data.steps import locate_source, prepare_dataset
+from tasks.parameters import DatasetParameters, ExecutionParameters
+from tasks.records import ClassifierRecord, EmbeddingsRecord
+from tasks.retrieval.steps import classifier_encoder, embed_images
+from tasks.store import Store
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
+CARD = {
+    "architecture": "compact28", "classes": 2, "channels": 1, "image_size": 28,
+    "normalization": {"mean": [0.57], "std": [0.17]},
+}  # fmt: skip
+SHARD = 40
+SHARDS = 12  # of three splits with 160 images each
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _data(official_file):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATA", str(official_file.parent))
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(prefect_server, shared_outputs) -> Iterator[LocalCluster]:
+    """Two processes that find store, results and server where this one has them."""
+    with LocalCluster(**local_cluster(ExecutionParameters(workers=2))) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def dask(cluster) -> ExecutionParameters:
+    return ExecutionParameters(runner="dask", scheduler=cluster.scheduler_address)
+
+
+@pytest.fixture
+def client(cluster) -> Iterator[Client]:
+    with Client(cluster, set_as_default=False) as client:
+        client.get_task_stream()  # the scheduler notes tasks from the first question on
+        yield client
+
+
+def _embed(execution: ExecutionParameters) -> tuple[EmbeddingsRecord, list[bool]]:
+    """Embed with a network of fixed random weights; return which shards were hits, too."""
+
+    @flow(task_runner=task_runner(execution))
+    def embed() -> tuple[EmbeddingsRecord, str]:
+        data = prepare_dataset(locate_source(DatasetParameters()), 160)
+        weights = Store().put(dump(build_classifier("compact28").eval(), CARD), "application/x-safetensors")
+        classifier = ClassifierRecord(
+            architecture="compact28", weights=weights, best_epoch=1, dataset_sha256=data.sha256
+        )
+        return embed_images(data, classifier_encoder(classifier), size=SHARD), str(flow_run.id)
+
+    embeddings, flow_run_id = embed()
+    return embeddings, [step.hit for step in outcomes([flow_run_id]) if step.step == "embed-shard"]
+
+
+def _sent(client: Client, prefix: str) -> list[str]:
+    """Name the worker of each task of this name that the cluster has finished so far."""
+    return [task["worker"] for task in client.get_task_stream() if task["key"].startswith(prefix)]
+
+
+def _forget(outputs: Path, step: str) -> None:
+    shutil.rmtree(outputs / "results" / step)
+
+
+def test_shards_have_the_same_digests_on_threads_and_on_two_processes(shared_outputs, dask, client):
+    expected, hits = _embed(ExecutionParameters(runner="threads"))
+    assert hits == [False] * SHARDS
+    _forget(shared_outputs, "embed-shard")
+    embeddings, hits = _embed(dask)
+    assert hits == [False] * SHARDS
+    assert embeddings == expected
+    workers = _sent(client, "embed_shard")
+    assert len(workers) == SHARDS
+    assert len(set(workers)) == 2
+
+
+def test_what_is_kept_does_not_travel_and_what_is_not_does(shared_outputs, dask, client):
+    expected, _ = _embed(dask)
+    before = len(_sent(client, "embed_shard"))
+    again, hits = _embed(dask)
+    assert again == expected
+    assert hits == [True] * SHARDS
+    assert len(_sent(client, "embed_shard")) == before
+    next((shared_outputs / "results" / "embed-shard").iterdir()).unlink()
+    again, hits = _embed(dask)
+    assert again == expected
+    assert sorted(hits) == [False] + [True] * (SHARDS - 1)
+    assert len(_sent(client, "embed_shard")) == before + 1
+
+
+def test_report_batches_say_the_same_on_threads_and_on_two_processes(shared_outputs, dask, client):
+    words = ["--preset", "debug", "--evaluation.label_folds", "0", "--reports.batch_size", "2"]
+    expected = reports(**parse(reports, words))
+    _forget(shared_outputs, "write-reports")
+    shutil.rmtree(shared_outputs / "store" / "jobs")  # each row is kept as soon as it is written
+    there = ["--execution.runner", "dask", "--execution.scheduler", dask.scheduler]
+    found = reports(**parse(reports, [*words, *there]))
+    assert found.answers == expected.answers
+    assert {step.step for step in outcomes([found.flow_run_id]) if not step.hit} == {"write-reports"}
+    assert len(_sent(client, "write_reports")) == 3
+
+
+def test_a_sweep_scores_the_same_on_threads_and_on_two_processes(shared_outputs, dask, client):
+    words = ["--preset", "debug", "--evaluation.label_folds", "0", "--sweep.seeds", "0,1"]
+    expected = sweep(**parse(sweep, words))
+    shutil.rmtree(shared_outputs / "store" / "sweep")
+    _forget(shared_outputs, "train-classifier")
+    there = ["--execution.runner", "dask", "--execution.scheduler", dask.scheduler]
+    found = sweep(**parse(sweep, [*words, *there]))
+    assert [_scores(result) for result in found["results"]] == [_scores(result) for result in expected["results"]]
+    assert {result.state for result in found["results"]} == {"run"}
+    assert len(set(_sent(client, "_run_trial"))) == 2
+    again = sweep(**parse(sweep, [*words, *there]))
+    assert {result.state for result in again["results"]} == {"kept"}
+    assert len(_sent(client, "_run_trial")) == 2
+
+
+def _scores(result) -> dict[str, float]:
+    return {name: value for name, value in result.metrics.items() if name != "train/seconds"}

@@ -163,10 +163,9 @@ def test_a_loss_of_two_classes_is_refused_before_the_file_is_looked_for(words, t
     assert "balanced_cross_entropy" in told
 
 
-@pytest.mark.parametrize("count", [1, 11])
-def test_folds_that_cannot_be_made_are_refused_before_anything_is_trained(count, words, capsys):
-    told = _mistake(classification, [*words, "--training.seed", "7", "--evaluation.label_folds", str(count)], capsys)
-    assert told.startswith(f"error: --evaluation.label_folds {count} ")
+def test_folds_that_cannot_be_made_are_refused_before_anything_is_trained(words, capsys):
+    told = _mistake(classification, [*words, "--training.seed", "7", "--evaluation.label_folds", "11"], capsys)
+    assert told.startswith("error: --evaluation.label_folds 11 ")
     assert "the smallest class has 10 distinct ones" in told
     client = MlflowClient(tracking_uri())
     experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id

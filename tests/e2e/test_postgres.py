@@ -6,7 +6,6 @@ one folder of products.
 
 import base64
 import contextlib
-import importlib.util
 import json
 import os
 import pwd
@@ -33,7 +32,6 @@ from tests.conftest import CHECKOUT
 from tests.deployments import compose
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # four services start, and all count for the first test
-LOGIN = importlib.util.find_spec("flask_wtf") is not None  # the package behind MLflow's login: `mlflow[auth]`
 PASSWORDS = {
     "postgres_password": "of-the-superuser",
     "prefect_database_password": "of-prefect",
@@ -164,8 +162,6 @@ class Machines:
             command[command.index("--host") + 1] = "127.0.0.1"
             command[command.index("--port") + 1] = str(self.ports[service])
             variables["PREFECT_SERVER_API_PORT"] = str(self.ports[service])
-        if service == "mlflow" and not LOGIN:
-            del command[command.index("--app-name") :]
         kept = ("LANG", "OMP_NUM_THREADS")
         plain = {name: os.environ[name] for name in kept if name in os.environ}
         plain |= {"HOME": str(home / "home"), "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"}
@@ -308,7 +304,6 @@ def test_the_databases_ask_for_their_passwords(postgres):
         psycopg2.connect(**where, password="wrong")
 
 
-@pytest.mark.skipif(not LOGIN, reason="MLflow's login needs Flask-WTF: mlflow[auth]")
 def test_mlflow_asks_for_its_login(machines):
     address = f"{machines.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
     assert _status(address) == 401

@@ -3,14 +3,14 @@
 import os
 
 from models.errors import InputError
+from tasks.locations import HEARTBEAT_SECONDS
 
-HEARTBEAT_SECONDS = 30
-"""Between two signs of life of a run under a worker; Prefect allows no fewer."""
-_VARIABLE, _DEFAULT, _LEAST, _MOST = "HEARTBEAT_WINDOW", 90, 45, 86_400
+_VARIABLE, _LEAST, _MOST = "HEARTBEAT_WINDOW", 45, 86_400
+_DEFAULT = 6 * HEARTBEAT_SECONDS  # so that a busy machine, or a server that is started anew, crashes no run that lives
 
 
 def heartbeat_window() -> int:
-    """Return after how many silent seconds a run counts as crashed: `HEARTBEAT_WINDOW`, else 90.
+    """Return after how many silent seconds a run counts as crashed: `HEARTBEAT_WINDOW`, else 180.
 
     Raises:
         InputError: it is not a number, or so small that a run which lives would be crashed.

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from deployments.heartbeat import HEARTBEAT_SECONDS, heartbeat_window
+from deployments.heartbeat import heartbeat_window
 from deployments.schedules import schedules_kept
 from models.errors import InputError
 from tasks.locations import environment, outputs, services_file, tracking_artifacts
@@ -119,7 +119,6 @@ def _variables(ports: dict[str, int]) -> dict[str, str]:
         "PREFECT_SERVER_UI_API_URL": api,
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['MLflow']}",
         "OUTPUTS": str(outputs()),
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),  # by which a killed run is found
         "PNEUMONIA_PROJECT": str(PROJECT),  # where the worker finds the flows: see `pull` in prefect.yaml
         "PYTHONUNBUFFERED": "1",
     }

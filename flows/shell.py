@@ -66,8 +66,9 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         _quieten()
         _start_embedded_server()
         gc.freeze()  # the libraries stay; to look for garbage among them takes longer than many a step
-        # Heartbeats tell a worker's server that a run is alive; without a worker they only delay the end of each flow.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        # Heartbeats tell a server that a run is alive; one that ends with the run they would only keep from ending.
+        frequency = None if _is_embedded() else PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: frequency}):
             flow(**values)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -154,8 +155,12 @@ def _start_embedded_server() -> None:
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "prefect.lock"), get_client(sync_client=True) as client:
         client.hello()
-        if "PREFECT_API_URL" not in os.environ:
+        if _is_embedded():
             ensure_limit()
+
+
+def _is_embedded() -> bool:
+    return "PREFECT_API_URL" not in os.environ
 
 
 def _warm_up() -> None:

@@ -7,7 +7,7 @@ import pytest
 from prefect.client.orchestration import get_client
 
 from deployments.automations import register
-from deployments.heartbeat import HEARTBEAT_SECONDS, heartbeat_window
+from deployments.heartbeat import heartbeat_window
 from models.errors import InputError
 from tests.conftest import CHECKOUT
 
@@ -38,7 +38,7 @@ def test_all_are_registered_and_on(server):
     found = _registered(server)
     assert found.keys() == {CRASH, PAUSE, INDEX}
     assert all(automation.enabled for automation in found.values())
-    assert found[CRASH].trigger.within.total_seconds() == 3 * HEARTBEAT_SECONDS
+    assert found[CRASH].trigger.within.total_seconds() == 180
     (action,) = found[INDEX].actions
     assert action.deployment_id == server.read_deployment_by_name("retrieval/retrieval").id
 

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from deployments.heartbeat import heartbeat_window
 from tasks import locations
 
 
@@ -44,6 +45,12 @@ def test_data_goes_before_medmnist_root(tmp_path, monkeypatch):
 def test_what_the_user_has_set_is_left_alone(monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", "mine")
     assert "PREFECT_HOME" not in locations.environment()
+
+
+def test_runs_give_a_sign_of_life_more_often_than_the_server_waits_for_one(monkeypatch):
+    for name in ("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "HEARTBEAT_WINDOW"):
+        monkeypatch.delenv(name, raising=False)
+    assert 2 * int(locations.environment()["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < heartbeat_window()
 
 
 def test_services_are_used_only_while_they_answer():

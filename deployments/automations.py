@@ -1,8 +1,8 @@
-"""What the Prefect server does by itself: crash silent runs, stop broken schedules, follow a new champion.
+"""What the Prefect server does by itself: crash silent runs, stop broken schedules, follow a new champion, tell people.
 
 `make up` registers these automations; by hand, against the server of `PREFECT_API_URL`:
 `python -m deployments.automations`. A definition that was changed here is changed there, and one that somebody switched
-off stays off. A server sends no mail by itself: to be told, add an automation of another name with a notification.
+off stays off.
 """
 
 import sys
@@ -15,17 +15,19 @@ from prefect.events.actions import ChangeFlowRunState, PauseDeployment, RunDeplo
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
+from deployments.alerts import ENDS, alerts, flow_run_events
 from deployments.heartbeat import heartbeat_window
+from deployments.notification import notification_block
+from deployments.webhook import alerts_webhook
 from models.errors import InputError
 from tasks.events import CHAMPION_CHANGED, classifier_resource
 from tasks.registry import registered_name
 
-_ENDS = ("Completed", "Cached", "Failed", "TimedOut", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry")
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 
 
 def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
-    """Define the automations.
+    """Define the automations that act.
 
     Args:
         retrieval: id of the deployment that builds the index.
@@ -36,8 +38,8 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
             name="Crash runs that have gone silent",
             description=f"Its process was killed, or its machine is gone: no sign of life for {window} s.",
             trigger=EventTrigger(
-                after={"prefect.flow-run.heartbeat"},
-                expect={"prefect.flow-run.heartbeat", *(f"prefect.flow-run.{end}" for end in _ENDS)},
+                after=flow_run_events("heartbeat"),
+                expect=flow_run_events("heartbeat", *ENDS),
                 match=_RUNS,
                 for_each={"prefect.resource.id"},
                 posture=Posture.Proactive,
@@ -57,7 +59,7 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
                 "somebody has looked and resumed them. Runs that a person starts do not count and stay possible."
             ),
             trigger=EventTrigger(
-                expect={f"prefect.flow-run.{end}" for end in ("Failed", "TimedOut", "Crashed")},
+                expect=flow_run_events("Failed", "TimedOut", "Crashed"),
                 match=_RUNS,
                 match_related=ResourceSpecification(
                     {"prefect.resource.role": "tag", "prefect.resource.id": "prefect.tag.auto-scheduled"}
@@ -88,11 +90,16 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
 
 
 def register() -> None:
-    """Make the automations on the server, or change those that are there and differ."""
-    window = heartbeat_window()
+    """Make the automations on the server, or change those that are there and differ.
+
+    Raises:
+        InputError: a variable of the environment is wrong.
+    """
+    window, address = heartbeat_window(), alerts_webhook()
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("retrieval/retrieval")
-        for automation in automations(deployment.id, window):
+        block = notification_block(client, address)
+        for automation in [*automations(deployment.id, window), *alerts(block)]:
             _register(client, automation)
 
 

@@ -21,6 +21,7 @@ import psutil
 
 from deployments.heartbeat import heartbeat_window
 from deployments.schedules import schedules_kept
+from deployments.webhook import alerts_webhook
 from models.errors import InputError
 from tasks.locations import environment, outputs, services_file, tracking_artifacts
 
@@ -38,7 +39,7 @@ def up() -> int:
     """
     ports = {"Prefect": _port("PREFECT_PORT", 4200), "MLflow": _port("MLFLOW_PORT", 5000)}
     try:
-        heartbeat_window()
+        _check_environment()
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -83,13 +84,17 @@ def up() -> int:
 
 
 def register() -> int:
-    """Make the pools, the limit and the deployments on the Prefect server that `PREFECT_API_URL` names.
+    """Make pools, limits, variables, deployments and automations on the Prefect server that `PREFECT_API_URL` names.
 
     Returns:
-        Exit code: 0 once all is registered, 1 where the server refused.
+        Exit code: 0 once all is registered, 2 where a variable is wrong, 1 where the server refused.
     """
     try:
+        _check_environment()
         _register(dict(os.environ) | environment())
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     except RuntimeError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -151,21 +156,21 @@ def _run(variables: dict[str, str], *command: str) -> None:
         raise RuntimeError(f"`{told}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
 
 
+def _check_environment() -> None:
+    """Refuse variables that are read when all is running already.
+
+    Raises:
+        InputError: one of them is wrong.
+    """
+    heartbeat_window()
+    alerts_webhook()
+
+
 def _register(variables: dict[str, str]) -> None:
-    for pool in ("cpu", "gpu"):
-        _prefect(variables, "work-pool", "create", pool, "--type", "process", "--overwrite")
-    _make_gpu_limit(variables)
+    _run(variables, sys.executable, "-m", "deployments.resources")
     with schedules_kept(variables["PREFECT_API_URL"]):
         _prefect(variables, "deploy", "--all")
     _run(variables, sys.executable, "-m", "deployments.automations")
-
-
-def _make_gpu_limit(variables: dict[str, str]) -> None:
-    """Make the concurrency limit of the GPUs, one slot each; one that is there already keeps its slots."""
-    try:
-        _prefect(variables, "gcl", "create", "gpu", "--limit", str(max(GPUS, 1)))
-    except RuntimeError:
-        _prefect(variables, "gcl", "inspect", "gpu")
 
 
 def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: dict[str, str]) -> None:

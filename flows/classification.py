@@ -80,7 +80,6 @@ def classification(
         shown = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
         show_document("classification", document, {name: figures[name] for name in shown})
         registered = registry.registered_name(data.name)
-        events.drift_measured(registered, found)
         if evaluation.promote:
 
             def judge(champion: StoredFile) -> tuple[bool, str]:

@@ -7,7 +7,7 @@ from flows.artifacts import show_document, show_steps
 from flows.classification import classification
 from flows.runners import require_workers, task_runner
 from models.errors import InputError
-from tasks import registry, tracking
+from tasks import events, registry, tracking
 from tasks.caching import outcomes
 from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia, smallest_test_class
@@ -41,12 +41,14 @@ from tasks.retrieval.steps import (
     index_embeddings,
     locate_encoders,
     map_similarity,
+    measure_drift,
     plot_retrieval,
     project_embeddings,
     publish,
     query_texts,
     search_neighbours,
 )
+from tasks.variables import drift_threshold
 
 NEIGHBOURS = 100  # kept for each test image: for the galleries, and as evidence for reports and against errors
 
@@ -147,11 +149,13 @@ def retrieve_with(
         neighbours = search_neighbours(data, embeddings, index, NEIGHBOURS)
         scores = evaluate_retrieval(data, embeddings, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
         projected = project_embeddings(embeddings, retrieval.projection_seed)
+        drift = measure_drift(data, embeddings)
         findings = [
             analyse_failures(
                 data, embeddings, evaluation, neighbours, retrieval.neighbours, retrieval.bootstrap_samples
             ),
             analyse_neighbours(data, evaluation, neighbours, retrieval.bootstrap_samples),
+            drift,
         ]
         if encoder.name == "classifier":
             findings.append(
@@ -191,6 +195,8 @@ def retrieve_with(
         shown = ("precision_at_k", "projection", "gallery_test", "hardest_queries", "prompt_precision")
         show_document("retrieval", document, {name: figures[name] for name in shown if name in figures})
         show_steps("retrieval", outcomes([str(flow_run.id)]))
+        if encoder.name == "classifier" and retrieval.classifier == "champion":
+            events.drift_measured(registry.registered_name(data.name), drift.metrics, drift_threshold())
     return Retrieved(
         flow_run_id=str(flow_run.id),
         run=run,

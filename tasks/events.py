@@ -1,6 +1,5 @@
 """What the flows tell Prefect beside their states: events for automations to act on and for the event feed."""
 
-import math
 from collections.abc import Mapping
 
 from prefect.events import emit_event
@@ -10,9 +9,7 @@ CHAMPION_CHANGED, CLASSIFIER_WORSE, DRIFT_FOUND = (
     "pneumonia.classifier.worse",
     "pneumonia.drift.found",
 )
-DRIFT_AUC = 0.75
-"""From here on the embeddings of a class are told from those it was validated on too well to be called alike."""
-_DOMAIN_AUC = "shift/domain_auc"
+_DOMAIN_AUC = "drift/domain_auc_"
 
 
 def classifier_resource(name: str) -> dict[str, str]:
@@ -45,15 +42,16 @@ def classifier_compared(name: str, auc: float, champion_auc: float) -> None:
         )
 
 
-def drift_measured(name: str, metrics: Mapping[str, float]) -> None:
-    """Tell that the test images lie elsewhere than those of validation, if some class of them does.
+def drift_measured(name: str, metrics: Mapping[str, float], threshold: float) -> None:
+    """Tell that newly seen embeddings lie elsewhere than those that the index holds, if some class of them does.
 
     Args:
-        name: registered name.
-        metrics: what the flow measured; those of the shift are told.
+        name: registered name of the classifier that made both.
+        metrics: what the flow measured; those of the drift are told.
+        threshold: from which `drift/domain_auc_<class>` on it is told.
     """
-    shift = {
-        metric: value for metric, value in metrics.items() if metric.startswith("shift/") and not math.isnan(value)
-    }
-    if any(value >= DRIFT_AUC for metric, value in shift.items() if metric.startswith(_DOMAIN_AUC)):
-        emit_event(DRIFT_FOUND, classifier_resource(name), payload=shift)
+    drift = {metric: value for metric, value in metrics.items() if metric.startswith("drift/")}
+    moved = [metric for metric, value in drift.items() if metric.startswith(_DOMAIN_AUC) and value >= threshold]
+    if moved:
+        classes = ", ".join(metric.removeprefix(_DOMAIN_AUC) for metric in moved)
+        emit_event(DRIFT_FOUND, classifier_resource(name), payload={"classes": classes, "threshold": threshold} | drift)

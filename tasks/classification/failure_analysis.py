@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from tasks.classification.calibration import by_class, decide
 from tasks.classification.log_odds import log_odds
-from tasks.classification.separation import separation
 from tasks.shared.markdown import table
 from tasks.shared.rates import Rate, in_words, share
 from tasks.shared.risk_coverage import area_under_risk, risk_coverage
+from tasks.shared.separation import separation
 
 NEIGHBOURS = 10
 DEFERRED = (0.0, 0.05, 0.10, 0.20, 0.30)

@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.classification.log_odds import log_odds_of_truth
-from tasks.classification.separation import separation
+from tasks.shared.domain_auc import domain_auc, unit_vectors
 from tasks.shared.markdown import table
 from tasks.shared.metric_names import class_metric
 from tasks.shared.rates import UNKNOWN, Rate, in_words, share
-
-MOST = 1000  # images a class and split whose embeddings are compared: the distances grow with the square
-FOLDS = 5
-PENALTY = 0.01  # inverse strength of the domain classifier's penalty: there are more dimensions than images
+from tasks.shared.separation import separation
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def measure_shift(
         test: the other.
         class_names: by label.
         permutations: random deals of the embeddings.
-        seed: of the deals, of the folds and of the choice of images where a class has more than `MOST`.
+        seed: of the deals, of the folds and of the choice of images where a class has more than `domain_auc.MOST`.
 
     Returns:
         One comparison a class. A figure is NaN where a split has fewer than two images of the class.
@@ -149,35 +146,6 @@ def energy_coefficient(
     coefficients = np.divide(energy, twice_between, out=np.zeros_like(energy), where=twice_between > 0)
     p = (coefficients >= coefficients[0] - 1e-12).mean()
     return float(coefficients[0]), float(coefficients[1:].mean()), float(p)
-
-
-def domain_auc(first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int) -> Rate:
-    """Measure how well a linear classifier tells one sample from another, on points it was not fitted to.
-
-    Args:
-        first: shape (points, dimension).
-        second: shape (points, dimension).
-        seed: of the folds.
-
-    Returns:
-        Area under the ROC curve of cross-validated logistic regression (a classifier two-sample test; Lopez-Paz and
-        Oquab, 2017); 0.5 where they cannot be told apart. `UNKNOWN` with fewer than `FOLDS` points in a sample.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if min(len(first), len(second)) < FOLDS:
-        return UNKNOWN
-    points, domain = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
-    classifier = make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000),
-    )
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    scores = cross_val_predict(classifier, points, domain, cv=folds, method="decision_function")
-    return separation(scores[domain == 0], scores[domain == 1])
 
 
 def shift_metrics(shifts: Sequence[ClassShift]) -> dict[str, float]:
@@ -256,7 +224,7 @@ def _of_class(
         compared = ks_2samp(scores, test_scores)
         score_distance, score_p = float(compared.statistic), float(compared.pvalue)
         first, second = (
-            _unit_vectors(split.embeddings, own, seed) for split, own in ((validation, before), (test, after))
+            unit_vectors(split.embeddings, own, seed=seed) for split, own in ((validation, before), (test, after))
         )
         distance, chance, p = energy_coefficient(first, second, permutations=permutations, seed=seed)
         domain = domain_auc(first, second, seed=seed)
@@ -276,15 +244,6 @@ def _of_class(
         brightness=_pixel_change(_of_each(images, np.mean), _of_each(test_images, np.mean)),
         contrast=_pixel_change(_of_each(images, np.std), _of_each(test_images, np.std)),
     )
-
-
-def _unit_vectors(embeddings: NDArray[np.floating], chosen: NDArray[np.bool_], seed: int) -> NDArray[np.float64]:
-    """Take the embeddings of one class, at most `MOST` at random, and give each the length 1."""
-    positions = np.flatnonzero(chosen)
-    if len(positions) > MOST:
-        positions = np.random.default_rng(seed).choice(positions, MOST, replace=False)
-    vectors = np.asarray(embeddings[positions], np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _difference(after: Rate, before: Rate) -> Rate:

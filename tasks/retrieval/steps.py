@@ -254,6 +254,35 @@ def compare_encoders(
 
 
 @step
+def measure_drift(dataset: DatasetRecord, embeddings: EmbeddingsRecord) -> FindingsRecord:
+    """Compare the embeddings of the test images with those of train, which the index holds."""
+    from tasks.retrieval import drift
+
+    store = Store()
+    arrays = store.get_arrays(dataset.splits)
+    train, test, validation = (
+        drift.LabelledVectors(_vectors(store, embeddings, split), arrays[f"{split}_labels"])
+        for split in ("train", "test", "val")
+    )
+    found = drift.measure_drift(train, test, validation, dataset.labels)
+    rows = [
+        {
+            "name": each.name,
+            "domain_auc": _finite(each.domain_auc._asdict()),
+            "reference_auc": _finite(each.reference_auc._asdict()),
+        }
+        for each in found
+    ]
+    return FindingsRecord(
+        name="drift",
+        metrics=drift.drift_metrics(found),
+        findings=store.put_json(rows),
+        figures={},
+        sections=(("Drift between the index and the test images", drift.drift_markdown(found)),),
+    )
+
+
+@step
 def project_embeddings(embeddings: EmbeddingsRecord, seed: int) -> ArrayRecord:
     """Lay the test images out in the plane by t-SNE and by UMAP."""
     from tasks.retrieval import projection

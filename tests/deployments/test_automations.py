@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import get_client
 
 from deployments.automations import register
@@ -17,6 +18,13 @@ CRASH, PAUSE, INDEX = (
     "Pause schedules that keep failing",
     "Index anew for a new champion",
 )
+ALERTS = {
+    "Alert: a run failed",
+    "Alert: a run does not end",
+    "Alert: a run does not start",
+    "Alert: a classifier is worse than the champion",
+    "Alert: new images lie elsewhere than the index",
+}
 
 
 @pytest.fixture
@@ -27,6 +35,8 @@ def server():
         yield client
         for automation in client.read_automations():
             client.delete_automation(automation.id)
+        for block in client.read_block_documents():
+            client.delete_block_document(block.id)
 
 
 def _registered(client):
@@ -36,7 +46,7 @@ def _registered(client):
 def test_all_are_registered_and_on(server):
     register()
     found = _registered(server)
-    assert found.keys() == {CRASH, PAUSE, INDEX}
+    assert found.keys() == {CRASH, PAUSE, INDEX, *ALERTS}
     assert all(automation.enabled for automation in found.values())
     assert found[CRASH].trigger.within.total_seconds() == 180
     (action,) = found[INDEX].actions
@@ -57,9 +67,45 @@ def test_a_changed_definition_is_changed_there_and_what_is_off_stays_off(server,
     monkeypatch.setenv("HEARTBEAT_WINDOW", "60")
     register()
     found = _registered(server)
-    assert len(server.read_automations()) == 3
+    assert len(server.read_automations()) == len(found) == 3 + len(ALERTS)
     assert found[CRASH].trigger.within.total_seconds() == 60
     assert not any(automation.enabled for automation in found.values())
+
+
+def _sender(client):
+    """Return the block that all alerts are sent by."""
+    (action,) = {
+        (alert.actions[0].type, getattr(alert.actions[0], "block_document_id", None))
+        for name, alert in _registered(client).items()
+        if name in ALERTS
+    }
+    return action
+
+
+def test_alerts_go_to_the_webhook_that_is_named_last(server, monkeypatch):
+    register()
+    assert _sender(server) == ("do-nothing", None)
+    for address in ("https://first.example/T0", "https://second.example/T0"):
+        monkeypatch.setenv("ALERTS_WEBHOOK", address)
+        register()
+        (block,) = server.read_block_documents()
+        assert block.name == "alerts"
+        assert _sender(server) == ("send-notification", block.id)
+        assert block.data["secrets"]["address"] == address
+    monkeypatch.delenv("ALERTS_WEBHOOK")
+    register()
+    assert _sender(server) == ("send-notification", block.id)
+    server.delete_block_document(block.id)
+    register()
+    assert _sender(server) == ("do-nothing", None)
+
+
+def test_a_block_that_a_person_made_is_used_as_it_is(server):
+    block = SlackWebhook(url="https://hooks.slack.com/services/T0/B0/x").save("alerts")
+    register()
+    assert _sender(server) == ("send-notification", block)
+    (found,) = server.read_block_documents()
+    assert found.block_type.name == "Slack Webhook"
 
 
 @pytest.mark.parametrize("text", ["44", "soon", "-90", "100000"])

@@ -25,7 +25,7 @@ def _known_variables():
     known |= {name for name in dir(mlflow.environment_variables) if name.startswith("MLFLOW_")}
     known |= {option.envvar for option in mlflow_commands.commands["server"].params if getattr(option, "envvar", None)}
     known |= _get_valid_setting_names(prefect.settings.Settings)
-    for file in [*CHECKOUT.glob("tasks/*.py"), CHECKOUT / "prefect.yaml"]:
+    for file in [*CHECKOUT.glob("tasks/*.py"), *CHECKOUT.glob("deployments/*.py"), CHECKOUT / "prefect.yaml"]:
         known |= set(re.findall(r"\b[A-Z][A-Z_]{3,}\b", file.read_text()))
     return known
 
@@ -86,6 +86,7 @@ def test_ports_are_open_on_loopback_only_and_can_be_moved():
     assert "team.example:5300" in moved["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert moved["mlflow"]["environment"]["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "http://team.example:5300"
     assert moved["prefect"]["environment"]["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://team.example:4200"
+    assert moved["prefect"]["environment"]["PREFECT_UI_URL"] == "http://team.example:4200"
     assert moved["cpu-worker"]["environment"]["MLFLOW_UI_URL"] == "http://team.example:5300"
 
 

@@ -11,6 +11,7 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools import validate
 
+from deployments.resources import SEARCHES
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 from tests.deployments.forms_of_flows import triggered_flows
@@ -56,6 +57,11 @@ def test_its_parameters_fit_the_form(deployment):
 def test_it_runs_in_a_pool_that_the_services_make(deployment):
     assert (deployment.work_pool.name == "gpu") == ("medgemma" in deployment.tags)
     assert deployment.work_pool.name in ("cpu", "gpu")
+
+
+@each
+def test_a_search_goes_before_what_takes_hours(deployment):
+    assert deployment.work_pool.work_queue_name == (SEARCHES if deployment.name == "search" else "default")
 
 
 @each

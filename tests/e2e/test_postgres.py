@@ -40,6 +40,7 @@ PASSWORDS = {
     "mlflow_password": "of-the-mlflow-admin",
     "mlflow_flask_key": "of-the-forms",
     "hugging_face_token": "of-the-weights",
+    "alerts_webhook": "none",
 }
 
 

@@ -6,12 +6,17 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
+from prefect.testing.fixtures import asserting_events_worker  # noqa: F401  a fixture
+from prefect.variables import Variable
 
 from flows.pipeline import pipeline
+from flows.retrieval import retrieval
 from flows.shell import parse
 from models.weights import load
+from tasks.events import DRIFT_FOUND
 from tasks.locations import tracking_uri
 from tasks.store import Store
+from tasks.variables import DRIFT_VARIABLE
 
 TRAINING = {"train-classifier"}
 HEAVY = {"train-classifier", "embed-shard", "index-embeddings", "project-embeddings"}
@@ -19,8 +24,8 @@ ALL = {
     "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
     "assess-trust", "explain-classifier", "check-explanation", "divide-folds", "predict-fold", "audit-labels",
     "package-classifier", "plot-classification", "document-classification", "embed-shard", "index-embeddings",
-    "search-neighbours", "evaluate-retrieval", "project-embeddings", "analyse-failures", "analyse-neighbours",
-    "map-similarity", "draw-map", "plot-retrieval", "document-retrieval",
+    "search-neighbours", "evaluate-retrieval", "project-embeddings", "measure-drift", "analyse-failures",
+    "analyse-neighbours", "map-similarity", "draw-map", "plot-retrieval", "document-retrieval",
     "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports", "plot-reports",
     "show-cases", "document-reports",
 }  # fmt: skip
@@ -162,6 +167,27 @@ def test_a_damaged_file_makes_only_its_steps_run_again(first, suffix, steps, dam
     again = _run()
     assert _executed(again) == steps
     assert _run()["tasks"]["executed"] == 0
+
+
+def test_drift_is_told_of_the_champion_though_its_step_is_a_hit(first, asserting_events_worker):  # noqa: F811
+    """Last in this file, since from here on there is a champion."""
+    client, run_id = MlflowClient(tracking_uri()), first["classification"]["mlflow_run_id"]
+    (version,) = client.search_model_versions(f"run_id = '{run_id}'")
+    client.set_registered_model_alias(version.name, "champion", version.version)
+    metrics = client.get_run(first["retrieval"]["mlflow_run_id"]).data.metrics
+    drift = {name: value for name, value in metrics.items() if name.startswith("drift/")}
+    highest = max(value for name, value in drift.items() if name.startswith("drift/domain_auc_"))
+    Variable.set(DRIFT_VARIABLE, highest)
+    told = []
+    for classifier in ("champion", run_id):
+        retrieval(**parse(retrieval, ["--preset", "debug", "--retrieval.classifier", classifier]))
+        asserting_events_worker.wait_until_empty()
+        seen = asserting_events_worker._client.pop_events()
+        told.append([event.payload for event in seen if event.event == DRIFT_FOUND])
+    ((payload,), nothing) = told
+    assert payload["threshold"] == highest
+    assert drift.items() <= payload.items()
+    assert nothing == []
 
 
 def _stored(store):

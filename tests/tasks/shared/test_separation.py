@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tasks.classification.separation import separation
+from tasks.shared.separation import separation
 
 
 def test_the_area_is_sklearns_and_the_interval_delongs():

@@ -1,0 +1,65 @@
+"""What deployments and runs find on the Prefect server: work pools with their queues, the limit of the GPUs, variables.
+
+Only what is missing is made: what a person has changed since, in the UI for instance, stays.
+
+`make up` makes them; by hand, on the server of `PREFECT_API_URL`: `python -m deployments.resources`.
+"""
+
+import os
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from deployments.services import GPUS
+from tasks.gpu import LIMIT
+from tasks.variables import DRIFT_AUC, DRIFT_VARIABLE
+
+SEARCHES = "searches"
+_FIRST = 1
+
+
+def make_resources() -> None:
+    """Make what is missing."""
+    with get_client(sync_client=True) as client:
+        _pool(client, "cpu", max(2, os.cpu_count() or 1))
+        _pool(client, "gpu", None)  # the limit of the GPUs holds its runs
+        _queue(client, "cpu", SEARCHES)
+        _limit(client, LIMIT, max(GPUS, 1))
+        _variable(client, DRIFT_VARIABLE, DRIFT_AUC, ["drift", "uncalibrated"])
+
+
+def _pool(client: SyncPrefectClient, name: str, runs: int | None) -> None:
+    """Make a pool whose runs are processes, so many of them at once."""
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(
+            WorkPoolCreate(name=name, type="process", base_job_template=template, concurrency_limit=runs)
+        )
+
+
+def _queue(client: SyncPrefectClient, pool: str, name: str) -> None:
+    """Make a queue that goes before all others of its pool."""
+    try:
+        client.read_work_queue_by_name(name, pool)
+    except ObjectNotFound:
+        client.create_work_queue(name, work_pool_name=pool, priority=_FIRST)
+
+
+def _limit(client: SyncPrefectClient, name: str, slots: int) -> None:
+    try:
+        client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        client.upsert_global_concurrency_limit_by_name(name, slots)
+
+
+def _variable(client: SyncPrefectClient, name: str, value: float, tags: list[str]) -> None:
+    if client.read_variable_by_name(name) is None:
+        client.create_variable(VariableCreate(name=name, value=value, tags=tags))
+
+
+if __name__ == "__main__":
+    make_resources()

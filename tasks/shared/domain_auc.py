@@ -1,0 +1,58 @@
+"""How well one sample of embeddings can be told from another."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.shared.rates import UNKNOWN, Rate
+from tasks.shared.separation import separation
+
+MOST = 1000  # images of a sample whose embeddings are compared
+FOLDS = 5
+PENALTY = 0.01  # inverse strength of the domain classifier's penalty: there are more dimensions than images
+
+
+def unit_vectors(embeddings: NDArray[np.floating], chosen: NDArray[np.bool_], *, seed: int) -> NDArray[np.float64]:
+    """Take some embeddings, at most `MOST` of them at random, and give each the length 1.
+
+    Args:
+        embeddings: shape (images, dimension).
+        chosen: which of them, shape (images,).
+        seed: of the random choice.
+
+    Returns:
+        Shape (at most `MOST`, dimension).
+    """
+    positions = np.flatnonzero(chosen)
+    if len(positions) > MOST:
+        positions = np.random.default_rng(seed).choice(positions, MOST, replace=False)
+    vectors = np.asarray(embeddings[positions], np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def domain_auc(first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int) -> Rate:
+    """Measure how well a linear classifier tells one sample from another, on points it was not fitted to.
+
+    Args:
+        first: shape (points, dimension).
+        second: shape (points, dimension).
+        seed: of the folds.
+
+    Returns:
+        Area under the ROC curve of cross-validated logistic regression (a classifier two-sample test; Lopez-Paz and
+        Oquab, 2017); 0.5 where they cannot be told apart. `UNKNOWN` with fewer than `FOLDS` points in a sample.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if min(len(first), len(second)) < FOLDS:
+        return UNKNOWN
+    points, domain = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
+    classifier = make_pipeline(
+        StandardScaler(),
+        LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000),
+    )
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    scores = cross_val_predict(classifier, points, domain, cv=folds, method="decision_function")
+    return separation(scores[domain == 0], scores[domain == 1])

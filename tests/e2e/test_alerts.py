@@ -1,0 +1,169 @@
+"""The alerts of a real server: which event makes it tell what, and to whom."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.schemas.automations import AutomationCore
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.states import Cancelled, Failed, Running, State, StateType
+
+from deployments.automations import register
+from tasks import events
+from tests.conftest import CHECKOUT
+from tests.e2e.test_services import _free_port
+
+pytestmark = pytest.mark.e2e
+SECONDS = 10  # a stuck run is told of after the least there is, instead of hours
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a server without any worker."""
+    port = _free_port()
+    api = f"http://127.0.0.1:{port}/api"
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    folder = tmp_path_factory.mktemp("alerts")
+    environment = kept | {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_SERVER_ANALYTICS_ENABLED": "0"}
+    command = [str(Path(sys.executable).parent / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", port]
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([*map(str, command)], cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
+    try:
+        _wait_for(lambda: _answers(f"{api}/health"), 180)
+        with temporary_settings({PREFECT_API_URL: api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+            yield api.removesuffix("/api")
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def posts():
+    """What a webhook has received, and its address."""
+    received = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["text"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *words):
+            pass
+
+    webhook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
+    threading.Thread(target=webhook.serve_forever, daemon=True).start()
+    yield received, f"http://127.0.0.1:{webhook.server_port}/secret-of-the-webhook"
+    webhook.shutdown()
+    webhook.server_close()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with SyncPrefectClient(f"{server}/api") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def deployment(client, posts):
+    """A deployment on a server that has all automations, two of them with less patience."""
+    found = client.create_deployment(client.create_flow_from_name("retrieval"), "retrieval")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALERTS_WEBHOOK", posts[1])
+        register()
+    for automation in client.read_automations():
+        if automation.name in ("Alert: a run does not end", "Alert: a run does not start"):
+            definition = automation.model_dump(exclude={"id", "owner_resource"})
+            definition["trigger"]["within"] = timedelta(seconds=SECONDS)
+            client.update_automation(automation.id, AutomationCore(**definition))
+    return found
+
+
+def _answers(address):
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _wait_for(what, seconds):
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
+    return found
+
+
+def _told(posts, subject):
+    (text,) = _wait_for(lambda: [text for text in posts[0] if text.startswith(subject)], 60)
+    return text.split("\n")
+
+
+def _run(client, deployment, name, *states):
+    run = client.create_flow_run_from_deployment(deployment, name=name)
+    for state in states:
+        client.set_flow_run_state(run.id, state, force=True)
+    return run
+
+
+def test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link(server, client, deployment, posts):
+    late = State(type=StateType.SCHEDULED, name="Late")
+    failed = _run(client, deployment, "broken-run", Running(), Failed(message="no such file: x.npz"))
+    stuck = _run(client, deployment, "stuck-run", Running())
+    waiting = _run(client, deployment, "waiting-run", late)
+    _run(client, deployment, "good-run", late, Running(), Cancelled())
+    assert _told(posts, "broken-run") == [
+        "broken-run: Failed", "no such file: x.npz", f"{server}/runs/flow-run/{failed.id}"
+    ]  # fmt: skip
+    assert _told(posts, "stuck-run")[::2] == ["stuck-run: no end", f"{server}/runs/flow-run/{stuck.id}"]
+    assert _told(posts, "waiting-run")[::2] == ["waiting-run: not started", f"{server}/runs/flow-run/{waiting.id}"]
+    assert not [text for text in posts[0] if text.startswith("good-run")]
+
+
+@flow
+def training():
+    """Tell of a classifier and of drift as the flows do."""
+    events.classifier_compared("better", 0.95, 0.9)
+    events.classifier_compared("pneumonia-classifier", 0.9, 0.95)
+    drift = {"drift/domain_auc_normal": 0.8268, "drift/reference_auc_normal": 0.5, "drift/domain_auc_pneumonia": 0.61}
+    events.drift_measured("alike", drift, 0.9)
+    events.drift_measured("pneumonia-classifier", drift, 0.75)
+    raise ValueError(flow_run.id)  # such a run is in a person's hands: it has no deployment
+
+
+def test_a_worse_classifier_and_drift_are_told_of_and_a_run_of_a_person_is_not(server, deployment, posts):
+    with pytest.raises(ValueError) as error:
+        training()
+    link = f"{server}/runs/flow-run/{error.value}"
+    assert _told(posts, "pneumonia-classifier: worse") == [
+        "pneumonia-classifier: worse than the champion",
+        "Validation AUC 0.9000, the champion's is 0.9500. The champion stays.",
+        link,
+    ]
+    assert _told(posts, "pneumonia-classifier: drift") == [
+        "pneumonia-classifier: drift in normal",
+        "New embeddings are told from those of the index with an AUC of 0.75 or more (.5 where they lie alike):",
+        "drift/domain_auc_normal 0.827",
+        "drift/reference_auc_normal 0.500",
+        "drift/domain_auc_pneumonia 0.610",
+        link,
+    ]
+    assert len(posts[0]) == 5, posts[0]
+
+
+def test_the_address_is_not_shown(client, deployment, posts):
+    shown = client.request("POST", "/block_documents/filter", json={}).text
+    assert "secret-of-the-webhook" not in shown
+    assert "{{ address }}" in shown

@@ -4,6 +4,7 @@ Everything listens on loopback. What was started is noted in `outputs/services.j
 so that runs from the shell go to these servers while they are up.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -34,6 +36,8 @@ PATIENCE_SECONDS = 180
 def up() -> int:
     """Start the services, register the deployments and print where to look.
 
+    Where some services are up and others have died, only those are started again, at their old addresses.
+
     Returns:
         Exit code: 0 once all is healthy, 2 where a port is taken or a variable wrong, 1 where a service did not start.
     """
@@ -43,13 +47,16 @@ def up() -> int:
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    running = _running()
-    if len(running) == len(_notes().get("processes", [])) > 0:
-        _say(_greeting(_notes(), "The services are up already."))
-        return 0
-    _end(running)
+    known = _notes().get("processes", [])
+    alive = [entry for entry in known if _alive(entry)]
+    died = [entry for entry in known if entry not in alive]
+    _end(died)
+    if alive:
+        ports = {"Prefect": _noted_port("prefect_api"), "MLflow": _noted_port("mlflow")}
+    commands = _servers(ports) | _workers()
+    missing = [name for name in commands if name not in {entry["name"] for entry in alive}]
     for name, port in ports.items():
-        if _taken(port):
+        if name.lower() in missing and _taken(port):
             variable = f"{name.upper()}_PORT"
             sys.stderr.write(
                 f"error: port {port} on {HOST} is taken, and {name} needs one: end what listens there, or choose "
@@ -60,26 +67,19 @@ def up() -> int:
     notes: dict[str, Any] = {
         "prefect_api": variables["PREFECT_API_URL"],
         "mlflow": variables["MLFLOW_TRACKING_URI"],
-        "processes": [],
+        "processes": alive,
     }
-    (outputs() / "prefect").mkdir(parents=True, exist_ok=True)
     try:
-        _start(
-            "prefect", _tool("prefect", "server", "start", "--host", HOST, "--port", ports["Prefect"]), notes, variables
-        )
-        _start("mlflow", _tool("mlflow", *_mlflow_arguments(ports["MLflow"])), notes, _without_tracking(variables))
-        _wait_for(f"{notes['prefect_api']}/health", notes)
-        _wait_for(f"{notes['mlflow']}/health", notes)
-        _register(variables)
-        for pool in ("cpu", *(["gpu"] if GPUS else [])):
-            command = _tool("prefect", "worker", "start", "--pool", pool, "--name", f"{pool}-1")
-            _start(f"{pool}-worker", command, notes, variables)
+        _bring_up(missing, commands, notes, variables)
     except (RuntimeError, KeyboardInterrupt) as error:
-        _end(_running())
-        services_file().unlink(missing_ok=True)
+        _end([entry for entry in notes["processes"] if entry not in alive])
+        _note(notes | {"processes": alive})
         sys.stderr.write(f"error: {error or 'interrupted'}\n")
         return 1
-    _say(_greeting(notes, f"Prefect, MLflow and {'two workers' if GPUS else 'one worker'} are up."))
+    first = f"Prefect, MLflow and {'two workers' if GPUS else 'one worker'} are up."
+    if died:
+        first = f"{first} What had died was started again: {', '.join(missing)}."
+    _say(_greeting(notes, first if missing else "The services are up already."))
     return 0
 
 
@@ -107,16 +107,34 @@ def down() -> int:
     Returns:
         Exit code 0.
     """
-    running = _running()
-    _end(running)
-    services_file().unlink(missing_ok=True)
+    known = _notes().get("processes", [])
+    running = [entry for entry in known if _alive(entry)]
+    _end(known)
+    _note({})
     _say(f"Ended {len(running)} services." if running else "Nothing was running.")
     return 0
 
 
+def _bring_up(
+    missing: list[str], commands: dict[str, list[str]], notes: dict[str, Any], variables: dict[str, str]
+) -> None:
+    """Start what is missing: servers, then, once they answer, what is registered with them, then workers."""
+    (outputs() / "prefect").mkdir(parents=True, exist_ok=True)
+    for name in ("prefect", "mlflow"):
+        if name in missing:
+            _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)
+    _wait_for(f"{notes['prefect_api']}/health", notes)
+    _wait_for(f"{notes['mlflow']}/health", notes)
+    if "prefect" in missing:
+        _register(variables)
+    for name in _workers():
+        if name in missing:
+            _start(name, commands[name], notes, variables)
+
+
 def _variables(ports: dict[str, int]) -> dict[str, str]:
     api = f"http://{HOST}:{ports['Prefect']}/api"
-    variables = dict(os.environ) | environment()
+    variables = {"PREFECT_WORKER_QUERY_SECONDS": "3"} | dict(os.environ) | environment()  # a run starts at once
     return variables | {
         "PREFECT_API_URL": api,
         "PREFECT_SERVER_API_HOST": HOST,
@@ -133,12 +151,22 @@ def _without_tracking(variables: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in variables.items() if name != "MLFLOW_TRACKING_URI"}
 
 
-def _mlflow_arguments(port: int) -> list[str]:
-    return [
-        "server", "--host", HOST, "--port", str(port), "--workers", "1",
-        "--backend-store-uri", f"sqlite:///{outputs() / 'mlflow.db'}",
-        "--default-artifact-root", tracking_artifacts(),
-    ]  # fmt: skip
+def _servers(ports: dict[str, int]) -> dict[str, list[str]]:
+    return {
+        "prefect": _tool("prefect", "server", "start", "--host", HOST, "--port", ports["Prefect"]),
+        "mlflow": _tool(
+            "mlflow", "server", "--host", HOST, "--port", ports["MLflow"], "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{outputs() / 'mlflow.db'}",
+            "--default-artifact-root", tracking_artifacts(),
+        ),
+    }  # fmt: skip
+
+
+def _workers() -> dict[str, list[str]]:
+    pools = ("cpu", *(["gpu"] if GPUS else []))
+    return {
+        f"{pool}-worker": _tool("prefect", "worker", "start", "--pool", pool, "--name", f"{pool}-1") for pool in pools
+    }
 
 
 def _tool(name: str, *arguments: Any) -> list[str]:
@@ -188,8 +216,9 @@ def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: 
             start_new_session=True,
         )
     created = psutil.Process(process.pid).create_time()
-    notes["processes"].append({"name": name, "pid": process.pid, "created": created, "log": str(log)})
-    services_file().write_text(json.dumps(notes, indent=1))
+    entry = {"name": name, "pid": process.pid, "created": created, "log": str(log)}
+    notes["processes"] = [*notes["processes"], entry]
+    _note(notes)
 
 
 def _wait_for(address: str, notes: dict[str, Any]) -> None:
@@ -215,8 +244,15 @@ def _notes() -> dict[str, Any]:
         return {}
 
 
-def _running() -> list[psutil.Process]:
-    return [psutil.Process(entry["pid"]) for entry in _notes().get("processes", []) if _alive(entry)]
+def _note(notes: dict[str, Any]) -> None:
+    if notes.get("processes"):
+        services_file().write_text(json.dumps(notes, indent=1))
+    else:
+        services_file().unlink(missing_ok=True)
+
+
+def _noted_port(name: str) -> int:
+    return int(str(urlsplit(_notes()[name]).port))
 
 
 def _alive(entry: dict[str, Any]) -> bool:
@@ -228,15 +264,36 @@ def _alive(entry: dict[str, Any]) -> bool:
         return False
 
 
-def _end(processes: Sequence[psutil.Process]) -> None:
-    """End processes with all they started: the worker first, so that it can tell the server."""
-    for process in reversed(processes):
-        family = [process, *process.children(recursive=True)]
-        process.send_signal(signal.SIGTERM)
+def _end(entries: Sequence[dict[str, Any]]) -> None:
+    """End services with all they started, workers first, so that they can tell the server.
+
+    Of a service that has died what it left is ended: a server's child that holds its port, a run that nobody watches.
+    """
+    for entry in sorted(entries, key=lambda entry: not entry["name"].endswith("worker")):
+        family = _family(entry)
+        for process in family[:1] if _alive(entry) else family:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGTERM)
         _, left = psutil.wait_procs(family, timeout=15)
         for member in left:
-            member.kill()
+            with contextlib.suppress(psutil.Error):
+                member.kill()
         psutil.wait_procs(left, timeout=5)
+
+
+def _family(entry: dict[str, Any]) -> list[psutil.Process]:
+    """Find a service, first, and all that it started: its session outlives it."""
+    leader = entry["pid"]
+    with contextlib.suppress(psutil.Error):
+        if psutil.Process(leader).create_time() != entry["created"]:
+            return []  # the number has gone to another, which it cannot while its session lives
+    members = [psutil.Process(leader), *psutil.Process(leader).children(recursive=True)] if _alive(entry) else []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError, psutil.Error):
+            mine = os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
+            if mine and process not in members:
+                members.append(process)
+    return members
 
 
 def _taken(port: int) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import hashlib
 import json
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from prefect import flow
 from prefect.context import hydrated_context, serialize_context
+from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
@@ -185,6 +187,13 @@ def _identity(data: DatasetRecord, training: TrainingParameters, evaluation: Eva
     return hashlib.sha256(json.dumps([METRICS, parts], sort_keys=True).encode()).hexdigest()
 
 
+class _Terminated(TerminationSignal):
+    """Ends a thread as a signal ends the main one, so that its run is cancelled with the sweep and not crashed."""
+
+    def __init__(self) -> None:
+        super().__init__(signal.SIGTERM)
+
+
 @contextlib.contextmanager
 def _interruptible_pool(workers: int) -> Iterator[Executor]:
     """Open a pool of threads that ends what it runs when the main thread is interrupted, rather than wait for it."""
@@ -192,10 +201,11 @@ def _interruptible_pool(workers: int) -> Iterator[Executor]:
     pool = ThreadPoolExecutor(workers, initializer=lambda: threads.append(threading.get_ident()))
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
+        kind = _Terminated if isinstance(error, TerminationSignal) else KeyboardInterrupt
         for thread in threads:  # each closes its runs as killed
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt))
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
         raise
     finally:
         pool.shutdown()

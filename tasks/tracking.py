@@ -53,11 +53,11 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
     client = _client()
     _close_abandoned_runs(client)
     run_id = _open(client, stage)
-    _log_params(client, run_id, parameters)
     monitor = SystemMetricsMonitor(run_id, sampling_interval=_SAMPLING_SECONDS, tracking_uri=tracking_uri())
-    monitor.start()
     status = "FAILED"
     try:
+        _log_params(client, run_id, parameters)
+        monitor.start()
         yield RunReference(run_id=run_id)
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit, TerminationSignal):

@@ -1,4 +1,7 @@
-"""A machine that dies in the middle of a run, and what the server does by itself then and on other events."""
+"""One training, cancelled, killed and cut off from its servers, and what the server does by itself on other events.
+
+The first three tests follow each other: each goes on with the training that the one before interrupted.
+"""
 
 import json
 import os
@@ -12,7 +15,9 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
@@ -26,8 +31,12 @@ from tests.e2e.test_services import _free_port
 
 pytestmark = pytest.mark.e2e
 WINDOW_SECONDS = 45  # the least there is
-FORM = {name: PRESETS["debug"][name] for name in ("dataset", "training", "evaluation")}
-FORM["training"] = FORM["training"] | {"epochs": 4}
+EPOCHS = 40  # to be cut in three places
+FORM = {
+    "dataset": PRESETS["debug"]["dataset"],
+    "training": PRESETS["debug"]["training"] | {"epochs": EPOCHS},
+    "evaluation": PRESETS["debug"]["evaluation"] | {"label_folds": 0},
+}
 HOLD_A_SLOT = """
 import time
 import flows
@@ -52,21 +61,41 @@ def environment(tmp_path_factory, official_file):
 
 @pytest.fixture(scope="module")
 def services(environment):
-    command = [sys.executable, "-m", "deployments.services"]
     try:
-        done = subprocess.run([*command, "up"], cwd=CHECKOUT, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        _services("up", environment)
         notes = json.loads(Path(environment["OUTPUTS"], "services.json").read_text())
         with temporary_settings({PREFECT_API_URL: notes["prefect_api"]}):
             yield notes
     finally:
-        subprocess.run([*command, "down"], cwd=CHECKOUT, env=environment, check=True)
+        _services("down", environment)
+
+
+@pytest.fixture(scope="module")
+def outputs(environment):
+    return Path(environment["OUTPUTS"])
 
 
 @pytest.fixture
 def prefect(services):
     with SyncPrefectClient(services["prefect_api"]) as client:
         yield client
+
+
+def _services(action, environment):
+    command = [sys.executable, "-m", "deployments.services", action]
+    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _kill(name, outputs):
+    """Kill a service with all that it started, as a machine that loses its power does."""
+    notes = json.loads((outputs / "services.json").read_text())
+    (service,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == name]
+    family = [*service.children(recursive=True), service]
+    for member in family:
+        member.send_signal(signal.SIGKILL)
+    psutil.wait_procs(family, timeout=10)
 
 
 def _wait_for(what, seconds):
@@ -82,62 +111,18 @@ def _deployment(client, name):
     return found
 
 
-def _tracked(services, flow_run_id):
+def _tracked(services):
+    """The status of every MLflow run, by the name of its experiment and in the order of their starts."""
     client = MlflowClient(services["mlflow"])
-    experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
-    (run,) = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{flow_run_id}'")
-    return run.info.status
+    names = {experiment.experiment_id: experiment.name for experiment in client.search_experiments()}
+    runs = client.search_runs(list(names), order_by=["attributes.start_time"])
+    return [(names[run.info.experiment_id].removeprefix("pneumonia/"), run.info.status) for run in runs]
 
 
-def _kill(process):
-    for member in [*process.children(recursive=True), process]:
-        member.send_signal(signal.SIGKILL)
-
-
-def test_what_a_dead_machine_leaves_is_found_and_goes_on_elsewhere(services, environment, prefect, monkeypatch):
-    outputs = Path(environment["OUTPUTS"])
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD_A_SLOT], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout.readline() == "held\n"
-    holder.kill()
-    holder.communicate()
-    assert prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 1
-
-    run = run_deployment("classification/classification", parameters=FORM, timeout=0)
-    _wait_for(lambda: list((outputs / "store" / "checkpoints").glob("*/*/epoch-00001-*.safetensors")), 240)
-    (worker,) = [entry for entry in services["processes"] if entry["name"] == "cpu-worker"]
-    _kill(psutil.Process(worker["pid"]))
-    assert prefect.read_flow_run(run.id).state.is_running()
-    assert _tracked(services, run.id) == "RUNNING"  # nobody was left to say otherwise
-    finished = {entry["step"] for entry in _ledger(outputs)}
-    assert "prepare-dataset" in finished
-    assert "train-classifier" not in finished
-
-    state = _wait_for(lambda: _final(prefect, run.id), WINDOW_SECONDS + 20)
-    assert state.is_crashed(), state
-    assert f"No sign of life for {WINDOW_SECONDS} s" in state.message
-    _wait_for(lambda: prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 0, 90)
-
-    monkeypatch.setenv("HEARTBEAT_WINDOW", "90")  # where the tests share two cores, a live run may be late
-    register()
-    variables = environment | {"PREFECT_API_URL": services["prefect_api"], "MLFLOW_TRACKING_URI": services["mlflow"]}
-    variables |= {"PNEUMONIA_PROJECT": str(CHECKOUT), "PREFECT_HOME": str(outputs / "prefect")}
-    variables |= {"PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(outputs / "results")}
-    command = [str(Path(sys.executable).parent / "prefect"), "worker", "start", "--pool", "cpu", "--name", "other"]
-    with (outputs / "services" / "other.log").open("w") as log:
-        other = subprocess.Popen(command, cwd=CHECKOUT, env=variables, stdout=log, stderr=log)
-        try:
-            again = run_deployment("classification/classification", parameters=FORM, timeout=200, poll_interval=1)
-        finally:
-            _kill(psutil.Process(other.pid))
-            other.wait()
-    assert again.state.is_completed(), again.state
-    assert _tracked(services, again.id) == "FINISHED"
-    assert _tracked(services, run.id) == "KILLED"
-    hits = {entry["step"] for entry in _ledger(outputs) if entry["hit"]}
-    assert finished <= hits
-    assert "train-classifier" not in hits
+def _epoch(outputs):
+    """The last epoch that is kept."""
+    kept = (outputs / "store" / "checkpoints").glob("train-classifier/*/epoch-*.safetensors")
+    return max((int(path.name.split("-")[1]) for path in kept), default=0)
 
 
 def _ledger(outputs):
@@ -149,8 +134,75 @@ def _final(client, flow_run_id):
     return state if state.is_final() else None
 
 
+def test_a_cancelled_run_ends_within_seconds_and_everything_says_so(services, outputs, prefect):
+    run = run_deployment("pipeline/pipeline", parameters=PRESETS["debug"] | FORM, timeout=0)
+    _wait_for(lambda: _epoch(outputs) >= 2, 240)
+    prefect.set_flow_run_state(run.id, State(type=StateType.CANCELLING, name="Cancelling"))  # what the UI sends
+    _wait_for(lambda: _final(prefect, run.id), 60)
+    assert {run.state.name for run in prefect.read_flow_runs()} == {"Cancelled"}  # and that of the subflow
+    assert _tracked(services) == [("pipeline", "KILLED"), ("classification", "KILLED")]
+    (worker,) = [entry for entry in services["processes"] if entry["name"] == "cpu-worker"]
+    assert not psutil.Process(worker["pid"]).children(recursive=True)
+    assert 2 <= _epoch(outputs) < EPOCHS
+
+
+def test_what_a_dead_machine_leaves_is_found_and_its_slots_are_free(services, environment, outputs, prefect):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD_A_SLOT], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    holder.kill()
+    holder.communicate()
+    assert prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 1
+
+    before = _epoch(outputs)
+    run = run_deployment("classification/classification", parameters=FORM, timeout=0)
+    _wait_for(lambda: _epoch(outputs) > before, 240)
+    _kill("cpu-worker", outputs)
+    assert prefect.read_flow_run(run.id).state.is_running()
+    assert _tracked(services)[2:] == [("classification", "RUNNING")]  # nobody was left to say otherwise
+    assert _epoch(outputs) < EPOCHS
+
+    state = _wait_for(lambda: _final(prefect, run.id), WINDOW_SECONDS + 20)
+    assert state.is_crashed(), state
+    assert f"No sign of life for {WINDOW_SECONDS} s" in state.message
+    _wait_for(lambda: prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 0, 90)
+
+
+def test_a_run_survives_that_its_servers_are_killed_and_started_again(
+    services, environment, outputs, prefect, monkeypatch
+):
+    monkeypatch.setenv("HEARTBEAT_WINDOW", "120")  # longer than the servers are away
+    register()
+    assert "What had died was started again: cpu-worker." in _services("up", environment)
+    before = _epoch(outputs)
+    run = run_deployment("classification/classification", parameters=FORM, timeout=0)
+    _wait_for(lambda: _epoch(outputs) > before, 240)
+    nightly = _deployment(prefect, "retrieval-nightly")
+    prefect.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)  # by a person, in the UI
+    _kill("prefect", outputs)
+    _kill("mlflow", outputs)
+    told = _services("up", environment | {"HEARTBEAT_WINDOW": "120"})
+    assert "What had died was started again: prefect, mlflow." in told
+    assert [schedule.active for schedule in _deployment(prefect, "retrieval-nightly").schedules] == [True]
+
+    state = _wait_for(lambda: _final(prefect, run.id), 200)
+    assert state.is_completed(), state
+    assert _tracked(services)[2:] == [("classification", "KILLED"), ("classification", "FINISHED")]
+    steps = [entry["step"] for entry in _ledger(outputs) if not entry["hit"]]
+    assert len(steps) == len(set(steps)), "what was finished was done again"
+    log = (outputs / "services" / "cpu-worker.log").read_text()
+    assert log.count(f"epoch 1 of {EPOCHS}") == 1, "the training began anew"
+    client = MlflowClient(services["mlflow"])
+    (tracked,) = client.search_runs(
+        [client.get_experiment_by_name("pneumonia/classification").experiment_id], "attributes.status = 'FINISHED'"
+    )
+    curve = client.get_metric_history(tracked.info.run_id, "train/loss")
+    assert [metric.step for metric in curve] == list(range(1, EPOCHS + 1))
+
+
 def test_a_new_champion_starts_the_retrieval_with_it(services, prefect):
-    """No worker is left, so that the run only waits for one."""
+    prefect.update_work_pool("cpu", WorkPoolUpdate(is_paused=True))  # so that the run only waits
     retrieval = _deployment(prefect, "retrieval")
     events.champion_changed("other-classifier", 2, "It is better.")  # is none of its business
     events.champion_changed("pneumonia-classifier", 2, "It is better.")

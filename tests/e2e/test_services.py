@@ -114,12 +114,16 @@ def test_the_gpu_has_a_pool_and_a_strict_limit(services):
         assert client.read_global_concurrency_limit_by_name("gpu").limit == max(GPUS, 1)
 
 
-def test_a_run_triggered_with_a_changed_form_is_found_in_mlflow(services, environment):
-    form = {name: dict(fields) for name, fields in PRESETS["debug"].items()}
-    form["reports"]["cases"] = 5
+def _trigger(services, form):
     with temporary_settings({PREFECT_API_URL: services["prefect_api"]}):
         run = run_deployment("pipeline/pipeline", parameters=form, timeout=400, poll_interval=1)
     assert run.state.is_completed(), run.state
+    return run
+
+
+def test_a_run_triggered_with_a_changed_form_is_found_in_mlflow_and_the_next_is_all_hits(services, environment):
+    form = PRESETS["debug"] | {"reports": PRESETS["debug"]["reports"] | {"cases": 5}}
+    run = _trigger(services, form)
     client = MlflowClient(services["mlflow"])
     experiment = client.get_experiment_by_name("pneumonia/pipeline").experiment_id
     (tracked,) = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{run.id}'")
@@ -138,6 +142,12 @@ def test_a_run_triggered_with_a_changed_form_is_found_in_mlflow(services, enviro
     address = f"{services['mlflow']}/get-artifact?path={figures[0].path}&run_uuid={run_id}"
     with urllib.request.urlopen(address, timeout=10) as picture:
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
+
+    again = _trigger(services, form)
+    second = _read(environment, "summary.json")
+    assert second["flow_run_id"] == str(again.id)
+    assert second["tasks"]["executed"] == 0, second["tasks"]["steps"]
+    assert second["tasks"]["cached"] == summary["tasks"]["executed"] + summary["tasks"]["cached"]
 
 
 def test_runs_from_the_shell_go_to_the_services_while_they_are_up(services, environment):

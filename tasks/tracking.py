@@ -261,7 +261,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         link=page_of(RunReference(run_id=run_id)),
         link_text="MLflow run",
         key="mlflow-run",
-        description="This run in MLflow: metrics, params, figures, files",
+        description="The same run in MLflow",
     )
     return str(run_id)
 

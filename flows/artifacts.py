@@ -27,7 +27,7 @@ def show_document(stage: str, document: DocumentRecord, figures: Mapping[str, St
         picture = f"\n![{title}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})\n"
         fits = len(text) + len(picture) < _MOST_BYTES
         text += picture if fits else f"\nThe figure *{title}* is in the MLflow run.\n"
-    create_markdown_artifact(text, key=f"{stage}-report", description=f"Report of the {stage} stage")
+    create_markdown_artifact(text, key=f"{stage}-report", description="Report with figures")
 
 
 def show_results(stage: str, rows: Sequence[Mapping[str, str]]) -> None:
@@ -56,4 +56,4 @@ def show_steps(stage: str, outcomes: Sequence[Outcome]) -> None:
         }
         for outcome in outcomes
     ]
-    create_table_artifact(rows, key=f"{stage}-steps", description="Cached steps: hit or run, why, seconds")
+    create_table_artifact(rows, key=f"{stage}-steps", description="Steps: hit or run, and why")

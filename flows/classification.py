@@ -77,8 +77,10 @@ def classification(
         files |= {"report.md": document.document, "data_audit.json": data.audit}
         package = package_classifier(data, classifier, calibration, scores, dataset.limit is not None)
         tracking.log_files(run, files | {"model/classifier.safetensors": package.package})
-        shown = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
-        show_document("classification", document, {name: figures[name] for name in shown})
+        names = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
+        shown = {name: figures[name] for name in names}
+        tracking.log_images(run, shown)
+        show_document("classification", document, shown)
         registered = registry.registered_name(data.name)
         if evaluation.promote:
 

@@ -101,7 +101,9 @@ def report(
         tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
         tracking.log_files(run, {"report.md": document.document} | pages.files)
         trace_answers(run, data, requests, answers, audit)
-        show_document("reports", document, {name: plots.figures[name] for name in _SHOWN if name in plots.figures})
+        figures = {name: plots.figures[name] for name in _SHOWN if name in plots.figures}
+        tracking.log_images(run, figures)
+        show_document("reports", document, figures)
         show_steps("reports", outcomes([str(flow_run.id)]))
     return Reported(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
 

@@ -192,8 +192,10 @@ def retrieve_with(
         files |= {f"findings/{finding.name}.json": finding.findings for finding in findings}
         files |= {f"index/{name}.index": stored for name, stored in index.indices.items()}
         tracking.log_files(run, files | {"report.md": document.document, "map.html": page.document})
-        shown = ("precision_at_k", "projection", "gallery_test", "hardest_queries", "prompt_precision")
-        show_document("retrieval", document, {name: figures[name] for name in shown if name in figures})
+        names = ("precision_at_k", "projection", "gallery_test", "hardest_queries", "prompt_precision")
+        shown = {name: figures[name] for name in names if name in figures}
+        tracking.log_images(run, shown)
+        show_document("retrieval", document, shown)
         show_steps("retrieval", outcomes([str(flow_run.id)]))
         if encoder.name == "classifier" and retrieval.classifier == "champion":
             events.drift_measured(registry.registered_name(data.name), drift.metrics, drift_threshold())

@@ -317,12 +317,17 @@ def note_outcome(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> 
         started=started.timestamp(),
     )
     Store().write(f"ledger/{task_run.flow_run_id}/{task_run.id}.json", json.dumps(outcome._asdict()).encode())
-    get_run_logger().info("%s, %.1f s: %s", "hit" if outcome.hit else "run", outcome.seconds, outcome.why)
+    ended = "hit" if outcome.hit else "run"  # the UI's page of a flow run does not name the task behind a line
+    get_run_logger().info("%s %s, %.1f s: %s", outcome.step, ended, outcome.seconds, outcome.why)
 
 
 def _worth_logging(record: logging.LogRecord) -> bool:
-    """Drop what Prefect logs around every hook: the hook's own line says all."""
-    return "note_outcome" not in record.getMessage()
+    """Drop what Prefect logs around every hook and at every good end: the hook's own line says all."""
+    text = record.getMessage()
+    return "note_outcome" not in text and not text.startswith(_GOOD_ENDS)
+
+
+_GOOD_ENDS = ("Finished in state Completed", "Finished in state Cached")
 
 
 logging.getLogger("prefect.task_runs").addFilter(_worth_logging)

@@ -157,6 +157,23 @@ def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
         _client().log_artifacts(run.run_id, folder)
 
 
+def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
+    """Log figures once more, in the form that MLflow's charts put side by side for several runs.
+
+    The files are named as MLflow's own `log_image` names them. That function would log them twice on a retry, and in a
+    size in which no figure can be read.
+
+    Args:
+        run: the run.
+        figures: PNG by title.
+    """
+    client = _client()
+    moment = client.get_run(run.run_id).info.start_time
+    names = {f"images/figures~{title}+step+0+timestamp+{moment}+{png.sha256}": png for title, png in figures.items()}
+    log_files(run, {f"{name}{size}.png": png for name, png in names.items() for size in ("", "+compressed")})
+    client.set_tag(run.run_id, "mlflow.loggedImages", "True")
+
+
 def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Log a table that MLflow's pages show as such, replacing one of the same name.
 
@@ -176,9 +193,10 @@ def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequen
 
 
 def page_of(run: RunReference) -> str:
-    """Return the address of a run in MLflow's pages."""
+    """Return the address of a run in MLflow's pages, among those for training models, not for language models."""
     info = _client().get_run(run.run_id).info
-    return f"{tracking_page()}/#/experiments/{info.experiment_id}/runs/{run.run_id}"
+    view = "workflowType=machine_learning"
+    return f"{tracking_page()}/#/experiments/{info.experiment_id}/runs/{run.run_id}?{view}"
 
 
 def prepare() -> None:
@@ -243,7 +261,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         link=page_of(RunReference(run_id=run_id)),
         link_text="MLflow run",
         key="mlflow-run",
-        description="This run in MLflow: metrics, params, figures, files",
+        description="The same run in MLflow",
     )
     return str(run_id)
 

@@ -1,11 +1,14 @@
 """Tracking on a real SQLite store, inside real flow runs."""
 
+import io
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 from prefect import flow
 from prefect.artifacts import Artifact
 
@@ -99,6 +102,34 @@ def test_a_retry_goes_on_in_the_same_run_and_logs_nothing_twice():
     assert sorted(file.path for file in client.list_artifacts(run_id)) == ["cases.json", "report.md"]
 
 
+def test_images_are_named_as_mlflow_names_them_and_logged_once_on_a_retry():
+    picture = Image.new("RGB", (8, 8))
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    figure = Store().put(png.getvalue(), "image/png")
+    tries = []
+
+    def log_then_fail_once(run):
+        tries.append(run.run_id)
+        tracking.log_images(run, {"roc_curve": figure})
+        if len(tries) == 1:
+            raise RuntimeError("transient")
+
+    ours = _in_flow(log_then_fail_once, retries=1)
+    client = _client()
+    theirs = _in_flow(lambda run: client.log_image(run.run_id, picture, key="figures/roc_curve"))
+    assert len(tries) == 2
+    assert _shapes(client, ours) == _shapes(client, theirs) != []
+    tags = [client.get_run(run_id).data.tags["mlflow.loggedImages"] for run_id in (ours, theirs)]
+    assert tags[0] == tags[1]
+
+
+def _shapes(client, run_id):
+    """Take the names of a run's images without moment, identity and format, of which MLflow shows two."""
+    names = [file.path for file in client.list_artifacts(run_id, "images")]
+    return sorted(re.sub(r"\+\d{13}\+[0-9a-f-]+(?=[+.])", "+MOMENT+NAME", name).rpartition(".")[0] for name in names)
+
+
 def test_a_subflow_is_a_child_in_mlflow_too():
     ids = {}
 
@@ -154,4 +185,4 @@ def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
 def test_the_address_of_a_run_names_its_experiment():
     run_id = _in_flow()
     experiment = _client().get_run(run_id).info.experiment_id
-    assert tracking.page_of(RunReference(run_id=run_id)).endswith(f"/#/experiments/{experiment}/runs/{run_id}")
+    assert f"/#/experiments/{experiment}/runs/{run_id}?" in tracking.page_of(RunReference(run_id=run_id))

@@ -54,7 +54,7 @@ def local_cluster(execution: ExecutionParameters) -> dict[str, Any]:
     Its processes go to the server of this one, else each would start an embedded one of its own.
     """
     with get_client(sync_client=True) as client:
-        server = str(client.api_url)
+        server = str(client.api_url).rstrip("/")
     return {
         "n_workers": execution.workers,
         "threads_per_worker": 1,

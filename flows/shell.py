@@ -151,7 +151,7 @@ def _start_embedded_server() -> None:
 
     One's own server gets the limit that language models need; on a server elsewhere it is its operator's to set.
     """
-    threading.Thread(target=_warm_up, daemon=True).start()
+    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "prefect.lock"), get_client(sync_client=True) as client:
         client.hello()

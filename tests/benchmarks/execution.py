@@ -6,9 +6,8 @@ Prefect's server runs beside, as it does in a real run. The processes are starte
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -33,8 +32,8 @@ from tasks.records import Record
 from tests.benchmarks.comparison import Comparison
 
 TRIVIAL = 40  # parts that do nothing
-PARTS, SECONDS = 8, 2.0  # parts that work, each so long on one core
-REPEATS = 3
+PARTS, SECONDS = 8, 1.0  # parts that work, each so long on one core
+REPEATS = 5
 
 
 class PartRecord(Record):
@@ -47,23 +46,6 @@ class PartRecord(Record):
     value: float
 
 
-@dataclass(frozen=True)
-class ExecutionRow:
-    """One way to run the parts.
-
-    Attributes:
-        runner: what ran them.
-        workers: threads or processes.
-        overhead: median milliseconds that a part costs which does nothing.
-        seconds: median seconds of the parts that work.
-    """
-
-    runner: str
-    workers: int
-    overhead: float
-    seconds: float
-
-
 @step
 def calculate(part: int, sums: int, run: int) -> PartRecord:
     """Keep one core busy with a Python loop, which holds the interpreter's lock as much of a step's own code does."""
@@ -73,36 +55,34 @@ def calculate(part: int, sums: int, run: int) -> PartRecord:
     return PartRecord(value=value)
 
 
-def measure() -> list[ExecutionRow]:
-    """Run the parts on two threads, on one process and on two."""
-    with (
-        prefect_test_harness(server_startup_timeout=180),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
+def measure() -> list[Comparison]:
+    """Run the parts in turn on two threads, on one process and on two."""
+    with _room(), _cluster(1) as one, _cluster(2) as two:
+        threads = ExecutionParameters(runner="threads", workers=2)
+        runners = {"2 threads": threads, "1 Dask process": one, "2 Dask processes": two}
         sums = _sums_in(SECONDS)
-        rows = [_row(ExecutionParameters(runner="threads", workers=2), sums)]
-        for workers in (1, 2):
-            with _cluster(workers) as execution:
-                rows.append(_row(execution, sums))
-    return rows
-
-
-def compare(rows: list[ExecutionRow]) -> list[Comparison]:
-    """Put two processes beside one, and beside two threads."""
-    threads, one, two = rows
-    name = f"{PARTS} parts of {SECONDS:g} s, 2 Dask processes"
+        overhead, seconds = _medians(runners, TRIVIAL, 0), _medians(runners, PARTS, sums)
+    both = "2 Dask processes"
     return [
-        Comparison(name, two.seconds, one.seconds, "1 Dask process", goal_ratio=1.7),
-        Comparison(name, two.seconds, threads.seconds, "2 threads", goal_ratio=1.5),
+        *(
+            Comparison(f"{PARTS} parts of {SECONDS:g} s of Python, {both}", seconds[both], seconds[name], name, goal)
+            for name, goal in (("1 Dask process", 1.7), ("2 threads", 1.5))
+        ),
         Comparison(
-            "a mapped part that does nothing, 2 Dask processes",
-            two.overhead / 1000,
-            threads.overhead / 1000,
+            f"a mapped part that does nothing, {both}",
+            overhead[both] / TRIVIAL,
+            overhead["2 threads"] / TRIVIAL,
             "2 threads",
             goal_ratio=0.2,
             goal_seconds=0.2,
         ),
     ]
+
+
+def _medians(runners: Mapping[str, ExecutionParameters], parts: int, sums: int) -> dict[str, float]:
+    """Take the median seconds of some parts on each runner, turn by turn, so that all meet the same machine."""
+    turns = [{name: _timed(execution, parts, sums) for name, execution in runners.items()} for _ in range(REPEATS)]
+    return {name: median(turn[name] for turn in turns) for name in runners}
 
 
 @contextmanager
@@ -123,12 +103,6 @@ def _room() -> Iterator[None]:
         patch.setenv("OUTPUTS", folder)
         patch.delenv("STORE_URI", raising=False)
         yield
-
-
-def _row(execution: ExecutionParameters, sums: int) -> ExecutionRow:
-    overhead = median(_timed(execution, TRIVIAL, 0) / TRIVIAL for _ in range(REPEATS))
-    seconds = median(_timed(execution, PARTS, sums) for _ in range(REPEATS))
-    return ExecutionRow(execution.runner, execution.workers, 1000 * overhead, seconds)
 
 
 @contextmanager
@@ -160,6 +134,6 @@ def _timed(execution: ExecutionParameters, parts: int, sums: int) -> float:
 def _sums_in(seconds: float) -> int:
     """Count the turns of the loop in some seconds on a core that has nothing else to do."""
     turns = 1_000_000
-    started = time.perf_counter()
+    started = time.process_time()
     calculate.fn(0, turns, 0)
-    return int(turns * seconds / (time.perf_counter() - started))
+    return int(turns * seconds / (time.process_time() - started))

@@ -9,17 +9,33 @@ from distributed import Client, LocalCluster
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.reports import reports
+from flows.reports import report
 from flows.runners import local_cluster, task_runner
 from flows.shell import parse
 from flows.sweep import sweep
 from models.classifiers import build_classifier
 from models.weights import dump
 from tasks.caching import outcomes
+from tasks.classification.steps import (
+    calibrate_classifier,
+    evaluate_classifier,
+    explain_classifier,
+    predict_classifier,
+)
 from tasks.data.steps import locate_source, prepare_dataset
-from tasks.parameters import DatasetParameters, ExecutionParameters
-from tasks.records import ClassifierRecord, EmbeddingsRecord
-from tasks.retrieval.steps import classifier_encoder, embed_images
+from tasks.parameters import DatasetParameters, ExecutionParameters, ReportParameters
+from tasks.records import (
+    Classified,
+    ClassifierRecord,
+    DatasetRecord,
+    DocumentRecord,
+    EmbeddingsRecord,
+    RetrievalRecord,
+    Retrieved,
+    RunReference,
+)
+from tasks.reports.steps import locate_generator
+from tasks.retrieval.steps import classifier_encoder, embed_images, index_embeddings, search_neighbours
 from tasks.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
@@ -57,16 +73,19 @@ def client(cluster) -> Iterator[Client]:
         yield client
 
 
+def _data_and_classifier() -> tuple[DatasetRecord, ClassifierRecord]:
+    """Take a network of random weights: what is compared needs no training."""
+    data = prepare_dataset(locate_source(DatasetParameters()), 160)
+    weights = Store().put(dump(build_classifier("compact28").eval(), CARD), "application/x-safetensors")
+    return data, ClassifierRecord(architecture="compact28", weights=weights, best_epoch=1, dataset_sha256=data.sha256)
+
+
 def _embed(execution: ExecutionParameters) -> tuple[EmbeddingsRecord, list[bool]]:
-    """Embed with a network of fixed random weights; return which shards were hits, too."""
+    """Embed all images; return which shards were hits, too."""
 
     @flow(task_runner=task_runner(execution))
     def embed() -> tuple[EmbeddingsRecord, str]:
-        data = prepare_dataset(locate_source(DatasetParameters()), 160)
-        weights = Store().put(dump(build_classifier("compact28").eval(), CARD), "application/x-safetensors")
-        classifier = ClassifierRecord(
-            architecture="compact28", weights=weights, best_epoch=1, dataset_sha256=data.sha256
-        )
+        data, classifier = _data_and_classifier()
         return embed_images(data, classifier_encoder(classifier), size=SHARD), str(flow_run.id)
 
     embeddings, flow_run_id = embed()
@@ -108,13 +127,44 @@ def test_what_is_kept_does_not_travel_and_what_is_not_does(shared_outputs, dask,
     assert len(_sent(client, "embed_shard")) == before + 1
 
 
+def _evidence() -> tuple[Classified, Retrieved]:
+    """Gather what reports are written from, without the figures and scores that they do not need."""
+
+    @flow
+    def gather() -> tuple[Classified, Retrieved]:
+        data, classifier = _data_and_classifier()
+        predictions = predict_classifier(data, classifier)
+        calibration = calibrate_classifier(predictions, "fixed")
+        evaluation = evaluate_classifier(predictions, calibration, 100)
+        embeddings = embed_images(data, classifier_encoder(classifier), size=SHARD)
+        index = index_embeddings(data, embeddings, "flat")
+        neighbours = search_neighbours(data, embeddings, index, 5)
+        empty = Store().put_json({})
+        shared = {
+            "flow_run_id": str(flow_run.id),
+            "run": RunReference(run_id=""),
+            "document": DocumentRecord(document=empty),
+        }
+        explanation = explain_classifier(data, classifier, predictions, calibration)
+        scores = RetrievalRecord(encoder="classifier", metrics={}, per_query=empty, worst=())
+        return (
+            Classified(
+                dataset=data, classifier=classifier, predictions=predictions, calibration=calibration,
+                evaluation=evaluation, explanation=explanation, **shared,
+            ),
+            Retrieved(retrieval=scores, embeddings=embeddings, neighbours=neighbours, index=index, **shared),
+        )  # fmt: skip
+
+    return gather()
+
+
 def test_report_batches_say_the_same_on_threads_and_on_two_processes(shared_outputs, dask, client):
-    words = ["--preset", "debug", "--evaluation.label_folds", "0", "--reports.batch_size", "2"]
-    expected = reports(**parse(reports, words))
+    form = ReportParameters(cases=6, batch_size=2, controlled_cases=3)
+    wanted = (*_evidence(), locate_generator(form), form)
+    expected = report.with_options(task_runner=task_runner(ExecutionParameters()))(*wanted)
     _forget(shared_outputs, "write-reports")
     shutil.rmtree(shared_outputs / "store" / "jobs")  # each row is kept as soon as it is written
-    there = ["--execution.runner", "dask", "--execution.scheduler", dask.scheduler]
-    found = reports(**parse(reports, [*words, *there]))
+    found = report.with_options(task_runner=task_runner(dask))(*wanted)
     assert found.answers == expected.answers
     assert {step.step for step in outcomes([found.flow_run_id]) if not step.hit} == {"write-reports"}
     assert len(_sent(client, "write_reports")) == 3

@@ -1,5 +1,7 @@
 """Options from forms, and mistakes in one sentence."""
 
+import threading
+
 import pytest
 from prefect import flow
 
@@ -80,6 +82,15 @@ def test_a_wrong_option_is_one_sentence_and_exit_code_2(words, told, capsys):
     assert "Traceback" not in error
 
 
+@pytest.fixture
+def _warm():
+    """Let what `main` loads in the background end with the test: pytest's own loops cannot stand new modules."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "warm-up":
+            thread.join()
+
+
 @flow
 def refuse(dataset: DatasetParameters = DatasetParameters()) -> None:  # noqa: B008
     """Refuse."""
@@ -92,7 +103,7 @@ def interrupt(dataset: DatasetParameters = DatasetParameters()) -> None:  # noqa
     raise KeyboardInterrupt
 
 
-@pytest.mark.usefixtures("prefect_server", "outputs")
+@pytest.mark.usefixtures("prefect_server", "outputs", "_warm")
 def test_a_mistake_found_in_the_flow_is_one_sentence_and_exit_code_2(capsys):
     assert main(refuse, ["--dataset.path", "x.npz"]) == 2
     captured = capsys.readouterr()
@@ -100,7 +111,7 @@ def test_a_mistake_found_in_the_flow_is_one_sentence_and_exit_code_2(capsys):
     assert "Traceback" not in captured.err + captured.out
 
 
-@pytest.mark.usefixtures("prefect_server", "outputs")
+@pytest.mark.usefixtures("prefect_server", "outputs", "_warm")
 def test_an_interrupt_says_that_the_next_run_goes_on(capsys):
     assert main(interrupt, []) == 130
     assert "the next run goes on where this one was" in capsys.readouterr().err

@@ -90,19 +90,27 @@ def require_workers(execution: ExecutionParameters) -> None:
         client = Client(address, timeout=ANSWER_SECONDS, set_as_default=False)
     except OSError as error:
         raise InputError(
-            f"--execution.scheduler {address}: no Dask scheduler answers there; start it with `dask scheduler`, or "
-            "name none for a cluster on this machine."
+            f"--execution.scheduler {address}: no Dask scheduler answers there; start it with "
+            "`python -m dask scheduler`, or name none for a cluster on this machine."
         ) from error
+
+    def worker_store() -> str:  # within a function, so that Dask sends its code rather than where to import it from
+        from tasks.locations import store_uri
+
+        return store_uri()
+
     with client:
         try:
-            stores = client.run(store_uri)
+            stores = client.run(worker_store)
         except ModuleNotFoundError as error:
             raise InputError(
-                f"--execution.scheduler {address}: its workers cannot import {error.name}; start `dask worker` in the "
-                "project's folder and environment."
+                f"--execution.scheduler {address}: its workers cannot import {error.name}; start "
+                "`python -m dask worker` in the project's folder and environment."
             ) from error
     if not stores:
-        raise InputError(f"--execution.scheduler {address} has no workers: start some with `dask worker {address}`.")
+        raise InputError(
+            f"--execution.scheduler {address} has no workers: start some with `python -m dask worker {address}`."
+        )
     elsewhere = sorted({f"{worker} to {store}" for worker, store in stores.items() if store != store_uri()})
     if elsewhere:
         raise InputError(

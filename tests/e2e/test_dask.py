@@ -1,6 +1,10 @@
 """Work in parts on a real Dask cluster of two processes: the same digests as on threads, and hits stay at home."""
 
+import contextlib
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +14,11 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.reports import report
-from flows.runners import local_cluster, task_runner
+from flows.runners import local_cluster, require_workers, task_runner
 from flows.shell import parse
 from flows.sweep import sweep
 from models.classifiers import build_classifier
+from models.errors import InputError
 from models.weights import dump
 from tasks.caching import outcomes
 from tasks.classification.steps import (
@@ -37,6 +42,7 @@ from tasks.records import (
 from tasks.reports.steps import locate_generator
 from tasks.retrieval.steps import classifier_encoder, embed_images, index_embeddings, search_neighbours
 from tasks.store import Store
+from tests.conftest import CHECKOUT
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
 CARD = {
@@ -187,3 +193,32 @@ def test_a_sweep_scores_the_same_on_threads_and_on_two_processes(shared_outputs,
 
 def _scores(result) -> dict[str, float]:
     return {name: value for name, value in result.metrics.items() if name != "train/seconds"}
+
+
+@contextlib.contextmanager
+def _started(folder: Path, *words: str) -> Iterator[None]:
+    """Start a command of Dask as the guide does, and end it."""
+    here = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+    process = subprocess.Popen([sys.executable, "-m", "dask", *words, *here], cwd=folder, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_folder(shared_outputs, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    form = ExecutionParameters(runner="dask", scheduler=f"tcp://127.0.0.1:{port}")
+    with (
+        _started(tmp_path, "scheduler", "--port", str(port)),
+        Client(form.scheduler, timeout=60, set_as_default=False) as client,
+    ):
+        with _started(tmp_path, "worker", form.scheduler):
+            client.wait_for_workers(1, timeout=60)
+            with pytest.raises(InputError, match=f"{form.scheduler}: its workers cannot import tasks; start"):
+                require_workers(form)
+        with _started(CHECKOUT, "worker", form.scheduler):
+            client.wait_for_workers(1, timeout=60)
+            require_workers(form)

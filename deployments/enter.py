@@ -2,7 +2,8 @@
 
 A variable `NAME_FROM_FILE` names a file, a mounted secret for instance, and becomes `NAME` with what the file holds. So
 no secret stands in the compose file, in the image or in what `docker inspect` shows. The settings that Prefect and
-MLflow read (`tasks.locations.environment`) are added, since a worker imports Prefect before it imports a flow.
+MLflow read (`tasks.locations.environment`) are added, since a worker imports Prefect before it imports a flow, and so
+is the time between a run's signs of life, by which the server tells it from a dead one.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from deployments.heartbeat import HEARTBEAT_SECONDS
 from models.errors import InputError
 from tasks.locations import environment
 
@@ -60,6 +62,7 @@ def main(command: list[str]) -> None:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from error
     os.environ.update(environment())
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_SECONDS))
     try:
         os.execvp(command[0], command)
     except OSError as error:

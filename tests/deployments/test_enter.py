@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from deployments.enter import secrets
+from deployments.heartbeat import HEARTBEAT_SECONDS
 from tests.conftest import CHECKOUT
 
 
@@ -39,10 +40,11 @@ def test_a_secret_that_is_not_there_is_one_sentence_and_exit_code_2(tmp_path, co
 
 def test_the_command_has_the_secrets_and_the_settings_of_the_project(tmp_path):
     (tmp_path / "secret").write_text("hidden")
-    program = "import os; print(os.environ['KEY'], os.environ['PREFECT_RESULTS_LOCAL_STORAGE_PATH'])"
+    names = ("KEY", "PREFECT_RESULTS_LOCAL_STORAGE_PATH", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY")
+    program = f"import os; print(*(os.environ[name] for name in {names}))"
     variables = {"KEY_FROM_FILE": str(tmp_path / "secret"), "OUTPUTS": str(tmp_path / "shared")}
     done = _enter([sys.executable, "-c", program], variables)
-    assert done.stdout.split() == ["hidden", str(tmp_path / "shared" / "results")]
+    assert done.stdout.split() == ["hidden", str(tmp_path / "shared" / "results"), str(HEARTBEAT_SECONDS)]
 
 
 def test_the_exit_code_is_the_commands():

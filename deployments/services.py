@@ -295,7 +295,7 @@ def _family(entry: dict[str, Any]) -> list[psutil.Process]:
     members = [psutil.Process(entry["pid"]), *psutil.Process(entry["pid"]).children(True)] if _alive(entry) else []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.environ().get(_MARK) == entry["mark"] and process not in members:
+            if process.environ().get(_MARK) == entry.get("mark", "") and process not in members:
                 members.append(process)
     return members
 

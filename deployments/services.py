@@ -14,6 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 GPUS = len(list(Path("/dev").glob("nvidia[0-9]*")))
 PATIENCE_SECONDS = 180
+_MARK = "PNEUMONIA_SERVICE"  # in the environment of a service and of all that it starts
 
 
 def up() -> int:
@@ -203,20 +205,21 @@ def _register(variables: dict[str, str]) -> None:
 
 def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: dict[str, str]) -> None:
     """Start a service in a session of its own, so that it outlives this process, and note it."""
+    mark = uuid.uuid4().hex
     log = outputs() / "services" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         process = subprocess.Popen(
             command,
             cwd=PROJECT,
-            env=variables,
+            env=variables | {_MARK: mark},
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
             start_new_session=True,
         )
     created = psutil.Process(process.pid).create_time()
-    entry = {"name": name, "pid": process.pid, "created": created, "log": str(log)}
+    entry = {"name": name, "pid": process.pid, "created": created, "mark": mark, "log": str(log)}
     notes["processes"] = [*notes["processes"], entry]
     _note(notes)
 
@@ -267,31 +270,36 @@ def _alive(entry: dict[str, Any]) -> bool:
 def _end(entries: Sequence[dict[str, Any]]) -> None:
     """End services with all they started, workers first, so that they can tell the server.
 
+    A worker that ends kills its runs, so these are told before it: each closes its MLflow run and says that it crashed.
     Of a service that has died what it left is ended: a server's child that holds its port, a run that nobody watches.
     """
     for entry in sorted(entries, key=lambda entry: not entry["name"].endswith("worker")):
         family = _family(entry)
-        for process in family[:1] if _alive(entry) else family:
-            with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGTERM)
-        _, left = psutil.wait_procs(family, timeout=15)
-        for member in left:
-            with contextlib.suppress(psutil.Error):
-                member.kill()
-        psutil.wait_procs(left, timeout=5)
+        service = family[:1] if _alive(entry) else []
+        started = family[len(service) :]
+        if entry["name"].endswith("worker") or not service:
+            _terminate(started, started)
+        _terminate(service, family)
+
+
+def _terminate(told: Sequence[psutil.Process], awaited: Sequence[psutil.Process]) -> None:
+    """Ask processes to end, wait for these and others, and kill what has not ended."""
+    for process in told:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGTERM)
+    _, left = psutil.wait_procs(awaited, timeout=15)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
 
 
 def _family(entry: dict[str, Any]) -> list[psutil.Process]:
-    """Find a service, first, and all that it started: its session outlives it."""
-    leader = entry["pid"]
-    with contextlib.suppress(psutil.Error):
-        if psutil.Process(leader).create_time() != entry["created"]:
-            return []  # the number has gone to another, which it cannot while its session lives
-    members = [psutil.Process(leader), *psutil.Process(leader).children(recursive=True)] if _alive(entry) else []
+    """Find a service, first, and all that it started: they carry its mark, even after its death."""
+    members = [psutil.Process(entry["pid"]), *psutil.Process(entry["pid"]).children(True)] if _alive(entry) else []
     for process in psutil.process_iter():
-        with contextlib.suppress(OSError, psutil.Error):
-            mine = os.getsid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE
-            if mine and process not in members:
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(_MARK) == entry.get("mark", "") and process not in members:
                 members.append(process)
     return members
 

@@ -27,7 +27,7 @@ from deployments.automations import register
 from tasks import events
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
-from tests.e2e.test_services import _free_port
+from tests.e2e.test_services import _free_port, left_running
 
 pytestmark = pytest.mark.e2e
 WINDOW_SECONDS = 45  # the least there is
@@ -68,6 +68,7 @@ def services(environment):
             yield notes
     finally:
         _services("down", environment)
+        assert not left_running(environment)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The services as a person uses them: up, a run triggered through the API, its products, down."""
 
+import contextlib
 import json
 import os
 import socket
@@ -46,6 +47,16 @@ def _services(action, environment):
     return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300)
 
 
+def left_running(environment):
+    """The processes that work on the outputs of these services."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("OUTPUTS") == environment["OUTPUTS"]:
+                found.append(process)
+    return found
+
+
 def _read(environment, name):
     return json.loads(Path(environment["OUTPUTS"], name).read_text())
 
@@ -58,11 +69,8 @@ def services(environment):
     try:
         yield notes | {"printed": done.stdout}
     finally:
-        processes = [psutil.Process(entry["pid"]) for entry in notes["processes"]]
-        family = [member for process in processes for member in [process, *process.children(recursive=True)]]
         assert _services("down", environment).returncode == 0
-        _, alive = psutil.wait_procs(family, timeout=10)
-        assert not alive, "down left something running"
+        assert not left_running(environment)
         assert "Nothing was running." in _services("down", environment).stdout
 
 

@@ -1,14 +1,17 @@
 """The sweep on real images at the debug preset: concurrent children, what is kept, what fails."""
 
 import json
+import signal
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.exceptions import TerminationSignal
 
 from flows.shell import main, parse
 from flows.sweep import _interruptible_pool, sweep
@@ -131,7 +134,8 @@ def test_a_sweep_that_makes_no_sense_is_refused_before_data_is_touched(words, to
     assert told in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_an_interrupt_ends_the_children_rather_than_wait_for_them():
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, partial(TerminationSignal, signal=signal.SIGTERM)])
+def test_an_interrupt_ends_the_children_rather_than_wait_for_them(kind):
     ended, begun = [], threading.Event()
 
     def child():
@@ -139,16 +143,16 @@ def test_an_interrupt_ends_the_children_rather_than_wait_for_them():
         try:
             for _ in range(600):
                 time.sleep(0.05)
-        except KeyboardInterrupt:
+        except type(kind()):
             ended.append("killed")
             raise
 
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), _interruptible_pool(1) as pool:
+    with pytest.raises(type(kind())), _interruptible_pool(1) as pool:
         pool.submit(child)
         waiting = pool.submit(ended.append, "begun")
         assert begun.wait(10)
-        raise KeyboardInterrupt
+        raise kind()
     assert time.monotonic() - started < 10
     assert ended == ["killed"]
     assert waiting.cancelled()

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from PIL import Image
 from prefect import flow
 from prefect.artifacts import Artifact
@@ -76,6 +77,21 @@ def test_the_status_is_true_after_a_failure(error, status):
     with pytest.raises(BaseException):  # noqa: B017 - Prefect wraps some of them
         _in_flow(fail)
     assert _client().get_run(seen[0]).info.status == status
+
+
+def test_a_run_whose_params_are_refused_does_not_stay_open():
+    seen = []
+
+    @flow(name="changed")
+    def changed():
+        with tracking.tracked_run("classification", FORMS) as run:
+            seen.append(run.run_id)
+        with tracking.tracked_run("classification", {"dataset": DatasetParameters(limit=32)}):
+            pass
+
+    with pytest.raises(MlflowException, match=r"dataset\.limit"):
+        changed()
+    assert _client().get_run(seen[0]).info.status == "FAILED"
 
 
 def test_a_retry_goes_on_in_the_same_run_and_logs_nothing_twice():

@@ -25,6 +25,7 @@ from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from tasks.figure_view import TAG, figure_view
 from tasks.locations import locks, prefect_page, tracking_artifacts, tracking_page, tracking_uri
 from tasks.records import DatasetRecord, EncoderRecord, EpochRecord, GeneratorRecord, RunReference, StoredFile
 from tasks.store import Store
@@ -158,20 +159,28 @@ def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
 
 
 def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
-    """Log figures once more, in the form that MLflow's charts put side by side for several runs.
+    """Log figures once more, in the form that MLflow puts side by side for several runs, and save a view of them.
 
     The files are named as MLflow's own `log_image` names them. That function would log them twice on a retry, and in a
-    size in which no figure can be read.
+    size in which no figure can be read. A view that is there already stays, since a person may have changed it.
 
     Args:
         run: the run.
         figures: PNG by title.
     """
     client = _client()
-    moment = client.get_run(run.run_id).info.start_time
-    names = {f"images/figures~{title}+step+0+timestamp+{moment}+{png.sha256}": png for title, png in figures.items()}
-    log_files(run, {f"{name}{size}.png": png for name, png in names.items() for size in ("", "+compressed")})
+    info = client.get_run(run.run_id).info
+    log_files(
+        run,
+        {
+            f"images/figures~{title}+step+0+timestamp+{info.start_time}+{png.sha256}{size}.png": png
+            for title, png in figures.items()
+            for size in ("", "+compressed")
+        },
+    )
     client.set_tag(run.run_id, "mlflow.loggedImages", "True")
+    if TAG not in client.get_experiment(info.experiment_id).tags:
+        client.set_experiment_tag(info.experiment_id, TAG, figure_view([f"figures/{title}" for title in figures]))
 
 
 def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -33,7 +33,14 @@ from tasks.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENTS = tuple(f"pneumonia/{stage}" for stage in ("pipeline", "classification", "sweep", "retrieval", "reports"))
+EXPERIMENTS = {
+    "pneumonia/pipeline": "Whole runs, with the metrics of all stages; the stages' own runs are their children.",
+    "pneumonia/classification": "Classifiers: one run a training, with the version that it registered.",
+    "pneumonia/sweep": "Comparisons of trainings by validation; the trainings are in pneumonia/classification.",
+    "pneumonia/retrieval": "The search for similar cases: one run an encoder.",
+    "pneumonia/reports": "Reports and their audit: one run a generator, with a page a case.",
+}
+"""What each experiment holds, by its name."""
 _FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
 _SAMPLING_SECONDS = 5
 
@@ -219,13 +226,16 @@ def prepare() -> None:
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
         client = MlflowClient(uri)
-        for name in EXPERIMENTS:
+        for name, description in EXPERIMENTS.items():
             if client.get_experiment_by_name(name) is None:
                 with contextlib.suppress(MlflowException):  # made meanwhile through another machine
                     client.create_experiment(
                         name,
                         artifact_location=f"{tracking_artifacts()}/{name}",
-                        tags={"mlflow.experimentKind": "custom_model_development"},  # opens with runs, not traces
+                        tags={
+                            "mlflow.experimentKind": "custom_model_development",  # opens with runs, not traces
+                            "mlflow.note.content": description,
+                        },
                     )
     _prepared.add(uri)
 

@@ -80,11 +80,11 @@ def main(folder: Path) -> None:
         picture("prefect_report", 960, f"{prefect}/artifacts/artifact/{report}", "Research use only", _show_figures)
         experiments = f"{mlflow}/#/experiments/{experiment}"
         picture("mlflow_run", 860, f"{experiments}/runs/{runs[0]}?{_VIEW}", "About this run", _close_assistant)
-        picture("mlflow", 420, f"{experiments}/runs?{_VIEW}", "pneumoniamnist")
+        picture("mlflow", 560, f"{experiments}/runs?{_VIEW}", "pneumoniamnist")
         figures = f"{experiments}/runs?viewStateShareKey=figures&compareRunsMode=CHART&{_VIEW}"
-        picture("mlflow_figures", 1100, figures, "Side by side")
+        picture("mlflow_figures", 1180, figures, "Side by side")
         compared = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}&{_VIEW}"
-        picture("mlflow_comparison", 1200, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
+        picture("mlflow_comparison", 870, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
     overview(mlflow).save(folder / "overview.jpg", quality=70, optimize=True, progressive=True)
     sys.stdout.write(f"{folder / 'overview.jpg'}\n")
 

@@ -80,11 +80,11 @@ def main(folder: Path) -> None:
         picture("prefect_report", 960, f"{prefect}/artifacts/artifact/{report}", "Research use only", _show_figures)
         experiments = f"{mlflow}/#/experiments/{experiment}"
         picture("mlflow_run", 860, f"{experiments}/runs/{runs[0]}?{_VIEW}", "About this run", _close_assistant)
-        picture("mlflow", 420, f"{experiments}/runs?{_VIEW}", "pneumoniamnist")
-        charts = f"{experiments}/runs?compareRunsMode=CHART&{_VIEW}"
-        picture("mlflow_figures", 720, charts, "calibration", _enlarge_a_figure)
+        picture("mlflow", 560, f"{experiments}/runs?{_VIEW}", "pneumoniamnist")
+        figures = f"{experiments}/runs?viewStateShareKey=figures&compareRunsMode=CHART&{_VIEW}"
+        picture("mlflow_figures", 1180, figures, "Side by side")
         compared = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}&{_VIEW}"
-        picture("mlflow_comparison", 1200, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
+        picture("mlflow_comparison", 870, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
     overview(mlflow).save(folder / "overview.jpg", quality=70, optimize=True, progressive=True)
     sys.stdout.write(f"{folder / 'overview.jpg'}\n")
 
@@ -133,21 +133,6 @@ def _show_figures(browser: Browser) -> None:
 def _close_assistant(browser: Browser) -> None:
     """Close the panel that MLflow opens by itself, once for all pages."""
     browser.click("Close")
-
-
-def _enlarge_a_figure(browser: Browser) -> None:
-    """Scroll MLflow's charts to a figure, which they draw only then, and show it for all runs over the whole page."""
-    browser.run(
-        "(async () => { for (let step = 0; step < 100; step++) {"
-        "const all = [...document.querySelectorAll('*')];"
-        "const title = all.find(each => !each.children.length && each.innerText === 'figures/confusion_matrix');"
-        "const card = all.filter(each => each.contains(title) && each.querySelector('button')).at(-1);"
-        "if (title) { card.querySelector('button').click(); break; }"
-        "all.filter(each => each.scrollHeight > each.clientHeight + 200 && getComputedStyle(each).overflowY === 'auto')"
-        ".forEach(each => { each.scrollTop += 300 });"
-        "await new Promise(done => setTimeout(done, 300)); } })()"
-    )
-    browser.settle()
 
 
 def _show_differences(browser: Browser) -> None:

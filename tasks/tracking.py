@@ -25,6 +25,7 @@ from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from tasks.figure_view import TAG, figure_view
 from tasks.locations import locks, prefect_page, tracking_artifacts, tracking_page, tracking_uri
 from tasks.records import DatasetRecord, EncoderRecord, EpochRecord, GeneratorRecord, RunReference, StoredFile
 from tasks.store import Store
@@ -32,7 +33,14 @@ from tasks.store import Store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-EXPERIMENTS = tuple(f"pneumonia/{stage}" for stage in ("pipeline", "classification", "sweep", "retrieval", "reports"))
+EXPERIMENTS = {
+    "pneumonia/pipeline": "Whole runs, with the metrics of all stages; the stages' own runs are their children.",
+    "pneumonia/classification": "Classifiers: one run a training, with the version that it registered.",
+    "pneumonia/sweep": "Comparisons of trainings by validation; the trainings are in pneumonia/classification.",
+    "pneumonia/retrieval": "The search for similar cases: one run an encoder.",
+    "pneumonia/reports": "Reports and their audit: one run a generator, with a page a case.",
+}
+"""What each experiment holds, by its name."""
 _FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
 _SAMPLING_SECONDS = 5
 
@@ -158,20 +166,28 @@ def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
 
 
 def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
-    """Log figures once more, in the form that MLflow's charts put side by side for several runs.
+    """Log figures once more, in the form that MLflow puts side by side for several runs, and save a view of them.
 
     The files are named as MLflow's own `log_image` names them. That function would log them twice on a retry, and in a
-    size in which no figure can be read.
+    size in which no figure can be read. A view that is there already stays, since a person may have changed it.
 
     Args:
         run: the run.
         figures: PNG by title.
     """
     client = _client()
-    moment = client.get_run(run.run_id).info.start_time
-    names = {f"images/figures~{title}+step+0+timestamp+{moment}+{png.sha256}": png for title, png in figures.items()}
-    log_files(run, {f"{name}{size}.png": png for name, png in names.items() for size in ("", "+compressed")})
+    info = client.get_run(run.run_id).info
+    log_files(
+        run,
+        {
+            f"images/figures~{title}+step+0+timestamp+{info.start_time}+{png.sha256}{size}.png": png
+            for title, png in figures.items()
+            for size in ("", "+compressed")
+        },
+    )
     client.set_tag(run.run_id, "mlflow.loggedImages", "True")
+    if TAG not in client.get_experiment(info.experiment_id).tags:
+        client.set_experiment_tag(info.experiment_id, TAG, figure_view([f"figures/{title}" for title in figures]))
 
 
 def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -210,13 +226,16 @@ def prepare() -> None:
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
         client = MlflowClient(uri)
-        for name in EXPERIMENTS:
+        for name, description in EXPERIMENTS.items():
             if client.get_experiment_by_name(name) is None:
                 with contextlib.suppress(MlflowException):  # made meanwhile through another machine
                     client.create_experiment(
                         name,
                         artifact_location=f"{tracking_artifacts()}/{name}",
-                        tags={"mlflow.experimentKind": "custom_model_development"},  # opens with runs, not traces
+                        tags={
+                            "mlflow.experimentKind": "custom_model_development",  # opens with runs, not traces
+                            "mlflow.note.content": description,
+                        },
                     )
     _prepared.add(uri)
 

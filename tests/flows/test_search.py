@@ -135,7 +135,7 @@ def test_each_encoder_has_its_own_mlflow_run(grown, runs):
             assert 0 <= run.data.metrics[metric] <= 1
         assert ("zero_shot/auc" in run.data.metrics) == (name == "clip")
         assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
-            "figures", "findings", "index", "map.html", "report.md",
+            "figures", "images", "findings", "index", "map.html", "report.md",
         }  # fmt: skip
         page = Path(client.download_artifacts(run.info.run_id, "map.html")).read_text()
         assert page.startswith("<!DOCTYPE html>")

@@ -14,6 +14,7 @@ from prefect import flow
 from prefect.artifacts import Artifact
 
 from tasks import tracking
+from tasks.figure_view import TAG
 from tasks.parameters import DatasetParameters
 from tasks.records import DatasetRecord, EpochRecord, RunReference
 from tasks.store import Store
@@ -138,6 +139,18 @@ def test_images_are_named_as_mlflow_names_them_and_logged_once_on_a_retry():
     assert _shapes(client, ours) == _shapes(client, theirs) != []
     tags = [client.get_run(run_id).data.tags["mlflow.loggedImages"] for run_id in (ours, theirs)]
     assert tags[0] == tags[1]
+
+
+def test_the_view_of_the_figures_is_saved_once_and_then_left_to_the_people():
+    figure = Store().put(b"PNG", "image/png")
+    run_id = _in_flow(lambda run: tracking.log_images(run, {"roc_curve": figure}), stage="reports")
+    client = _client()
+    experiment = client.get_run(run_id).info.experiment_id
+    view = client.get_experiment(experiment).tags[TAG]
+    (chart,) = json.loads(json.loads(view)["state"])["compareRunCharts"]
+    assert chart["imageKeys"] == ["figures/roc_curve"]
+    _in_flow(lambda run: tracking.log_images(run, {"grad_cam": figure}), stage="reports")
+    assert client.get_experiment(experiment).tags[TAG] == view
 
 
 def _shapes(client, run_id):

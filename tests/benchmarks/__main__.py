@@ -87,8 +87,9 @@ def _table(results: list[Comparison]) -> Table:
         goal = f"≥ {result.goal_ratio:g}×" + (f", ≤ {_time(result.goal_seconds)}" if result.goal_seconds else "")
         peak = "" if result.peak_mib is None else f"{result.peak_mib:.0f}"
         table.add_row(
-            result.name, result.reference_name, _time(result.ours), _time(result.reference), f"{ratio:.{1 if ratio >= 2 else 2}f}×",
-            f"{goal} {'missed' if missed else 'met'}", peak, style="yellow" if missed else None,
+            result.name, result.reference_name, _time(result.ours), _time(result.reference),
+            f"{ratio:.{1 if ratio >= 2 else 2}f}×", f"{goal} {'missed' if missed else 'met'}", peak,
+            style="yellow" if missed else None,
         )  # fmt: skip
     return table
 

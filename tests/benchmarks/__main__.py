@@ -18,6 +18,7 @@ from tasks.locations import outputs
 from tasks.parameters import DatasetParameters
 from tests.benchmarks import (
     execution,
+    orchestration,
     report_generation,
     retrieval_evaluation,
     time_to_mark,
@@ -69,7 +70,8 @@ def _measurements(path: Path, images: np.ndarray, labels: np.ndarray) -> Iterato
     yield lambda: [retrieval_evaluation.measure_many()]
     yield lambda: [report_generation.measure()]
     yield lambda: [vector_search.measure_single_query()]
-    yield lambda: execution.compare(execution.measure())
+    yield execution.measure
+    yield lambda: orchestration.measure(path)
 
 
 def _table(results: list[Comparison]) -> Table:
@@ -85,8 +87,9 @@ def _table(results: list[Comparison]) -> Table:
         goal = f"≥ {result.goal_ratio:g}×" + (f", ≤ {_time(result.goal_seconds)}" if result.goal_seconds else "")
         peak = "" if result.peak_mib is None else f"{result.peak_mib:.0f}"
         table.add_row(
-            result.name, result.reference_name, _time(result.ours), _time(result.reference), f"{ratio:.1f}×",
-            f"{goal} {'missed' if missed else 'met'}", peak, style="yellow" if missed else None,
+            result.name, result.reference_name, _time(result.ours), _time(result.reference),
+            f"{ratio:.{1 if ratio >= 2 else 2}f}×", f"{goal} {'missed' if missed else 'met'}", peak,
+            style="yellow" if missed else None,
         )  # fmt: skip
     return table
 

@@ -25,7 +25,7 @@ from tests.conftest import CHECKOUT
 from tests.e2e.test_services import _free_port
 
 pytestmark = pytest.mark.e2e
-SECONDS = 10  # a stuck run is told of after the least there is, instead of hours
+SECONDS = 15  # a stuck run is told of after these instead of hours; on a busy machine, events are seconds late
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +107,9 @@ def _wait_for(what, seconds):
 
 
 def _told(posts, subject):
-    (text,) = _wait_for(lambda: [text for text in posts[0] if text.startswith(subject)], 60)
-    return text.split("\n")
+    """Return the lines of an alert; on a locked database, the server tries again and may send it twice."""
+    (text,) = _wait_for(lambda: {text for text in posts[0] if text.startswith(f"{subject}\n")}, 60)
+    return text.split("\n")[1:]
 
 
 def _run(client, deployment, name, *states):
@@ -118,21 +119,7 @@ def _run(client, deployment, name, *states):
     return run
 
 
-def test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link(server, client, deployment, posts):
-    late = State(type=StateType.SCHEDULED, name="Late")
-    failed = _run(client, deployment, "broken-run", Running(), Failed(message="no such file: x.npz"))
-    stuck = _run(client, deployment, "stuck-run", Running())
-    waiting = _run(client, deployment, "waiting-run", late)
-    _run(client, deployment, "good-run", late, Running(), Cancelled())
-    assert _told(posts, "broken-run") == [
-        "broken-run: Failed", "no such file: x.npz", f"{server}/runs/flow-run/{failed.id}"
-    ]  # fmt: skip
-    assert _told(posts, "stuck-run")[::2] == ["stuck-run: no end", f"{server}/runs/flow-run/{stuck.id}"]
-    assert _told(posts, "waiting-run")[::2] == ["waiting-run: not started", f"{server}/runs/flow-run/{waiting.id}"]
-    assert not [text for text in posts[0] if text.startswith("good-run")]
-
-
-@flow
+@flow(flow_run_name="by-hand")
 def training():
     """Tell of a classifier and of drift as the flows do."""
     events.classifier_compared("better", 0.95, 0.9)
@@ -140,27 +127,36 @@ def training():
     drift = {"drift/domain_auc_normal": 0.8268, "drift/reference_auc_normal": 0.5, "drift/domain_auc_pneumonia": 0.61}
     events.drift_measured("alike", drift, 0.9)
     events.drift_measured("pneumonia-classifier", drift, 0.75)
-    raise ValueError(flow_run.id)  # such a run is in a person's hands: it has no deployment
+    raise ValueError(flow_run.id)  # no news to who started it by hand
 
 
-def test_a_worse_classifier_and_drift_are_told_of_and_a_run_of_a_person_is_not(server, deployment, posts):
+def test_a_worse_classifier_and_drift_are_told_of(server, deployment, posts):
     with pytest.raises(ValueError) as error:
         training()
     link = f"{server}/runs/flow-run/{error.value}"
-    assert _told(posts, "pneumonia-classifier: worse") == [
-        "pneumonia-classifier: worse than the champion",
+    assert _told(posts, "pneumonia-classifier: worse than the champion") == [
         "Validation AUC 0.9000, the champion's is 0.9500. The champion stays.",
         link,
     ]
-    assert _told(posts, "pneumonia-classifier: drift") == [
-        "pneumonia-classifier: drift in normal",
+    assert _told(posts, "pneumonia-classifier: drift in normal") == [
         "New embeddings are told from those of the index with an AUC of 0.75 or more (.5 where they lie alike):",
         "drift/domain_auc_normal 0.827",
         "drift/reference_auc_normal 0.500",
         "drift/domain_auc_pneumonia 0.610",
         link,
     ]
-    assert len(posts[0]) == 5, posts[0]
+
+
+def test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link(server, client, deployment, posts):
+    late = State(type=StateType.SCHEDULED, name="Late")
+    failed = _run(client, deployment, "broken-run", Running(), Failed(message="no such file: x.npz"))
+    stuck = _run(client, deployment, "stuck-run", Running())
+    waiting = _run(client, deployment, "waiting-run", late)
+    _run(client, deployment, "good-run", late, Running(), Cancelled())
+    assert _told(posts, "broken-run: Failed") == ["no such file: x.npz", f"{server}/runs/flow-run/{failed.id}"]
+    assert _told(posts, "stuck-run: no end")[1:] == [f"{server}/runs/flow-run/{stuck.id}"]
+    assert _told(posts, "waiting-run: not started")[1:] == [f"{server}/runs/flow-run/{waiting.id}"]
+    assert not [text for text in posts[0] if text.startswith(("good-run", "by-hand", "better", "alike"))]
 
 
 def test_the_address_is_not_shown(client, deployment, posts):

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deployments.heartbeat import HEARTBEAT_SECONDS
 from models.errors import InputError
 from tasks.locations import environment
 
@@ -62,7 +61,6 @@ def main(command: list[str]) -> None:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from error
     os.environ.update(environment())
-    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_SECONDS))
     try:
         os.execvp(command[0], command)
     except OSError as error:

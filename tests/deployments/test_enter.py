@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from deployments.enter import secrets
-from deployments.heartbeat import HEARTBEAT_SECONDS
+from tasks.locations import HEARTBEAT_SECONDS
 from tests.conftest import CHECKOUT
 
 

@@ -5,6 +5,7 @@ so that runs from the shell go to these servers while they are up.
 """
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -12,10 +13,10 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -120,18 +121,22 @@ def down() -> int:
 def _bring_up(
     missing: list[str], commands: dict[str, list[str]], notes: dict[str, Any], variables: dict[str, str]
 ) -> None:
-    """Start what is missing: servers, then, once they answer, what is registered with them, then workers."""
+    """Start what is missing: servers; once they answer, what is registered with them; then workers, until they poll."""
     (outputs() / "prefect").mkdir(parents=True, exist_ok=True)
     for name in ("prefect", "mlflow"):
         if name in missing:
             _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)
-    _wait_for(f"{notes['prefect_api']}/health", notes)
-    _wait_for(f"{notes['mlflow']}/health", notes)
+    for address in (f"{notes['prefect_api']}/health", f"{notes['mlflow']}/health"):
+        _wait_until(functools.partial(_answers, address), address, notes)
     if "prefect" in missing:
         _register(variables)
-    for name in _workers():
-        if name in missing:
-            _start(name, commands[name], notes, variables)
+    started = datetime.now(UTC)
+    workers = [name for name in _workers() if name in missing]
+    for name in workers:
+        _start(name, commands[name], notes, variables)
+    for name in workers:
+        pool = name.removesuffix("-worker")
+        _wait_until(functools.partial(_polls, pool, started, notes["prefect_api"]), name, notes)
 
 
 def _variables(ports: dict[str, int]) -> dict[str, str]:
@@ -224,20 +229,38 @@ def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: 
     _note(notes)
 
 
-def _wait_for(address: str, notes: dict[str, Any]) -> None:
+def _wait_until(ready: Callable[[], bool], name: str, notes: dict[str, Any]) -> None:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.5)
+    while not ready():
         dead = [entry for entry in notes["processes"] if not _alive(entry)]
         if dead:
             raise RuntimeError(f"{dead[0]['name']} ended at once: its log is {dead[0]['log']}.")
-    raise RuntimeError(
-        f"{address} did not answer within {PATIENCE_SECONDS} s: the logs are in {outputs() / 'services'}."
+        if time.monotonic() > deadline:
+            raise RuntimeError(
+                f"{name} was not there within {PATIENCE_SECONDS} s: the logs are in {outputs() / 'services'}."
+            )
+        time.sleep(0.5)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _polls(pool: str, since: datetime, api: str) -> bool:
+    """Tell whether a worker of a pool has asked the server for work since some moment."""
+    request = urllib.request.Request(
+        f"{api}/work_pools/{pool}/workers/filter", b"{}", {"Content-Type": "application/json"}
     )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            seen = [datetime.fromisoformat(worker["last_heartbeat_time"]) for worker in json.load(answer)]
+    except OSError:
+        return False
+    return any(moment > since for moment in seen)
 
 
 def _notes() -> dict[str, Any]:

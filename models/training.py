@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from models.augmentation import STRENGTHS, mixup
 from models.classifiers import build_classifier
+from models.determinism import repeatable_cudnn
 from models.errors import InputError
 from models.losses import Loss, balanced_class_weights, bce, build_loss, cross_entropy
 from models.preprocessing import Normalization, to_tensor
@@ -100,8 +101,7 @@ def train(
     check_settings(settings, classes)
     _check_labels(settings, classes, train_labels, val_labels)
     device = resolve_device(settings.device)
-    # Only cuDNN would choose algorithms that do not repeat; the flags are put back afterwards.
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+    with repeatable_cudnn():
         targets = _targets(train_labels, classes)
         state = _new_state(settings, normalization, classes, device)
         fingerprint = _fingerprint(settings, normalization, train_images, targets.numpy(), val_images, val_labels)

@@ -1,6 +1,7 @@
 """From the form to an encoder: what it is, where its weights are, and the thing itself."""
 
 import functools
+import threading
 
 from models.encoders.catalogue import TEXT_ENCODERS
 from models.encoders.encoder import Encoder
@@ -67,6 +68,8 @@ def require_text(name: str) -> None:
 def load(record: EncoderRecord) -> Encoder:
     """Load an encoder, or take the one that this process has loaded before.
 
+    Threads that ask at once wait for one loading: transformers changes its classes for as long as it loads.
+
     Args:
         record: what it is.
 
@@ -76,7 +79,11 @@ def load(record: EncoderRecord) -> Encoder:
     Raises:
         InputError: its files cannot be had or are damaged, or there is no such device.
     """
-    return _load(record.model_dump_json())
+    with _loading:
+        return _load(record.model_dump_json())
+
+
+_loading = threading.Lock()
 
 
 @functools.lru_cache(maxsize=2)  # a second search must not wait for the weights again; they take memory

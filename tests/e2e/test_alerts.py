@@ -16,12 +16,13 @@ from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.events.schemas.automations import AutomationCore
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
 from prefect.states import Cancelled, Failed, Running, State, StateType
 
 from deployments.automations import register
 from tasks import events
 from tests.conftest import CHECKOUT
+from tests.e2e.client import client_of
 from tests.e2e.test_services import _free_port
 
 pytestmark = pytest.mark.e2e
@@ -41,7 +42,7 @@ def server(tmp_path_factory):
         process = subprocess.Popen([*map(str, command)], cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
     try:
         _wait_for(lambda: _answers(f"{api}/health"), 180)
-        with temporary_settings({PREFECT_API_URL: api, PREFECT_LOGGING_TO_API_ENABLED: False}):
+        with client_of(api, {PREFECT_LOGGING_TO_API_ENABLED: False}):
             yield api.removesuffix("/api")
     finally:
         process.terminate()

@@ -20,13 +20,13 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 from prefect.events.worker import EventsWorker
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed, Running
 
 from deployments.automations import register
 from tasks import events
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
+from tests.e2e.client import client_of
 from tests.e2e.test_services import _free_port, left_running
 
 pytestmark = pytest.mark.e2e
@@ -64,7 +64,7 @@ def services(environment):
     try:
         _services("up", environment)
         notes = json.loads(Path(environment["OUTPUTS"], "services.json").read_text())
-        with temporary_settings({PREFECT_API_URL: notes["prefect_api"]}):
+        with client_of(notes["prefect_api"]):
             yield notes
     finally:
         _services("down", environment)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.testing.fixtures import asserting_events_worker  # noqa: F401  a fixture
 from prefect.variables import Variable
 
@@ -111,7 +112,7 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
 
 def test_the_prefect_run_shows_report_steps_and_link(first):
     with get_client(sync_client=True) as client:
-        artifacts = {artifact.key for artifact in client.read_artifacts(limit=200)}
+        artifacts = {artifact.key for artifact in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)}
     stages = ("classification", "retrieval", "reports")
     assert artifacts >= {"mlflow-run", "pipeline-results", "pipeline-steps", *(f"{stage}-report" for stage in stages)}
 

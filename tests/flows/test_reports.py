@@ -7,6 +7,7 @@ import pytest
 from fhir.resources.diagnosticreport import DiagnosticReport
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.reports import reports
 from flows.shell import main, parse
@@ -99,7 +100,9 @@ def test_every_row_is_a_trace_with_its_prompt_and_feedback(first):
 
 def test_the_prefect_run_shows_how_far_the_reports_are(first):
     with get_client(sync_client=True) as client:
-        shown = [a for a in client.read_artifacts(limit=200) if a.key == "reports-progress"]
+        shown = [
+            a for a in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC) if a.key == "reports-progress"
+        ]
     assert {float(artifact.data) for artifact in shown} == {100.0}
 
 

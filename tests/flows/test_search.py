@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from PIL import Image
 from prefect import Task
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey, FlowRunFilter, FlowRunFilterId
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
@@ -175,10 +176,10 @@ def test_the_report_compares_each_other_encoder_with_the_first(runs):
 
 def test_the_prefect_runs_show_report_steps_and_link(grown):
     with get_client(sync_client=True) as client:
-        artifacts = client.read_artifacts(limit=200)
-    for flow_run_id in grown[0].flow_run_ids:
-        keys = {artifact.key for artifact in artifacts if str(artifact.flow_run_id) == flow_run_id}
-        assert keys == {"mlflow-run", "retrieval-report", "retrieval-steps"}
+        for flow_run_id in grown[0].flow_run_ids:
+            only = FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id]))
+            keys = {artifact.key for artifact in client.read_artifacts(flow_run_filter=only)}
+            assert keys == {"mlflow-run", "retrieval-report", "retrieval-steps"}
 
 
 def test_another_encoder_runs_its_own_steps_only(first, grown):
@@ -296,7 +297,8 @@ def test_what_is_found_is_printed_written_and_shown(images, shared_outputs, tmp_
             assert f" {hit['similarity']:.3f} " in line
 
     with get_client(sync_client=True) as client:
-        shown = [artifact.data for artifact in client.read_artifacts(limit=200) if artifact.key == "search-report"]
+        only = ArtifactFilter(key=ArtifactFilterKey(any_=["search-report"]))
+        shown = [artifact.data for artifact in client.read_artifacts(artifact_filter=only, limit=200)]
     encoded = base64.b64encode((folder / "gallery.png").read_bytes()).decode()
     assert [data for data in shown if data.startswith(report) and f"data:image/png;base64,{encoded}" in data]
 

@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
+from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import TerminationSignal
 
 from flows.shell import main, parse
@@ -92,7 +93,9 @@ def test_the_run_of_the_sweep_holds_leaderboard_figure_and_report(first):
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert "Leaderboard" in Path(client.download_artifacts(run.info.run_id, "report.md")).read_text()
     with get_client(sync_client=True) as prefect:
-        assert {"sweep-report", "sweep-steps"} <= {artifact.key for artifact in prefect.read_artifacts(limit=200)}
+        assert {"sweep-report", "sweep-steps"} <= {
+            artifact.key for artifact in prefect.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)
+        }
 
 
 def test_the_same_again_keeps_all_and_another_seed_runs_the_new_ones_only(first):

@@ -1,6 +1,7 @@
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
 
 from tasks import progress
 from tasks.records import ProgressReference
@@ -10,7 +11,11 @@ pytestmark = pytest.mark.usefixtures("prefect_server")
 
 def _shown(reference: ProgressReference) -> tuple[float, str]:
     with get_client(sync_client=True) as client:
-        (artifact,) = [a for a in client.read_artifacts(limit=200) if str(a.id) == reference.artifact_id]
+        (artifact,) = [
+            a
+            for a in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)
+            if str(a.id) == reference.artifact_id
+        ]
     return float(artifact.data), artifact.description
 
 

@@ -139,14 +139,22 @@ def test_figures_agree_with_pytorch_metric_learning(distinct, monkeypatch):
 
     # It would replace the search of FAISS for the whole process by one of tensors, which knows no parameters.
     monkeypatch.setitem(sys.modules, "faiss.contrib.torch_utils", types.ModuleType("torch_utils"))
+    from pytorch_metric_learning.distances import CosineSimilarity
     from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+    from pytorch_metric_learning.utils.inference import CustomKNN
 
     vectors, labels = distinct
     result = leave_one_out(vectors, labels, [1])
     # k=None ranks all items. With its k="max_bin_count" the average precision would stop after as many items as the
     # largest class has, and its `mean_average_precision_at_r` stops after R: neither is the full ranking meant here.
     metrics = ("precision_at_1", "r_precision", "mean_average_precision")
-    calculator = AccuracyCalculator(include=metrics, k=None, return_per_class=True, device=torch.device("cpu"))
+    calculator = AccuracyCalculator(
+        include=metrics,
+        k=None,
+        return_per_class=True,
+        device=torch.device("cpu"),
+        knn_func=CustomKNN(CosineSimilarity()),
+    )
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     theirs = calculator.get_accuracy(torch.from_numpy(unit), torch.from_numpy(labels))
     for label in (0, 1):

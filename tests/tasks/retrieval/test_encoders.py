@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -116,6 +117,13 @@ def test_a_published_encoder_is_loaded_as_it_was_located_and_only_once(clip_fold
     assert encoder.encode_images(IMAGES).shape == (4, 24)
     assert encoder.encode_texts(["pneumonia"]).shape == (1, 24)
     assert encoders.load(EncoderRecord.model_validate_json(record.model_dump_json())) is encoder
+
+
+def test_threads_that_ask_at_once_get_the_one_that_was_loaded(clip_folder):
+    record = encoders.locate("clip", RetrievalParameters(clip=str(clip_folder)))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(encoders.load, [record] * 4))
+    assert all(encoder is found[0] for encoder in found)
 
 
 def test_a_folder_that_is_gone_or_broken_is_one_sentence(clip_folder, tmp_path, monkeypatch):

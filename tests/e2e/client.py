@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from prefect.events.worker import EventsWorker
-from prefect.settings import PREFECT_API_URL, Setting, temporary_settings
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 PATIENCE_SECONDS = 30
 
 
 @contextlib.contextmanager
-def client_of(api: str, others: dict[Setting, Any] | None = None) -> Iterator[None]:
+def client_of(api: str, others: dict[Any, Any] | None = None) -> Iterator[None]:
     """Speak to a server.
 
     What sends events keeps the server that it had first, also when that one is gone: it must neither come from another

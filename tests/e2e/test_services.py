@@ -116,6 +116,12 @@ def test_every_deployment_is_registered_with_its_description(services):
     assert found["pipeline-quickstart"].parameters == PRESETS["quickstart"]
 
 
+def test_the_worker_has_polled_when_up_says_that_all_is_up(services):
+    with SyncPrefectClient(services["prefect_api"]) as client:
+        (worker,) = client.request("POST", "/work_pools/cpu/workers/filter", json={}).json()
+    assert (worker["name"], worker["status"]) == ("cpu-1", "ONLINE")
+
+
 def test_the_gpu_has_a_pool_and_a_strict_limit(services):
     with SyncPrefectClient(services["prefect_api"]) as client:
         assert {pool.name for pool in client.read_work_pools()} == {"cpu", "gpu"}

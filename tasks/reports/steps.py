@@ -1,6 +1,7 @@
 """Steps of the reports: choose the cases, ask, write in batches, read, audit, plot, show."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -423,14 +424,13 @@ def trace_answers(
     author = generators.make(requests.generator, dataset, requests.classifier_sha256)
     prompts = tracing.register_prompts(author.prompts)
     given = ANSWERS.validate_python(store.get_json(answers.answers))
+    logged = given if requests.generator.model else _plain_reports(given)
+    told = {answer.row_id for answer in logged}
+    picture = functools.cache(lambda image: encode_png(images[image], least_width=_PICTURE_WIDTH))  # rows share images
     tracing.log_generations(
         run,
-        given if requests.generator.model else _plain_reports(given),
-        {
-            row.id: encode_png(images[row.request.image], least_width=_PICTURE_WIDTH)
-            for row in rows
-            if row.request.image is not None
-        },
+        logged,
+        {row.id: picture(row.request.image) for row in rows if row.id in told and row.request.image is not None},
         store.get_json(audit.feedback),
         generator=requests.generator,
         settings=requests.settings,

@@ -175,6 +175,8 @@ def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
         run: the run.
         figures: PNG by title.
     """
+    from mlflow.exceptions import MlflowException
+
     client = _client()
     info = client.get_run(run.run_id).info
     log_files(
@@ -187,7 +189,11 @@ def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
     )
     client.set_tag(run.run_id, "mlflow.loggedImages", "True")
     if TAG not in client.get_experiment(info.experiment_id).tags:
-        client.set_experiment_tag(info.experiment_id, TAG, figure_view([f"figures/{title}" for title in figures]))
+        try:
+            client.set_experiment_tag(info.experiment_id, TAG, figure_view([f"figures/{title}" for title in figures]))
+        except MlflowException:
+            if TAG not in client.get_experiment(info.experiment_id).tags:  # else another run has saved it meanwhile
+                raise
 
 
 def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -1,17 +1,22 @@
 """Tracking on a real SQLite store, inside real flow runs."""
 
+import contextlib
 import io
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.dbmodels.models import SqlExperimentTag
 from PIL import Image
 from prefect import flow
 from prefect.artifacts import Artifact
+from sqlalchemy import event
+from sqlalchemy.orm import Session
 
 from tasks import tracking
 from tasks.figure_view import TAG
@@ -151,6 +156,28 @@ def test_the_view_of_the_figures_is_saved_once_and_then_left_to_the_people():
     assert chart["imageKeys"] == ["figures/roc_curve"]
     _in_flow(lambda run: tracking.log_images(run, {"grad_cam": figure}), stage="reports")
     assert client.get_experiment(experiment).tags[TAG] == view
+
+
+def test_a_view_that_another_run_saves_at_the_same_moment_ends_no_run(outputs):
+    figure = Store().put(b"PNG", "image/png")
+    saved = []
+
+    def save_first(session, *_):
+        """Save a view from elsewhere, between MLflow's look for the tag and its insertion."""
+        for tag in session.new:
+            if isinstance(tag, SqlExperimentTag) and tag.key == TAG:
+                with contextlib.closing(sqlite3.connect(outputs / "mlflow.db")) as other, other:
+                    row = (TAG, "of another run", tag.experiment_id)
+                    other.execute("INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)", row)
+                saved.append(tag.experiment_id)
+
+    event.listen(Session, "before_flush", save_first)
+    try:
+        _in_flow(lambda run: tracking.log_images(run, {"roc_curve": figure}))
+    finally:
+        event.remove(Session, "before_flush", save_first)
+    (experiment,) = saved
+    assert _client().get_experiment(str(experiment)).tags[TAG] == "of another run"
 
 
 def _shapes(client, run_id):

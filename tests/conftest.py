@@ -73,7 +73,7 @@ def isolated_outputs(folder: Path) -> Iterator[Path]:
         temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: folder / "results"}),
     ):
         patch.setenv("OUTPUTS", str(folder))
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True)
         shutil.copy(_tracking_tables(), folder / "mlflow.db")
         yield folder
 

@@ -28,7 +28,6 @@ time.sleep(60)
 @pytest.fixture
 def worker(outputs):
     """A worker with a run, which has a session of its own as those of Prefect's worker have."""
-    outputs.mkdir()
     script = outputs / "worker.py"
     script.write_text(WORKER)
     notes = {"processes": []}

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tasks.parsing import one_parses
+
 PACKAGES = ("flows", "tasks", "models")
 _FILE_NAME = re.compile(r"[\w-]{1,60}(\.\w{1,10})?")
 
@@ -151,7 +153,9 @@ def _module_file(name: str) -> Path | None:
 
 def _parse(file: str) -> ast.Module:
     """Parse a file and drop its docstrings."""
-    tree = ast.parse(Path(file).read_text())
+    source = Path(file).read_text()
+    with one_parses:
+        tree = ast.parse(source)
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)

@@ -20,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from tasks.locations import store_uri
+from tasks.parsing import one_parses
 from tasks.records import StoredFile
 
 _SUFFIXES = {
@@ -145,7 +146,8 @@ class Store:
 
     def get_arrays(self, stored: StoredFile) -> dict[str, NDArray[Any]]:
         """Read stored arrays; never unpickles."""
-        with np.load(io.BytesIO(self.get(stored)), allow_pickle=False) as arrays:
+        content = io.BytesIO(self.get(stored))
+        with one_parses, np.load(content, allow_pickle=False) as arrays:
             return dict(arrays)
 
     def _path(self, name: str) -> str:

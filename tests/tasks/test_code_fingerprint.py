@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import tasks.code_fingerprint
+import tasks.parsing
 
 STEPS = '''
 """Steps."""
@@ -57,7 +58,8 @@ def project(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    shutil.copy(tasks.code_fingerprint.__file__, tmp_path / "tasks" / "code_fingerprint.py")
+    for module in (tasks.code_fingerprint, tasks.parsing):
+        shutil.copy(module.__file__, tmp_path / "tasks")
     return tmp_path
 
 

@@ -11,8 +11,8 @@ def keep_freed_memory() -> None:
     """Have the C library keep the memory that is freed, for the next allocation, instead of giving it back.
 
     The activations of a batch are allocated and freed at every step of a training. By default glibc gives blocks of
-    that size back to the system and asks for them again, page by page, more or less often by chance: the same training
-    took between 0.7 and 12 million page faults, and up to a fifth longer. Blocks from 1 GiB on are still given back.
+    that size back to the system and asks for them again, page by page, more or less often by chance. Blocks from 1 GiB
+    on are still given back.
 
     Nothing happens where the C library is another one: the setting is glibc's (mallopt(3)).
     """

@@ -1,9 +1,20 @@
 """The one error a user can cause."""
 
+from models.text import printable
+
+LONGEST_SENTENCE = 300
+
 
 class InputError(ValueError):
     """A mistake in what the user supplied: a file, an option, a combination of them.
 
     Its message is one clear sentence that says what is wrong, where, what was expected and what to do. The shell
     prints the sentence without a traceback and exits with code 2; a deployment shows it as the state's message.
+
+    Args:
+        sentence: the message. It is kept on one line, printable and at most `LONGEST_SENTENCE` characters long; what
+            it quotes of a file should be shortened with `models.text.printable` first, so that the rest is not cut.
     """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence, LONGEST_SENTENCE))

@@ -1,0 +1,39 @@
+"""Text from outside (file names, fields of a file, what a library says of it), made fit to be shown.
+
+Terminals obey escape sequences, logs are read line by line, and a damaged length makes one field of a file swallow the
+next, a patient's name for instance. So what comes from a file is shown short, on one line and without control
+characters.
+"""
+
+import unicodedata
+
+SHORT = 100
+
+
+def printable(value: object, most: int = SHORT) -> str:
+    """Make text fit for one line of a terminal, a log or a state message.
+
+    White space becomes single spaces. Characters that show nothing or steer the display (Unicode category C: controls,
+    directional marks, lone surrogates) are written as Python escapes. Of a longer text the middle is left out.
+
+    Args:
+        value: what is shown, as `str` writes it.
+        most: characters of the result, at least 3.
+
+    Returns:
+        At most so many printable characters.
+    """
+    text = str(value)
+    if len(text) > 2 * most:  # before any character is looked at: a file may hold megabytes
+        text = f"{text[:most]} … {text[-most:]}"
+    text = "".join(map(_shown, " ".join(text.split())))
+    if len(text) <= most:
+        return text
+    tail = most // 3
+    return f"{text[: most - tail - 1]}…{text[len(text) - tail :]}"
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character).startswith("C"):
+        return character.encode("unicode_escape").decode("ascii")
+    return character

@@ -1,0 +1,39 @@
+"""Text from outside, made fit to be shown."""
+
+import pytest
+
+from models.errors import LONGEST_SENTENCE, InputError
+from models.text import printable
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("Größe – 28 × 28", "Größe – 28 × 28"),
+        ("a\tb\r\n c ", "a b c"),
+        ("\x1b[2J\x1b[31mred", "\\x1b[2J\\x1b[31mred"),
+        ("left\u202etfel", "left\\u202etfel"),
+        ("\ud800", "\\ud800"),
+        ("nul\0", "nul\\x00"),
+        (7, "7"),
+        ("", ""),
+    ],
+)
+def test_what_steers_a_display_is_written_out(given, shown):
+    assert printable(given) == shown
+
+
+@pytest.mark.parametrize("most", [3, 10, 100])
+@pytest.mark.parametrize("text", ["x" * 11, "\x1b" * 1000, "a b" * 1_000_000])
+def test_the_middle_of_a_long_text_is_left_out(text, most):
+    shown = printable(text, most)
+    assert len(shown) <= most
+    assert len(text) <= most or "…" in shown
+    assert shown.isprintable()
+
+
+def test_a_sentence_to_the_user_is_one_short_line():
+    error = InputError("first\n\x1b[31m" + "x" * 10_000 + " choose another.")
+    assert len(str(error)) == LONGEST_SENTENCE
+    assert str(error).startswith("first \\x1b[31m")
+    assert str(error).endswith(" choose another.")

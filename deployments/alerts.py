@@ -102,16 +102,17 @@ def alerts(block: UUID | None) -> list[AutomationCore]:
         AutomationCore(
             name="Alert: new images lie elsewhere than the index",
             description=(
-                "In a retrieval run with the champion, the test images of a class are told from those of the index "
-                "with an AUC that reaches the variable pneumonia_drift_auc."
+                "In a retrieval run with the champion, test images that the index had not seen are told from those "
+                "that it holds of their class, with an AUC above what images as before reach by chance, or above the "
+                "variable pneumonia_drift_auc where somebody has made it."
             ),
             trigger=EventTrigger(expect={DRIFT_FOUND}, match=_CLASSIFIERS, posture=Posture.Reactive),
             actions=[
                 _tell(
                     block,
                     "{{ event.resource.name }}: drift in {{ event.payload['classes'] }}",
-                    "New embeddings are told from those of the index with an AUC of "
-                    "{{ event.payload['threshold'] }} or more (.5 where they lie alike):"
+                    "New embeddings are told from those of the index with an AUC above the threshold (.5 where they "
+                    "lie alike):"
                     "{% for name, value in event.payload.items() if name.startswith('drift/') %}"
                     "\n{{ name }} {{ '%.3f' | format(value) }}{% endfor %}",
                 )

@@ -73,7 +73,10 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
         ),
         AutomationCore(
             name="Index anew for a new champion",
-            description="The search for similar cases follows the champion: embed and index with it.",
+            description=(
+                "The search for similar cases follows the champion: embed and index with it. Who made it champion has "
+                "judged it, so that searches take its index whatever the one in use finds."
+            ),
             trigger=EventTrigger(
                 expect={CHAMPION_CHANGED},
                 match=ResourceSpecification(dict(classifier_resource(registered_name("pneumoniamnist")))),
@@ -82,7 +85,9 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
             ),
             actions=[
                 RunDeployment(
-                    source="selected", deployment_id=retrieval, parameters={"retrieval": {"classifier": "champion"}}
+                    source="selected",
+                    deployment_id=retrieval,
+                    parameters={"retrieval": {"classifier": "champion", "publish": "always"}},
                 )
             ],
         ),

@@ -1,4 +1,4 @@
-"""What deployments and runs find on the Prefect server: work pools with their queues, the limit of the GPUs, variables.
+"""What deployments and runs find on the Prefect server: work pools with their queues, and the limit of the GPUs.
 
 Only what is missing is made: what a person has changed since, in the UI for instance, stays.
 
@@ -8,13 +8,13 @@ Only what is missing is made: what a person has changed since, in the UI for ins
 import os
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import VariableCreate, WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from deployments.services import GPUS
 from tasks.gpu import LIMIT
-from tasks.variables import DRIFT_AUC, DRIFT_VARIABLE
+from tasks.variables import DRIFT_VARIABLE
 
 SEARCHES = "searches"
 _FIRST = 1
@@ -27,7 +27,7 @@ def make_resources() -> None:
         _pool(client, "gpu", None)  # the limit of the GPUs holds its runs
         _queue(client, "cpu", SEARCHES)
         _limit(client, LIMIT, max(GPUS, 1))
-        _variable(client, DRIFT_VARIABLE, DRIFT_AUC, ["drift", "uncalibrated"])
+        _drop_uncalibrated_threshold(client)
 
 
 def _pool(client: SyncPrefectClient, name: str, runs: int | None) -> None:
@@ -56,9 +56,11 @@ def _limit(client: SyncPrefectClient, name: str, slots: int) -> None:
         client.upsert_global_concurrency_limit_by_name(name, slots)
 
 
-def _variable(client: SyncPrefectClient, name: str, value: float, tags: list[str]) -> None:
-    if client.read_variable_by_name(name) is None:
-        client.create_variable(VariableCreate(name=name, value=value, tags=tags))
+def _drop_uncalibrated_threshold(client: SyncPrefectClient) -> None:
+    """Delete the threshold that earlier versions made, unless a person has changed it: it counts as a person's now."""
+    found = client.read_variable_by_name(DRIFT_VARIABLE)
+    if found is not None and found.value == 0.75 and set(found.tags) == {"drift", "uncalibrated"}:
+        client.delete_variable_by_name(DRIFT_VARIABLE)
 
 
 if __name__ == "__main__":

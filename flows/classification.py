@@ -75,14 +75,18 @@ def classification(
         files = {f"figures/{name}.png": stored for name, stored in figures.items()}
         files |= {f"findings/{finding.name}.json": finding.findings for finding in findings}
         files |= {"report.md": document.document, "data_audit.json": data.audit}
-        package = package_classifier(data, classifier, calibration, scores, dataset.limit is not None)
+        package = package_classifier(data, classifier, calibration, scores)
         tracking.log_files(run, files | {"model/classifier.safetensors": package.package})
         names = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
         shown = {name: figures[name] for name in names}
         tracking.log_images(run, shown)
         show_document("classification", document, shown)
         registered = registry.registered_name(data.name)
-        if evaluation.promote:
+        if evaluation.promote and data.trial is not None:
+            reason = f"Not registered, since it is a trial: {data.trial}."
+            tracking.log_tags(run, {registry.REASON: reason})
+            get_run_logger().info(reason)
+        elif evaluation.promote:
 
             def judge(champion: StoredFile) -> tuple[bool, str]:
                 found = compare_with_champion(data, predictions, calibration, champion, evaluation.bootstrap_samples)

@@ -1,6 +1,7 @@
 """Retrieval: embed → index → search → evaluate → project → analyse, with each encoder, and compare them."""
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.artifacts import show_document, show_steps
@@ -20,13 +21,16 @@ from tasks.parameters import (
 )
 from tasks.records import (
     Classified,
+    DatasetRecord,
     EmbeddingsRecord,
     EncoderRecord,
     FindingsRecord,
     JudgedRecord,
     Retrieved,
+    RunReference,
     SearchableRecord,
 )
+from tasks.retrieval.publication import in_use, publish
 from tasks.retrieval.steps import (
     analyse_failures,
     analyse_neighbours,
@@ -42,12 +46,14 @@ from tasks.retrieval.steps import (
     locate_encoders,
     map_similarity,
     measure_drift,
+    measure_new_images,
+    new_images,
     plot_retrieval,
     project_embeddings,
-    publish,
     query_texts,
     search_neighbours,
 )
+from tasks.store import DamagedFileError
 from tasks.variables import drift_threshold
 
 NEIGHBOURS = 100  # kept for each test image: for the galleries, and as evidence for reports and against errors
@@ -149,18 +155,20 @@ def retrieve_with(
         neighbours = search_neighbours(data, embeddings, index, NEIGHBOURS)
         scores = evaluate_retrieval(data, embeddings, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
         projected = project_embeddings(embeddings, retrieval.projection_seed)
-        drift = measure_drift(data, embeddings)
         findings = [
             analyse_failures(
                 data, embeddings, evaluation, neighbours, retrieval.neighbours, retrieval.bootstrap_samples
             ),
             analyse_neighbours(data, evaluation, neighbours, retrieval.bootstrap_samples),
-            drift,
+            measure_drift(data, embeddings),
         ]
         if encoder.name == "classifier":
             findings.append(
                 map_similarity(data, classifier, neighbours, retrieval.galleries, retrieval.bootstrap_samples)
             )
+        new = _new_images(data, encoder, embeddings) if retrieval.classifier == registry.CHAMPION else None
+        if new is not None:
+            findings.append(new)
         if encoder.reads_text:
             findings.append(query_texts(data, embeddings, encoder, retrieval.k_values, retrieval.bootstrap_samples))
         if earlier:
@@ -184,8 +192,6 @@ def retrieve_with(
         document = document_retrieval(
             data, encoder, embeddings, evaluation, index, findings, retrieval.k_values, retrieval.bootstrap_samples
         )
-        publish(SearchableRecord(dataset=data, encoder=encoder, embeddings=embeddings, index=index))
-
         tracking.log_metrics(run, scores.metrics | index.metrics | _metrics(findings))
         figures = plots.figures | {name: stored for finding in findings for name, stored in finding.figures.items()}
         files = {f"figures/{name}.png": stored for name, stored in figures.items()}
@@ -197,8 +203,12 @@ def retrieve_with(
         tracking.log_images(run, shown)
         show_document("retrieval", document, shown)
         show_steps("retrieval", outcomes([str(flow_run.id)]))
-        if encoder.name == "classifier" and retrieval.classifier == "champion":
-            events.drift_measured(registry.registered_name(data.name), drift.metrics, drift_threshold())
+        if new is not None:
+            events.drift_measured(registry.registered_name(data.name), new.metrics, drift_threshold())
+        searchable = SearchableRecord(
+            dataset=data, encoder=encoder, embeddings=embeddings, index=index, run_id=run.run_id
+        )
+        _publish(run, searchable, retrieval)
     return Retrieved(
         flow_run_id=str(flow_run.id),
         run=run,
@@ -208,6 +218,36 @@ def retrieve_with(
         index=index,
         document=document,
     )
+
+
+def _new_images(data: DatasetRecord, encoder: EncoderRecord, embeddings: EmbeddingsRecord) -> FindingsRecord | None:
+    """Compare the test images that the index in use has not seen with those that it is over; None without any.
+
+    Only one's own file can bring new ones: an official one never changes, and phantoms are drawn.
+    """
+    if encoder.name != "classifier" or data.kind != "own file":
+        return None
+    try:
+        known = in_use(encoder.name, phantoms=data.phantoms)
+    except DamagedFileError:  # the log says so when this run's index takes its place
+        return None
+    if known is None or known.dataset.trial is not None or known.dataset.size != data.size:
+        return None
+    count = len(new_images(data, known.dataset))
+    if count == 0:
+        return None
+    get_run_logger().info(
+        "%d test images are new to the index of the MLflow run %s, over %s.", count, known.run_id, known.dataset.title
+    )
+    return measure_new_images(data, embeddings, known.dataset, embed_images(known.dataset, encoder))
+
+
+def _publish(run: RunReference, searchable: SearchableRecord, retrieval: RetrievalParameters) -> None:
+    """Let searches take the index if they may, and say in the run's tags and log whether they do and why."""
+    found = publish(searchable, retrieval.publish, retrieval.bootstrap_samples)
+    tracking.log_tags(run, {"index.published": str(found.published).lower(), "index.reason": found.reason})
+    say = get_run_logger().info if found.published or searchable.dataset.trial else get_run_logger().warning
+    say("Index of the encoder %s: %s", searchable.encoder.name, found.reason)
 
 
 def _metrics(findings: list[FindingsRecord]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from tasks.locations import outputs
 from tasks.parameters import SearchParameters
 from tasks.records import DocumentRecord, SearchRecord
 from tasks.retrieval.ranking import CLASS_NAMES
+from tasks.retrieval.search_result import SearchedIndex
 from tasks.retrieval.steps import check_search, find_published, search_cases
 from tasks.store import Store
 
@@ -54,6 +55,7 @@ def _print(found: SearchRecord, folder: Path) -> None:
         )
     console = Console()
     console.print(table)
+    console.print(str(SearchedIndex(**result["index"])), soft_wrap=True, highlight=False, markup=False)
     console.print(f"Gallery and JSON: {folder}", soft_wrap=True, highlight=False)
     console.print(result["notice"], soft_wrap=True, highlight=False)
 

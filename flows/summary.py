@@ -51,6 +51,8 @@ def summarize(
         "notice": RESEARCH_NOTICE,
         "dataset": {
             "name": dataset.name,
+            "title": dataset.title,
+            "limit": dataset.limit,
             "kind": dataset.kind,
             "source": dataset.source,
             "md5": dataset.md5,
@@ -113,7 +115,7 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         run: MLflow run of the pipeline.
         written: path of the summary.
     """
-    table = Table(title=f"{contents['dataset']['name']} ({contents['dataset']['kind']})", title_style="bold")
+    table = Table(title=f"{contents['dataset']['title']}, {contents['dataset']['kind']}", title_style="bold")
     for column in _COLUMNS:
         table.add_column(column, justify="left" if column == "metric" else "right")
     for row in result_rows(contents):

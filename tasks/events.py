@@ -9,7 +9,7 @@ CHAMPION_CHANGED, CLASSIFIER_WORSE, DRIFT_FOUND = (
     "pneumonia.classifier.worse",
     "pneumonia.drift.found",
 )
-_DOMAIN_AUC = "drift/domain_auc_"
+_DOMAIN_AUC, _THRESHOLD = "drift/new_domain_auc_", "drift/new_threshold_"
 
 
 def classifier_resource(name: str) -> dict[str, str]:
@@ -42,16 +42,19 @@ def classifier_compared(name: str, auc: float, champion_auc: float) -> None:
         )
 
 
-def drift_measured(name: str, metrics: Mapping[str, float], threshold: float) -> None:
+def drift_measured(name: str, metrics: Mapping[str, float], threshold: float | None = None) -> None:
     """Tell that newly seen embeddings lie elsewhere than those that the index holds, if some class of them does.
 
     Args:
         name: registered name of the classifier that made both.
-        metrics: what the flow measured; those of the drift are told.
-        threshold: from which `drift/domain_auc_<class>` on it is told.
+        metrics: what was measured on the new images, all of which is told: a class has drifted if its
+            `drift/new_domain_auc_<class>` is above its `drift/new_threshold_<class>`.
+        threshold: what a person wants in place of every threshold.
     """
-    drift = {metric: value for metric, value in metrics.items() if metric.startswith("drift/")}
-    moved = [metric for metric, value in drift.items() if metric.startswith(_DOMAIN_AUC) and value >= threshold]
+    told = dict(metrics)
+    aucs = {metric.removeprefix(_DOMAIN_AUC): auc for metric, auc in metrics.items() if metric.startswith(_DOMAIN_AUC)}
+    if threshold is not None:
+        told |= {f"{_THRESHOLD}{each}": threshold for each in aucs}
+    moved = [each for each, auc in aucs.items() if auc > told.get(f"{_THRESHOLD}{each}", 1.0)]
     if moved:
-        classes = ", ".join(metric.removeprefix(_DOMAIN_AUC) for metric in moved)
-        emit_event(DRIFT_FOUND, classifier_resource(name), payload={"classes": classes, "threshold": threshold} | drift)
+        emit_event(DRIFT_FOUND, classifier_resource(name), payload={"classes": ", ".join(moved)} | told)

@@ -215,7 +215,8 @@ class EvaluationParameters(Parameters):
     promote: bool = Field(
         True,
         title="Register and promote",
-        description="Register the classifier, and make it champion if it beats the champion on validation.",
+        description="Register the classifier, and make it champion if it beats the champion on validation. One of a "
+        "trial (a limit, phantoms) is not registered.",
     )
 
 
@@ -246,6 +247,12 @@ class RetrievalParameters(Parameters):
         title="Index",
         description="`flat` compares with every vector; `hnsw` walks a graph and `ivf` looks into a few cells, which "
         "miss some neighbours but take less time; `auto` chooses by size.",
+    )
+    publish: Literal["if_no_worse", "always", "never"] = Field(
+        "if_no_worse",
+        title="Publish",
+        description="Whether searches take this run's index from now on: if it holds the whole data and finds no worse "
+        "than the one in use, leave-one-out on validation; whatever it is; or not.",
     )
     k_values: list[Annotated[int, Field(ge=1, le=200)]] = Field(
         [1, 5, 10], min_length=1, max_length=10, title="k", description="Cut-offs of precision@k and Hit@k."
@@ -297,7 +304,9 @@ class SearchParameters(Parameters):
     )
     text: str | None = Field(None, title="Text", description="Words in English; for the encoders that read text.")
     encoder: EncoderName = Field(
-        "classifier", title="Encoder", description="Whose index is searched: the last that a retrieval run built."
+        "classifier",
+        title="Encoder",
+        description="Whose index is searched: the one that a retrieval run published last.",
     )
     k: int = Field(10, ge=1, le=100, title="k", description="Images to find.")
     among_splits: list[Split] = Field(

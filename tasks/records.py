@@ -116,6 +116,7 @@ class DatasetRecord(Record):
         counts: images by split.
         excluded_train: indices that leave training since validation holds the same pixels.
         phantoms: whether the images are drawn.
+        limit: most images that were kept of each split, the first ones; None where all of the file's are there.
         source: where the file was found.
     """
 
@@ -133,7 +134,31 @@ class DatasetRecord(Record):
     counts: dict[str, int]
     excluded_train: tuple[int, ...]
     phantoms: bool
+    limit: int | None = None
     source: str = provenance("")
+
+    @property
+    def title(self) -> str:
+        """Name of exactly these images: the set, and in brackets how they differ from its official ones."""
+        kinds = {"own file": "own file", "phantoms": "drawn phantoms"}
+        differs = [kinds[self.kind]] if self.kind in kinds else []
+        if self.limit is not None:
+            differs.append(f"first {self.limit} of each split")
+        return self.name + (f" ({', '.join(differs)})" if differs else "")
+
+    @property
+    def digest(self) -> str:
+        """Digest of exactly these images, at most 36 characters: the file's MD5, with the limit where there is one."""
+        return self.md5 if self.limit is None else f"{self.md5[:28]}-{self.limit}"
+
+    @property
+    def trial(self) -> str | None:
+        """Why what is made of these images is a trial, which takes nobody's model or index away; None for real data."""
+        if self.phantoms:
+            return "drawn phantoms are no data"
+        if self.limit is not None:
+            return f"the first {self.limit} images of each split are a part of the data, for a try"
+        return None
 
 
 class EpochRecord(Record):
@@ -640,12 +665,21 @@ class SearchableRecord(Record):
         encoder: the encoder.
         embeddings: its vectors.
         index: its indices.
+        run_id: MLflow run that built it; empty in a record of an earlier version of this program.
+        published_at: when searches began to take it, UTC in ISO format; empty before.
     """
 
     dataset: DatasetRecord
     encoder: EncoderRecord
     embeddings: EmbeddingsRecord
     index: IndexRecord
+    run_id: str = ""
+    published_at: str = ""
+
+    def same_content(self, other: "SearchableRecord") -> bool:
+        """Tell whether another one finds the same, whichever run built it and whenever it was published."""
+        parts = ("dataset", "encoder", "embeddings", "index")
+        return all(getattr(self, part).identity() == getattr(other, part).identity() for part in parts)
 
 
 class PictureRecord(Record):

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 CHAMPION, PREVIOUS = "champion", "previous"
 PACKAGE, CARD = "analysis/classifier.safetensors", "analysis/card.json"  # below the folder of a version
-_PACKAGE_SHA256, _REASON, _WITHDRAWN = "package.sha256", "promotion.reason", "promotion.withdrawn"
+REASON = "promotion.reason"  # tag of a run and of its version
+_PACKAGE_SHA256, _WITHDRAWN = "package.sha256", "promotion.withdrawn"
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def promote(run: RunReference, challenger: ModelVersion, judge: Callable[[Stored
                 _tag(client, challenger, reason)
             now = challenger.version if promoted else champion.version if champion else None
             decision = Decision(promoted, now, reason)
-    client.set_tag(run.run_id, _REASON, decision.reason)
+    client.set_tag(run.run_id, REASON, decision.reason)
     return decision
 
 
@@ -246,7 +247,7 @@ def _crown(client: "MlflowClient", chosen: ModelVersion, champion: ModelVersion 
 
 
 def _tag(client: "MlflowClient", chosen: ModelVersion, reason: str) -> None:
-    client.set_model_version_tag(chosen.name, str(chosen.version), _REASON, reason)
+    client.set_model_version_tag(chosen.name, str(chosen.version), REASON, reason)
 
 
 def _register(client: "MlflowClient", run: RunReference, name: str, package: StoredFile) -> ModelVersion:

@@ -22,7 +22,7 @@ from models.report_generation.prompting import Strategy
 from models.report_generation.schema import Answer, Usage
 from tasks.locations import locks, tracking_uri
 from tasks.records import GeneratorRecord, RunReference
-from tasks.tracking import prepare
+from tasks.tracking import experiment_id, prepare
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -324,7 +324,7 @@ def _registered_version(client: "MlflowClient", strategy: Strategy) -> int:
         "paraphrase": strategy.paraphrase,  # a template holds one wording
     }
     if client.get_prompt(name) is None:
-        experiment = client.get_experiment_by_name(_EXPERIMENT).experiment_id  # type: ignore[union-attr]
+        experiment = experiment_id(client, _EXPERIMENT)
         page = {PROMPT_EXPERIMENT_IDS_TAG_KEY: f",{experiment},"}  # so that the experiment's page lists it
         client.create_prompt(name, description=strategy.description, tags=page)
     for latest in client.search_prompt_versions(name, max_results=1):

@@ -7,6 +7,7 @@ params and tags keep their values, metrics carry the time at which they were mea
 import contextlib
 import getpass
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from filelock import FileLock
 from prefect.artifacts import create_link_artifact
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run as this_flow_run
 from prefect.utilities.urls import url_for
@@ -104,7 +105,10 @@ def log_epochs(run: RunReference, epochs: Sequence[EpochRecord]) -> None:
 
 
 def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None:
-    """Log which data the run used, and say so in tags where they were drawn.
+    """Log which data the run used, and say so in tags where they were drawn or are a part of the file.
+
+    MLflow knows a dataset by its name and digest and keeps the first profile of these, so that both must name the
+    images of this run and no others.
 
     Args:
         run: the run.
@@ -115,18 +119,27 @@ def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None
 
     client = _client()
     entity = Dataset(
-        name=dataset.name,
-        digest=dataset.md5,
+        name=dataset.title,
+        digest=dataset.digest,
         source_type=dataset.kind,
         source=json.dumps({"path": dataset.source}),
         profile=json.dumps({"images": dataset.counts}),
     )
     client.log_inputs(run.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
-    client.set_tag(run.run_id, "dataset.sha256", dataset.sha256)
-    client.set_tag(run.run_id, "dataset.kind", dataset.kind)
+    tags = {"dataset.sha256": dataset.sha256, "dataset.kind": dataset.kind}
+    if dataset.limit is not None:
+        tags["dataset.limit"] = str(dataset.limit)
+    log_tags(run, tags)
     if dataset.phantoms:
         client.set_tag(run.run_id, "phantoms", PHANTOM_NOTICE)
         get_run_logger().warning(PHANTOM_NOTICE)
+
+
+def log_tags(run: RunReference, tags: Mapping[str, str]) -> None:
+    """Say something of a run in tags, replacing those of the same names."""
+    client = _client()
+    for name, value in tags.items():
+        client.set_tag(run.run_id, name, value)
 
 
 def log_generator(run: RunReference, generator: GeneratorRecord) -> None:
@@ -224,7 +237,6 @@ def page_of(run: RunReference) -> str:
 def prepare() -> None:
     """Make the schema and the experiments, once a process; it is done by the first use too."""
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
 
     uri = tracking_uri()
     if uri in _prepared:
@@ -232,18 +244,50 @@ def prepare() -> None:
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
         client = MlflowClient(uri)
-        for name, description in EXPERIMENTS.items():
-            if client.get_experiment_by_name(name) is None:
-                with contextlib.suppress(MlflowException):  # made meanwhile through another machine
-                    client.create_experiment(
-                        name,
-                        artifact_location=f"{tracking_artifacts()}/{name}",
-                        tags={
-                            "mlflow.experimentKind": "custom_model_development",  # opens with runs, not traces
-                            "mlflow.note.content": description,
-                        },
-                    )
+        for name in EXPERIMENTS:
+            experiment_id(client, name)
     _prepared.add(uri)
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """Return the id of an experiment, made where it is missing and restored where somebody has deleted it.
+
+    A deleted experiment keeps its name, so that none can be made in its place, and takes no runs.
+
+    Args:
+        client: the client.
+        name: one of `EXPERIMENTS`.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        with contextlib.suppress(MlflowException):  # made meanwhile through another machine
+            client.create_experiment(
+                name,
+                artifact_location=f"{tracking_artifacts()}/{name}",
+                tags={
+                    "mlflow.experimentKind": "custom_model_development",  # opens with runs, not traces
+                    "mlflow.note.content": EXPERIMENTS[name],
+                },
+            )
+        found = client.get_experiment_by_name(name)
+    if found.lifecycle_stage != "active":
+        try:
+            client.restore_experiment(found.experiment_id)
+        except MlflowException:
+            if client.get_experiment(found.experiment_id).lifecycle_stage != "active":  # else another run restored it
+                raise
+        _warn("The MLflow experiment %s had been deleted: it is restored with its runs, to log this one there.", name)
+    return str(found.experiment_id)
+
+
+def _warn(message: str, *values: object) -> None:
+    """Log to the flow run; outside one there is no run logger."""
+    try:
+        get_run_logger().warning(message, *values)
+    except MissingContextError:
+        logging.getLogger(__name__).warning(message, *values)
 
 
 _prepared: set[str] = set()
@@ -257,7 +301,7 @@ def _client() -> "MlflowClient":
 
 
 def _open(client: "MlflowClient", stage: str) -> str:
-    experiment_id = client.get_experiment_by_name(f"pneumonia/{stage}").experiment_id  # type: ignore[union-attr]
+    experiment = experiment_id(client, f"pneumonia/{stage}")
     flow_run_id = str(this_flow_run.id)
     known = _runs_of_flow_run(client, flow_run_id)
     prefect_url = url_for("flow-run", obj_id=flow_run_id) or f"{prefect_page()}/runs/flow-run/{flow_run_id}"
@@ -280,7 +324,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         for name, value in tags.items():
             client.set_tag(run_id, name, value)
     else:
-        run = client.create_run(experiment_id, tags=tags, run_name=this_flow_run.name)
+        run = client.create_run(experiment, tags=tags, run_name=this_flow_run.name)
         run_id = run.info.run_id
     create_link_artifact(
         link=page_of(RunReference(run_id=run_id)),
@@ -321,8 +365,7 @@ def _close_abandoned_runs(client: "MlflowClient") -> None:
         if identity != _process_identity(int(identity.split("@")[0] or 0)):
             client.set_tag(run.info.run_id, "status.reason", "its process ended without closing the run")
             client.set_terminated(run.info.run_id, "KILLED")
-            with contextlib.suppress(Exception):  # outside a flow run there is no run logger
-                get_run_logger().warning("MLflow run %s was left running by a dead process.", run.info.run_id)
+            _warn("MLflow run %s was left running by a dead process.", run.info.run_id)
 
 
 def _process_identity(process_id: int) -> str:

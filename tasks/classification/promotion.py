@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from tasks.classification.calibration import by_class, check_every_class
-from tasks.shared.bootstrap import interval, resample_counts
+from tasks.shared.bootstrap import balanced_interval, balanced_mean
 
 SMALLEST_PROBABILITY = 1e-7  # what float32 can tell from 0 beside 1; keeps the loss of a sure error finite
 
@@ -73,14 +73,9 @@ def compare(
         )
     classes = challenger.shape[1]
     check_every_class(labels, classes, "the class-balanced log-loss")
-    members = np.eye(classes)[labels]
     losses = [_log_losses(probabilities, labels) for probabilities in (challenger, champion)]
-    improvements = losses[1] - losses[0]
-    counts = resample_counts(len(labels), samples, seed)
-    with np.errstate(invalid="ignore"):  # a sample without some class is NaN, which the interval leaves out
-        resampled = ((counts @ (members * improvements[:, None])) / (counts @ members)).mean(axis=1)
-    low, high = interval(resampled)
-    challenger_loss, champion_loss = (_balanced_mean(loss, members) for loss in losses)
+    low, high = balanced_interval(losses[1] - losses[0], labels, samples, seed)
+    challenger_loss, champion_loss = (balanced_mean(loss, labels) for loss in losses)
     difference = champion_loss - challenger_loss
     promoted = low > 0
     auc, champion_auc = _auc(challenger, labels), _auc(champion, labels)
@@ -95,10 +90,6 @@ def compare(
 
 def _log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> NDArray[np.float64]:
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST_PROBABILITY))
-
-
-def _balanced_mean(losses: NDArray[np.float64], members: NDArray[np.float64]) -> float:
-    return float((losses @ members / members.sum(axis=0)).mean())
 
 
 def _auc(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> float:

@@ -139,6 +139,7 @@ def train_classifier(
         "image_size": dataset.size,
         "labels": list(dataset.labels),
         "dataset_sha256": dataset.sha256,
+        "dataset_limit": dataset.limit,
         "training": training.model_dump(mode="json"),
         "pretrained_sha256": None if pretrained is None else pretrained.sha256,
         "best_epoch": result.best_epoch,
@@ -545,7 +546,7 @@ def document_classification(
         else f"{calibration.threshold:.3f}, {RULES[calibration.rule].description}"
     )
     protocol = [
-        ("dataset", f"{dataset.name} {dataset.size}×{dataset.size}, {dataset.kind}, MD5 {dataset.md5}"),
+        ("dataset", f"{dataset.title} {dataset.size}×{dataset.size}, {dataset.kind}, MD5 {dataset.md5}"),
         ("network", f"{training.architecture}, {training.loss}, {training.epochs} epochs, seed {training.seed}"),
         ("weights", f"epoch {classifier.best_epoch}, lowest class-balanced loss on validation"),
         ("temperature", f"{calibration.temperature:.3f}, fitted on validation"),
@@ -598,7 +599,6 @@ def package_classifier(
     classifier: ClassifierRecord,
     calibration: CalibrationRecord,
     evaluation: EvaluationRecord,
-    limited: bool,
 ) -> PackageRecord:
     """Put the weights and all that their user must know into one file."""
     from models import weights
@@ -616,7 +616,7 @@ def package_classifier(
         "intended_use": f"{' or '.join(dataset.labels)}, told from {dataset.size}×{dataset.size} images like those of "
         f"{dataset.name}. {RESEARCH_NOTICE}",
         "phantoms": dataset.phantoms,
-        "limited": limited,
+        "limited": dataset.limit is not None,
     }
     return PackageRecord(package=store.put(weights.dump(model, card), "application/x-safetensors"))
 

@@ -85,8 +85,10 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         if hashlib.sha256(content).hexdigest() != source.sha256:
             raise InputError(f"{source.path} changed while it was being read: run again once it is complete.")
         splits = read_splits(content, labels=entry.labels, size=source.size, channels=entry.channels, name=source.path)
+    whole = {split: len(splits.labels(split)) for split in SPLITS}
     if limit is not None:
         splits = take_first(splits, limit)
+    counts = {split: len(splits.labels(split)) for split in SPLITS}
     found = audit(splits, entry.labels)
     content = dump_splits(splits)
     return DatasetRecord(
@@ -101,9 +103,10 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         splits=store.put(content, "application/x-npz"),
         audit=store.put_json(asdict(found)),
         audit_table=store.put(audit_table(found).encode(), "text/markdown"),
-        counts={split: len(splits.labels(split)) for split in SPLITS},
+        counts=counts,
         excluded_train=tuple(found.train_shared_with_validation),
         phantoms=source.kind == "phantoms",
+        limit=None if counts == whole else limit,
         source=source.path,
     )
 

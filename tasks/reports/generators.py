@@ -56,7 +56,7 @@ def make(
     Returns:
         The generator; a language model is loaded when it writes its first row.
     """
-    named = f"{dataset.name} {dataset.md5}"
+    named = f"{dataset.title} {dataset.digest}"
     if record.name == "template":
         return TemplateGenerator(named, classifier_sha256, dataset.phantoms)
     from models.report_generation.medgemma.generator import MedGemmaGenerator

@@ -359,7 +359,7 @@ def show_cases(
         "revision": generator.revision,
         "precision": generator.precision,
         "classifier": cases.classifier_sha256[:12],
-        "dataset": f"{dataset.name} {dataset.md5}",
+        "dataset": f"{dataset.title} {dataset.digest}",
     }
     marks: dict[str, Any] = {"source": source, "phantoms": dataset.phantoms, "random_weights": generator.random_weights}
     pages = {f"cases/{page_name(view.case.index)}": case_page(view, **marks) for view in views}

@@ -80,11 +80,15 @@ def search_gallery(
     return render_png(figure, phantoms=result.phantoms)
 
 
-def _titles(result: SearchResult) -> tuple[str, str]:
+def _titles(result: SearchResult) -> tuple[str, str, str]:
     name = short_name(result.query.name, 40)
     name = f"“{name}”" if result.query.kind == "text" else name
     scope = " + ".join(result.splits) + ("" if result.label is None else f", {CLASS_NAMES[result.label]} only")
-    return f"Nearest cases to {name} by the {result.encoder} encoder (searched: {scope})", describe_shares(result)
+    return (
+        f"Nearest cases to {name} by the {result.encoder} encoder (searched: {scope})",
+        describe_shares(result),
+        str(result.index),
+    )
 
 
 def _columns(hits: int, *, one_row: bool) -> int:

@@ -115,6 +115,30 @@ class Hit(_Part):
     similarity: float
 
 
+class SearchedIndex(_Part):
+    """What was searched.
+
+    Attributes:
+        run_id: MLflow run that built the index; empty where an earlier version of this program published it.
+        published_at: when searches began to take it, UTC in ISO format; empty likewise.
+        dataset: name of the images that it is over, with the limit where they are a part of the data.
+        dataset_digest: digest of the same.
+        images: their number, by split.
+    """
+
+    run_id: str
+    published_at: str
+    dataset: str
+    dataset_digest: str
+    images: dict[Split, int]
+
+    def __str__(self) -> str:
+        """Name it in one sentence."""
+        parts = ", ".join(f"{count} {split}" for split, count in self.images.items())
+        run = f"of the MLflow run {self.run_id}, published {self.published_at}" if self.run_id else "of an unnamed run"
+        return f"Searched: the index {run}, over {sum(self.images.values())} images of {self.dataset} ({parts})."
+
+
 class SearchResult(_Part):
     """What one search found.
 
@@ -122,6 +146,7 @@ class SearchResult(_Part):
         query: what was searched for.
         encoder: name of the encoder.
         encoder_identity: what exactly made the vectors.
+        index: what was searched: run, dataset, number of images.
         splits: the splits that were searched.
         label: the one class that was searched; None for all.
         k: how many cases were asked for.
@@ -133,6 +158,7 @@ class SearchResult(_Part):
     query: Query
     encoder: EncoderName
     encoder_identity: str
+    index: SearchedIndex
     splits: tuple[Split, ...]
     label: int | None
     k: int = Field(ge=1)
@@ -241,6 +267,10 @@ def _query(result: SearchResult) -> str:
         ("SHA-256", query.digest),
         ("encoder", result.encoder),
         ("encoder identity", result.encoder_identity),
+        ("index of the MLflow run", result.index.run_id or "unnamed"),
+        ("published", result.index.published_at or "unknown"),
+        ("over", f"{result.index.dataset}, digest {result.index.dataset_digest}"),
+        ("images", ", ".join(f"{count} {split}" for split, count in result.index.images.items())),
         ("searched in", ", ".join(result.splits)),
         ("classes", "all" if result.label is None else CLASS_NAMES[result.label]),
         ("cases asked for", str(result.k)),

@@ -4,6 +4,7 @@ PyTorch, FAISS, SciPy and Matplotlib take seconds to import, so each step import
 hits needs none of them.
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -250,6 +251,60 @@ def compare_encoders(
         sections.append((f"Encoders compared, {title}", comparison_table(differences, baseline)))
     return FindingsRecord(
         name="encoders", metrics={}, findings=store.put_json(rows), figures={}, sections=tuple(sections)
+    )
+
+
+def new_images(dataset: DatasetRecord, known: DatasetRecord) -> list[int]:
+    """Find the test images that an index over other images has not seen, by their pixels.
+
+    Args:
+        dataset: the images.
+        known: those that the index is over.
+
+    Returns:
+        Their positions in the test split, ascending.
+    """
+    if dataset.splits.sha256 == known.splits.sha256:
+        return []
+    store = Store()
+    arrays = store.get_arrays(known.splits)
+    seen = {_pixels(image) for split in SPLITS for image in arrays[f"{split}_images"]}
+    test = store.get_arrays(dataset.splits)["test_images"]
+    return [place for place, image in enumerate(test) if _pixels(image) not in seen]
+
+
+@step
+def measure_new_images(
+    dataset: DatasetRecord,
+    embeddings: EmbeddingsRecord,
+    known: DatasetRecord,
+    indexed: EmbeddingsRecord,
+) -> FindingsRecord:
+    """Compare new test images with those that the index in use is over, and find what that gives by chance.
+
+    Args:
+        dataset: the images, some of them new.
+        embeddings: their vectors.
+        known: the images that the index in use is over.
+        indexed: the vectors of these, by the same encoder.
+    """
+    from tasks.retrieval import drift
+
+    store, places = Store(), new_images(dataset, known)
+    labels = store.get_arrays(dataset.splits)["test_labels"]
+    new = drift.LabelledVectors(_vectors(store, embeddings, "test")[places], labels[places])
+    arrays = store.get_arrays(known.splits)
+    train, validation = (
+        drift.LabelledVectors(_vectors(store, indexed, split), arrays[f"{split}_labels"]) for split in ("train", "val")
+    )
+    found = drift.measure_drift(train, new, validation, dataset.labels, calibrated=True)
+    metrics = {"drift/new_images": float(len(places))} | drift.drift_metrics(found, "drift/new_")
+    return FindingsRecord(
+        name="new_images",
+        metrics=metrics,
+        findings=store.put_json({"places": places, "metrics": metrics}),
+        figures={},
+        sections=(("Drift of images that the index had not seen", drift.new_images_markdown(found, len(places))),),
     )
 
 
@@ -639,22 +694,20 @@ def document_retrieval(
     return DocumentRecord(document=store.put(text.encode(), "text/markdown"))
 
 
-def publish(searchable: SearchableRecord) -> None:
-    """Make an encoder's index the one that searches take."""
-    Store().write(_published(searchable.encoder.name), searchable.model_dump_json().encode())
-
-
 def find_published(name: str) -> SearchableRecord:
-    """Find the index of an encoder that the last retrieval run built.
+    """Find the index of an encoder that searches take: that over real data, and where there is none, over phantoms.
 
     Raises:
-        InputError: none was built.
+        InputError: none was published.
     """
-    content = Store().read(_published(name))
+    from tasks.retrieval.publication import pointer
+
+    store = Store()
+    content = store.read(pointer(name, phantoms=False)) or store.read(pointer(name, phantoms=True))
     if content is None:
         raise InputError(
-            f"There is no index of the encoder {name} yet: run the retrieval flow with it first (`python -m "
-            f"flows.retrieval --retrieval.encoders {name}`, or the deployment `retrieval`)."
+            f"There is no index of the encoder {name} yet: run the retrieval flow with it first, over whole data "
+            f"(`python -m flows.retrieval --retrieval.encoders {name}`, or the deployment `retrieval`)."
         )
     return SearchableRecord.model_validate_json(content)
 
@@ -691,7 +744,7 @@ def search_cases(searchable: SearchableRecord, search: SearchParameters, picture
     from tasks.retrieval import encoders
     from tasks.retrieval.ranking import CLASS_NAMES
     from tasks.retrieval.search_figures import search_gallery
-    from tasks.retrieval.search_result import Query, SearchResult, rank_hits, search_report
+    from tasks.retrieval.search_result import Query, SearchedIndex, SearchResult, rank_hits, search_report
 
     store, dataset, index = Store(), searchable.dataset, searchable.index
     arrays, own, shown = store.get_arrays(dataset.splits), None, None
@@ -723,6 +776,13 @@ def search_cases(searchable: SearchableRecord, search: SearchParameters, picture
         query=query,
         encoder=searchable.encoder.name,
         encoder_identity=searchable.encoder.encoder,
+        index=SearchedIndex(
+            run_id=searchable.run_id,
+            published_at=searchable.published_at,
+            dataset=dataset.title,
+            dataset_digest=dataset.digest,
+            images=dataset.counts,
+        ),
         splits=tuple(search.among_splits),
         label=label,
         k=search.k,
@@ -848,5 +908,5 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _published(name: str) -> str:
-    return f"retrieval/{name}.json"
+def _pixels(image: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(f"{image.shape}".encode() + np.ascontiguousarray(image).tobytes()).digest()

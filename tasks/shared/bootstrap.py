@@ -63,3 +63,38 @@ def mean_interval(values: NDArray[np.floating], samples: int, seed: int) -> tupl
         Lower and upper bound of the 95 % interval.
     """
     return interval(values[resample(len(values), samples, seed)].mean(axis=1))
+
+
+def balanced_mean(values: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """Average over cases so that each class counts the same.
+
+    Args:
+        values: one value a case, shape (cases,).
+        labels: classes from 0, each with a case, shape (cases,).
+
+    Returns:
+        The mean of the classes' means.
+    """
+    members = np.eye(int(labels.max()) + 1)[labels]
+    return float((values @ members / members.sum(axis=0)).mean())
+
+
+def balanced_interval(
+    values: NDArray[np.floating], labels: NDArray[np.integer], samples: int, seed: int
+) -> tuple[float, float]:
+    """Take the interval of `balanced_mean`; of differences between paired values, a paired bootstrap.
+
+    Args:
+        values: one value a case, shape (cases,).
+        labels: classes from 0, each with a case, shape (cases,).
+        samples: number of bootstrap samples; one without some class is left out.
+        seed: seed of the draw.
+
+    Returns:
+        Lower and upper bound of the 95 % interval.
+    """
+    members = np.eye(int(labels.max()) + 1)[labels]
+    counts = resample_counts(len(labels), samples, seed)
+    with np.errstate(invalid="ignore"):  # a sample without some class is NaN, which the interval leaves out
+        means = ((counts @ (members * values[:, None])) / (counts @ members)).mean(axis=1)
+    return interval(means)

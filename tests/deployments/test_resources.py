@@ -4,10 +4,10 @@ import os
 
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import VariableUpdate, WorkPoolUpdate
+from prefect.client.schemas.actions import VariableCreate, WorkPoolUpdate
 
 from deployments.resources import SEARCHES, make_resources
-from tasks.variables import DRIFT_AUC, DRIFT_VARIABLE
+from tasks.variables import DRIFT_VARIABLE
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -19,7 +19,6 @@ def server():
         yield client
         for pool in ("cpu", "gpu"):
             client.delete_work_pool(pool)
-        client.delete_variable_by_name(DRIFT_VARIABLE)
 
 
 def _priorities(client):
@@ -35,18 +34,30 @@ def test_what_is_missing_is_made(server):
     }
     assert "working_dir" in pools["cpu"].base_job_template["variables"]["properties"]
     assert _priorities(server)[SEARCHES] < _priorities(server)["default"]
-    assert server.read_variable_by_name(DRIFT_VARIABLE).value == DRIFT_AUC
+    assert server.read_variable_by_name(DRIFT_VARIABLE) is None  # a threshold that is there is a person's
     assert server.read_global_concurrency_limit_by_name("gpu").limit >= 1
 
 
 def test_what_a_person_has_changed_stays(server):
     server.update_work_pool("cpu", WorkPoolUpdate(concurrency_limit=7, is_paused=True))
     server.update_work_queue(server.read_work_queue_by_name(SEARCHES, "cpu").id, priority=3)
-    server.update_variable(VariableUpdate(name=DRIFT_VARIABLE, value=0.9))
     before = _priorities(server)
     make_resources()
     pool = server.read_work_pool("cpu")
     assert (pool.concurrency_limit, pool.is_paused) == (7, True)
     assert _priorities(server) == before
     assert before[SEARCHES] > before["default"]
-    assert server.read_variable_by_name(DRIFT_VARIABLE).value == 0.9
+
+
+@pytest.mark.parametrize(
+    ("value", "tags", "stays"),
+    [(0.75, ["drift", "uncalibrated"], False), (0.9, ["drift", "uncalibrated"], True), (0.75, [], True)],
+)
+def test_a_threshold_that_an_earlier_version_made_goes_and_one_that_a_person_set_stays(server, value, tags, stays):
+    server.create_variable(VariableCreate(name=DRIFT_VARIABLE, value=value, tags=tags))
+    make_resources()
+    found = server.read_variable_by_name(DRIFT_VARIABLE)
+    assert (found is not None) == stays
+    if stays:
+        assert found.value == value
+        server.delete_variable_by_name(DRIFT_VARIABLE)

@@ -125,9 +125,11 @@ def training():
     """Tell of a classifier and of drift as the flows do."""
     events.classifier_compared("better", 0.95, 0.9)
     events.classifier_compared("pneumonia-classifier", 0.9, 0.95)
-    drift = {"drift/domain_auc_normal": 0.8268, "drift/reference_auc_normal": 0.5, "drift/domain_auc_pneumonia": 0.61}
-    events.drift_measured("alike", drift, 0.9)
-    events.drift_measured("pneumonia-classifier", drift, 0.75)
+    drift = {"drift/new_images": 60.0, "drift/new_domain_auc_normal": 0.8268, "drift/new_threshold_normal": 0.6}
+    drift |= {"drift/new_domain_auc_pneumonia": 0.61, "drift/new_threshold_pneumonia": 0.65}
+    events.drift_measured("alike", drift | {"drift/new_threshold_normal": 0.8268})
+    events.drift_measured("alike", drift, 0.9)  # a person's threshold goes before those that were measured
+    events.drift_measured("pneumonia-classifier", drift)
     raise ValueError(flow_run.id)  # no news to who started it by hand
 
 
@@ -140,10 +142,12 @@ def test_a_worse_classifier_and_drift_are_told_of(server, deployment, posts):
         link,
     ]
     assert _told(posts, "pneumonia-classifier: drift in normal") == [
-        "New embeddings are told from those of the index with an AUC of 0.75 or more (.5 where they lie alike):",
-        "drift/domain_auc_normal 0.827",
-        "drift/reference_auc_normal 0.500",
-        "drift/domain_auc_pneumonia 0.610",
+        "New embeddings are told from those of the index with an AUC above the threshold (.5 where they lie alike):",
+        "drift/new_images 60.000",
+        "drift/new_domain_auc_normal 0.827",
+        "drift/new_threshold_normal 0.600",
+        "drift/new_domain_auc_pneumonia 0.610",
+        "drift/new_threshold_pneumonia 0.650",
         link,
     ]
 

@@ -141,12 +141,16 @@ def test_a_second_run_executes_nothing_and_adds_no_version(first, words):
     assert [version.run_id for version in registry.versions("bloodmnist-classifier")] == [first.run.run_id]
 
 
-def test_a_part_of_the_data_makes_no_champion(first, words):
+def test_a_part_of_the_data_registers_no_version_and_says_why(first, words):
     limited = classification(**parse(classification, [*words, "--dataset.limit", "64"]))
     assert limited.dataset.counts == {"train": 64, "val": 48, "test": 48}
-    newest, oldest = registry.versions("bloodmnist-classifier")
-    assert (newest.run_id, newest.aliases) == (limited.run.run_id, ())
-    assert oldest.aliases == ("champion",)
+    (version,) = registry.versions("bloodmnist-classifier")
+    assert (version.run_id, version.aliases) == (first.run.run_id, ("champion",))
+    tags = MlflowClient(tracking_uri()).get_run(limited.run.run_id).data.tags
+    assert tags["promotion.reason"] == (
+        "Not registered, since it is a trial: the first 64 images of each split are a part of the data, for a try."
+    )
+    assert "registry.version" not in tags
 
 
 @pytest.mark.parametrize("flow", [pipeline, retrieval, reports])

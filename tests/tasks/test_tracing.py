@@ -299,6 +299,9 @@ def test_a_prompt_is_registered_once_until_its_words_change():
     experiment = client.get_experiment_by_name("pneumonia/reports").experiment_id
     listed = client.search_prompts(f"experiment_id = '{experiment}'")
     assert {prompt.name for prompt in listed} >= {"pneumonia-report-concise", name}
+    client.delete_experiment(experiment)
+    assert tracing.register_prompts([_strategy(name="zero_shot")]) == {"zero_shot": 1}
+    assert client.get_experiment(experiment).lifecycle_stage == "active"
 
 
 def test_two_processes_at_once_register_each_prompt_once(shared_outputs):

@@ -205,21 +205,65 @@ def test_a_subflow_is_a_child_in_mlflow_too():
     assert "mlflow.parentRunId" not in _client().get_run(ids["outer"]).data.tags
 
 
+def _dataset(**fields):
+    file = Store().put(b"{}", "application/json")
+    return DatasetRecord(
+        **{
+            "name": "pneumoniamnist", "kind": "official", "size": 28, "channels": 1, "labels": ("normal", "pneumonia"),
+            "licence": "CC BY 4.0", "md5": "28209eda62fecd6e6a2d98b1501bb15f", "sha256": "5a", "splits": file,
+            "audit": file, "audit_table": file, "counts": {"train": 3, "val": 2, "test": 1}, "excluded_train": (),
+            "phantoms": False,
+        }
+        | fields
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("phantoms", [False, True])
 def test_the_dataset_is_logged_with_its_digest_and_phantoms_are_said(phantoms):
-    file = Store().put(b"{}", "application/json")
-    dataset = DatasetRecord(
-        name="pneumoniamnist", kind="official", size=28, channels=1, labels=("normal", "pneumonia"),
-        licence="CC BY 4.0", md5="28209eda62fecd6e6a2d98b1501bb15f", sha256="5a",
-        splits=file, audit=file, audit_table=file,
-        counts={"train": 3, "val": 2, "test": 1}, excluded_train=(), phantoms=phantoms,
-    )  # fmt: skip
+    dataset = _dataset(phantoms=phantoms, kind="phantoms" if phantoms else "official")
     run_id = _in_flow(lambda run: tracking.log_dataset(run, dataset, "training"))
     run = _client().get_run(run_id)
     (entry,) = run.inputs.dataset_inputs
     assert entry.dataset.digest == dataset.md5
-    assert entry.dataset.name == "pneumoniamnist"
+    assert entry.dataset.name == ("pneumoniamnist (drawn phantoms)" if phantoms else "pneumoniamnist")
     assert ("phantoms" in run.data.tags) == phantoms
+    assert "dataset.limit" not in run.data.tags
+
+
+def test_what_mlflow_shows_of_a_dataset_is_true_of_each_run():
+    """MLflow keeps one profile for a name and a digest, the first that it is told."""
+    shown = []
+    for limit, counts in ((None, [4708, 524, 624]), (160, [159, 159, 159]), (32, [31, 31, 31])):
+        dataset = _dataset(limit=limit, counts=dict(zip(("train", "val", "test"), counts, strict=True)))
+        run_id = _in_flow(lambda run, dataset=dataset: tracking.log_dataset(run, dataset, "training"))
+        run = _client().get_run(run_id)
+        (entry,) = run.inputs.dataset_inputs
+        assert list(json.loads(entry.dataset.profile)["images"].values()) == counts
+        shown.append((entry.dataset.name, entry.dataset.digest, run.data.tags.get("dataset.limit")))
+    assert shown == [
+        ("pneumoniamnist", "28209eda62fecd6e6a2d98b1501bb15f", None),
+        ("pneumoniamnist (first 160 of each split)", "28209eda62fecd6e6a2d98b1501b-160", "160"),
+        ("pneumoniamnist (first 32 of each split)", "28209eda62fecd6e6a2d98b1501b-32", "32"),
+    ]
+    assert len(_dataset(limit=1_000_000).digest) == 36  # MLflow takes no longer one
+
+
+@pytest.mark.parametrize("new_process", [False, True])
+def test_an_experiment_that_was_deleted_is_restored_and_the_log_says_so(new_process, caplog):
+    """In the process that made the experiment, and in one that finds it deleted."""
+    before = _in_flow(stage="reports")
+    client = _client()
+    experiment = client.get_experiment_by_name("pneumonia/reports").experiment_id
+    client.delete_experiment(experiment)
+    if new_process:
+        tracking._prepared.clear()
+    run = client.get_run(_in_flow(stage="reports"))
+    assert (run.info.experiment_id, run.info.status) == (experiment, "FINISHED")
+    assert client.get_run(before).info.lifecycle_stage == "active"
+    told = [record.getMessage() for record in caplog.records if "had been deleted" in record.getMessage()]
+    assert told == [
+        "The MLflow experiment pneumonia/reports had been deleted: it is restored with its runs, to log this one there."
+    ]
 
 
 def test_a_run_left_by_a_dead_process_is_closed_by_the_next():

@@ -4,7 +4,7 @@ import pytest
 from prefect import flow
 from prefect.variables import Variable
 
-from tasks.variables import DRIFT_AUC, DRIFT_VARIABLE, drift_threshold
+from tasks.variables import DRIFT_VARIABLE, drift_threshold
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -27,8 +27,8 @@ def threshold(caplog):
     Variable.unset(DRIFT_VARIABLE)
 
 
-def test_without_the_variable_it_is_the_default(threshold):
-    assert threshold(None) == (DRIFT_AUC, [])
+def test_without_the_variable_there_is_none(threshold):
+    assert threshold(None) == (None, [])
 
 
 @pytest.mark.parametrize("value", [0.5, 0.8, 1])
@@ -39,5 +39,5 @@ def test_it_is_what_a_person_set(threshold, value):
 @pytest.mark.parametrize("value", ["high", 0.49, 75, True, {"auc": 0.8}])
 def test_what_is_no_such_number_is_one_warning(threshold, value):
     found, (warning,) = threshold(value)
-    assert found == DRIFT_AUC
+    assert found is None
     assert f"The variable {DRIFT_VARIABLE} is {value!r}, which is not a number from 0.5 to 1" in warning

@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from tasks.retrieval.drift import LabelledVectors, drift_markdown, drift_metrics, measure_drift
+from tasks.retrieval.drift import (
+    DEALS,
+    LabelledVectors,
+    drift_markdown,
+    drift_metrics,
+    drift_threshold,
+    measure_drift,
+    new_images_markdown,
+)
+from tasks.shared.domain_auc import domain_auc
 
 NAMES = ("normal", "pneumonia")
 
@@ -45,3 +54,52 @@ def test_a_class_with_few_images_is_unknown(count):
     (normal,) = measure_drift(_split(0), few, _split(2), NAMES[:1])
     assert np.isnan(normal.domain_auc.value)
     assert "| normal | – | 0." in drift_markdown([normal])
+
+
+def test_the_threshold_is_the_largest_of_all_deals_as_in_a_naive_loop():
+    random = np.random.default_rng(0)
+    held, new, alike = random.normal(0, 1, (40, 6)), random.normal(0.2, 1, (12, 6)), random.normal(0, 1, (20, 6))
+    largest, dealer = 0.0, np.random.default_rng(7)
+    for _ in range(DEALS):
+        dealt = dealer.choice(32, 12, replace=False)
+        called_new = np.array([new[place] if place < 12 else alike[place - 12] for place in dealt])
+        largest = max(largest, domain_auc(held, called_new, seed=7).value)
+    assert drift_threshold(held, new, alike, seed=7) == largest
+
+
+def _drifts(new, alike, seed, moved=0.0):
+    """Whether images of one class pass, where the encoder was fitted to the indexed ones and sets them apart."""
+    random = np.random.default_rng(seed)
+    held = random.normal(0.4, 1, (60, 6))
+    new, alike = random.normal(moved, 1, (new, 6)), random.normal(0, 1, (alike, 6))
+    labelled = [LabelledVectors(each, np.zeros(len(each), int)) for each in (held, new, alike)]
+    (drift,) = measure_drift(*labelled, NAMES[:1], calibrated=True)
+    assert drift.reference_auc.value > 0.5
+    return drift.domain_auc.value > drift.threshold
+
+
+def test_images_as_before_seldom_pass_though_the_fit_sets_the_index_apart():
+    """1 in 40 by construction: of 40 tries more than four would come once in 300 times."""
+    assert sum(_drifts(20, 30, seed) for seed in range(40)) <= 4
+
+
+@pytest.mark.parametrize(("new", "alike"), [(20, 30), (60, 20)])
+def test_images_that_moved_pass(new, alike):
+    assert all(_drifts(new, alike, seed, moved=-1.0) for seed in range(4))
+
+
+def test_a_threshold_is_measured_only_when_asked_for_and_unknown_with_few_images():
+    splits = _split(0, 40), _split(1, 24), _split(2, 40)
+    plain, found = measure_drift(*splits, NAMES), measure_drift(*splits, NAMES, calibrated=True)
+    assert [drift.threshold for drift in plain] == [None, None]
+    assert found == measure_drift(*splits, NAMES, calibrated=True)
+    metrics = drift_metrics(found, "drift/new_")
+    assert metrics.keys() == {
+        f"drift/new_{kind}_{name}" for kind in ("domain_auc", "reference_auc", "threshold") for name in NAMES
+    }
+    text = new_images_markdown(found, 24)
+    assert text.startswith("24 test images are new to the index")
+    assert f"| {metrics['drift/new_threshold_normal']:.3f} |" in text
+    few = measure_drift(_split(0, 40), _split(1, 8), _split(2, 40), NAMES, calibrated=True)
+    assert drift_metrics(few, "drift/new_").keys() == {f"drift/new_reference_auc_{name}" for name in NAMES}
+    assert "| normal | – | – | 0." in new_images_markdown(few, 8)

@@ -6,9 +6,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
 from tasks.retrieval.search_figures import search_gallery
-from tasks.retrieval.search_result import Hit, Query, SearchResult
+from tasks.retrieval.search_result import Hit, Query, SearchedIndex, SearchResult
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
 
+INDEX = SearchedIndex(
+    run_id="9f2c8e41d05b4c6f8a7e3b1d2c4f5a69",
+    published_at="2026-11-27T02:00:07+00:00",
+    dataset="pneumoniamnist (own file, first 160 of each split)",
+    dataset_digest="28209eda62fecd6e6a2d98b1501b-160",
+    images={"train": 160, "val": 159, "test": 159},
+)
 IMAGES = np.full((50, 28, 28), 120, dtype=np.uint8)
 
 
@@ -25,7 +32,7 @@ def draw(labels, query=None, query_image=IMAGES[0], original=None, **changes):
     )
     fields = {
         "query": query or Query.from_item("test", 3, 1, IMAGES[0]), "encoder": "classifier", "encoder_identity": "x",
-        "splits": ("train",), "label": None, "k": len(hits), "hits": hits, "phantoms": False,
+        "index": INDEX, "splits": ("train",), "label": None, "k": len(hits), "hits": hits, "phantoms": False,
     }  # fmt: skip
     result = SearchResult(**(fields | changes))
     return search_gallery(result, IMAGES[: len(hits)], query_image=query_image, original=original)
@@ -68,7 +75,8 @@ def test_images_are_drawn_in_their_place():
     images = IMAGES.copy()
     images[4] = 200
     result = SearchResult(
-        query=Query.from_text("x"), encoder="clip", encoder_identity="x", splits=("train",), label=None, k=6,
+        query=Query.from_text("x"), encoder="clip", encoder_identity="x", index=INDEX, splits=("train",), label=None,
+        k=6,
         hits=[Hit(rank=n + 1, split="train", index=n, label=0, similarity=0.5) for n in range(6)], phantoms=False,
     )  # fmt: skip
     picture = pixels(search_gallery(result, images[:6], query_image=None))

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from models.errors import InputError
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
-from tasks.retrieval.search_result import Query, SearchResult, describe_shares, rank_hits, search_report
+from tasks.retrieval.search_result import Query, SearchedIndex, SearchResult, describe_shares, rank_hits, search_report
 
 IMAGE = np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)
 
@@ -23,6 +23,10 @@ def hits():
 def result(**changes):
     fields = {
         "query": Query.from_item("test", 3, 1, IMAGE), "encoder": "classifier", "encoder_identity": "classifier abc",
+        "index": SearchedIndex(
+            run_id="9f2c", published_at="2026-11-27T02:00:07+00:00", dataset="pneumoniamnist",
+            dataset_digest="28209eda", images={"train": 4708, "val": 524, "test": 624},
+        ),
         "splits": ("train", "val", "test"), "label": None, "k": 3, "hits": hits(), "phantoms": False,
     }  # fmt: skip
     return SearchResult(**(fields | changes))
@@ -50,6 +54,28 @@ def test_json_says_everything():
     assert written["encoder_identity"] == "classifier abc"
     assert (written["splits"], written["label"], written["k"]) == (["train", "val", "test"], None, 3)
     assert written["phantoms"] is False
+
+
+def test_what_was_searched_is_said_by_name_in_json_and_markdown():
+    found = result()
+    assert json.loads(found.to_json())["index"] == {
+        "run_id": "9f2c", "published_at": "2026-11-27T02:00:07+00:00", "dataset": "pneumoniamnist",
+        "dataset_digest": "28209eda", "images": {"train": 4708, "val": 524, "test": 624},
+    }  # fmt: skip
+    assert str(found.index) == (
+        "Searched: the index of the MLflow run 9f2c, published 2026-11-27T02:00:07+00:00, over 5856 images of "
+        "pneumoniamnist (4708 train, 524 val, 624 test)."
+    )
+    report = search_report(found)
+    for row in (
+        "| index of the MLflow run | 9f2c |",
+        "| published | 2026-11-27T02:00:07+00:00 |",
+        "| over | pneumoniamnist, digest 28209eda |",
+        "| images | 4708 train, 524 val, 624 test |",
+    ):
+        assert row in report
+    unnamed = found.index.model_copy(update={"run_id": "", "published_at": ""})
+    assert str(unnamed).startswith("Searched: the index of an unnamed run, over 5856 images of pneumoniamnist (")
 
 
 def test_queries():

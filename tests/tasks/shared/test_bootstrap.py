@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from tasks.shared.bootstrap import interval, mean_interval, resample, resample_counts
+from tasks.shared.bootstrap import (
+    balanced_interval,
+    balanced_mean,
+    interval,
+    mean_interval,
+    resample,
+    resample_counts,
+)
 
 
 def test_resampling_repeats_and_stays_in_range():
@@ -28,6 +35,20 @@ def test_the_interval_of_a_mean_agrees_with_scipy():
     low, high = mean_interval(values, samples=20_000, seed=0)
     assert low == pytest.approx(reference.low, abs=0.01)
     assert high == pytest.approx(reference.high, abs=0.01)
+
+
+def test_the_balanced_mean_and_its_interval_equal_a_naive_loop():
+    random = np.random.default_rng(0)
+    values, labels = random.normal(size=40), np.repeat([0, 1, 2], [30, 8, 2])
+
+    def mean(places):
+        return np.mean([values[places][labels[places] == label].mean() for label in range(3)])
+
+    assert balanced_mean(values, labels) == pytest.approx(mean(np.arange(40)))
+    defined = [drawn for drawn in resample(40, 100, 1) if len(set(labels[drawn])) == 3]
+    assert 50 < len(defined) < 100  # some hold no image of the rarest class
+    expected = np.percentile([mean(drawn) for drawn in defined], [2.5, 97.5])
+    assert balanced_interval(values, labels, samples=100, seed=1) == pytest.approx(tuple(expected))
 
 
 def test_undefined_samples_are_left_out():

@@ -87,7 +87,7 @@ def up() -> int:
 
 
 def register() -> int:
-    """Make pools, limits, variables, deployments and automations on the Prefect server that `PREFECT_API_URL` names.
+    """Make pools, limits, deployments and automations on the Prefect server that `PREFECT_API_URL` names.
 
     Returns:
         Exit code: 0 once all is registered, 2 where a variable is wrong, 1 where the server refused.

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.artifacts import show_document
+from models.notices import PHANTOM_NOTICE
 from tasks.data.steps import read_picture
 from tasks.locations import outputs
 from tasks.parameters import SearchParameters
@@ -55,6 +56,8 @@ def _print(found: SearchRecord, folder: Path) -> None:
         )
     console = Console()
     console.print(table)
+    if result["phantoms"]:
+        console.print(PHANTOM_NOTICE, style="bold red", soft_wrap=True)
     console.print(str(SearchedIndex(**result["index"])), soft_wrap=True, highlight=False, markup=False)
     console.print(f"Gallery and JSON: {folder}", soft_wrap=True, highlight=False)
     console.print(result["notice"], soft_wrap=True, highlight=False)

@@ -7,6 +7,7 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.pipeline import pipeline
+from flows.search import search
 from flows.shell import main, parse
 from models.notices import PHANTOM_NOTICE
 from tasks.locations import tracking_uri
@@ -25,7 +26,7 @@ def _no_data(monkeypatch, tmp_path):
     monkeypatch.setitem(medmnist.INFO["pneumoniamnist"], "url", "http://127.0.0.1:9/pneumoniamnist.npz")
 
 
-def test_quickstart_runs_on_phantoms_and_says_so(capsys):
+def test_quickstart_runs_on_phantoms_and_says_so(outputs, capsys):
     words = "--preset quickstart --training.epochs 1 --evaluation.bootstrap_samples 100 --reports.cases 4"
     summary = pipeline(**parse(pipeline, words.split()))
     assert summary["phantoms"] == PHANTOM_NOTICE
@@ -39,6 +40,18 @@ def test_quickstart_runs_on_phantoms_and_says_so(capsys):
         assert PHANTOM_NOTICE in report
     reports = client.download_artifacts(summary["reports"]["mlflow_run_id"], "reports.json")
     assert "phantom" in Path(reports).read_text().lower()
+    tags = client.get_run(summary["classification"]["mlflow_run_id"]).data.tags
+    assert tags["promotion.reason"] == "Not registered, since it is a trial: drawn phantoms are no data."
+    assert client.search_registered_models() == []
+
+    assert main(search, ["--search.index", "3"]) == 0  # where there are no other data, phantoms are searched
+    printed = capsys.readouterr().out
+    assert f"of the MLflow run {summary['retrieval']['mlflow_run_id']}, published" in printed
+    assert "images of pneumoniamnist (drawn phantoms) (" in printed
+    assert PHANTOM_NOTICE in printed
+    (folder,) = outputs.glob("searches/*/*")
+    assert PHANTOM_NOTICE in (folder / "report.md").read_text()
+    assert '"phantoms": true' in (folder / "result.json").read_text()
 
 
 def test_any_other_preset_stops_and_names_the_ways_to_supply_the_file(capsys):

@@ -7,17 +7,14 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
-from prefect.testing.fixtures import asserting_events_worker  # noqa: F401  a fixture
-from prefect.variables import Variable
 
 from flows.pipeline import pipeline
-from flows.retrieval import retrieval
 from flows.shell import parse
+from models.errors import InputError
 from models.weights import load
-from tasks.events import DRIFT_FOUND
 from tasks.locations import tracking_uri
+from tasks.retrieval.steps import find_published
 from tasks.store import Store
-from tasks.variables import DRIFT_VARIABLE
 
 TRAINING = {"train-classifier"}
 HEAVY = {"train-classifier", "embed-shard", "index-embeddings", "project-embeddings"}
@@ -60,6 +57,7 @@ def test_the_first_run_executes_every_step_and_writes_the_summary(first, shared_
     assert json.loads((shared_outputs / "summary.json").read_text()) == json.loads(json.dumps(first))
     assert first["dataset"]["name"] == "pneumoniamnist"
     assert first["dataset"]["md5"] == "28209eda62fecd6e6a2d98b1501bb15f"
+    assert first["dataset"]["title"] == "pneumoniamnist (first 160 of each split)"
     assert "phantoms" not in first
     scores = first["classification"]["metrics"]
     for name in (
@@ -94,7 +92,10 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
         run = client.get_run(first[stage]["mlflow_run_id"])
         assert run.info.status == "FINISHED"
         assert {file.path for file in client.list_artifacts(run.info.run_id)} == paths
-        assert run.inputs.dataset_inputs[0].dataset.digest == first["dataset"]["md5"]
+        dataset = run.inputs.dataset_inputs[0].dataset
+        assert dataset.name == "pneumoniamnist (first 160 of each split)"
+        assert dataset.digest == "28209eda62fecd6e6a2d98b1501b-160"
+        assert json.loads(dataset.profile)["images"] == first["dataset"]["images"]
         parents.add(run.data.tags["mlflow.parentRunId"])
         for name, value in first[stage]["metrics"].items():
             assert run.data.metrics[name] == pytest.approx(value)
@@ -108,6 +109,17 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
         "failure_overview.png", "grad_cam_randomisation.png", "grad_cam_randomisation_examples.png",
         "grad_cam_deletion_insertion.png", "label_issues.png", "near_duplicates.png",
     }  # fmt: skip
+
+
+def test_a_trial_is_neither_registered_nor_searched_and_its_runs_say_why(first):
+    client = MlflowClient(tracking_uri())
+    tags = {stage: client.get_run(first[stage]["mlflow_run_id"]).data.tags for stage in ("classification", "retrieval")}
+    assert "trial: the first 160 images of each split" in tags["classification"]["promotion.reason"]
+    assert client.search_registered_models() == []
+    assert tags["retrieval"]["index.published"] == "false"
+    assert "trial: it holds only the first 160 images of each split" in tags["retrieval"]["index.reason"]
+    with pytest.raises(InputError, match="There is no index of the encoder classifier yet"):
+        find_published("classifier")
 
 
 def test_the_prefect_run_shows_report_steps_and_link(first):
@@ -168,38 +180,6 @@ def test_a_damaged_file_makes_only_its_steps_run_again(first, suffix, steps, dam
     again = _run()
     assert _executed(again) == steps
     assert _run()["tasks"]["executed"] == 0
-
-
-@pytest.fixture
-def drift_variable():
-    """The name of the server's variable, which is gone after the test: other files share the server."""
-    yield DRIFT_VARIABLE
-    Variable.unset(DRIFT_VARIABLE)
-
-
-def test_drift_is_told_of_the_champion_though_its_step_is_a_hit(
-    first,
-    drift_variable,
-    asserting_events_worker,  # noqa: F811
-):
-    """Last in this file, since from here on there is a champion."""
-    client, run_id = MlflowClient(tracking_uri()), first["classification"]["mlflow_run_id"]
-    (version,) = client.search_model_versions(f"run_id = '{run_id}'")
-    client.set_registered_model_alias(version.name, "champion", version.version)
-    metrics = client.get_run(first["retrieval"]["mlflow_run_id"]).data.metrics
-    drift = {name: value for name, value in metrics.items() if name.startswith("drift/")}
-    highest = max(value for name, value in drift.items() if name.startswith("drift/domain_auc_"))
-    Variable.set(drift_variable, highest)
-    told = []
-    for classifier in ("champion", run_id):
-        retrieval(**parse(retrieval, ["--preset", "debug", "--retrieval.classifier", classifier]))
-        asserting_events_worker.wait_until_empty()
-        seen = asserting_events_worker._client.pop_events()
-        told.append([event.payload for event in seen if event.event == DRIFT_FOUND])
-    ((payload,), nothing) = told
-    assert payload["threshold"] == highest
-    assert drift.items() <= payload.items()
-    assert nothing == []
 
 
 def _stored(store):

@@ -47,7 +47,10 @@ def _data(official_file):
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     folder = write_clip(tmp_path_factory.mktemp("clip"))
-    return ["--preset", "debug", "--evaluation.label_folds", "0", "--retrieval.clip", str(folder)]
+    return [
+        "--preset", "debug", "--evaluation.label_folds", "0", "--retrieval.clip", str(folder),
+        "--retrieval.publish", "always",
+    ]  # fmt: skip
 
 
 def _run(flow, words):

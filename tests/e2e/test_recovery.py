@@ -202,6 +202,25 @@ def test_a_run_survives_that_its_servers_are_killed_and_started_again(
     assert [metric.step for metric in curve] == list(range(1, EPOCHS + 1))
 
 
+def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, outputs, prefect):
+    short = FORM | {"training": FORM["training"] | {"seed": 1, "epochs": 12}}
+    run = run_deployment("classification/classification", parameters=short, timeout=0)
+    log = outputs / "services" / "cpu-worker.log"
+    _wait_for(lambda: "epoch 2 of 12" in log.read_text(), 240)
+    notes = json.loads((outputs / "services.json").read_text())
+    (worker,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == "cpu-worker"]
+    members = worker.children(recursive=True)
+    worker.kill()
+    worker.wait(timeout=10)
+    assert [member for member in members if member.is_running()]
+
+    state = _wait_for(lambda: _final(prefect, run.id), 240)
+    assert state.is_completed(), state
+    assert _tracked(services)[-1] == ("classification", "FINISHED")
+    assert "epoch 12 of 12" not in log.read_text()  # which only the worker could write
+    assert "What had died was started again: cpu-worker." in _services("up", environment)
+
+
 def test_a_new_champion_starts_the_retrieval_with_it(services, prefect):
     prefect.update_work_pool("cpu", WorkPoolUpdate(is_paused=True))  # so that the run only waits
     retrieval = _deployment(prefect, "retrieval")

@@ -3,9 +3,15 @@
 Importing this package sets the environment that Prefect and MLflow read when they are imported, where the user has not.
 """
 
+import contextlib
+import io
 import os
 import sys
 
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from models.text import printable
 from tasks.locations import environment, outputs
 
 try:
@@ -16,3 +22,15 @@ except OSError as error:
     )
     raise SystemExit(2) from error
 os.environ.update(environment())
+try:
+    with contextlib.redirect_stderr(io.StringIO()):  # where Prefect's import says the same in several lines
+        from prefect.settings import get_current_settings
+    get_current_settings()  # with what the user has set in files of the working folder
+except (ValidationError, SettingsError) as error:
+    wrong = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": error}
+    told = printable(" ".join([*map(str, wrong["loc"]), str(wrong["msg"])]), 180)
+    sys.stderr.write(
+        f"error: a setting of Prefect is wrong ({told}): mend it in the environment (PREFECT_…), .env, prefect.toml or "
+        "pyproject.toml.\n"
+    )
+    raise SystemExit(2) from error

@@ -6,12 +6,12 @@ from concurrent.futures import Executor
 from typing import Any
 
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from models.errors import InputError
 from tasks.locations import store_uri
 from tasks.parameters import ExecutionParameters
+from tasks.server import is_embedded
 
 ANSWER_SECONDS = 10  # that a scheduler may take
 
@@ -79,7 +79,7 @@ def require_workers(execution: ExecutionParameters) -> None:
         raise InputError(
             f"--execution.scheduler {address} is for Dask only: choose --execution.runner dask, or name no scheduler."
         )
-    if not PREFECT_API_URL.value():
+    if is_embedded():
         raise InputError(
             f"--execution.scheduler {address}: its workers cannot reach the server that is embedded in this run; "
             "start one with `make up`, or name one with PREFECT_API_URL."

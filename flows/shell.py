@@ -1,10 +1,10 @@
 """Flows from the shell: options made from the flow's own forms, errors of the user in one sentence."""
 
+import contextlib
 import gc
 import importlib
 import inspect
 import logging
-import os
 import sys
 import threading
 import warnings
@@ -24,6 +24,7 @@ from tasks import tracking
 from tasks.gpu import ensure_limit
 from tasks.locations import locks
 from tasks.parameters import Preset, form
+from tasks.server import is_embedded, require_proxies, require_server
 
 MISTAKE = 2  # exit code of a user's mistake, as argparse has it
 
@@ -64,10 +65,13 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     try:
         values = parse(flow, words)
         _quieten()
+        require_proxies()
+        require_server()
+        tracking.require_tracker()
         _start_embedded_server()
         gc.freeze()  # the libraries stay; to look for garbage among them takes longer than many a step
         # Heartbeats tell a server that a run is alive; one that ends with the run they would only keep from ending.
-        frequency = None if _is_embedded() else PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
+        frequency = None if is_embedded() else PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: frequency}):
             flow(**values)
     except InputError as error:
@@ -155,15 +159,12 @@ def _start_embedded_server() -> None:
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "prefect.lock"), get_client(sync_client=True) as client:
         client.hello()
-        if _is_embedded():
+        if is_embedded():
             ensure_limit()
-
-
-def _is_embedded() -> bool:
-    return "PREFECT_API_URL" not in os.environ
 
 
 def _warm_up() -> None:
     """Load what every flow needs and what loads slowly, while the server starts."""
-    importlib.import_module("medmnist")  # and PyTorch and scikit-learn with it
-    tracking.prepare()
+    with contextlib.suppress(Exception):  # the flow comes to the same, and says it
+        importlib.import_module("medmnist")  # and PyTorch and scikit-learn with it
+        tracking.prepare()

@@ -12,8 +12,9 @@ from rich.table import Table
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from tasks import tracking
 from tasks.caching import Outcome
-from tasks.locations import outputs, prefect_page
+from tasks.locations import outputs
 from tasks.records import Classified, Reported, Retrieved, RunReference
+from tasks.server import prefect_page
 
 SHOWN = (
     "test/auc", "test/accuracy", "test/balanced_accuracy", "test/recall", "test/specificity", "test/ece",

@@ -1,7 +1,6 @@
 """The GPU as a shared resource: who works on it holds a slot of the global concurrency limit `gpu`."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 
 from filelock import FileLock
@@ -13,6 +12,7 @@ from prefect.exceptions import ObjectNotFound
 
 from models.errors import InputError
 from tasks.locations import locks
+from tasks.server import is_embedded
 
 LIMIT = "gpu"
 LEASE_SECONDS = 60
@@ -51,7 +51,7 @@ def _embedded_server_tidied() -> Iterator[None]:
 
     A file lock, which the operating system frees however its holder ends, tells that no other run has a slot.
     """
-    if "PREFECT_API_URL" in os.environ:
+    if not is_embedded():
         yield
         return
     locks().mkdir(parents=True, exist_ok=True)

@@ -3,11 +3,15 @@
 This module imports neither Prefect nor MLflow, since it decides the environment that both read when they are imported.
 """
 
+import getpass
 import json
 import os
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
+
+from dotenv import dotenv_values
 
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; Prefect allows no fewer, and waits six times as long if it is not told."""
@@ -56,12 +60,6 @@ def tracking_page() -> str:
     return uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
 
 
-def prefect_page() -> str:
-    """Return the address of Prefect's pages: the API's server, else where `make up` serves the same database."""
-    api = os.environ.get("PREFECT_API_URL")
-    return api.removesuffix("/api") if api else f"http://127.0.0.1:{os.environ.get('PREFECT_PORT', '4200')}"
-
-
 def services_file() -> Path:
     """Return the file in which `make up` notes the addresses and processes that it started."""
     return outputs() / "services.json"
@@ -89,17 +87,66 @@ def environment() -> dict[str, str]:
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "MLFLOW_LOGGING_LEVEL": "WARNING",
     }
-    variables |= _running_services()
-    return {name: value for name, value in variables.items() if name not in os.environ}
+    variables |= _running_services() | _account()
+    known = os.environ.keys() | dotenv_values(".env").keys()  # which Prefect reads in the working directory
+    return {name: value for name, value in variables.items() if name not in known} | _no_proxy()
+
+
+def open_directly(request: str | urllib.request.Request, seconds: float) -> Any:
+    """Open an address on this machine, past any proxy, as `urllib.request.urlopen` does.
+
+    Raises:
+        OSError: nothing answers within so many seconds, or it answers with an error.
+    """
+    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=seconds)
 
 
 def _running_services() -> dict[str, str]:
     try:
         services = json.loads(services_file().read_text())
-        with urllib.request.urlopen(f"{services['prefect_api']}/health", timeout=2):
-            pass
-        with urllib.request.urlopen(f"{services['mlflow']}/health", timeout=2):
-            pass
-    except (OSError, ValueError, KeyError, urllib.error.URLError):
+        for address in (services["prefect_api"], services["mlflow"]):
+            with open_directly(f"{address}/health", 2):
+                pass
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     return {"PREFECT_API_URL": services["prefect_api"], "MLFLOW_TRACKING_URI": services["mlflow"]}
+
+
+def _no_proxy() -> dict[str, str]:
+    """Keep what is on this machine away from a proxy: Prefect's and MLflow's clients send loopback calls to it too."""
+    if not any(os.environ.get(name) for kind in _PROXIES for name in (kind, kind.upper())):
+        return {}
+    listed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in listed.split(",") if host.strip()]
+    hosts += [host for host in _LOOPBACK if host not in hosts]
+    return {name: ",".join(hosts) for name in ("no_proxy", "NO_PROXY")}
+
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _account() -> dict[str, str]:
+    """Give a process without an account, a home or room in it what libraries ask for: `docker --user` has neither.
+
+    Prefect's import asks for a home, PyTorch's export for a user's name, matplotlib and numba for a cache folder.
+    """
+    found = {}
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # which of them depends on Python's version
+        found["LOGNAME"] = str(os.getuid())
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return found | {"HOME": str(outputs() / "home")}
+    if not _can_write(home / ".cache"):
+        cache = outputs() / "cache"
+        found |= {"XDG_CACHE_HOME": str(cache), "MPLCONFIGDIR": str(cache / "matplotlib")}
+    return found
+
+
+def _can_write(folder: Path) -> bool:
+    """Tell whether files can be made in a folder, or the folder itself where there is none."""
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)

@@ -12,6 +12,8 @@ import os
 import platform
 import subprocess
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +27,13 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
+from models.errors import InputError
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.text import printable
 from tasks.figure_view import TAG, figure_view
-from tasks.locations import locks, prefect_page, tracking_artifacts, tracking_page, tracking_uri
+from tasks.locations import locks, tracking_artifacts, tracking_page, tracking_uri
 from tasks.records import DatasetRecord, EncoderRecord, EpochRecord, GeneratorRecord, RunReference, StoredFile
+from tasks.server import prefect_page, without_login
 from tasks.store import Store
 
 if TYPE_CHECKING:
@@ -44,6 +49,8 @@ EXPERIMENTS = {
 """What each experiment holds, by its name."""
 _FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
 _SAMPLING_SECONDS = 5
+_ANSWER_SECONDS = 3
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 @contextlib.contextmanager
@@ -234,19 +241,72 @@ def page_of(run: RunReference) -> str:
     return f"{tracking_page()}/#/experiments/{info.experiment_id}/runs/{run.run_id}?{view}"
 
 
+def require_tracker() -> None:
+    """Refuse, before anything is computed, a tracker that cannot be used or that does not answer.
+
+    MLflow itself would ask one that does not answer for minutes.
+
+    Raises:
+        InputError: one of the addresses is of another kind, or nothing, or no MLflow server, answers.
+    """
+    for variable, uri in (("MLFLOW_TRACKING_URI", tracking_uri()), ("MLFLOW_REGISTRY_URI", _registry_uri())):
+        kind = uri.partition("://")[0].partition("+")[0].lower() if "://" in uri else ""
+        shown = f"{variable}={printable(without_login(uri))}"
+        if kind not in ("http", "https", *_DATABASES):
+            raise InputError(
+                f"{shown} is no place for runs: give the http:// address of an MLflow server or a database such as "
+                "sqlite:////where/mlflow.db (MLflow keeps no runs in plain folders any more, and the experiments' "
+                "names do not suit Databricks), or unset it."
+            )
+        if kind not in _DATABASES:
+            _require_answer(uri, shown)
+
+
+def _registry_uri() -> str:
+    return os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri()
+
+
+def _require_answer(uri: str, shown: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS):
+            pass
+    except urllib.error.HTTPError as error:
+        if error.code not in (401, 403):  # a login is asked for, and given later
+            raise InputError(
+                f"{shown} is no MLflow server (it answers {error.code} to /health): mend it, or unset it."
+            ) from error
+    except (OSError, ValueError) as error:
+        reason = printable(getattr(error, "reason", error))
+        raise InputError(f"{shown} does not answer ({reason}): start it (`make up`), or unset it.") from error
+
+
 def prepare() -> None:
-    """Make the schema and the experiments, once a process; it is done by the first use too."""
+    """Make the schema and the experiments, once a process; it is done by the first use too.
+
+    Raises:
+        InputError: the tracker cannot be used.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if tracking_uri() in _prepared:
+        return
+    try:
+        _prepare(tracking_uri())
+    except (MlflowException, SQLAlchemyError) as error:
+        shown = printable(without_login(tracking_uri()))
+        raise InputError(f"MLflow at {shown} cannot be used: {printable(error, 180)}") from error
+    _prepared.add(tracking_uri())
+
+
+def _prepare(uri: str) -> None:
     from mlflow import MlflowClient
 
-    uri = tracking_uri()
-    if uri in _prepared:
-        return
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
         client = MlflowClient(uri)
         for name in EXPERIMENTS:
             experiment_id(client, name)
-    _prepared.add(uri)
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:

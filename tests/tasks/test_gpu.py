@@ -4,7 +4,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.concurrency.sync import concurrency
-from prefect.settings import PREFECT_API_URL
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from models.errors import InputError
 from tasks.gpu import LIMIT, ensure_limit, gpu_slot
@@ -13,10 +13,10 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 
 
 @pytest.fixture(params=["embedded", "elsewhere"], autouse=True)
-def server(request, monkeypatch):
-    if request.param == "elsewhere":
-        monkeypatch.setenv("PREFECT_API_URL", PREFECT_API_URL.value())
-    return request.param
+def server(request):
+    address = None if request.param == "embedded" else PREFECT_API_URL.value()
+    with temporary_settings({PREFECT_API_URL: address}):  # the test's server is the one that Prefect embeds
+        yield request.param
 
 
 @pytest.fixture

@@ -1,0 +1,84 @@
+"""The Prefect server of this process: the embedded one, or the one that is named in Prefect's settings.
+
+Those come from more than the environment: from `.env`, `prefect.toml` and `pyproject.toml` in the working folder, and
+from profiles. So Prefect itself is asked.
+"""
+
+import os
+from urllib.parse import urlsplit
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from models.errors import InputError
+from models.text import printable
+
+ANSWER_SECONDS = 3
+
+
+def is_embedded() -> bool:
+    """Tell whether the server lives and ends with this process."""
+    return not PREFECT_API_URL.value()
+
+
+def prefect_page() -> str:
+    """Return the address of Prefect's pages: the API's server, else where `make up` serves the same database."""
+    api = PREFECT_API_URL.value()
+    return api.removesuffix("/api") if api else f"http://127.0.0.1:{os.environ.get('PREFECT_PORT', '4200')}"
+
+
+def require_server() -> None:
+    """Refuse, before anything is computed, a server that does not answer.
+
+    Raises:
+        InputError: nothing, or no Prefect server, answers at the address, or the way to it is wrongly set.
+    """
+    address = PREFECT_API_URL.value()
+    if address is None:
+        return
+    shown = f"PREFECT_API_URL={printable(without_login(address))}"
+    ways = "end that setting for a server of the run's own, or see `prefect config view` for where it comes from"
+    try:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+            get_client(httpx_settings={"timeout": ANSWER_SECONDS}, sync_client=True) as client,
+        ):
+            client.hello().raise_for_status()
+    except httpx.HTTPStatusError as error:
+        code = error.response.status_code
+        reason = "asks for a login (PREFECT_API_AUTH_STRING, or PREFECT_API_KEY)" if code in (401, 403) else (
+            f"is no Prefect server's API (it answers {code} to /hello)"
+        )  # fmt: skip
+        raise InputError(f"{shown} {reason}: mend it, {ways}.") from error
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        raise InputError(f"{shown} does not answer ({printable(error)}): start it (`make up`), {ways}.") from error
+
+
+def require_proxies() -> None:
+    """Refuse proxies that no client can be made with, even for addresses that go past them.
+
+    Raises:
+        InputError: one of the variables is wrong, or names a kind of proxy that needs a package.
+    """
+    try:
+        httpx.Client().close()
+    except ImportError as error:
+        raise InputError(
+            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names a SOCKS proxy, which needs the package socksio: install it "
+            "with `.venv/bin/python -m pip install socksio`, name an HTTP proxy, or unset the variable."
+        ) from error
+    except (httpx.InvalidURL, ValueError) as error:
+        raise InputError(
+            f"HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used ({printable(error)}): give addresses such "
+            "as http://proxy:3128, and in NO_PROXY names separated by commas."
+        ) from error
+
+
+def without_login(address: str) -> str:
+    """Leave user and password out of an address."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return address
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

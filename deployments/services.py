@@ -27,7 +27,9 @@ from deployments.heartbeat import heartbeat_window
 from deployments.schedules import schedules_kept
 from deployments.webhook import alerts_webhook
 from models.errors import InputError
-from tasks.locations import environment, outputs, services_file, tracking_artifacts
+from models.text import printable
+from tasks.locations import environment, open_directly, outputs, services_file, tracking_artifacts
+from tasks.proxies import require_proxies
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -47,6 +49,11 @@ def up() -> int:
     ports = {"Prefect": _port("PREFECT_PORT", 4200), "MLflow": _port("MLFLOW_PORT", 5000)}
     try:
         _check_environment()
+        if ports["Prefect"] == ports["MLflow"]:
+            raise InputError(
+                f"PREFECT_PORT and MLFLOW_PORT are both {ports['MLflow']}, but each server needs a port of its own: "
+                f"give another to one of them, MLFLOW_PORT={ports['MLflow'] % 65535 + 1} make up for instance."
+            )
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -74,10 +81,11 @@ def up() -> int:
     }
     try:
         _bring_up(missing, commands, notes, variables)
-    except (RuntimeError, KeyboardInterrupt) as error:
+    except (RuntimeError, OSError, KeyboardInterrupt) as error:
         _end([entry for entry in notes["processes"] if entry not in alive])
-        _note(notes | {"processes": alive})
-        sys.stderr.write(f"error: {error or 'interrupted'}\n")
+        with contextlib.suppress(OSError):  # of a full disk, for instance
+            _note(notes | {"processes": alive})
+        sys.stderr.write(f"error: {_reason(error)}\n")
         return 1
     first = f"Prefect, MLflow and {'two workers' if GPUS else 'one worker'} are up."
     if died:
@@ -176,8 +184,17 @@ def _workers() -> dict[str, list[str]]:
     }
 
 
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return (
+            f"the services cannot be started ({printable(error)}): make room, or name another folder with OUTPUTS=dir."
+        )
+    return str(error) or "interrupted"
+
+
 def _tool(name: str, *arguments: Any) -> list[str]:
-    return [str(Path(sys.executable).parent / name), *map(str, arguments)]
+    """Call a program of this environment, not by its script, which is lost when the environment's folder is moved."""
+    return [sys.executable, "-m", name, *map(str, arguments)]
 
 
 def _prefect(variables: dict[str, str], *arguments: str) -> None:
@@ -199,6 +216,7 @@ def _check_environment() -> None:
     """
     heartbeat_window()
     alerts_webhook()
+    require_proxies()
 
 
 def _register(variables: dict[str, str]) -> None:
@@ -244,7 +262,7 @@ def _wait_until(ready: Callable[[], bool], name: str, notes: dict[str, Any]) -> 
 
 def _answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=5):
+        with open_directly(address, 5):
             return True
     except OSError:
         return False
@@ -256,7 +274,7 @@ def _polls(pool: str, since: datetime, api: str) -> bool:
         f"{api}/work_pools/{pool}/workers/filter", b"{}", {"Content-Type": "application/json"}
     )
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with open_directly(request, 5) as answer:
             seen = [datetime.fromisoformat(worker["last_heartbeat_time"]) for worker in json.load(answer)]
     except OSError:
         return False
@@ -351,6 +369,7 @@ def _greeting(notes: dict[str, Any], first: str) -> str:
         f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run a deployment: Deployments → pipeline → Run\n"
         f"  MLflow   {notes['mlflow']}   compare experiments: pneumonia/…\n"
         f"  logs     {outputs() / 'services'}   end with: make down"
+        + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")
     )
 
 

@@ -27,10 +27,12 @@ try:
         from prefect.settings import get_current_settings
     get_current_settings()  # with what the user has set in files of the working folder
 except (ValidationError, SettingsError) as error:
-    wrong = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": error}
-    told = printable(" ".join([*map(str, wrong["loc"]), str(wrong["msg"])]), 180)
+    told = str(error)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        told = f"{error.title}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     sys.stderr.write(
-        f"error: a setting of Prefect is wrong ({told}): mend it in the environment (PREFECT_…), .env, prefect.toml or "
+        f"error: a setting of Prefect is wrong ({printable(told, 180)}): mend it in the environment, .env, prefect.toml or "
         "pyproject.toml.\n"
     )
     raise SystemExit(2) from error

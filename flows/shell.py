@@ -24,7 +24,8 @@ from tasks import tracking
 from tasks.gpu import ensure_limit
 from tasks.locations import locks
 from tasks.parameters import Preset, form
-from tasks.server import is_embedded, require_proxies, require_server
+from tasks.proxies import require_proxies
+from tasks.server import is_embedded, require_server
 
 MISTAKE = 2  # exit code of a user's mistake, as argparse has it
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from tasks.proxies import loopback_without_proxy
+
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; Prefect allows no fewer, and waits six times as long if it is not told."""
 
@@ -89,7 +91,7 @@ def environment() -> dict[str, str]:
     }
     variables |= _running_services() | _account()
     known = os.environ.keys() | dotenv_values(".env").keys()  # which Prefect reads in the working directory
-    return {name: value for name, value in variables.items() if name not in known} | _no_proxy()
+    return {name: value for name, value in variables.items() if name not in known} | loopback_without_proxy()
 
 
 def open_directly(request: str | urllib.request.Request, seconds: float) -> Any:
@@ -110,20 +112,6 @@ def _running_services() -> dict[str, str]:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return {"PREFECT_API_URL": services["prefect_api"], "MLFLOW_TRACKING_URI": services["mlflow"]}
-
-
-def _no_proxy() -> dict[str, str]:
-    """Keep what is on this machine away from a proxy: Prefect's and MLflow's clients send loopback calls to it too."""
-    if not any(os.environ.get(name) for kind in _PROXIES for name in (kind, kind.upper())):
-        return {}
-    listed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    hosts = [host.strip() for host in listed.split(",") if host.strip()]
-    hosts += [host for host in _LOOPBACK if host not in hosts]
-    return {name: ",".join(hosts) for name in ("no_proxy", "NO_PROXY")}
-
-
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def _account() -> dict[str, str]:

@@ -55,26 +55,6 @@ def require_server() -> None:
         raise InputError(f"{shown} does not answer ({printable(error)}): start it (`make up`), {ways}.") from error
 
 
-def require_proxies() -> None:
-    """Refuse proxies that no client can be made with, even for addresses that go past them.
-
-    Raises:
-        InputError: one of the variables is wrong, or names a kind of proxy that needs a package.
-    """
-    try:
-        httpx.Client().close()
-    except ImportError as error:
-        raise InputError(
-            "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names a SOCKS proxy, which needs the package socksio: install it "
-            "with `.venv/bin/python -m pip install socksio`, name an HTTP proxy, or unset the variable."
-        ) from error
-    except (httpx.InvalidURL, ValueError) as error:
-        raise InputError(
-            f"HTTP_PROXY, HTTPS_PROXY, ALL_PROXY or NO_PROXY cannot be used ({printable(error)}): give addresses such "
-            "as http://proxy:3128, and in NO_PROXY names separated by commas."
-        ) from error
-
-
 def without_login(address: str) -> str:
     """Leave user and password out of an address."""
     try:

@@ -24,6 +24,16 @@ from tasks.events import CHAMPION_CHANGED, classifier_resource
 from tasks.registry import registered_name
 
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
+_LATE = {  # why a run of a work pool may wait, and what to do
+    "cpu": (
+        "No worker of the work pool `cpu` has taken this run yet. Either as many runs as the pool takes are under way, "
+        "or the pool or its queue is paused (Work Pools), or its worker is gone: `make up` starts it again."
+    ),
+    "gpu": (
+        "No worker of the work pool `gpu` has taken this run: it waits for a machine with a GPU. `make up` starts a "
+        "worker on such a machine, `prefect worker start --pool gpu` one more; or cancel the run."
+    ),
+}
 
 
 def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
@@ -52,6 +62,7 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
                 )
             ],
         ),
+        *(_say_why_late(pool, message) for pool, message in _LATE.items()),
         AutomationCore(
             name="Pause schedules that keep failing",
             description=(
@@ -92,6 +103,24 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
             ],
         ),
     ]
+
+
+def _say_why_late(pool: str, message: str) -> AutomationCore:
+    """Give a late run the message that Prefect leaves out. It stays late, and a worker that comes takes it."""
+    return AutomationCore(
+        name=f"Say why runs of the pool {pool} are late",
+        description=message,
+        trigger=EventTrigger(
+            expect=flow_run_events("Late"),
+            match=ResourceSpecification(
+                {"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": ""}  # nobody has said why
+            ),
+            match_related=ResourceSpecification({"prefect.resource.role": "work-pool", "prefect.resource.name": pool}),
+            posture=Posture.Reactive,
+            threshold=1,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="Late", message=message)],
+    )
 
 
 def register() -> None:

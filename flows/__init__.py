@@ -32,7 +32,7 @@ except (ValidationError, SettingsError) as error:
         first = error.errors()[0]
         told = f"{error.title}: {'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
     sys.stderr.write(
-        f"error: a setting of Prefect is wrong ({printable(told, 180)}): mend it in the environment, .env, prefect.toml or "
-        "pyproject.toml.\n"
+        f"error: a setting of Prefect is wrong ({printable(told, 180)}): mend it in the environment, .env, "
+        "prefect.toml or pyproject.toml.\n"
     )
     raise SystemExit(2) from error

@@ -18,6 +18,7 @@ CRASH, PAUSE, INDEX = (
     "Pause schedules that keep failing",
     "Index anew for a new champion",
 )
+LATE = {"Say why runs of the pool cpu are late", "Say why runs of the pool gpu are late"}
 ALERTS = {
     "Alert: a run failed",
     "Alert: a run does not end",
@@ -46,7 +47,7 @@ def _registered(client):
 def test_all_are_registered_and_on(server):
     register()
     found = _registered(server)
-    assert found.keys() == {CRASH, PAUSE, INDEX, *ALERTS}
+    assert found.keys() == {CRASH, PAUSE, INDEX, *LATE, *ALERTS}
     assert all(automation.enabled for automation in found.values())
     assert found[CRASH].trigger.within.total_seconds() == 180
     (action,) = found[INDEX].actions

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import StateType
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
@@ -172,3 +174,41 @@ def test_runs_from_the_shell_go_to_the_services_while_they_are_up(services, envi
     ]
     done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [services["prefect_api"], services["mlflow"]]
+
+
+@pytest.mark.skipif(GPUS > 0, reason="needs a machine without a GPU")
+def test_a_run_that_waits_for_a_gpu_says_so_and_a_worker_that_comes_later_takes_it(services, environment):
+    assert "There is no GPU here" in services["printed"]
+    with temporary_settings({PREFECT_API_URL: services["prefect_api"]}):
+        run = run_deployment("reports/reports-medgemma", timeout=0)
+    with SyncPrefectClient(services["prefect_api"]) as client:
+        state = _state(client, run, lambda state: state.message)
+        assert (state.type, state.name) == (StateType.SCHEDULED, "Late")
+        assert "`gpu` has taken this run: it waits for a machine with a GPU" in state.message
+        states = client.read_flow_run_states(run.id)
+        time.sleep(5)
+        assert client.read_flow_run_states(run.id) == states  # it was said once
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu", "--limit", "1"],
+            cwd=CHECKOUT,
+            env=environment | {"PREFECT_API_URL": services["prefect_api"], "MLFLOW_TRACKING_URI": services["mlflow"]}
+            | {"PNEUMONIA_PROJECT": str(CHECKOUT), "PREFECT_HOME": f"{environment['OUTPUTS']}/gpu-worker"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            state = _state(client, run, lambda state: state.is_final())
+        finally:
+            worker.terminate()
+            worker.wait(timeout=60)
+    assert state.name == "Failed"
+    assert "Traceback" not in state.message
+    assert len(state.message.splitlines()) == 1
+
+
+def _state(client, run, when):
+    deadline = time.monotonic() + 180
+    while not when(state := client.read_flow_run(run.id).state):
+        assert time.monotonic() < deadline, state
+        time.sleep(0.5)
+    return state

@@ -6,6 +6,9 @@ PYTHON ?= python3
 PRESET ?= quickstart
 BIN := .venv/bin
 export DATA OUTPUTS
+# What a person has set for another environment must not reach this one.
+unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_HASHES PIP_CONSTRAINT PIP_NO_DEPS PIP_PYTHON
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP UV_CONSTRAINT UV_OVERRIDE UV_PROJECT_ENVIRONMENT VIRTUAL_ENV
 
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
           --custom-compile-command "make lock" --quiet requirements.in --output-file
@@ -21,7 +24,8 @@ setup: .venv/ready
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: %s is Python %d.%d, but 3.11 or newer is needed: install it, or name one with PYTHON=/path/to/python3.11." % (sys.executable, sys.version_info[0], sys.version_info[1]))'
 	@$(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) cannot make environments: install its venv module (python3-venv on Debian and Ubuntu)." >&2; exit 2; }
 	@echo "Installing the locked environment into .venv (about 7 GB, some minutes) ..."
-	@$(BIN)/pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.txt)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.txt)"
+	@$(BIN)/uv venv --quiet --relocatable --allow-existing --python $(BIN)/python .venv
 	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.txt
 	@touch $@
 

@@ -35,7 +35,7 @@ def require_proxies() -> None:
     except ImportError as error:
         raise InputError(
             "HTTP_PROXY, HTTPS_PROXY or ALL_PROXY names a SOCKS proxy, which needs the package socksio: install it "
-            "with `.venv/bin/python -m pip install socksio`, name an HTTP proxy, or unset the variable."
+            "with `.venv/bin/uv pip install socksio`, name an HTTP proxy, or unset the variable."
         ) from error
     except (httpx.InvalidURL, ValueError) as error:
         raise InputError(

@@ -25,6 +25,7 @@ from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 
 pytestmark = pytest.mark.e2e
+NO_WAY = "http://127.0.0.1:9"  # a proxy that leads nowhere: what is on this machine is reached without one
 
 
 def _free_port() -> int:
@@ -41,6 +42,8 @@ def environment(tmp_path_factory, official_file):
         "DATA": str(official_file.parent),
         "PREFECT_PORT": str(_free_port()),
         "MLFLOW_PORT": str(_free_port()),
+        "HTTP_PROXY": NO_WAY,
+        "HTTPS_PROXY": NO_WAY,
     }
 
 

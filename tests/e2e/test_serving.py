@@ -22,6 +22,7 @@ from tasks.classification.calibration import calibrated_probabilities
 from tasks.locations import tracking_uri
 from tasks.records import RunReference
 from tasks.store import Store
+from tests.conftest import CHECKOUT
 
 pytestmark = pytest.mark.e2e
 
@@ -55,17 +56,12 @@ def address(classifier, shared_outputs):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", "models:/pneumonia-classifier@champion",
-        "--env-manager", "local", "--host", "127.0.0.1", "--port", str(port),
-    ]  # fmt: skip
-    environment = os.environ | {
-        "MLFLOW_TRACKING_URI": tracking_uri(),
-        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-        "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
-    }
+    command = [sys.executable, "-m", "deployments.serving", "--host", "127.0.0.1", "--port", str(port)]
+    environment = os.environ | {"PATH": os.defpath}  # as where the environment is not activated
     with (shared_outputs / "serving.log").open("wb") as log:
-        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(
+            command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         for _ in range(240):
             try:

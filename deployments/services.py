@@ -168,7 +168,7 @@ def _without_tracking(variables: dict[str, str]) -> dict[str, str]:
 
 def _servers(ports: dict[str, int]) -> dict[str, list[str]]:
     return {
-        "prefect": _tool("prefect", "server", "start", "--host", HOST, "--port", ports["Prefect"]),
+        "prefect": [sys.executable, "-m", "deployments.prefect_server", "start", "--host", HOST, "--port", str(ports["Prefect"])],
         "mlflow": _tool(
             "mlflow", "server", "--host", HOST, "--port", ports["MLflow"], "--workers", "1",
             "--backend-store-uri", f"sqlite:///{outputs() / 'mlflow.db'}",

@@ -536,3 +536,17 @@ class ChampionParameters(Parameters):
     reason: str = Field(
         "no reason given", min_length=1, title="Reason", description="Why, kept as a tag of both versions."
     )
+
+
+FORMS: dict[str, type[Parameters]] = {
+    "dataset": DatasetParameters,
+    "training": TrainingParameters,
+    "evaluation": EvaluationParameters,
+    "retrieval": RetrievalParameters,
+    "reports": ReportParameters,
+    "search": SearchParameters,
+    "sweep": SweepParameters,
+    "execution": ExecutionParameters,
+    "champion": ChampionParameters,
+}
+"""The forms by the name that they have in every flow."""

@@ -1,0 +1,34 @@
+"""The Prefect server of `make up`: `prefect server`, with SQLite's transactions begun so that none is turned away.
+
+Prefect begins most of its transactions on SQLite as readers. One that has read and then wants to write, while another
+has written in between, is refused at once (`database is locked`, SQLITE_BUSY_SNAPSHOT), however long the busy timeout:
+of nine runs that are triggered at the same time, eight are answered 503, and an event that an automation waits for is
+lost. One that begins as a writer (BEGIN IMMEDIATE), as Prefect begins a few, waits for its turn instead.
+"""
+
+import runpy
+import sys
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from prefect.server.database.configurations import AioSqliteConfiguration
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+def begin_as_writers() -> None:
+    """Make all transactions of this process on SQLite begin as writers. PostgreSQL needs no such thing."""
+    begin = AioSqliteConfiguration.begin_transaction
+
+    def begin_transaction(
+        self: AioSqliteConfiguration, session: AsyncSession, with_for_update: bool = False
+    ) -> AbstractAsyncContextManager[Any]:
+        return begin(self, session, with_for_update=True)
+
+    AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    begin_as_writers()
+    sys.argv[0] = "prefect"
+    sys.argv.insert(1, "server")
+    runpy.run_module("prefect", run_name="__main__")

@@ -13,7 +13,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP UV_CONSTRAINT UV_OVE
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
           --custom-compile-command "make lock" --quiet requirements.in --output-file
 
-.PHONY: run setup test lint lock bench up down clean
+.PHONY: run setup test lint lock bench up down register clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -52,6 +52,9 @@ up: setup
 
 down: setup
 	@$(BIN)/python -m deployments.services down
+
+register: setup
+	@$(BIN)/python -m deployments.services register $(ARGS)
 
 # The results in outputs/ stay; remove that folder by hand.
 clean:

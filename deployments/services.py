@@ -24,7 +24,6 @@ from urllib.parse import urlsplit
 import psutil
 
 from deployments.heartbeat import heartbeat_window
-from deployments.schedules import schedules_kept
 from deployments.webhook import alerts_webhook
 from models.errors import InputError
 from models.text import printable
@@ -94,15 +93,18 @@ def up() -> int:
     return 0
 
 
-def register() -> int:
+def register(*arguments: str) -> int:
     """Make pools, limits, deployments and automations on the Prefect server that `PREFECT_API_URL` names.
+
+    Args:
+        arguments: those of `deployments.registration`.
 
     Returns:
         Exit code: 0 once all is registered, 2 where a variable is wrong, 1 where the server refused.
     """
     try:
         _check_environment()
-        _register(dict(os.environ) | environment())
+        _register(dict(os.environ) | environment(), *arguments)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -168,7 +170,9 @@ def _without_tracking(variables: dict[str, str]) -> dict[str, str]:
 
 def _servers(ports: dict[str, int]) -> dict[str, list[str]]:
     return {
-        "prefect": [sys.executable, "-m", "deployments.prefect_server", "start", "--host", HOST, "--port", str(ports["Prefect"])],
+        "prefect": [
+            sys.executable, "-m", "deployments.prefect_server", "start", "--host", HOST, "--port", str(ports["Prefect"])
+        ],
         "mlflow": _tool(
             "mlflow", "server", "--host", HOST, "--port", ports["MLflow"], "--workers", "1",
             "--backend-store-uri", f"sqlite:///{outputs() / 'mlflow.db'}",
@@ -197,15 +201,12 @@ def _tool(name: str, *arguments: Any) -> list[str]:
     return [sys.executable, "-m", name, *map(str, arguments)]
 
 
-def _prefect(variables: dict[str, str], *arguments: str) -> None:
-    _run(variables, *_tool("prefect", "--no-prompt", *arguments))
-
-
-def _run(variables: dict[str, str], *command: str) -> None:
+def _run(variables: dict[str, str], *command: str) -> str:
     done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
     if done.returncode:
         told = " ".join([Path(command[0]).name, *command[1:]])
         raise RuntimeError(f"`{told}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
+    return done.stdout
 
 
 def _check_environment() -> None:
@@ -219,11 +220,11 @@ def _check_environment() -> None:
     require_proxies()
 
 
-def _register(variables: dict[str, str]) -> None:
-    _run(variables, sys.executable, "-m", "deployments.resources")
-    with schedules_kept(variables["PREFECT_API_URL"]):
-        _prefect(variables, "deploy", "--all")
-    _run(variables, sys.executable, "-m", "deployments.automations")
+def _register(variables: dict[str, str], *arguments: str) -> None:
+    for module in ("resources", "registration", "automations"):
+        told = _run(variables, sys.executable, "-m", f"deployments.{module}", *arguments)
+        if told:
+            _say(told.rstrip())
 
 
 def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: dict[str, str]) -> None:
@@ -378,8 +379,9 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    actions = {"up": up, "down": down, "register": register}
-    if len(sys.argv) != 2 or sys.argv[1] not in actions:
-        sys.stderr.write("error: usage: python -m deployments.services up|down|register\n")
+    actions = {("up",): up, ("down",): down, ("register",): register, ("register", "--reset"): register}
+    action = actions.get(tuple(sys.argv[1:]))
+    if action is None:
+        sys.stderr.write("error: usage: python -m deployments.services up|down|register [--reset]\n")
         raise SystemExit(2)
-    raise SystemExit(actions[sys.argv[1]]())
+    raise SystemExit(action(*sys.argv[2:]))

@@ -17,6 +17,7 @@ from prefect.context import hydrated_context, serialize_context
 from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
+from pydantic import BaseModel
 
 from flows.artifacts import show_document, show_steps
 from flows.classification import classification
@@ -125,7 +126,8 @@ def _run_trials(
 
     store = Store()
     ledger = [f"sweep/{_identity(data, trial.training, evaluation)}.json" for trial in trials]
-    kept = {name: json.loads(content) for name in ledger if (content := store.read(name)) is not None}
+    found = {name: store.read_note(name, _Entry) for name in ledger}
+    kept = {name: entry for name, entry in found.items() if entry and entry.metrics.keys() >= set(METRICS)}
     get_run_logger().info("%d of %d trainings are kept from earlier sweeps.", len(kept), len(trials))
     missing = len(trials) - len(kept)
     on_dask = execution.runner == "dask" and missing > 0
@@ -145,7 +147,7 @@ def _run_trials(
             if error is None:
                 state: Literal["run", "kept"] = "run" if name in futures else "kept"
                 entry = futures[name].result() if name in futures else kept[name]
-                results.append(TrialResult(trial.settings, seed, state, entry["metrics"], entry["run_id"]))
+                results.append(TrialResult(trial.settings, seed, state, entry.metrics, entry.run_id))
             elif isinstance(error, Exception):
                 errors.append(error)
                 reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
@@ -163,7 +165,7 @@ def _run_trial(
     evaluation: EvaluationParameters,
     name: str,
     threads: int,
-) -> dict[str, Any]:
+) -> "_Entry":
     """Run one classification and note its scores in the ledger."""
     import torch
 
@@ -173,9 +175,16 @@ def _run_trial(
     outputs = Store().get_arrays(classified.predictions.outputs)
     loss = balanced_log_loss(outputs["val_logits"], outputs["val_labels"], classified.calibration.temperature)
     found = classified.evaluation.metrics | {CRITERION: loss, "train/seconds": classified.classifier.seconds}
-    entry = {"metrics": {metric: found[metric] for metric in METRICS}, "run_id": classified.run.run_id}
-    Store().write(name, json.dumps(entry).encode())
+    entry = _Entry(metrics={metric: found[metric] for metric in METRICS}, run_id=classified.run.run_id)
+    Store().write(name, json.dumps(entry.model_dump()).encode())
     return entry
+
+
+class _Entry(BaseModel):
+    """The scores of one trial in the ledger, and its MLflow run."""
+
+    metrics: dict[str, float]
+    run_id: str
 
 
 def _identity(data: DatasetRecord, training: TrainingParameters, evaluation: EvaluationParameters) -> str:

@@ -25,9 +25,11 @@ from prefect.results import ResultStore, get_result_store
 from prefect.transactions import IsolationLevel, get_transaction
 from pydantic import BaseModel, TypeAdapter
 
+from models.text import printable
 from tasks.code_fingerprint import fingerprint
 from tasks.locations import locks
 from tasks.records import Record, Reference
+from tasks.result_records import SERIALIZER, DamagedRecordError
 from tasks.store import Store
 
 P = ParamSpec("P")
@@ -68,7 +70,7 @@ def step(function: Callable[P, R]) -> Task[P, R]:
         name=_step_name(function),
         cache_policy=ContentPolicy(function),
         persist_result=True,
-        result_serializer="json",
+        result_serializer=SERIALIZER,
         cache_result_in_memory=False,  # a result in memory would hide that its file is gone
         on_completion=[note_outcome],
     )(function)
@@ -155,8 +157,8 @@ def outcomes(flow_run_ids: Iterable[str]) -> list[Outcome]:
     """Read from the ledger how the steps of some flow runs ended, in the order in which they started."""
     store = Store()
     names = [name for flow_run_id in flow_run_ids for name in store.list(f"ledger/{flow_run_id}")]
-    found = [Outcome(**json.loads(content)) for name in names if (content := store.read(name)) is not None]
-    return sorted(found, key=lambda outcome: outcome.started)
+    found = (store.read_note(name, Outcome) for name in names)
+    return sorted((outcome for outcome in found if outcome is not None), key=lambda outcome: outcome.started)
 
 
 class ContentPolicy(CachePolicy):
@@ -176,7 +178,8 @@ class ContentPolicy(CachePolicy):
         """Make the key; drop a record whose files are damaged; remember why the step will hit or run."""
         parts = components(self.function, inputs)
         key = cache_key(self.function, parts)
-        _reasons[str(task_ctx.task_run.id)] = _explain(get_result_store(), key, parts)
+        kind = self.function.__annotations__["return"]
+        _reasons[str(task_ctx.task_run.id)] = _explain(get_result_store(), key, parts, kind)
         return key
 
 
@@ -257,16 +260,34 @@ class ProcessLocks(LockManager):
         return FileLock(path, thread_local=False)  # a transaction may end in another thread than it began
 
 
-def _explain(results: ResultStore, key: str, parts: dict[str, dict[str, Any]]) -> str:
-    """Say why a step will hit or run, dropping a cached record whose files are damaged."""
+def _explain(results: ResultStore, key: str, parts: dict[str, dict[str, Any]], kind: type[Record]) -> str:
+    """Say why a step will hit or run, dropping a cached record whose files are damaged.
+
+    What cannot be read at the moment says nothing of what is stored: it stays, and the engine reads it itself.
+    """
     store = Store()
-    if results.exists(key):
-        damaged = _damaged_file(results, key, store)
-        if damaged is None:
-            return "same code, configuration and inputs"
-        _drop(results, key)
-        return f"stored file missing or damaged: {damaged}"
-    earlier = [json.loads(content) for path in store.list(f"keys/{key.split('/')[0]}") if (content := store.read(path))]
+    try:
+        result = results.read(key).result
+        if not isinstance(result, kind):
+            _drop(results, key)
+            return f"stored result is no {kind.__name__}"
+        damaged = _damaged_file(result, store)
+    except DamagedRecordError as error:
+        return f"stored result is damaged: {error}"
+    except (OSError, MemoryError) as error:
+        return f"stored result could not be checked: {printable(error) or type(error).__name__}"
+    except Exception:  # Prefect's storages have no error of their own for what is not there
+        return _changes(store, key, parts)
+    if damaged is None:
+        return "same code, configuration and inputs"
+    _drop(results, key)
+    return f"stored file missing or damaged: {damaged}"
+
+
+def _changes(store: Store, key: str, parts: dict[str, dict[str, Any]]) -> str:
+    """Say what a step without a result has that earlier runs of it had not, and note it for later ones."""
+    notes = (store.read_note(name, dict[str, dict[str, Any]]) for name in store.list(f"keys/{key.split('/')[0]}"))
+    earlier = [note for note in notes if note is not None]
     store.write(f"keys/{key}.json", json.dumps(parts, sort_keys=True).encode())
     if parts in earlier:
         return "no result of an earlier run is stored"
@@ -275,13 +296,9 @@ def _explain(results: ResultStore, key: str, parts: dict[str, dict[str, Any]]) -
     return "changed: " + ", ".join(min((_differences(parts, other) for other in earlier), key=len)[:4])
 
 
-def _damaged_file(results: ResultStore, key: str, store: Store) -> str | None:
-    """Name the first damaged file of a cached result, its own record included; None where all are intact."""
-    try:
-        result = results.read(key).result
-    except Exception:  # whatever cannot be read back is no result; the step makes a new one
-        return key
-    return next((file.uri for file in result.stored_files() if not store.intact(file)), None)
+def _damaged_file(result: Record, store: Store) -> str | None:
+    """Name the first damaged file of a cached result; None where all are intact."""
+    return next((printable(file.uri) for file in result.stored_files() if not store.intact(file)), None)
 
 
 def _drop(results: ResultStore, key: str) -> None:

@@ -9,19 +9,29 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
+import re
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec
 import numpy as np
 from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
+from models.bounded_json import parse_json
+from models.text import printable
+from models.zip_archive import open_archive
 from tasks.locations import store_uri
 from tasks.parsing import one_parses
 from tasks.records import StoredFile
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _SUFFIXES = {
     "application/octet-stream": "bin",
@@ -60,18 +70,25 @@ class Store:
             The record of the stored file.
         """
         digest = hashlib.sha256(content).hexdigest()
-        name = f"sha256/{digest[:2]}/{digest}.{_SUFFIXES[media_type]}"
-        stored = StoredFile(uri=name, sha256=digest, size=len(content), media_type=media_type)
-        if not self.intact(stored):
-            self.write(name, content)
+        stored = StoredFile(uri=_name(digest, media_type), sha256=digest, size=len(content), media_type=media_type)
+        try:
+            written = self.intact(stored)
+        except OSError:  # it cannot be read now; the same content once more does no harm
+            written = False
+        if not written:
+            self.write(stored.uri, content)
         return stored
 
     def get(self, stored: StoredFile) -> bytes:
         """Read a stored file and verify it.
 
         Raises:
-            DamagedFileError: if the file is missing or its digest differs.
+            DamagedFileError: if the file is missing, its digest differs, or the record names it in another way than
+                `put` does.
+            OSError: if it cannot be read now, which says nothing of its content.
         """
+        if not _DIGEST.fullmatch(stored.sha256) or stored.uri != _name(stored.sha256, stored.media_type):
+            raise DamagedFileError(f"{printable(stored.uri)} is not how the store names a file of this digest.")
         content = self.read(stored.uri)
         if content is None:
             raise DamagedFileError(f"{stored.uri} is missing from the store at {self.root}.")
@@ -80,7 +97,11 @@ class Store:
         return content
 
     def intact(self, stored: StoredFile) -> bool:
-        """Tell whether a stored file is there with the content that its name says."""
+        """Tell whether a stored file is there with the content that its name says.
+
+        Raises:
+            OSError: if it cannot be read now.
+        """
         try:
             self.get(stored)
         except DamagedFileError:
@@ -116,6 +137,23 @@ class Store:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def read_note(self, name: str, kind: type[T]) -> T | None:
+        """Read a JSON value that one can do without: why a step ran, what was tried before.
+
+        Args:
+            name: where it lies.
+            kind: its type, which Pydantic checks.
+
+        Returns:
+            The value; None where there is none, and with a warning where it is damaged or cannot be read.
+        """
+        try:
+            content = self.read(name)
+            return None if content is None else TypeAdapter(kind).validate_python(parse_json(content))
+        except (OSError, ValueError) as error:
+            logger.warning("%s in the store is ignored, since it cannot be read (%s).", name, printable(error))
+            return None
+
     def list(self, folder: str) -> list[str]:
         """List the names of the files in a folder, sorted; empty where there is no such folder."""
         try:
@@ -145,13 +183,28 @@ class Store:
         return self.put(buffer.getvalue(), "application/x-npz")
 
     def get_arrays(self, stored: StoredFile) -> dict[str, NDArray[Any]]:
-        """Read stored arrays; never unpickles."""
+        """Read stored arrays; never unpickles.
+
+        Raises:
+            DamagedFileError: as in `get`, or the content is no archive of arrays.
+        """
         content = io.BytesIO(self.get(stored))
-        with one_parses, np.load(content, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            open_archive(content, stored.size).close()
+            with one_parses, np.load(content, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except Exception as error:  # NumPy parses headers as Python, which fails in many ways
+            raise DamagedFileError(f"{stored.uri} holds no arrays ({printable(error)}).") from error
 
     def _path(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"
+
+
+def _name(digest: str, media_type: str) -> str:
+    return f"sha256/{digest[:2]}/{digest}.{_SUFFIXES.get(media_type)}"
+
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class StoredCheckpoints:

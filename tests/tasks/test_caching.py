@@ -1,22 +1,52 @@
 """Steps on a real Prefect server, with results and store in a folder of the test's own."""
 
+import errno
+import json
 import pickle
 import subprocess
 import sys
 import textwrap
 import time
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from prefect import flow
 from prefect.context import get_run_context
+from prefect.filesystems import LocalFileSystem
 
 from tasks.caching import ProcessLocks, current_key, is_kept, outcomes, step
 from tasks.parameters import Parameters
 from tasks.records import DocumentRecord, RunReference
 from tasks.store import Store
+from tests.tasks.hostile_results import HOSTILE, hostile_result
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 RUN = RunReference(run_id="run")
+
+
+class FailOnce:
+    """Raises an error when something whose name holds some words is read for the first time."""
+
+    def __init__(self, error, words):
+        self.error, self.words, self.failed = error, words, False
+
+    def __call__(self, name):
+        if not self.failed and self.words in name:
+            self.failed = True
+            raise self.error
+
+
+class FailingFileSystem(MemoryFileSystem):
+    """Files in memory, of which one cannot be read now and then."""
+
+    protocol = "failing"
+    fault = staticmethod(lambda name: None)
+
+    def cat_file(self, path, start=None, end=None, **kwargs):
+        """Read a file, or fail."""
+        type(self).fault(path)
+        return super().cat_file(path, start, end, **kwargs)
 
 
 class Form(Parameters):
@@ -109,6 +139,78 @@ def test_a_torn_result_is_no_result(outputs, content):
     found, _ = _run(Form())
     assert _hits(found) == {"write-text": True, "repeat-text": False}
     assert all(_hits(_run(Form())[0]).values())
+
+
+@pytest.mark.parametrize("attack", [*HOSTILE, "json 5", "another record"])
+def test_a_result_that_is_none_of_the_steps_own_is_not_read_and_the_step_runs_again(outputs, tmp_path, attack):
+    _run(Form())
+    (result,) = (outputs / "results" / "repeat-text").iterdir()
+    good, marker = result.read_bytes(), tmp_path / "marker"
+    if attack == "json 5":
+        planted = json.dumps(json.loads(good) | {"result": "5"}).encode()
+    elif attack == "another record":
+        other = {"__class__": "tasks.records.RunReference", "data": {"run_id": "run"}}
+        planted = json.dumps(json.loads(good) | {"result": json.dumps(other)}).encode()
+    else:
+        planted = hostile_result(attack, marker)
+    result.write_bytes(planted)
+    found, record = _run(Form())
+    assert not marker.exists()
+    assert _hits(found) == {"write-text": True, "repeat-text": False}
+    assert found["repeat-text"].why.startswith("stored result is ")
+    assert Store().get(record.document) == b"text text "
+    assert json.loads(result.read_bytes())["result"] == json.loads(good)["result"]
+    assert all(_hits(_run(Form())[0]).values())
+
+
+def test_a_hostile_result_is_not_kept(outputs, tmp_path):
+    @flow
+    def ask() -> bool:
+        return is_kept(write_text, {"form": Form(), "run": RUN})
+
+    _run(Form())
+    (result,) = (outputs / "results" / "write-text").iterdir()
+    result.write_bytes(hostile_result("pickle", tmp_path / "marker"))
+    assert not ask()
+    assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), MemoryError()])
+@pytest.mark.parametrize("what", ["result", "stored file"])
+def test_what_cannot_be_read_at_the_moment_stays_and_is_used(outputs, monkeypatch, error, what):
+    monkeypatch.setenv("STORE_URI", "failing://store")
+    fsspec.register_implementation("failing", FailingFileSystem, clobber=True)
+    _, record = _run(Form())
+    (result,) = (outputs / "results" / "repeat-text").iterdir()
+    before = result.read_bytes()
+    fail_once = FailOnce(error, record.document.uri if what == "stored file" else "repeat-text")
+    monkeypatch.setattr(FailingFileSystem, "fault", fail_once)
+    whole = LocalFileSystem.read_path
+
+    def read_path(storage, path, **kwargs):
+        fail_once(str(path))
+        return whole(storage, path, **kwargs)
+
+    monkeypatch.setattr(LocalFileSystem, "read_path", read_path)
+    found, again = _run(Form())
+    assert fail_once.failed
+    assert _hits(found) == {"write-text": True, "repeat-text": True}
+    assert found["repeat-text"].why.startswith("stored result could not be checked: ")
+    assert again == record
+    assert result.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"{", b"5", b"[" * 100_000, b'{"code": 5}', b"\xff"])
+def test_a_damaged_note_of_what_ran_before_stops_nothing(outputs, content):
+    flow_run_id, _ = chain(Form())
+    store = Store()
+    for name in (*store.list("keys/repeat-text"), *store.list(f"ledger/{flow_run_id}")[:1]):
+        store.write(name, content)
+    assert len(outcomes([flow_run_id])) == 1
+    found, _ = _run(Form(), times=3)
+    assert _hits(found) == {"write-text": True, "repeat-text": False}
+    assert found["repeat-text"].why == "first run"
+    assert all(_hits(_run(Form(), times=3)[0]).values())
 
 
 def test_results_are_json_and_name_no_pickle(outputs):

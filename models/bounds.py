@@ -1,0 +1,34 @@
+"""How much of a file is believed before it is read: whoever reads a file that may be damaged or hostile asks here.
+
+Each bound is far above what the project or a publisher of weights writes, and low enough that what lies below it is
+read within seconds.
+"""
+
+JSON_BYTES = 16 * 2**20
+"""A JSON text: records of results, notes of the ledger, cards of weights, configurations of checkpoints."""
+
+JSON_DEPTH = 100
+"""Nesting of a JSON value; Python itself gives up at about a thousand."""
+
+SAFETENSORS_HEADER_BYTES = JSON_BYTES
+"""The JSON header of a safetensors file, some 100 bytes a tensor."""
+
+ZIP_DIRECTORY_BYTES = 2 * 2**20
+"""Table of contents of a zip archive (.npz, .pth), some 80 bytes a member: read whole before any member."""
+
+ZIP_INFLATION = 100
+"""How many times its own size an archive of more than `ZIP_INFLATION_FROM` bytes may unpack to; images reach ten."""
+
+ZIP_INFLATION_FROM = 256 * 2**20
+
+UNPACKED_BYTES = 4 * 2**30
+"""What an archive of arrays or of weights unpacks to, since it is held in memory."""
+
+NPY_HEADER_BYTES = 10_000
+"""The header of an .npy array, which NumPy parses as Python; NumPy's own bound, which it applies after reading."""
+
+CLASSES = 10_000
+"""Classes of a classifier: its last layer is allocated before its weights are compared with it."""
+
+CHANNELS = 16
+"""Channels of an image, likewise of the first layer."""

@@ -22,12 +22,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+from pydantic import AnyHttpUrl, BaseModel, ValidationError
 
 from deployments.heartbeat import heartbeat_window
 from deployments.webhook import alerts_webhook
 from models.errors import InputError
 from models.text import printable
-from tasks.locations import environment, open_directly, outputs, services_file, tracking_artifacts
+from tasks.locations import (
+    environment,
+    noted_services,
+    open_directly,
+    outputs,
+    services_file,
+    tracking_artifacts,
+)
 from tasks.proxies import require_proxies
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -283,10 +291,25 @@ def _polls(pool: str, since: datetime, api: str) -> bool:
 
 
 def _notes() -> dict[str, Any]:
+    """Read what `up` noted; empty where that is damaged."""
+    notes = noted_services()
     try:
-        return dict(json.loads(services_file().read_text()))
-    except (OSError, ValueError):
+        _Notes.model_validate(notes)
+    except ValidationError:
         return {}
+    return notes
+
+
+class _Process(BaseModel):
+    name: str
+    pid: int
+    created: float
+
+
+class _Notes(BaseModel):
+    prefect_api: AnyHttpUrl | None = None
+    mlflow: AnyHttpUrl | None = None
+    processes: list[_Process] = []
 
 
 def _note(notes: dict[str, Any]) -> None:

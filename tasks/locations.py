@@ -4,15 +4,15 @@ This module imports neither Prefect nor MLflow, since it decides the environment
 """
 
 import getpass
-import json
+import http.client
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
+from models.bounded_json import parse_json
 from tasks.proxies import loopback_without_proxy
 
 HEARTBEAT_SECONDS = 30
@@ -67,6 +67,15 @@ def services_file() -> Path:
     return outputs() / "services.json"
 
 
+def noted_services() -> dict[str, Any]:
+    """Read what `make up` noted; empty where it noted nothing, or what is there cannot be read."""
+    try:
+        notes = parse_json(services_file().read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
 def environment() -> dict[str, str]:
     """Return the environment variables that Prefect and MLflow read, where the user has not set them.
 
@@ -76,6 +85,7 @@ def environment() -> dict[str, str]:
     variables = {
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(folder / "results"),
+        "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # and not pickle, which `tasks.result_records` refuses
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -104,12 +114,12 @@ def open_directly(request: str | urllib.request.Request, seconds: float) -> Any:
 
 
 def _running_services() -> dict[str, str]:
+    services = noted_services()
     try:
-        services = json.loads(services_file().read_text())
         for address in (services["prefect_api"], services["mlflow"]):
             with open_directly(f"{address}/health", 2):
                 pass
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):  # also of notes without addresses
         return {}
     return {"PREFECT_API_URL": services["prefect_api"], "MLFLOW_TRACKING_URI": services["mlflow"]}
 

@@ -1,11 +1,9 @@
 """Read a dataset file, refusing a damaged one before anything is computed on it."""
 
 import io
-import lzma
 import math
-import struct
 import zipfile
-import zlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +13,19 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from models.bounds import NPY_HEADER_BYTES, UNPACKED_BYTES
 from models.errors import InputError
+from models.text import printable
+from models.zip_archive import open_archive
 
 SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 ARRAYS = tuple(f"{split}_{part}" for part in ("images", "labels") for split in SPLITS)
-MAXIMUM_BYTES = 4 * 2**30  # the dataset is held in memory; all official files of 28 and 64 pixels are below it
+MAXIMUM_BYTES = UNPACKED_BYTES  # all official files of 28 and 64 pixels are below it
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, RuntimeError)
+_NPY_PREFIX_BYTES = 12  # magic, version and the header's length
+_SHOWN_MEMBERS = 3
+_MOST_AXES = 8  # no image has more, and its shape can be shown
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,8 @@ def read_splits(
     if isinstance(source, Path):
         name = str(source)
     try:
+        if isinstance(source, Path):
+            refuse_oversize(name, source.stat().st_size)
         content = io.BytesIO(source.read_bytes() if isinstance(source, Path) else source)
     except OSError as error:
         raise InputError(f"{name} cannot be read ({error.strerror}): give a readable .npz file.") from error
@@ -136,8 +141,12 @@ class _Header:
 
 def _open_archive(content: io.BytesIO, name: str) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(content)
-    except _DAMAGE as error:
+        return open_archive(content, len(content.getbuffer()))
+    except ValueError as error:
+        raise InputError(
+            f"{name} is not read, since {error}: expected the arrays {', '.join(ARRAYS)} alone, as NumPy writes them."
+        ) from error
+    except Exception as error:  # of whatever kind zipfile raises over bytes that are no archive
         if content.getvalue()[:4] == b"PK\x03\x04":
             problem = "is a truncated or damaged .npz file: its table of contents cannot be read"
         else:
@@ -146,7 +155,7 @@ def _open_archive(content: io.BytesIO, name: str) -> zipfile.ZipFile:
 
 
 def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
-    found = [member.filename for member in archive.infolist()]
+    found = Counter(member.filename for member in archive.infolist())
     expected = [f"{array}.npy" for array in ARRAYS]
     missing = [array for array in ARRAYS if f"{array}.npy" not in found]
     if missing:
@@ -154,10 +163,12 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
             f"{name} lacks the array {', '.join(missing)}: expected exactly {', '.join(ARRAYS)}, "
             "as in MedMNIST's files."
         )
-    extra = sorted({member for member in found if member not in expected or found.count(member) > 1})
+    extra = sorted(member for member, times in found.items() if member not in expected or times > 1)
     if extra:
+        shown = ", ".join(printable(member, 30) for member in extra[:_SHOWN_MEMBERS])
+        more = f" and {len(extra) - _SHOWN_MEMBERS} more" if len(extra) > _SHOWN_MEMBERS else ""
         raise InputError(
-            f"{name} holds the unexpected or repeated array {', '.join(extra)}: expected exactly {', '.join(ARRAYS)}, "
+            f"{name} holds the unexpected or repeated array {shown}{more}: expected exactly {', '.join(ARRAYS)}, "
             "once each; remove it."
         )
     return {array: archive.getinfo(f"{array}.npy") for array in ARRAYS}
@@ -166,8 +177,8 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
 def _read_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, array: str) -> _Header:
     try:
         with archive.open(member) as file:
-            return _parse_header(file)
-    except _DAMAGE as error:
+            return _parse_header(io.BytesIO(file.read(_NPY_PREFIX_BYTES + NPY_HEADER_BYTES)))
+    except Exception as error:  # a header is parsed as Python, which fails in many ways, and deflate in others
         raise _damaged(name, array, error) from error
 
 
@@ -179,6 +190,8 @@ def _parse_header(file: IO[bytes]) -> _Header:
         shape, _, dtype = npy.read_array_header_2_0(file)
     else:
         raise ValueError(f"unknown .npy version {version}")
+    if len(shape) > _MOST_AXES or not all(abs(length) < 2**63 for length in shape):
+        raise ValueError("its shape is impossible")
     return _Header(shape, dtype, file.tell())
 
 
@@ -233,7 +246,9 @@ def _check_image_header(header: _Header, size: int, channels: int, name: str, ar
             f"set --dataset.size to the size in the file or use a file of size {size}."
         )
     if header.dtype != np.uint8:
-        raise InputError(f"{name}: {array} has the type {header.dtype}: expected uint8, levels from 0 to 255.")
+        raise InputError(
+            f"{name}: {array} has the type {printable(header.dtype)}: expected uint8, levels from 0 to 255."
+        )
 
 
 def _check_label_header(header: _Header, name: str, array: str) -> None:
@@ -243,7 +258,7 @@ def _check_label_header(header: _Header, name: str, array: str) -> None:
             f"{name}: {array} has the shape {shape}: expected one label an image, (images, 1) or (images,)."
         )
     if header.dtype.kind not in "iu":
-        raise InputError(f"{name}: {array} has the type {header.dtype}: expected integer labels.")
+        raise InputError(f"{name}: {array} has the type {printable(header.dtype)}: expected integer labels.")
 
 
 def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, array: str) -> NDArray:
@@ -251,7 +266,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, ar
         with archive.open(member) as file:
             values = npy.read_array(file, allow_pickle=False)
             file.read()  # to the end, where zipfile compares the checksum
-    except _DAMAGE as error:
+    except Exception as error:  # of zlib, zipfile and NumPy
         raise _damaged(name, array, error) from error
     return np.ascontiguousarray(values)
 
@@ -275,6 +290,6 @@ def _check_labels(values: NDArray, labels: Mapping[int, str], name: str, array: 
 
 def _damaged(name: str, array: str, error: Exception) -> InputError:
     return InputError(
-        f"{name}: {array} is damaged and cannot be unpacked ({error}): expected an intact .npy array; "
+        f"{name}: {array} is damaged and cannot be unpacked ({printable(error)}): expected an intact .npy array; "
         "copy or download the file again."
     )

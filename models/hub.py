@@ -5,7 +5,6 @@ Nothing here imports torch or transformers, so that a machine which only plans t
 
 import functools
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -24,7 +23,10 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError, safe_open
 
+from models.bounded_json import parse_json
+from models.bounds import SAFETENSORS_HEADER_BYTES
 from models.errors import InputError
+from models.text import printable
 
 _UNAUTHORISED = 401
 
@@ -95,13 +97,15 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: the file is missing, damaged, or holds something else.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} is no checkpoint: it has no {path.name}; give the folder that holds the model's files."
         ) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); copy or download the file again.") from error
+        raise InputError(
+            f"{path} cannot be read as JSON ({printable(error)}); copy or download the file again."
+        ) from error
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no JSON object; copy or download the file again.")
     return content
@@ -117,11 +121,15 @@ def require_safetensors(path: Path) -> None:
         InputError: its header and its length do not belong together.
     """
     try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+        if length > SAFETENSORS_HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes, more than {SAFETENSORS_HEADER_BYTES}")
         with safe_open(path, framework="np"):
             pass
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
-            f"The weights in {path} are damaged or cut off ({error}); copy or download the file again."
+            f"The weights in {path} are damaged or cut off ({printable(error)}); copy or download the file again."
         ) from error
 
 

@@ -1,17 +1,19 @@
 """Weights that were trained elsewhere, under the part of a classifier that is not its head."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import safetensors.torch
 import torch
 import torch.nn.functional as F
 import torchvision
-from safetensors import SafetensorError
 from torch import nn
 
+from models.bounds import UNPACKED_BYTES
 from models.errors import InputError
+from models.safetensors_metadata import load_tensors
+from models.text import printable
+from models.zip_archive import open_archive
 
 _IMAGENET = {
     "resnet18_gray": torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
@@ -19,6 +21,8 @@ _IMAGENET = {
 }
 _HEADS = ("fc.", "classifier.", "head.", "_fc.")
 _LITE_STEM = "_conv_stem.weight"
+_ZIP = b"PK\x03\x04"  # by which PyTorch, too, tells its archives from the pickles of before
+_NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32)
 
 
 def imagenet_file(architecture: str) -> Path:
@@ -54,8 +58,8 @@ def imagenet_file(architecture: str) -> Path:
             torch.hub.download_url_to_file(url, str(file), hash_prefix=digest, progress=False)
         except (OSError, RuntimeError) as error:
             raise InputError(
-                f"The ImageNet weights of {architecture} are not in the cache and cannot be downloaded ({error}); "
-                f"fetch {url} elsewhere and put it at {file}."
+                f"The ImageNet weights cannot be downloaded ({printable(error, 40)}): fetch {url} elsewhere and put it "
+                f"at {file}."
             ) from error
     return file
 
@@ -91,14 +95,14 @@ def load_backbone(backbone: nn.Module, path: Path) -> None:
             raise InputError(f"The weights in {path} have no {name!r}; supply the file of the chosen architecture.")
         if found[name].shape != tensor.shape:
             raise InputError(
-                f"{name!r} in {path} has shape {tuple(found[name].shape)}, but the network needs "
+                f"{name!r} in {path} has shape {printable(tuple(found[name].shape))}, but the network needs "
                 f"{tuple(tensor.shape)}; supply the file of the chosen architecture."
             )
     for name in found:
         if name not in wanted:
             raise InputError(
-                f"The weights in {path} hold {name!r}, which the network does not have; supply the file of the chosen "
-                "architecture."
+                f"The weights in {path} hold '{printable(name)}', which the network does not have; supply the file of "
+                "the chosen architecture."
             )
     backbone.load_state_dict(found)
 
@@ -110,17 +114,38 @@ def _uncounted(state: Mapping[str, torch.Tensor]) -> list[str]:
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
+        with path.open("rb") as file:
+            size, start = path.stat().st_size, file.read(len(_ZIP))
+            if size > UNPACKED_BYTES:
+                raise ValueError(f"it has {size / 2**30:.1f} GiB, more than {UNPACKED_BYTES / 2**30:.0f}")
+            if path.suffix == ".safetensors":
+                return load_tensors(path.read_bytes())
+            if not start:
+                raise ValueError("it is empty")
+            if start == _ZIP:
+                open_archive(file, size).close()
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever zipfile, pickle and PyTorch raise over bytes that are no weights
         raise InputError(
-            f"The pretrained weights {path} cannot be read ({str(error).splitlines()[0]}); supply a .pth or "
-            ".safetensors file as it was published."
+            f"The pretrained weights {path} cannot be read ({printable(error) or type(error).__name__}); supply a .pth "
+            "or .safetensors file as it was published."
         ) from error
-    if not isinstance(content, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and _is_plain(tensor) for name, tensor in content.items()
+    ):
         raise InputError(f"The pretrained weights {path} are not tensors by name; supply the file of a state dict.")
     return content
+
+
+def _is_plain(tensor: Any) -> bool:
+    """Tell whether something is a tensor of numbers that its file really holds, not a small one spread out."""
+    return (
+        type(tensor) in (torch.Tensor, nn.Parameter)
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.dtype in _NUMBERS
+        and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
+    )
 
 
 def _adapt_stem(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:

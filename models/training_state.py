@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from pydantic import TypeAdapter
 from torch.optim.swa_utils import AveragedModel
 
+from models.bounded_json import parse_json
 from models.classifiers import Classifier
-from models.errors import InputError
-from models.safetensors_metadata import read_metadata
+from models.safetensors_metadata import load_tensors, read_metadata
+from models.text import printable
 
 logger = logging.getLogger(__name__)
 
@@ -127,19 +128,45 @@ class TrainingState:
             if metadata["fingerprint"] != fingerprint:
                 logger.warning("The checkpoint is of other settings or data: the training starts from the beginning.")
                 return False
-            tensors = safetensors.torch.load(payload)
+            tensors = load_tensors(payload)
+            history = TypeAdapter(list[EpochMetrics]).validate_python(parse_json(metadata["history"]))
+            best_epoch = int(metadata["best_epoch"])
+            self._require_fit(tensors, history, best_epoch)
             self.model.load_state_dict(_part(tensors, "model."))
             self.average.load_state_dict(_part(tensors, "average."))
             self._restore_optimizer(_part(tensors, "optimizer."))
-            self.history = [EpochMetrics(**entry) for entry in json.loads(metadata["history"])]
-            self.best_epoch = int(metadata["best_epoch"])
+            self.history, self.best_epoch = history, best_epoch
             averaged = self._averaged()
             best = _part(tensors, "best.") or averaged
             self.best = {name: tensor.to(averaged[name].device) for name, tensor in best.items()}
-        except (SafetensorError, InputError, KeyError, ValueError, TypeError, RuntimeError) as error:
-            logger.warning("The checkpoint is damaged (%s): the training starts from the beginning.", error)
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:
+            logger.warning("The checkpoint is damaged (%s): the training starts from the beginning.", printable(error))
             return False
         return True
+
+    def _require_fit(self, tensors: Weights, history: list[EpochMetrics], best_epoch: int) -> None:
+        """Refuse tensors of other names, shapes or types than `dump` writes: the fused optimiser believes their sizes.
+
+        Raises:
+            ValueError: something does not fit.
+        """
+        if [entry.epoch for entry in history] != list(range(1, len(history) + 1)) or not (
+            1 <= best_epoch <= len(history)
+        ):
+            raise ValueError("its epochs are not numbered from 1")
+        wanted = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        wanted |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        if best_epoch < len(history):
+            wanted |= {f"best.{name}": tensor for name, tensor in self.average.module.state_dict().items()}
+        for index, parameter in enumerate(self.model.parameters()):
+            if f"optimizer.{index}.step" in tensors:  # a weight without a gradient has no state
+                wanted[f"optimizer.{index}.step"] = torch.tensor(0.0)
+                wanted |= {f"optimizer.{index}.{name}": parameter for name in ("exp_avg", "exp_avg_sq")}
+        if odd := sorted(tensors.keys() ^ wanted.keys()):
+            raise ValueError(f"{odd[0]!r} is missing or not expected")
+        for name, tensor in wanted.items():
+            if tensors[name].shape != tensor.shape or tensors[name].dtype != tensor.dtype:
+                raise ValueError(f"{name!r} has another shape or type")
 
     def _averaged(self) -> Weights:
         return {name: tensor.clone() for name, tensor in self.average.module.state_dict().items()}
@@ -151,8 +178,7 @@ class TrainingState:
             index, key = name.split(".")
             # The fused step reads weights and moments in the order of their memory: give both the same layout.
             parameter = parameters[int(index)]
-            same = tensor.shape == parameter.shape
-            state[int(index)][key] = torch.empty_like(parameter).copy_(tensor) if same else tensor
+            state[int(index)][key] = torch.empty_like(parameter).copy_(tensor) if key != "step" else tensor
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
 
 

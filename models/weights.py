@@ -4,11 +4,13 @@ import json
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError
 
+from models.bounded_json import parse_json
+from models.bounds import CHANNELS, CLASSES
 from models.classifiers import Classifier, build_classifier
 from models.errors import InputError
-from models.safetensors_metadata import read_metadata
+from models.safetensors_metadata import load_tensors, read_metadata
+from models.text import printable
 
 CARD = "card"
 BUILT_BY = ("architecture", "classes", "channels")
@@ -53,13 +55,15 @@ def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
     """
     metadata = read_metadata(payload)
     try:
-        card = json.loads(metadata[CARD])
-        model = build_classifier(card["architecture"], classes=card["classes"], channels=card["channels"])
-        model.load_state_dict(safetensors.torch.load(payload))
-    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
-        reason = str(error).splitlines()[0]
+        card = parse_json(metadata[CARD])
+        classes, channels = card["classes"], card["channels"]
+        if not (2 <= classes <= CLASSES and 1 <= channels <= CHANNELS):
+            raise ValueError(f"{printable(classes)} classes, {printable(channels)} channels")
+        model = build_classifier(card["architecture"], classes=classes, channels=channels)
+        model.load_state_dict(load_tensors(payload))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"The weights cannot be read as a classifier of this project ({reason}); supply the file as it was saved, "
-            "or train again."
+            f"The weights cannot be read as a classifier of this project ({printable(error)}); supply the file as it "
+            "was saved, or train again."
         ) from error
     return model.eval(), card

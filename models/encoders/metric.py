@@ -5,7 +5,6 @@ import hashlib
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from models.architectures import Architecture
 from models.classifiers import Classifier, build_classifier
@@ -15,6 +14,8 @@ from models.errors import InputError
 from models.prediction import predict
 from models.preprocessing import Normalization
 from models.pretrained import imagenet_file
+from models.safetensors_metadata import load_tensors
+from models.text import printable
 from models.vector_index import normalize
 
 SHARE = 0.5
@@ -48,11 +49,14 @@ class MetricEncoder(Encoder):
         self._classifier = ClassifierEncoder(classifier, device=device)
         self._backbone = _backbone().to(device)
         try:
-            tensors = safetensors.numpy.load(projection)
-            self._mean, self._components = tensors["mean"], tensors["components"]
-        except (SafetensorError, KeyError) as error:
+            tensors = load_tensors(projection)
+            self._mean, self._components = tensors["mean"].numpy(), tensors["components"].numpy()
+            if self._mean.ndim != 1 or self._components.ndim != 2 or len(self._mean) != len(self._components):
+                raise ValueError("its shapes do not belong together")
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"The projection of the encoder `metric` cannot be read ({error}); fit it again on the training split."
+                f"The projection of the encoder `metric` cannot be read ({printable(error)}); fit it again on the "
+                "training split."
             ) from error
         self.name = "metric"
         self.dimension = self._classifier.dimension + self._components.shape[1]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from models.errors import InputError
 from models.report_generation.schema import Case, Request
+from models.text import printable
 
 STRATEGIES = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
 """Strategies that ask for a report."""
@@ -147,14 +148,19 @@ def read_strategy(path: Path) -> Strategy:
         strategy = Strategy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the whole"
+        where = printable(".".join(str(part) for part in first["loc"])) or "the whole"
         raise InputError(f"The prompt file {path} does not fit the schema: {where}: {first['msg']}.") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"The prompt file {path} cannot be read as YAML: {reason}.") from error
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        yaml.YAMLError,
+    ) as error:  # a date of month 13, for instance
+        raise InputError(f"The prompt file {path} cannot be read as YAML: {printable(error)}.") from error
     if strategy.name != path.stem:
         raise InputError(
-            f"The prompt file {path} is named after {path.stem!r} but holds {strategy.name!r}: rename one."
+            f"The prompt file {path} is named after {path.stem!r} but holds '{printable(strategy.name)}': rename one."
         )
     return strategy
 

@@ -42,6 +42,10 @@ class FlatStructure:
         """
         return cls(faiss.IndexFlat(dimension, metric))
 
+    def fits(self, rows: int) -> bool:
+        """Compare the sizes; see `Structure`."""
+        return bool(self.index.ntotal == rows and self.index.codes.size() == rows * self.index.d * 4)
+
     def add(self, vectors: NDArray[np.float32], first_row: int) -> None:
         """Append vectors; see `Structure`."""
         self.index.add(vectors)

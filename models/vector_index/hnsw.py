@@ -54,6 +54,51 @@ class HnswStructure:
         index.hnsw.efConstruction = BUILD_BREADTH
         return cls(index)
 
+    def fits(self, rows: int) -> bool:
+        """Follow every link of the graph to a row that is there; see `Structure`."""
+        index, storage, graph = self.index, self._storage, self.index.hnsw
+        if not (
+            isinstance(storage, faiss.IndexScalarQuantizer)
+            and storage.ntotal == index.ntotal == rows
+            and storage.d == index.d == storage.sq.d
+            and storage.metric_type == index.metric_type
+            and storage.sq.qtype == faiss.ScalarQuantizer.QT_fp16
+            and storage.code_size == storage.sq.code_size == 2 * index.d
+            and storage.codes.size() == rows * 2 * index.d
+        ):
+            return False
+        levels, offsets = faiss.vector_to_array(graph.levels), faiss.vector_to_array(graph.offsets).astype(np.int64)
+        links, widths = faiss.vector_to_array(graph.neighbors), faiss.vector_to_array(graph.cum_nneighbor_per_level)
+        if len(levels) != rows or len(offsets) != rows + 1 or offsets[0] != 0 or offsets[-1] != len(links):
+            return False
+        if rows == 0:
+            return True
+        top = int(levels.max())
+        return bool(
+            levels.min() >= 1
+            and top < len(widths)
+            and widths[0] == 0
+            and (np.diff(widths) >= 0).all()
+            and (np.diff(offsets) == widths[levels]).all()
+            and links.min(initial=-1) >= -1
+            and links.max(initial=-1) < rows
+            and 0 <= graph.entry_point < rows
+            and 0 <= graph.max_level < levels[graph.entry_point]
+            and self._levels_hold(levels, offsets, links, widths)
+        )
+
+    @staticmethod
+    def _levels_hold(
+        levels: NDArray[np.int32], offsets: NDArray[np.int64], links: NDArray[np.int32], widths: NDArray[np.int32]
+    ) -> bool:
+        """Tell whether each link of a level leads to a row that has this level."""
+        for level in range(1, int(levels.max())):
+            for row in np.flatnonzero(levels > level):
+                found = links[offsets[row] + widths[level] : offsets[row] + widths[level + 1]]
+                if (levels[found[found >= 0]] <= level).any():
+                    return False
+        return True
+
     def add(self, vectors: NDArray[np.float32], first_row: int) -> None:
         """Link vectors into the graph; see `Structure`."""
         self.index.add(vectors)

@@ -55,6 +55,28 @@ class IvfStructure:
         index.train(sample)
         return cls(index)
 
+    def fits(self, rows: int) -> bool:
+        """Look into every list for rows that are not there; see `Structure`."""
+        index, quantizer, lists = self.index, faiss.downcast_index(self.index.quantizer), self.index.invlists
+        if not (
+            isinstance(quantizer, faiss.IndexFlat)
+            and quantizer.d == index.d
+            and quantizer.ntotal == index.nlist == lists.nlist
+            and quantizer.codes.size() == index.nlist * index.d * 4
+            and index.is_trained
+            and index.sq.qtype == faiss.ScalarQuantizer.QT_fp16
+            and index.sq.d == index.d
+            and index.code_size == lists.code_size == index.sq.code_size == 2 * index.d
+        ):
+            return False
+        for place in range(index.nlist):
+            size = lists.list_size(place)
+            if size:
+                found = faiss.rev_swig_ptr(lists.get_ids(place), size)
+                if found.min() < 0 or found.max() >= rows:
+                    return False
+        return True
+
     def add(self, vectors: NDArray[np.float32], first_row: int) -> None:
         """Add vectors to their lists; see `Structure`."""
         self.index.add_with_ids(vectors, np.arange(first_row, first_row + len(vectors)))

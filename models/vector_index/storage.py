@@ -12,13 +12,18 @@ import struct
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 
+from models.bounded_json import parse_json
 from models.errors import InputError
+from models.text import printable
 from models.vector_index.index import VectorIndex
+from models.vector_index.kinds import Kind, Metric, faiss_metric
 from models.vector_index.structures import wrap
 
 _LENGTHS = struct.Struct("<QQ")  # bytes of FAISS's part, bytes of the header
@@ -124,12 +129,16 @@ def load(content: bytes) -> VectorIndex:
     whole = memoryview(content)
     where = f"The vector index ({len(content)} bytes)"
     body_bytes, tail_bytes = _lengths(bytes(whole[-_FOOTER_BYTES:]), len(content), where)
-    header = _header(bytes(whole[body_bytes : body_bytes + tail_bytes]), where)
+    tail = _tail(bytes(whole[body_bytes : body_bytes + tail_bytes]), where)
     body = whole[:body_bytes]
     # FAISS itself reads most damaged files without complaint, hence the digest.
-    if hashlib.sha256(body).hexdigest() != header["faiss_sha256"]:
+    if hashlib.sha256(body).hexdigest() != tail.header.faiss_sha256:
         raise _damaged(where)
-    return _assemble(faiss.deserialize_index(np.frombuffer(body, dtype=np.uint8)), header, where, read_only=False)
+    try:
+        index = faiss.deserialize_index(np.frombuffer(body, dtype=np.uint8))
+    except (RuntimeError, MemoryError) as error:
+        raise _unsound(where, error) from error
+    return _assemble(index, tail, where, read_only=False)
 
 
 def open_mapped(path: Path) -> VectorIndex:
@@ -156,10 +165,13 @@ def open_mapped(path: Path) -> VectorIndex:
         file.seek(max(0, size - _FOOTER_BYTES))
         body_bytes, tail_bytes = _lengths(file.read(), size, where)
         file.seek(body_bytes)
-        header = _header(file.read(tail_bytes), where)
-    how = faiss.IO_FLAG_MMAP if header["kind"] == "ivf" else faiss.IO_FLAG_MMAP_IFC
-    index = faiss.read_index(str(path), how | faiss.IO_FLAG_READ_ONLY)
-    return _assemble(index, header, where, read_only=True)
+        tail = _tail(file.read(tail_bytes), where)
+    how = faiss.IO_FLAG_MMAP if tail.header.kind == "ivf" else faiss.IO_FLAG_MMAP_IFC
+    try:
+        index = faiss.read_index(str(path), how | faiss.IO_FLAG_READ_ONLY)
+    except (RuntimeError, MemoryError) as error:
+        raise _unsound(where, error) from error
+    return _assemble(index, tail, where, read_only=True)
 
 
 def _lengths(footer: bytes, size: int, where: str) -> tuple[int, int]:
@@ -172,34 +184,59 @@ def _lengths(footer: bytes, size: int, where: str) -> tuple[int, int]:
     return body_bytes, size - body_bytes
 
 
-def _header(tail: bytes, where: str) -> dict[str, Any]:
+class _Header(BaseModel):
+    """What the JSON header says."""
+
+    kind: Kind
+    metric: Metric
+    encoder: str
+    rows: int = Field(ge=0)
+    faiss_sha256: str
+
+
+class _Tail(NamedTuple):
+    """What follows FAISS's part."""
+
+    header: _Header
+    ids: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    digest: str
+
+
+def _tail(tail: bytes, where: str) -> _Tail:
     """Verify what follows FAISS's part, and take the header, ids, labels and digest out of it."""
     content, digest = tail[:-_DIGEST_BYTES], tail[-_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() != digest:
         raise _damaged(where)
     header_bytes = _LENGTHS.unpack(content[-_LENGTHS.size :])[1]
-    header: dict[str, Any] = json.loads(content[:header_bytes])
-    members = np.frombuffer(content[header_bytes : -_LENGTHS.size], dtype=_INT64).astype(np.int64)
-    header["ids"], header["labels"] = members[: header["rows"]], members[header["rows"] :]
-    header["digest"] = digest.hex()
-    return header
+    try:
+        header = _Header.model_validate(parse_json(content[:header_bytes]))
+        members = np.frombuffer(content[header_bytes : -_LENGTHS.size], dtype=_INT64).astype(np.int64)
+    except ValueError as error:
+        raise _unsound(where, error) from error
+    if len(members) != 2 * header.rows:
+        raise _unsound(where, f"{header.rows} rows, but {len(members)} ids and labels")
+    return _Tail(header, members[: header.rows], members[header.rows :], digest.hex())
 
 
-def _assemble(index: Any, header: dict[str, Any], where: str, *, read_only: bool) -> VectorIndex:
-    structure = wrap(header["kind"], index)
+def _assemble(index: Any, tail: _Tail, where: str, *, read_only: bool) -> VectorIndex:
+    header = tail.header
+    structure = wrap(header.kind, index)
     if structure is None:
         raise InputError(
-            f"{where} holds a {type(index).__name__}, but an index of the kind {header['kind']} was expected; build it "
+            f"{where} holds a {type(index).__name__}, but an index of the kind {header.kind} was expected; build it "
             "again."
         )
+    if index.metric_type != faiss_metric(header.metric) or not structure.fits(header.rows):
+        raise _unsound(where, "the parts of FAISS's index do not belong to each other or to the ids")
     return VectorIndex(
         structure,
-        kind=header["kind"],
-        metric=header["metric"],
-        encoder=header["encoder"],
-        row_ids=header["ids"],
-        row_labels=header["labels"],
-        digest=header["digest"],
+        kind=header.kind,
+        metric=header.metric,
+        encoder=header.encoder,
+        row_ids=tail.ids,
+        row_labels=tail.labels,
+        digest=tail.digest,
         read_only=read_only,
     )
 
@@ -208,3 +245,7 @@ def _damaged(where: str) -> InputError:
     return InputError(
         f"{where} is damaged: its SHA-256 differs from the one written with it; delete it and build it again."
     )
+
+
+def _unsound(where: str, reason: object) -> InputError:
+    return InputError(f"{where} cannot be read ({printable(reason)}); delete it and build it again.")

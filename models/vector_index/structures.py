@@ -21,6 +21,14 @@ class Structure(Protocol):
 
     index: Any
 
+    def fits(self, rows: int) -> bool:
+        """Tell whether the parts of an index that was read belong together, so that a search stays within them.
+
+        Args:
+            rows: number of rows that are known by an id.
+        """
+        ...
+
     def add(self, vectors: NDArray[np.float32], first_row: int) -> None:
         """Add vectors.
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bounded_json import parse_json
 from models.errors import InputError
+from models.text import printable
 from tasks.caching import step
 from tasks.mapping import map_step
 from tasks.parameters import RetrievalParameters, SearchParameters
@@ -34,7 +36,7 @@ from tasks.records import (
     ShardRecord,
     StoredFile,
 )
-from tasks.store import Store
+from tasks.store import DamagedFileError, Store
 
 if TYPE_CHECKING:
     from models.vector_index import Neighbours, Shard, VectorIndex
@@ -702,14 +704,15 @@ def find_published(name: str) -> SearchableRecord:
     """
     from tasks.retrieval.publication import pointer
 
-    store = Store()
-    content = store.read(pointer(name, phantoms=False)) or store.read(pointer(name, phantoms=True))
-    if content is None:
-        raise InputError(
-            f"There is no index of the encoder {name} yet: run the retrieval flow with it first, over whole data "
-            f"(`python -m flows.retrieval --retrieval.encoders {name}`, or the deployment `retrieval`)."
-        )
-    return SearchableRecord.model_validate_json(content)
+    for phantoms in (False, True):
+        place = pointer(name, phantoms=phantoms)
+        content = Store().read(place)
+        if content is not None:
+            return _searchable(content, place, name)
+    raise InputError(
+        f"There is no index of the encoder {name} yet: run the retrieval flow with it first, over whole data "
+        f"(`python -m flows.retrieval --retrieval.encoders {name}`, or the deployment `retrieval`)."
+    )
 
 
 def check_search(search: SearchParameters, searchable: SearchableRecord) -> None:
@@ -910,3 +913,37 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
 
 def _pixels(image: NDArray[np.uint8]) -> bytes:
     return hashlib.sha256(f"{image.shape}".encode() + np.ascontiguousarray(image).tobytes()).digest()
+
+
+def _searchable(content: bytes, place: str, name: str) -> SearchableRecord:
+    """Read what was published of an encoder.
+
+    Raises:
+        InputError: it is damaged, or a file that a search needs is.
+    """
+    try:
+        found = SearchableRecord.model_validate(parse_json(content))
+        _require_whole(found)
+    except (DamagedFileError, KeyError, ValueError) as error:
+        raise InputError(
+            f"The index that {place} in the store names is damaged ({printable(error)}): run the retrieval "
+            f"flow again (`python -m flows.retrieval --retrieval.encoders {name}`, or the deployment `retrieval`)."
+        ) from error
+    return found
+
+
+def _require_whole(searchable: SearchableRecord) -> None:
+    """Compare what is published with the files that it names.
+
+    Raises:
+        DamagedFileError: a file is damaged or missing.
+        ValueError: the files do not belong to each other.
+    """
+    store, dataset = Store(), searchable.dataset
+    for file in searchable.stored_files():
+        store.get(file)
+    arrays = store.get_arrays(dataset.splits)
+    images = {split: len(arrays[f"{split}_labels"]) for split in SPLITS}
+    vectors = {split: sum(shard.shape[0] for shard in searchable.embeddings.shards[split]) for split in SPLITS}
+    if not images == vectors == dataset.counts or searchable.index.offsets != _offsets(dataset):
+        raise ValueError("images, vectors and index do not belong to each other")

@@ -1,27 +1,50 @@
-"""Read the picture in a DICOM file as a screen would show it.
+"""Read the picture in a DICOM file as a screen would show it."""
 
-The order is that of the standard's greyscale pipeline (PS3.4 N.2): stored values, modality LUT or rescale, VOI LUT or
-window, and last the photometric interpretation, by which MONOCHROME1 shows its smallest value white.
-"""
-
-from typing import BinaryIO
+import io
+import math
+import zlib
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, apply_windowing, get_decoder, pixel_array
+from pydicom.filereader import read_dataset, read_partial, read_preamble
+from pydicom.pixels import apply_color_lut
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    UID_dictionary,
+)
 
 from models.errors import InputError
-from tasks.data.grey_levels import luma, refuse_size, scale, to_grey_levels
+from tasks.data.dicom_display import displayed
+from tasks.data.dicom_pixels import PIXEL_KEYWORDS, PixelElement, read_frame
+from tasks.data.grey_levels import luma, to_grey_levels, to_square_pixels
+from tasks.data.unreadable import UnreadableImageError
 
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+MAXIMUM_READS = 50_000  # pieces of the header, two or three for each element; a quarter of a second to take apart
+MAXIMUM_INFLATED = 1 << 28  # bytes: four for each of the most pixels that are read
+
+_BLOCK = 1 << 20
+# Of an enhanced file what concerns the values stands in groups, for all frames and for each (PS3.3 C.7.6.16.2).
+_FUNCTIONAL_GROUPS = {
+    "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "PixelMeasuresSequence": ("PixelSpacing",),
+    "FramePixelDataPropertiesSequence": ("ImagerPixelSpacing",),
+}
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 
 
 def read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
     """Read the first frame of a DICOM file.
 
-    Of several windows the first counts, and a VOI LUT before a window. Without either the values are scaled as
-    `tasks.data.grey_levels.to_grey_levels` says. Palettes, RGB and YBR become grey.
+    Grey pictures are shown as `tasks.data.dicom_display.displayed` says; palettes, RGB and YBR become grey. Pixels
+    that are not square (PixelSpacing, ImagerPixelSpacing, NominalScannedPixelSpacing, PixelAspectRatio) are made so.
+    Overlays are not drawn.
 
     Args:
         file: positioned at the beginning.
@@ -31,73 +54,122 @@ def read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         Grey levels from 0 (black) to 255, shape (height, width).
 
     Raises:
-        InputError: it holds no pixels, or is compressed in a way that cannot be decoded here.
-        Exception: what pydicom makes of a damaged file.
+        InputError: it holds no pixels.
+        tasks.data.unreadable.UnreadableImageError: it is damaged, contradictory, too large or compressed in a way that
+            cannot be decoded here.
+        Exception: what pydicom makes of a damaged file. Its text may quote the file and must not be shown.
     """
-    dataset = pydicom.dcmread(file, force=True)
-    if not any(keyword in dataset for keyword in _PIXELS):
-        kind = dataset["SOPClassUID"].repval if "SOPClassUID" in dataset else "of no known kind"
+    dataset, element = _parse(file)
+    if element is None:
         raise InputError(
-            f"{name} is a DICOM file without pixels ({kind}): an image was expected; name the file that holds the "
-            "X-ray itself, and export it again if it was cut off."
+            f"{name} is a DICOM file without pixels ({_kind(dataset)}): an image was expected; name the file that "
+            "holds the X-ray itself, and export it again if it was cut off."
         )
-    refuse_size(dataset.get("Rows") or 0, dataset.get("Columns") or 0)
-    pixels = _first_frame(dataset, name)
-    if dataset.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2"):
-        levels = _displayed(pixels, dataset)
-        return 255 - levels if dataset.PhotometricInterpretation == "MONOCHROME1" else levels
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        pixels = apply_color_lut(pixels, dataset)
-    return luma(to_grey_levels(pixels[..., :3]))
+    _flatten_functional_groups(dataset)
+    frame = read_frame(dataset, element)
+    if frame.photometric in ("MONOCHROME1", "MONOCHROME2"):
+        levels = displayed(frame.values, frame.padding, dataset)
+    elif frame.photometric == "PALETTE COLOR":
+        levels = luma(to_grey_levels(apply_color_lut(frame.values, dataset)[..., :3]))
+    else:
+        levels = luma(to_grey_levels(frame.values))
+    return to_square_pixels(levels, _aspect(dataset))
 
 
-def _first_frame(dataset: pydicom.Dataset, name: str) -> NDArray:
-    meta = dataset.file_meta
-    if "TransferSyntaxUID" not in meta:  # without file meta information
-        implicit, little = dataset.original_encoding
-        native = {
-            (True, True): pydicom.uid.ImplicitVRLittleEndian,
-            (False, True): pydicom.uid.ExplicitVRLittleEndian,
-            (False, False): pydicom.uid.ExplicitVRBigEndian,
-        }
-        meta.TransferSyntaxUID = native[bool(implicit), bool(little)]
-    syntax = meta.TransferSyntaxUID
+class _BoundedReads:
+    """A file as pydicom reads it, which ends a header of endless pieces and gives no more than there is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, io.SEEK_END)
+        self._reads = 0
+        self.refusal: UnreadableImageError | None = None
+        file.seek(0)
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        self._reads += 1
+        if self._reads > MAXIMUM_READS:  # pydicom may make another error of it
+            self.refusal = UnreadableImageError(f"its header has more than {MAXIMUM_READS:,} pieces")
+            raise self.refusal
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if size < 0 else min(size, left))
+
+
+def _parse(file: BinaryIO) -> tuple[pydicom.Dataset, PixelElement | None]:
+    """Read what stands before the pixels, and find these."""
+    found: list[tuple[str, str | None]] = []
+
+    def at_pixels(tag: int, vr: str | None, length: int) -> bool:
+        if tag in PIXEL_KEYWORDS:
+            found.append((PIXEL_KEYWORDS[tag], vr))
+        return tag in PIXEL_KEYWORDS
+
+    bounded: Any = _BoundedReads(file)  # pydicom calls no other methods
     try:
-        readable = get_decoder(syntax).is_available
-    except NotImplementedError:
-        readable = False
+        read_preamble(bounded, force=True)
+        meta = read_dataset(bounded, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+        if _is_deflated(meta):
+            file = io.BytesIO(_inflated(file))
+            bounded = _BoundedReads(file)
+            dataset = read_dataset(bounded, False, True, stop_when=at_pixels)
+            syntax: UID | None = DeflatedExplicitVRLittleEndian
+        else:
+            file.seek(0)
+            whole = read_partial(bounded, stop_when=at_pixels, force=True)
+            dataset, syntax = whole, whole.file_meta.get("TransferSyntaxUID")
+    except Exception as error:
+        raise bounded.refusal or error from None
+    if not found:
+        return dataset, None
+    keyword, vr = found[0]
+    if syntax is None:  # without file meta information
+        explicit = ExplicitVRLittleEndian if dataset.original_encoding[1] else ExplicitVRBigEndian
+        syntax = ImplicitVRLittleEndian if vr is None else explicit
+    file.seek(8 if vr is None else 12, io.SEEK_CUR)
+    return dataset, PixelElement(file, keyword, vr, syntax)
+
+
+def _is_deflated(meta: pydicom.Dataset) -> bool:
     try:
-        if readable:
-            return pixel_array(dataset, index=0)
-    except (RuntimeError, NotImplementedError):  # the decoder's own refusal, such as 12-bit JPEG
-        if not syntax.is_compressed:
-            raise
-    raise InputError(
-        f"The pixels of {name} are compressed as {syntax.name} and could not be decoded: they are damaged or of a kind "
-        "for which no decoder is installed; export it as an uncompressed DICOM file or as PNG."
-    )
+        return bool(meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian)
+    except NotImplementedError:  # of an unknown value representation; pydicom tries another when it reads the whole
+        return False
 
 
-def _displayed(values: NDArray, dataset: pydicom.Dataset) -> NDArray[np.uint8]:
-    tables = dataset.get("VOILUTSequence")
-    bits = tables[0].LUTDescriptor[2] if tables else 0
-    _widen_tables(dataset)
-    values = apply_modality_lut(values, dataset)
-    if tables:
-        return scale(apply_voi(np.rint(values).astype(np.int64), dataset), 0, 2**bits - 1)
-    if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
-        return to_grey_levels(values)
-    if not np.isfinite(values).all():
-        raise ValueError("it holds NaN or infinity")
-    # What lies infinitely far on either side of the window tells which values pydicom gives to black and white.
-    with np.errstate(over="ignore"):
-        black, white = apply_windowing(np.array([-np.inf, np.inf]), dataset)
-        return scale(apply_windowing(values, dataset), black, white)
+def _inflated(file: BinaryIO) -> bytes:
+    inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+    content = io.BytesIO()
+    while block := file.read(_BLOCK):
+        while block:
+            content.write(inflate.decompress(block, _BLOCK))
+            if content.tell() > MAXIMUM_INFLATED:
+                raise UnreadableImageError(f"it inflates to more than {MAXIMUM_INFLATED >> 20} MB")
+            block = inflate.unconsumed_tail
+    return content.getvalue()
 
 
-def _widen_tables(dataset: pydicom.Dataset) -> None:
-    # pydicom 3.0 counts places of a table in the type of its entries, which wraps round in a long table of 8 bits, and
-    # knows no modality table of 12 bits. Entries of 16 bits hold the same values and have neither fault.
-    for sequence in ("ModalityLUTSequence", "VOILUTSequence"):
-        for table in dataset.get(sequence) or ():
-            table.LUTDescriptor = [*table.LUTDescriptor[:2], 16]
+def _kind(dataset: pydicom.Dataset) -> str:
+    uid = str(dataset.get("SOPClassUID") or "")
+    return UID_dictionary[uid][0] if uid in UID_dictionary else "of no known kind"
+
+
+def _flatten_functional_groups(dataset: pydicom.Dataset) -> None:
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):  # the frame's own goes last
+        for groups in (dataset.get(keyword) or ())[:1]:
+            for group, keywords in _FUNCTIONAL_GROUPS.items():
+                for item in (groups.get(group) or ())[:1]:
+                    for inner in keywords:
+                        if inner in item:
+                            dataset[inner] = item[inner]
+
+
+def _aspect(dataset: pydicom.Dataset) -> float:
+    """Height of a pixel divided by its width; 1 where nothing valid is said."""
+    for keyword in _SPACINGS:
+        spacing = dataset.get(keyword) or ()
+        if isinstance(spacing, pydicom.multival.MultiValue) and len(spacing) == 2 and None not in spacing:
+            height, width = map(float, spacing)
+            if 0 < height < math.inf and 0 < width < math.inf:
+                return height / width
+    return 1.0

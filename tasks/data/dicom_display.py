@@ -45,8 +45,9 @@ def displayed(
     low, high = counted.min(), counted.max()
     if np.issubdtype(values.dtype, np.integer) and int(high) - int(low) < _LONGEST_TABLE:
         table = _levels(np.arange(int(low), int(high) + 1), dataset)
-        places = np.subtract(values, int(low), dtype=np.int64 if values.itemsize > 2 else np.int32)
-        levels: NDArray[np.uint8] = np.take(table, places, mode="clip")
+        levels = np.empty(values.shape, dtype=np.uint8)
+        for row, row_values in enumerate(values):  # NumPy makes places of 8 bytes of all that it looks up at once
+            np.take(table, row_values.astype(np.int64) - int(low), mode="clip", out=levels[row])
     else:
         levels = _levels(values if padding is None else np.where(padding, low, values), dataset)
     if dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE":

@@ -8,7 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.filereader import read_dataset, read_partial, read_preamble
+from pydicom.dataelem import RawDataElement
+from pydicom.filereader import read_dataset, read_partial, read_preamble, read_sequence_item
 from pydicom.pixels import apply_color_lut
 from pydicom.uid import (
     UID,
@@ -65,7 +66,7 @@ def read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
             f"{name} is a DICOM file without pixels ({_kind(dataset)}): an image was expected; name the file that "
             "holds the X-ray itself, and export it again if it was cut off."
         )
-    _flatten_functional_groups(dataset)
+    _flatten_sequences(dataset)
     frame = read_frame(dataset, element)
     if frame.photometric in ("MONOCHROME1", "MONOCHROME2"):
         levels = displayed(frame.values, frame.padding, dataset)
@@ -154,14 +155,36 @@ def _kind(dataset: pydicom.Dataset) -> str:
     return UID_dictionary[uid][0] if uid in UID_dictionary else "of no known kind"
 
 
-def _flatten_functional_groups(dataset: pydicom.Dataset) -> None:
+def _flatten_sequences(dataset: pydicom.Dataset) -> None:
+    """Bring what functional groups say of the first frame to the top; of other sequences keep the first item."""
     for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):  # the frame's own goes last
-        for groups in (dataset.get(keyword) or ())[:1]:
-            for group, keywords in _FUNCTIONAL_GROUPS.items():
-                for item in (groups.get(group) or ())[:1]:
-                    for inner in keywords:
-                        if inner in item:
-                            dataset[inner] = item[inner]
+        groups = _first_item(dataset, keyword)
+        for group, keywords in _FUNCTIONAL_GROUPS.items():
+            item = _first_item(groups, group) if groups is not None else None
+            for inner in keywords:
+                if item is not None and inner in item:
+                    dataset[inner] = item[inner]
+    for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
+        if (item := _first_item(dataset, keyword)) is not None:
+            setattr(dataset, keyword, [item])
+
+
+def _first_item(dataset: pydicom.Dataset, keyword: str) -> pydicom.Dataset | None:
+    """The first item of a sequence; the others, which may be millions, are not taken apart."""
+    if keyword not in dataset:
+        return None
+    element: Any = dataset.get_item(keyword)
+    if not isinstance(element, RawDataElement):
+        return element.value[0] if element is not None and element.value else None
+    if not element.value:
+        return None
+    bounded: Any = _BoundedReads(io.BytesIO(element.value))
+    try:
+        return read_sequence_item(
+            bounded, element.is_implicit_VR, element.is_little_endian, dataset.original_character_set
+        )
+    except Exception as error:
+        raise bounded.refusal or error from None
 
 
 def _aspect(dataset: pydicom.Dataset) -> float:

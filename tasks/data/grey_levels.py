@@ -38,7 +38,7 @@ def to_grey_levels(values: NDArray[np.number], bits: int = 8) -> NDArray[np.uint
     All others (signed, fractional) have no such range and are stretched from the smallest to the largest.
 
     Args:
-        values: any numeric type and shape.
+        values: any numeric type, of one axis or more.
         bits: bits of a value, where they are known to be fewer than 8.
 
     Returns:
@@ -52,12 +52,15 @@ def to_grey_levels(values: NDArray[np.number], bits: int = 8) -> NDArray[np.uint
     low, high = float(values.min()), float(values.max())
     if not np.isfinite(low + high):  # NaN goes through both
         raise UnreadableImageError("it holds NaN or infinity")
-    whole = np.issubdtype(values.dtype, np.integer) or np.array_equal(values, np.rint(values))
     depths = (bits, *_DEPTHS) if bits < 8 else _DEPTHS
     depth = next((depth for depth in depths if high < 2**depth), None)
-    if low >= 0 and whole and depth is not None:
+    if low >= 0 and depth is not None and _are_whole(values):
         low, high = 0.0, 2.0**depth - 1
     return scale(values, low, high)
+
+
+def _are_whole(values: NDArray[np.number]) -> bool:
+    return np.issubdtype(values.dtype, np.integer) or all(np.array_equal(row, np.rint(row)) for row in values)
 
 
 def scale(values: NDArray[np.number], black: float, white: float) -> NDArray[np.uint8]:

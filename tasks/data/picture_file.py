@@ -44,7 +44,9 @@ def read_picture(file: BinaryIO) -> NDArray[np.uint8]:
             read_code_stream_header(file.read(_HEADER_BYTES))  # refuses what is too large
             file.seek(0)
         tags = dict(picture.tag_v2) if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
-        upright = ImageOps.exif_transpose(picture)
+        picture.load()
+        ImageOps.exif_transpose(picture, in_place=True)
+        upright: Image.Image = picture
     values = np.asarray(upright)
     signed = _SIGNED in np.ravel(tags.get(_SAMPLE_FORMAT, 1))
     if upright.mode == "L" and signed:  # which Pillow takes for unsigned

@@ -4,11 +4,10 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ComprehensiveSRStorage,
-    DigitalXRayImageStorageForPresentation,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -16,49 +15,11 @@ from pydicom.uid import (
     JPEGBaseline8Bit,
     JPEGLSLossless,
     RLELossless,
-    generate_uid,
 )
 
 from models.errors import InputError
 from tasks.data.image_file import read_image
-
-IMAGE = np.add.outer(np.arange(20) * 5, np.arange(30) * 4).astype(np.uint8)  # height 20, width 30
-
-
-def dicom(values, photometric="MONOCHROME2", bits=None, syntax=ExplicitVRLittleEndian, **elements):
-    """A small DICOM file of an array: (height, width), with a last axis of 3 in colour."""
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = generate_uid(entropy_srcs=["test"])
-    dataset.Rows, dataset.Columns = values.shape[:2]
-    dataset.SamplesPerPixel = 3 if values.ndim == 3 else 1
-    if values.ndim == 3:
-        dataset.PlanarConfiguration = 0
-    dataset.PhotometricInterpretation = photometric
-    dataset.BitsAllocated = 8 * values.itemsize
-    dataset.BitsStored = bits or dataset.BitsAllocated
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(values.dtype.kind == "i")
-    dataset.add_new("PixelData", "OW" if values.itemsize > 1 else "OB", values.tobytes())
-    for name, value in elements.items():
-        setattr(dataset, name, value)
-    return dataset
-
-
-def read(dataset, path):
-    dataset.save_as(path, enforce_file_format=True)
-    return read_image(path)
-
-
-def refusal(path):
-    with pytest.raises(InputError) as caught:
-        read_image(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert path.name in message
-    return message
+from tests.tasks.data.dicom_files import IMAGE, dicom, read, refusal
 
 
 @pytest.fixture
@@ -193,7 +154,7 @@ def test_compression_that_pillow_decodes(syntax, kind, tolerance, path):
 
 
 def test_compression_without_a_decoder_is_named(path):
-    stored = dicom(IMAGE, syntax=JPEGLSLossless, PixelData=encapsulate([b"\xff\xd8\xff\xf7" + bytes(60)]))
+    stored = dicom(IMAGE, syntax=JPEGLSLossless, PixelData=encapsulate([b"\xff\xd8\xff\xd9" + bytes(60)]))
     stored.save_as(path)
     assert JPEGLSLossless.name in refusal(path)
     stored.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"  # MPEG-2 video
@@ -231,7 +192,14 @@ def test_a_report_has_no_pixels(path):
         ({"Rows": 20000, "Columns": 20000}, "at most 64 million"),
         ({"Rows": 40}, "cannot be read"),
         ({"BitsAllocated": 12}, "cannot be read"),
-        ({"WindowCenter": 100, "WindowWidth": 0}, "Window Width"),
+        ({"PhotometricInterpretation": "RGB"}, "it is RGB, yet has 1 samples a pixel and not 3"),
+        ({"SamplesPerPixel": 3, "PlanarConfiguration": 0}, "it is MONOCHROME2, yet has 3 samples"),
+        ({"PhotometricInterpretation": "YBR_PARTIAL_420", "SamplesPerPixel": 3}, "PhotometricInterpretation is none"),
+        ({"HighBit": 8}, "HighBit 8 contradicts 8 bits stored of 8"),
+        ({"BitsStored": 6, "HighBit": 4}, "HighBit 4 contradicts 6 bits stored of 8"),
+        ({"WindowCenter": 1, "WindowWidth": 2, "VOILUTFunction": "CUBIC"}, "VOILUTFunction is none of LINEAR,"),
+        ({"RescaleSlope": "1e999"}, "RescaleSlope is not finite"),
+        ({"PixelAspectRatio": [1, 10**6]}, "20 × 30000000 pixels"),
         ({"SamplesPerPixel": 2}, "cannot be read"),
     ],
 )

@@ -38,9 +38,21 @@ _LONGEST_REQUEST = 1 << 12
 
 
 class DecodingProcess:
-    """A child process that decodes one file at a time. Threads may share it; it starts with the first file."""
+    """A child process that decodes one file at a time. Threads may share it; it starts with the first file.
 
-    def __init__(self) -> None:
+    Args:
+        cpu_seconds: processor time for a file.
+        seconds: time for a file.
+        memory_bytes: memory for a file.
+    """
+
+    def __init__(
+        self,
+        cpu_seconds: int = MAXIMUM_CPU_SECONDS,
+        seconds: float = MAXIMUM_SECONDS,
+        memory_bytes: int = MAXIMUM_BYTES,
+    ) -> None:
+        self._cpu_seconds, self._seconds, self._memory_bytes = cpu_seconds, seconds, memory_bytes
         self._lock = threading.Lock()
         self._child: subprocess.Popen | None = None
         self._socket: socket.socket | None = None
@@ -88,7 +100,7 @@ class DecodingProcess:
         if self._socket is None or self._child is None or self._child.poll() is not None:
             self._begin()
         assert self._socket is not None
-        deadline = time.monotonic() + MAXIMUM_SECONDS
+        deadline = time.monotonic() + self._seconds
         try:
             socket.send_fds(self._socket, [json.dumps(name).encode()], [file.fileno()])
             answer = json.loads(self._receive(_LENGTH.unpack(self._receive(_LENGTH.size, deadline))[0], deadline))
@@ -98,7 +110,7 @@ class DecodingProcess:
                 return {"levels": levels.reshape(height, width)}
         except TimeoutError:
             self._end()
-            return {"failed": f"it takes more than {MAXIMUM_SECONDS} s"}
+            return {"failed": f"it takes more than {self._seconds} s"}
         except (EOFError, ConnectionError):
             return self._cause_of_death()
         if "failed" in answer:
@@ -120,8 +132,9 @@ class DecodingProcess:
         self._end()
         ours, theirs = socket.socketpair()
         with theirs:
+            arguments = (theirs.fileno(), self._cpu_seconds, self._memory_bytes)
             self._child = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, str(_ROOT), str(theirs.fileno())],
+                [sys.executable, "-P", "-c", _START, str(_ROOT), *map(str, arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
@@ -141,7 +154,7 @@ class DecodingProcess:
         code = self._child.returncode
         self._end()
         if code == -signal.SIGXCPU:
-            return {"failed": f"it takes more than {MAXIMUM_CPU_SECONDS} s of a processor"}
+            return {"failed": f"it takes more than {self._cpu_seconds} s of a processor"}
         return {"failed": "the decoder fails on it", "fresh": True}
 
     def _end(self) -> None:
@@ -165,16 +178,17 @@ def serve() -> None:
     """Decode what the parent sends until it ends: the child's main program."""
     from tasks.data.picture_content import decode
 
-    connection = socket.socket(fileno=int(sys.argv[2]))
+    descriptor, cpu_seconds, memory_bytes = map(int, sys.argv[2:])
+    connection = socket.socket(fileno=descriptor)
     with Path(os.devnull).open("w") as nowhere:  # only now: what fails to import is still shown
         os.dup2(nowhere.fileno(), 2)
-    _bound_memory()
+    _bound_memory(memory_bytes)
     connection.sendall(b"+")
     while True:
         request, descriptors, _, _ = socket.recv_fds(connection, _LONGEST_REQUEST, 1)
         if not request:
             return
-        _bound_processor_time()
+        _bound_processor_time(cpu_seconds)
         levels = None
         with os.fdopen(descriptors[0], "rb") as file:
             try:
@@ -183,25 +197,25 @@ def serve() -> None:
             except InputError as error:
                 answer = {"sentence": str(error)}
             except MemoryError:
-                answer = {"failed": f"it takes more than {MAXIMUM_BYTES >> 20} MB of memory", "fresh": True}
+                answer = {"failed": f"it takes more than {memory_bytes >> 20} MB of memory", "fresh": True}
         header = json.dumps(answer).encode()
         connection.sendall(_LENGTH.pack(len(header)) + header)
         if levels is not None:
             connection.sendall(np.ascontiguousarray(levels).data)
 
 
-def _bound_memory() -> None:
+def _bound_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:  # not Linux; macOS has the limit and does not heed it
         return
-    _set_limit(resource.RLIMIT_AS, pages * resource.getpagesize() + MAXIMUM_BYTES)
+    _set_limit(resource.RLIMIT_AS, pages * resource.getpagesize() + size)
 
 
-def _bound_processor_time() -> None:
+def _bound_processor_time(seconds: int) -> None:
     used = resource.getrusage(resource.RUSAGE_SELF)
-    _set_limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime) + MAXIMUM_CPU_SECONDS)
+    _set_limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime) + seconds)
 
 
 def _set_limit(kind: int, soft: int) -> None:

@@ -166,7 +166,7 @@ def _flatten_sequences(dataset: pydicom.Dataset) -> None:
                     dataset[inner] = item[inner]
     for keyword in ("ModalityLUTSequence", "VOILUTSequence"):
         if (item := _first_item(dataset, keyword)) is not None:
-            setattr(dataset, keyword, [item])
+            dataset.add_new(keyword, "SQ", [item])  # setting an attribute would first take the old value apart
 
 
 def _first_item(dataset: pydicom.Dataset, keyword: str) -> pydicom.Dataset | None:

@@ -135,8 +135,7 @@ def _decoded(dataset: pydicom.Dataset, element: PixelElement) -> tuple[NDArray[n
 
 
 def _options(dataset: pydicom.Dataset, element: PixelElement) -> dict[str, Any]:
-    frames = _frames(dataset)
-    dataset.NumberOfFrames = frames
+    dataset.add_new("NumberOfFrames", "IS", _frames(dataset))
     return as_pixel_options(
         dataset, pixel_keyword=element.keyword, pixel_vr=element.vr or "OW", correct_unused_bits=False
     )

@@ -11,8 +11,9 @@ from tasks.data.grey_levels import refuse_size, to_grey_levels
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # of Pillow's, those without programs inside
 _HEADER_BYTES = 1 << 20  # in which the size of a JPEG 2000 code stream stands
-_PHOTOMETRIC, _SAMPLE_FORMAT, _SIGNED = 262, 339, 2  # of TIFF 6.0
-_WHITE_IS_ZERO = 0
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 259, 262, 339  # fields of TIFF 6.0
+_NONE, _WHITE_IS_ZERO, _SIGNED = 1, 0, 2  # of compression, photometric interpretation, sample format
+_GREY = ("L", "I", "I;16", "I;16B", "F")
 
 # Pillow reads 16 bits whose smallest value is white in one byte order only.
 TiffImagePlugin.OPEN_INFO[b"MM", _WHITE_IS_ZERO, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
@@ -43,21 +44,31 @@ def read_picture(file: BinaryIO) -> NDArray[np.uint8]:
             file.seek(0)
             read_code_stream_header(file.read(_HEADER_BYTES))  # refuses what is too large
             file.seek(0)
-        tags = dict(picture.tag_v2) if isinstance(picture, TiffImagePlugin.TiffImageFile) else {}
         picture.load()
         ImageOps.exif_transpose(picture, in_place=True)
+        if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.mode in _GREY:
+            return _grey_tiff(picture)
         upright: Image.Image = picture
-    values = np.asarray(upright)
-    signed = _SIGNED in np.ravel(tags.get(_SAMPLE_FORMAT, 1))
-    if upright.mode == "L" and signed:  # which Pillow takes for unsigned
-        return to_grey_levels(values.view(np.int8))
     if upright.mode.startswith(("I", "F")):  # more than 8 bits
-        if upright.mode == "I" and tags and not signed:
-            values = values.view(np.uint32)
-        levels = to_grey_levels(values)
-        # Pillow inverts up to 8 bits itself.
-        return 255 - levels if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else levels
+        return to_grey_levels(np.asarray(upright))
     if upright.has_transparency_data:
         black = Image.new("RGBA", upright.size, "black")
         upright = Image.alpha_composite(black, upright.convert("RGBA"))
     return np.array(upright.convert("L"))
+
+
+def _grey_tiff(picture: TiffImagePlugin.TiffImageFile) -> NDArray[np.uint8]:
+    """What TIFF says of grey values beyond what Pillow follows (13.0)."""
+    tags = picture.tag_v2
+    signed = _SIGNED in np.ravel(tags.get(_SAMPLE_FORMAT, 1))
+    values = np.asarray(picture)
+    if picture.mode == "L":  # whose photometric interpretation Pillow follows
+        return to_grey_levels(values.view(np.int8)) if signed else values.copy()
+    if picture.mode in ("I", "F") and tags.prefix == b"MM" and tags.get(_COMPRESSION, _NONE) != _NONE:
+        # libtiff has brought these to the byte order of this machine, and Pillow swaps them once more.
+        cells = np.int16 if 16 in np.ravel(tags[_BITS]) else values.dtype
+        values = values.astype(cells).byteswap()
+    elif picture.mode == "I" and not signed:
+        values = values.view(np.uint32)
+    levels = to_grey_levels(values)
+    return 255 - levels if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO else levels

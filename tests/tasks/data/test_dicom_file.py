@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pydicom
@@ -8,6 +10,7 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ComprehensiveSRStorage,
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -227,3 +230,84 @@ def test_real_files_of_many_makers():
     folder = pydicom.data.get_testdata_file("CT_small.dcm").rpartition("/")[0]
     for name in ("MR_small_RLE.dcm", "MR_small_bigendian.dcm", "MR_small_jp2klossless.dcm", "MR_small_implicit.dcm"):
         assert np.array_equal(read_image(f"{folder}/{name}"), read_image(f"{folder}/MR_small.dcm"))
+
+
+def test_text_of_a_file_is_never_shown(path):
+    """With a broken length a field swallows those that follow it, such as the patient's name."""
+    whole = io.BytesIO()
+    window = {"WindowCenter": 100, "WindowWidth": 200, "VOILUTFunction": "LINEAR", "RescaleSlope": 1}
+    named = dicom(IMAGE, PatientName="CANARY^NAME", PatientID="CANARY-ID", StudyDescription="CANARY", **window)
+    named.save_as(whole, enforce_file_format=True)
+    content = whole.getvalue()
+    said = set()
+    meta = 132
+    for at in range(meta, len(content) - IMAGE.size):
+        vr = content[at + 4 : at + 6]
+        if content[at + 1] in (0, 2, 8, 16, 40) and vr.isalpha() and vr.isupper():
+            for length in (65534, 200, 60, 3):
+                path.write_bytes(content[: at + 6] + struct.pack("<H", length) + content[at + 8 :])
+                try:
+                    read_image(path)
+                except InputError as error:
+                    said.add(str(error))
+    assert len(said) > 5
+    assert not [sentence for sentence in said if "CANARY" in sentence or "^" in sentence or not sentence.isprintable()]
+    # A kind that is known is named.
+    assert any("Digital X-Ray Image Storage" in sentence for sentence in said)
+
+
+def test_escape_sequences_of_a_field_reach_no_message(path):
+    stored = dicom(IMAGE, WindowCenter=100, WindowWidth=200, SOPClassUID="1.2\x1b[2J")
+    stored.add_new("VOILUTFunction", "LO", "\x1b[2J\x1b[31m<img src=x>")
+    stored.save_as(path, enforce_file_format=False, implicit_vr=False, little_endian=True)
+    assert "\x1b" not in refusal(path)
+    assert "<img" not in refusal(path)
+
+
+def deflated(dataset_bytes, path):
+    """A file whose data set is these bytes, deflated."""
+    whole = io.BytesIO()
+    dicom(IMAGE, syntax=DeflatedExplicitVRLittleEndian).save_as(whole, enforce_file_format=True)
+    content = whole.getvalue()
+    meta = content[: 144 + struct.unpack("<I", content[140:144])[0]]
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    path.write_bytes(meta + b"".join(map(squeeze.compress, dataset_bytes)) + squeeze.flush())
+    assert path.stat().st_size < 400_000
+
+
+EMPTY_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 0)
+ENDLESS_SEQUENCE = struct.pack("<HH2sHI", 8, 0x1110, b"SQ", 0, 2**32 - 1)
+OPEN_ITEM = struct.pack("<HHI", 0xFFFE, 0xE000, 2**32 - 1)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([ENDLESS_SEQUENCE, EMPTY_ITEM * 10**6], "its header has more than 50,000 pieces"),
+        ([struct.pack("<HH2sH", 8, 0x60, b"CS", 0) * 10**6], "its header has more than 50,000 pieces"),
+        ([(ENDLESS_SEQUENCE + OPEN_ITEM) * 10**5], "cannot be read"),
+        ([bytes(1 << 20)] * 300, "it inflates to more than 256 MB"),
+    ],
+    ids=["items", "elements", "depth", "bytes"],
+)
+def test_a_deflated_bomb_is_refused(content, said, path):
+    deflated(content, path)
+    assert said in refusal(path)
+
+
+@pytest.mark.parametrize("sequence", [0x52009230, 0x00283010])  # per-frame groups, lookup tables
+def test_of_a_sequence_of_millions_the_first_item_is_taken_apart(sequence, path):
+    plain = io.BytesIO()
+    dicom(IMAGE).save_as(plain, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    content = plain.getvalue()
+    items = struct.pack("<HH2sHI", sequence >> 16, sequence & 0xFFFF, b"SQ", 0, 8 * 10**6) + EMPTY_ITEM * 10**6
+    pixels = content.find(struct.pack("<HH", 0x7FE0, 0x10))
+    deflated([content[content.find(b"\x08\0") : pixels], items, content[pixels:]], path)
+    if sequence == 0x52009230:
+        assert np.array_equal(read_image(path), IMAGE)
+    else:
+        assert "cannot be read" in refusal(path)
+
+
+def test_deflated_pixels(path):
+    assert np.array_equal(read(dicom(IMAGE, syntax=DeflatedExplicitVRLittleEndian), path), IMAGE)

@@ -300,7 +300,8 @@ class SearchParameters(Parameters):
         None,
         min_length=1,
         title="Image file",
-        description="Path of a PNG, JPEG or DICOM file where the search runs; of any size.",
+        description="Path of a DICOM (also compressed), PNG, JPEG, TIFF, BMP, GIF, WebP or JPEG 2000 file where the "
+        "search runs; up to 64 million pixels.",
     )
     text: str | None = Field(None, title="Text", description="Words in English; for the encoders that read text.")
     encoder: EncoderName = Field(

@@ -142,7 +142,7 @@ def _inflated(file: BinaryIO) -> bytes:
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
     content = io.BytesIO()
     while block := file.read(_BLOCK):
-        while block:
+        while block and not inflate.eof:  # what follows is padding
             content.write(inflate.decompress(block, _BLOCK))
             if content.tell() > MAXIMUM_INFLATED:
                 raise UnreadableImageError(f"it inflates to more than {MAXIMUM_INFLATED >> 20} MB")

@@ -309,5 +309,8 @@ def test_of_a_sequence_of_millions_the_first_item_is_taken_apart(sequence, path)
         assert "cannot be read" in refusal(path)
 
 
-def test_deflated_pixels(path):
-    assert np.array_equal(read(dicom(IMAGE, syntax=DeflatedExplicitVRLittleEndian), path), IMAGE)
+@pytest.mark.parametrize("padding", [b"", b"\0", bytes(5000)])
+def test_deflated_pixels(padding, path):
+    dicom(IMAGE, syntax=DeflatedExplicitVRLittleEndian).save_as(path, enforce_file_format=True)
+    path.write_bytes(path.read_bytes() + padding)
+    assert np.array_equal(read_image(path), IMAGE)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from models.markdown import escape
 from tasks.caching import Outcome
 from tasks.records import DocumentRecord, StoredFile
 from tasks.store import Store
@@ -24,9 +25,9 @@ def show_document(stage: str, document: DocumentRecord, figures: Mapping[str, St
     store = Store()
     text = store.get(document.document).decode()
     for title, stored in figures.items():
-        picture = f"\n![{title}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})\n"
+        picture = f"\n![{escape(title)}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})\n"
         fits = len(text) + len(picture) < _MOST_BYTES
-        text += picture if fits else f"\nThe figure *{title}* is in the MLflow run.\n"
+        text += picture if fits else f"\nThe figure *{escape(title)}* is in the MLflow run.\n"
     create_markdown_artifact(text, key=f"{stage}-report", description="Report with figures")
 
 

@@ -6,6 +6,7 @@ from prefect.logging import get_run_logger
 from rich.console import Console
 from rich.table import Table
 
+from models.markdown import escape
 from tasks import events, registry
 from tasks.parameters import ChampionParameters
 
@@ -22,7 +23,7 @@ def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
             events.champion_changed(champion.name, decision.champion, decision.reason)
         get_run_logger().info("Champion of %s is version %s. %s", champion.name, decision.champion, decision.reason)
     rows = [_row(version) for version in registry.versions(champion.name)]
-    create_table_artifact(rows, key="registered-versions", description=f"Versions of {champion.name}")
+    create_table_artifact(rows, key="registered-versions", description=f"Versions of {escape(champion.name)}")
     table = Table(*_PRINTED, title=champion.name, title_style="bold")
     for row in rows:
         table.add_row(*(row[column] for column in _PRINTED))

@@ -26,11 +26,23 @@ def printable(value: object, most: int = SHORT) -> str:
     text = str(value)
     if len(text) > 2 * most:  # before any character is looked at: a file may hold megabytes
         text = f"{text[:most]} … {text[-most:]}"
-    text = "".join(map(_shown, " ".join(text.split())))
+    text = one_line(text)
     if len(text) <= most:
         return text
     tail = most // 3
     return f"{text[: most - tail - 1]}…{text[len(text) - tail :]}"
+
+
+def one_line(value: object) -> str:
+    """Make text of any length fit for one line, as `printable` does.
+
+    Args:
+        value: what is shown, as `str` writes it.
+
+    Returns:
+        The whole text, printable.
+    """
+    return "".join(map(_shown, " ".join(str(value).split())))
 
 
 def _shown(character: str) -> str:

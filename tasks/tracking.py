@@ -28,6 +28,7 @@ from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
 from models.errors import InputError
+from models.markdown import link
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.text import printable
 from tasks.figure_view import TAG, figure_view
@@ -368,7 +369,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
     tags = {
         _FLOW_RUN: flow_run_id,
         "prefect.flow_run_url": prefect_url,
-        "mlflow.note.content": f"{RESEARCH_NOTICE}\n\nPrefect flow run: [{this_flow_run.name}]({prefect_url})",
+        "mlflow.note.content": f"{RESEARCH_NOTICE}\n\nPrefect flow run: {link(this_flow_run.name, prefect_url)}",
         "mlflow.source.name": f"flows.{stage}",
         "mlflow.source.git.commit": _git_commit(),
         "mlflow.user": getpass.getuser(),

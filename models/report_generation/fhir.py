@@ -9,6 +9,8 @@ Codes are taken from the published terminologies and only where they say what is
   since a machine reads the code and not the notice.
 - Presence stays text: "not assessable" has no code of its own there.
 
+Notes and the conclusion are Markdown by the standard, so the report's words are escaped in them.
+
 The resource is tagged as test data (HTEST), and its status is `preliminary`, because no radiologist has seen it.
 """
 
@@ -16,6 +18,7 @@ import base64
 from datetime import datetime
 from typing import Any
 
+from models.markdown import escape
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.schema import Finding, Label, Report
 
@@ -60,8 +63,8 @@ def diagnostic_report(report: Report, *, issued: datetime | None = None) -> dict
         "subject": subject,
         "issued": issued.isoformat(timespec="milliseconds") if issued else None,
         "result": [{"reference": f"#{observation['id']}"} for observation in observations],
-        "note": [{"text": text} for text in _notes(report)],
-        "conclusion": report.impression.strip(),
+        "note": [{"text": escape(text)} for text in _notes(report)],
+        "conclusion": escape(report.impression),
         "conclusionCode": _conclusion_codes(report),
         "presentedForm": [_markdown(report)],
     }
@@ -80,7 +83,7 @@ def _conclusion_codes(report: Report) -> list[dict[str, Any]]:
 
 
 def _observation(number: int, finding: Finding, subject: dict[str, Any]) -> dict[str, Any]:
-    note = {"note": [{"text": finding.detail}]} if finding.detail.strip() else {}
+    note = {"note": [{"text": escape(finding.detail)}]} if finding.detail.strip() else {}
     return {
         "resourceType": "Observation",
         "id": f"finding-{number}",

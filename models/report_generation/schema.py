@@ -1,10 +1,11 @@
 """What a report is made from, and what it is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.markdown import escape
 from models.notices import RANDOM_WEIGHTS_NOTICE
 
 Presence = Literal["present", "absent", "uncertain", "not assessable"]
@@ -145,32 +146,33 @@ class Report(ReportContent):
     provenance: Provenance
 
     def as_markdown(self) -> str:
-        """Write the report under a third-level heading."""
+        """Write the report under a third-level heading, its words escaped."""
         source = self.provenance
-        author = f"language model {source.model}" if source.language_model else "no language model"
+        author = f"language model {escape(source.model)}" if source.language_model else "no language model"
         sure = ", ".join(
             part
-            for part in ("" if self.confidence is None else f"confidence {self.confidence:.2f}", self.certainty)
+            for part in ("" if self.confidence is None else f"confidence {self.confidence:.2f}", escape(self.certainty))
             if part
         )
         sections = [
-            f"### Case {self.case_index}, {source.strategy}",
+            f"### Case {self.case_index}, {escape(source.strategy)}",
             f"**{RANDOM_WEIGHTS_NOTICE}**" if source.random_weights else "",
-            f"**Impression.** {self.impression}",
+            f"**Impression.** {escape(self.impression)}",
             f"**Label.** {self.label or 'none'}" + (f" ({sure})" if sure else ""),
-            _listed("Findings", [f"{f.name}: **{f.presence}**. {f.detail}" for f in self.findings]),
-            _listed("Differential", self.differential),
-            f"**Image quality.** {self.image_quality}" if self.image_quality else "",
-            _listed("Said besides", self.asides),
-            _listed("Limitations", self.limitations),
-            f"*Written by {source.generator} {source.version} ({author}) on {source.dataset}, "
-            f"classifier {source.classifier_sha256[:12]}.*",
+            _listed("Findings", [f"{escape(f.name)}: **{f.presence}**. {escape(f.detail)}" for f in self.findings]),
+            _listed("Differential", map(escape, self.differential)),
+            f"**Image quality.** {escape(self.image_quality)}" if self.image_quality else "",
+            _listed("Said besides", map(escape, self.asides)),
+            _listed("Limitations", map(escape, self.limitations)),
+            f"*Written by {escape(source.generator)} {escape(source.version)} ({author}) on {escape(source.dataset)}, "
+            f"classifier {escape(source.classifier_sha256[:12])}.*",
         ]
         return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _listed(title: str, lines: Sequence[str]) -> str:
-    return f"**{title}**\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+def _listed(title: str, lines: Iterable[str]) -> str:
+    items = "\n".join(f"- {line}" for line in lines)
+    return f"**{title}**\n\n{items}" if items else ""
 
 
 Control = Literal[

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.markdown import escape
 from tasks.classification.log_odds import log_odds_of_truth
 from tasks.shared.domain_auc import domain_auc, unit_vectors
 from tasks.shared.markdown import table
@@ -273,15 +274,15 @@ def _pixel_change(before: NDArray[np.float64], after: NDArray[np.float64]) -> Pi
 def _sentence(shift: ClassShift) -> str:
     change = shift.rate_change
     if np.isnan(change.value) or np.isnan(shift.embedding_p):
-        return f"**{shift.name}**: too few images to compare."
+        return f"**{escape(shift.name)}**: too few images to compare."
     told = "does not change beyond chance"
     if change.low > 0 or change.high < 0:
         moves = "falls" if change.value < 0 else "rises"
         told = f"{moves} from {shift.validation_rate.value:.1%} to {shift.test_rate.value:.1%}"
     far = "no farther" if shift.embedding_p > 0.05 else "farther"
     return (
-        f"**{shift.name}**: the share that is called right {told}; the embeddings of test lie {far} from those of "
-        f"validation than chance explains (p {_p(shift.embedding_p)}) and are told from them with an AUC of "
+        f"**{escape(shift.name)}**: the share that is called right {told}; the embeddings of test lie {far} from those "
+        f"of validation than chance explains (p {_p(shift.embedding_p)}) and are told from them with an AUC of "
         f"{in_words(shift.domain_auc)}."
     )
 

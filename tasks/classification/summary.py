@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from models.markdown import Markdown, escape
 from tasks.classification.metrics import METRICS
 from tasks.shared.markdown import document, table
 
@@ -102,7 +103,7 @@ def _test_scores(class_names: Sequence[str], test_scores: Mapping[str, float], v
         for name in METRICS
     ]
     meaning = (
-        f"Precision, recall, specificity, F1 and average precision are of the class “{class_names[1]}”."
+        f"Precision, recall, specificity, F1 and average precision are of the class “{escape(class_names[1])}”."
         if len(class_names) == 2
         else "AUC, precision, recall, specificity, F1 and average precision are means over the classes, each against "
         "the rest; the ECE is of the called class."
@@ -118,7 +119,7 @@ def _operating_points(points: Sequence[OperatingPoint]) -> str:
     columns = ("accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1")
     rows = [
         (
-            point.name if point.is_result else f"*{point.name}: tuned on test, not a result*",
+            point.name if point.is_result else Markdown(f"*{escape(point.name)}: tuned on test, not a result*"),
             point.threshold,
             *(point.scores[column] for column in columns),
         )
@@ -143,5 +144,7 @@ def _confusion(class_names: Sequence[str], confusion: Sequence[Sequence[int]]) -
     if mistakes:
         most = sorted(mistakes, key=lambda mistake: -mistake[0])[:MISTAKES_NAMED]
         start = "" if len(most) == len(mistakes) else "most often "
-        sentence += f": {start}" + ", ".join(f"{count} × “{truth}” as “{called}”" for count, truth, called in most)
+        sentence += f": {start}" + ", ".join(
+            f"{count} × “{escape(truth)}” as “{escape(called)}”" for count, truth, called in most
+        )
     return table(("true", *(f"called {name}" for name in class_names), "recall"), rows) + f"\n{sentence}."

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from models.markdown import escape
 from models.notices import RANDOM_WEIGHTS_NOTICE
 from models.report_generation.prompting import YES_NO
 from models.report_generation.schema import Answer, Case, Label
@@ -125,13 +126,14 @@ _LIMITS = """
 
 def _author(generator: GeneratorRecord, plain: Sequence[Answer]) -> str:
     if generator.model is None:
-        return f"The generator `{generator.name}`. No language model wrote any of them."
+        return f"The generator {escape(generator.name)}. No language model wrote any of them."
     usages = [answer.usage for answer in plain if answer.usage]
     tokens, seconds = sum(usage.generated_tokens for usage in usages), sum(usage.seconds for usage in usages)
     cut = sum(usage.finish_reason == "length" for usage in usages)
     text = (
-        f"The language model `{generator.model}`, revision `{generator.revision}`, in {generator.precision} on "
-        f"{generator.device}, greedy, image {'first' if generator.image_first else 'last'}. "
+        f"The language model {escape(generator.model)}, revision {escape(generator.revision)}, in "
+        f"{escape(generator.precision)} on {escape(generator.device)}, greedy, "
+        f"image {'first' if generator.image_first else 'last'}. "
         f"{len(usages)} plain answers took {tokens} tokens and {seconds:.1f} s; {cut} were cut at their limit."
     )
     return f"**{RANDOM_WEIGHTS_NOTICE}**\n\n{text}" if generator.random_weights else text
@@ -178,8 +180,10 @@ def _label(answer: Answer) -> str:
 def _text(answer: Answer) -> str:
     if answer.report:
         return answer.report.as_markdown()
-    quoted = "\n".join(f"> {line}" for line in answer.text.splitlines()) or "> (nothing)"
-    return f"### Case {answer.case_index}, {answer.strategy}\n\nNo report: {answer.problem}\n\n{quoted}\n"
+    quoted = "\n".join(f"> {escape(line)}" for line in answer.text.splitlines()) or "> (nothing)"
+    return (
+        f"### Case {answer.case_index}, {escape(answer.strategy)}\n\nNo report: {escape(answer.problem)}\n\n{quoted}\n"
+    )
 
 
 def _plain(value: float) -> float | int:

@@ -1,7 +1,6 @@
 """What one search found: as a record, as JSON and as markdown."""
 
 import hashlib
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -260,7 +259,7 @@ def describe_shares(result: SearchResult) -> str:
 def _query(result: SearchResult) -> str:
     query = result.query
     kinds = {"index": "dataset item", "image": "image file", "text": "text"}
-    rows = [(kinds[query.kind], html.escape(query.name, quote=False))]
+    rows = [(kinds[query.kind], query.name)]
     if query.label is not None:
         rows.append(("its label", CLASS_NAMES[query.label]))
     rows += [

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from models.markdown import escape
 from tasks.retrieval.chance import Protocol
 from tasks.retrieval.failures import count_failures, worst_queries
 from tasks.retrieval.ranking import CLASS_NAMES, RankingResult, means, summarize
@@ -57,7 +58,7 @@ def retrieval_report(
 
 def _definitions(protocols: Sequence[Protocol], encoder: str, index: str) -> str:
     lines = [
-        f"Encoder: {encoder}.",
+        f"Encoder: {escape(encoder)}.",
         f"Index of all splits: {index}. The figures below come from full rankings, which need none.",
         f"Queries: {len(protocols[0].result.query_ids)} test images, ranked by cosine of their embeddings; a neighbour "
         "is relevant if it has the query's class.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from models.markdown import Markdown, escape
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 
 
@@ -10,12 +11,13 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     Args:
         header: column titles.
-        rows: cells, as many a row as there are titles; floats are shown with three decimals.
+        rows: cells, as many a row as there are titles; floats are shown with three decimals. All but `Markdown` is
+            escaped, titles too.
 
     Returns:
         The table, ending in a newline.
     """
-    lines = [list(header), ["---"] * len(header)]
+    lines = [[_cell(title) for title in header], ["---"] * len(header)]
     lines += [[_cell(value) for value in row] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -25,7 +27,7 @@ def document(title: str, sections: Iterable[tuple[str, str]], *, phantoms: bool)
 
     Args:
         title: first-level heading.
-        sections: pairs of heading and body.
+        sections: pairs of heading, which is escaped, and body, which is Markdown.
         phantoms: whether the figures come from drawn phantoms, which is then said first.
 
     Returns:
@@ -34,10 +36,9 @@ def document(title: str, sections: Iterable[tuple[str, str]], *, phantoms: bool)
     notices = f"> {RESEARCH_NOTICE}\n"
     if phantoms:
         notices += f">\n> **{PHANTOM_NOTICE}**\n"
-    body = "".join(f"\n## {heading}\n\n{text.strip()}\n" for heading, text in sections)
-    return f"# {title}\n\n{notices}{body}"
+    body = "".join(f"\n## {escape(heading)}\n\n{text.strip()}\n" for heading, text in sections)
+    return f"# {escape(title)}\n\n{notices}{body}"
 
 
-def _cell(value: object) -> str:
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return text.replace("|", "\\|").replace("\n", " ")
+def _cell(value: object) -> Markdown:
+    return escape(f"{value:.3f}" if isinstance(value, float) else value)

@@ -66,7 +66,7 @@ def test_summary_shows_claims_and_answers_that_are_no_report():
     text = summarise([first, spoilt])
     assert "| 42 | template | effusion | effusion | affirmed |" in text
     assert "| 42 | missed pneumonia | pneumonia | 0.200 | no report |" in text
-    assert "### Case 42, template\n\nNo report: It is cut off.\n\n> A small | effusion.\n> Cut\n" in text
+    assert "### Case 42, template\n\nNo report: It is cut off.\n\n> A small \\| effusion.\n> Cut\n" in text
 
 
 def test_summary_puts_strategies_side_by_side():
@@ -85,7 +85,7 @@ def test_summary_names_the_language_model_and_what_it_took(random_weights):
     )
     answers = [answer.model_copy(update={"usage": usage}) for answer in make_answers(CASES)]
     text = summarise(answers, generator=MODEL.model_copy(update={"random_weights": random_weights}))
-    assert "`some/model`, revision `abc`, in nf4 on cuda" in text
+    assert "some/model, revision abc, in nf4 on cuda" in text
     assert "2 plain answers took 100 tokens and 4.0 s; 2 were cut" in text
     assert "No language model wrote any" not in text
     assert (RANDOM_WEIGHTS_NOTICE in text) == random_weights

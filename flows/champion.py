@@ -3,9 +3,8 @@
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
-from rich.console import Console
-from rich.table import Table
 
+from flows.terminal import print_table
 from models.markdown import escape
 from tasks import events, registry
 from tasks.parameters import ChampionParameters
@@ -24,10 +23,12 @@ def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
         get_run_logger().info("Champion of %s is version %s. %s", champion.name, decision.champion, decision.reason)
     rows = [_row(version) for version in registry.versions(champion.name)]
     create_table_artifact(rows, key="registered-versions", description=f"Versions of {escape(champion.name)}")
-    table = Table(*_PRINTED, title=champion.name, title_style="bold")
-    for row in rows:
-        table.add_row(*(row[column] for column in _PRINTED))
-    Console().print(table)
+    print_table(
+        [(name, "left") for name in _PRINTED],
+        [[row[name] for name in _PRINTED] for row in rows],
+        title=champion.name,
+        style="bold",
+    )
     return rows
 
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.runtime import flow_run
-from rich.console import Console
-from rich.table import Table
 
 from flows.artifacts import show_document
+from flows.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE
 from tasks.data.steps import read_picture
 from tasks.locations import outputs
@@ -49,18 +48,19 @@ def _write(found: SearchRecord) -> Path:
 
 def _print(found: SearchRecord, folder: Path) -> None:
     result = Store().get_json(found.result)
-    table = Table("rank", "image", "class", "similarity", title=f"nearest to {result['query']['name']}")
-    for hit in result["hits"]:
-        table.add_row(
-            str(hit["rank"]), f"{hit['split']} #{hit['index']}", CLASS_NAMES[hit["label"]], f"{hit['similarity']:.3f}"
-        )
-    console = Console()
-    console.print(table)
+    print_table(
+        [(name, "left") for name in ("rank", "image", "class", "similarity")],
+        [
+            (hit["rank"], f"{hit['split']} #{hit['index']}", CLASS_NAMES[hit["label"]], f"{hit['similarity']:.3f}")
+            for hit in result["hits"]
+        ],
+        title=f"nearest to {result['query']['name']}",
+    )
     if result["phantoms"]:
-        console.print(PHANTOM_NOTICE, style="bold red", soft_wrap=True)
-    console.print(str(SearchedIndex(**result["index"])), soft_wrap=True, highlight=False, markup=False)
-    console.print(f"Gallery and JSON: {folder}", soft_wrap=True, highlight=False)
-    console.print(result["notice"], soft_wrap=True, highlight=False)
+        print_line(PHANTOM_NOTICE, style="bold red")
+    print_line(str(SearchedIndex(**result["index"])))
+    print_line(f"Gallery and JSON: {folder}")
+    print_line(result["notice"])
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from models.errors import InputError
+from models.errors import LONGEST_SENTENCE, InputError
+from models.text import printable
 from tasks import tracking
 from tasks.gpu import ensure_limit
 from tasks.locations import locks
@@ -125,17 +126,19 @@ def _preset(words: Sequence[str]) -> Preset:
     for preset in get_args(Preset):
         if preset == chosen:
             return preset
-    raise InputError(f"--preset {chosen} is unknown: choose one of {', '.join(get_args(Preset))}.")
+    raise InputError(f"--preset {printable(chosen)} is unknown: choose one of {', '.join(get_args(Preset))}.")
 
 
 def _sentence(error: Exception) -> str:
-    """Say in one line what a validation found."""
-    if isinstance(error, ValidationError):
-        found = [
-            f"--{'.'.join(map(str, item['loc']))}: {item['msg']} (given: {item['input']!r})" for item in error.errors()
-        ]
-        return "; ".join(found) + ". See --help for what each option takes."
-    return " ".join(str(error).split())
+    """Say in one printable line what a validation found: its first finding, and how many more there are."""
+    if not isinstance(error, ValidationError):
+        return printable(error, LONGEST_SENTENCE)
+    first = error.errors(include_url=False)[0]
+    option = printable(".".join(map(str, first["loc"])), 60)
+    given = printable(repr(first["input"]), 40)
+    more = "" if error.error_count() == 1 else f" {error.error_count() - 1} more did not fit."
+    around = f" (given: {given}).{more} See --help for what each option takes."
+    return f"--{option}: {printable(first['msg'], LONGEST_SENTENCE - len(around) - len(option) - 4)}{around}"
 
 
 def _quieten() -> None:

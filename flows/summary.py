@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from flows.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from tasks import tracking
 from tasks.caching import Outcome
@@ -116,23 +114,25 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         run: MLflow run of the pipeline.
         written: path of the summary.
     """
-    table = Table(title=f"{contents['dataset']['title']}, {contents['dataset']['kind']}", title_style="bold")
-    for column in _COLUMNS:
-        table.add_column(column, justify="left" if column == "metric" else "right")
-    for row in result_rows(contents):
-        table.add_row(*row.values())
-    steps = Table(title=f"steps: {contents['tasks']['executed']} run, {contents['tasks']['cached']} hit")
-    for column in ("step", "", "seconds", "why"):
-        steps.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
-    for step in contents["tasks"]["steps"]:
-        steps.add_row(step["step"], "hit" if step["hit"] else "run", f"{step['seconds']:.1f}", step["why"])
-    console = Console()
+    tasks = contents["tasks"]
     if "phantoms" in contents:
-        console.print(contents["phantoms"], style="bold red")
-    console.print(table)
-    console.print(steps)
+        print_line(contents["phantoms"], style="bold red")
+    print_table(
+        [("metric", "left"), ("value", "right"), ("95 % interval", "right")],
+        [tuple(row.values()) for row in result_rows(contents)],
+        title=f"{contents['dataset']['title']}, {contents['dataset']['kind']}",
+        style="bold",
+    )
+    print_table(
+        [("step", "left"), ("", "left"), ("seconds", "right"), ("why", "left")],
+        [
+            (step["step"], "hit" if step["hit"] else "run", f"{step['seconds']:.1f}", step["why"])
+            for step in tasks["steps"]
+        ],
+        title=f"steps: {tasks['executed']} run, {tasks['cached']} hit",
+    )
     for line in _where_to_look(contents, run, written):
-        console.print(line, soft_wrap=True, highlight=False)
+        print_line(line)
 
 
 _COLUMNS = ("metric", "value", "95 % interval")

@@ -5,6 +5,15 @@ from models.text import printable
 LONGEST_SENTENCE = 300
 
 
+def keep_printable(error: Exception) -> None:
+    """Make the message of a library's error fit to be shown, as that of `InputError` is.
+
+    Args:
+        error: its arguments, of which it makes its message, are changed where they are texts.
+    """
+    error.args = tuple(printable(part, LONGEST_SENTENCE) if isinstance(part, str) else part for part in error.args)
+
+
 class InputError(ValueError):
     """A mistake in what the user supplied: a file, an option, a combination of them.
 

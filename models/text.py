@@ -45,6 +45,18 @@ def one_line(value: object) -> str:
     return "".join(map(_shown, " ".join(str(value).split())))
 
 
+def visible(text: str) -> str:
+    """Write control characters as `printable` does, but leave white space as it is.
+
+    Args:
+        text: of any length and any number of lines.
+
+    Returns:
+        The text, which steers no terminal.
+    """
+    return "".join(character if character in "\n\t" else _shown(character) for character in text)
+
+
 def _shown(character: str) -> str:
     if unicodedata.category(character).startswith("C"):
         return character.encode("unicode_escape").decode("ascii")

@@ -1,11 +1,13 @@
 """The steps, and what they record.
 
-Importing this package sets how the process keeps freed memory, and that it outlasts whoever reads what it prints: every
-process that does steps imports it.
+Importing this package sets how the process keeps freed memory, that it outlasts whoever reads what it prints, and that
+what it logs is printable: every process that does steps imports it.
 """
 
 from models.memory import keep_freed_memory
 from models.standard_streams import outlast_readers
+from tasks.log_records import make_records_printable
 
 keep_freed_memory()
 outlast_readers()
+make_records_printable()

@@ -7,6 +7,7 @@ only if every file that the cached record names still has its digest; else the s
 Every step notes in the store's ledger how it ended (hit or run), why, and how long it took, so that a flow can tell.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -25,6 +26,7 @@ from prefect.results import ResultStore, get_result_store
 from prefect.transactions import IsolationLevel, get_transaction
 from pydantic import BaseModel, TypeAdapter
 
+from models.errors import keep_printable
 from models.text import printable
 from tasks.code_fingerprint import fingerprint
 from tasks.locations import locks
@@ -73,10 +75,24 @@ def step(function: Callable[P, R]) -> Task[P, R]:
         result_serializer=SERIALIZER,
         cache_result_in_memory=False,  # a result in memory would hide that its file is gone
         on_completion=[note_outcome],
-    )(function)
+    )(_printable_errors(function))
     # The task has taken the function's name. Where it is found now is what another process needs to import it.
-    function.__qualname__ += ".fn"
+    made.fn.__qualname__ += ".fn"
     return made
+
+
+def _printable_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Keep the messages of errors printable: they become those of the states of the task run and of the flow run."""
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return function(*arguments, **named)
+        except Exception as error:
+            keep_printable(error)
+            raise
+
+    return call
 
 
 def components(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

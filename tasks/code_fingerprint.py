@@ -46,6 +46,7 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
     Returns:
         Digests of the code it reaches and the versions of the libraries that this code imports.
     """
+    function = inspect.unwrap(function)
     module = function.__module__
     tree = _parse(inspect.getsourcefile(function) or "")
     own, imported = _own_part(tree, function.__name__)

@@ -37,10 +37,12 @@ _TITLES = {
 _ANY_TITLE = "|".join(f"(?P<{section}>{words})" for section, words in _TITLES.items())
 _LEAD = r"[\s#>•*+-]*(?:\d{1,2}[.)]\s*)?"
 _TITLE = re.compile(rf"{_LEAD}(?:{_ANY_TITLE})(?:\s*\([^()]*\))?\s*(?:[:=]|\s[-–—]\s|$)\s*(?P<rest>.*)$", re.IGNORECASE)
-_WITHIN_LINE = re.compile(rf"(?<=[.;,|])[ \t|]+(?=(?:{'|'.join(_TITLES.values())})\s*:)", re.IGNORECASE)
+_WITHIN_LINE = re.compile(
+    rf"(?:(?<=[.;,])[ \t|]++|(?<![ \t|])[ \t]*+\|[ \t|]*+)(?=(?:{'|'.join(_TITLES.values())})\s*:)", re.IGNORECASE
+)
 _BULLET = re.compile(r"^\s*(?:[•*+-]+|\d{1,2}[.)])\s+")
 _NAMED = re.compile(r"([^:.]{1,60}):\s+(\S.*)$")
-_NOTHING = re.compile(r"\W*(?:none|nil|n/?a|not applicable|no findings)?\W*$", re.IGNORECASE)
+_NOTHING = re.compile(r"\W*+(?:none|nil|n/?a|not applicable|no findings)?\W*+$", re.IGNORECASE)
 _ONE_LINE = frozenset({"label", "certainty"})
 _UNTITLED = "untitled"
 
@@ -82,7 +84,7 @@ def read_free_text(text: str) -> ReportContent:
 def _without_markup(text: str) -> str:
     text = re.sub(r"<(?:br|/?(?:p|div|li|ul|ol|tr|h\d))\b[^<>]*>", "\n", text, flags=re.IGNORECASE)
     text = html.unescape(re.sub(r"</?[a-zA-Z][^<>]*>", "", text))
-    text = re.sub(r"^\s*```.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^[^\S\n]*+```.*$", "", text, flags=re.MULTILINE)
     return re.sub(r"\*\*|__|`|(?<=\s)\*(?=\w)|(?<=[\w.:])\*", "", text)
 
 

@@ -87,8 +87,8 @@ def _only_object(text: str) -> str:
     start = text.find("{")
     if start < 0:
         raise UnreadableReport("There is no JSON object in it.")
-    try:
-        _, end = json.JSONDecoder(object_pairs_hook=_without_repeats).raw_decode(text, start)
+    try:  # whole numbers as floats: Python refuses to read one of very many digits
+        _, end = json.JSONDecoder(object_pairs_hook=_without_repeats, parse_int=float).raw_decode(text, start)
     except json.JSONDecodeError as error:
         raise UnreadableReport(f"The JSON is damaged or cut off at character {error.pos}: {error.msg}.") from error
     except RecursionError as error:

@@ -12,18 +12,20 @@ from models.report_generation.schema import Label, Presence
 
 Vote = Literal["normal", "pneumonia", "open"]
 
+_REACH = 300  # characters beyond which no word acts on another: what repeats itself without end stays quick to read
+
 _CLAUSE = re.compile(r"[.!;()\[\]|/\n]|\b(?:but|however|although|though|yet|except)\b")
 _PNEUMONIA = re.compile(r"\b(?:broncho)?pneumonias?\b")
 _IMAGE = r"(?:radiograph|x-?ray|study|image|picture|film|exam|examination|appearance|chest|lung)s?"
 _NORMAL = re.compile(
-    rf"(?:^|,)\W*normal\W*(?:$|,)|\bwithin normal limits\b|\bunremarkable {_IMAGE}\b"
+    rf"(?:^|,)[^\w,]*+normal[^\w,]*+(?:$|,)|\bwithin normal limits\b|\bunremarkable {_IMAGE}\b"
     rf"|\bnormal (?:(?:small|p(?:a)?ediatric|frontal|child's|plain|chest) )*{_IMAGE}\b"
     rf"|\b(?:{_IMAGE}|it|this|label) (?:is|are|appears?|looks?|seems?) (?:to be )?(?:\w+ly )?(?:normal|unremarkable)\b"
     r"|\b(?:clear lungs|lungs (?:are|appear|look) (?:\w+ly )?clear)\b"
     r"|\bno (?:(?:acute|active|focal|significant|obvious|definite|cardiopulmonary|pulmonary|lung) )*"
     r"(?:abnormalit(?:y|ies)|disease|process)\b"
 )
-_NOT_NORMAL = re.compile(r"\b(?:not|n't|never|than|instead of)\b[^,]*$")
+_NOT_NORMAL = re.compile(r"\b(?:not|n't|never|than|instead of)\b")
 _JUDGED = r"(?:excluded?|ruled? out|assess\w*|evaluat\w*|judged?|determined?|confirmed?|told?|said)"
 _OPEN = re.compile(
     r"\b(?:possib\w+|may|might|could|perhaps|maybe|uncertain\w*|unclear|equivocal|questionable|indeterminate"
@@ -121,18 +123,20 @@ def _votes_of_clause(clause: str) -> set[Vote]:
         return {"open"} if targets or re.search(r"\bnormal\b", clause) else set()
     votes = {_vote_on_pneumonia(clause, target.start(), target.end()) for target in targets}
     for match in _NORMAL.finditer(clause):
-        if not _NOT_NORMAL.search(clause[: match.start()]) and not re.search(r"\b(?:not|n't)\b", match[0]):
+        before = clause[max(0, match.start() - _REACH) : match.start()]
+        if not _NOT_NORMAL.search(before.rpartition(",")[2]) and not re.search(r"\b(?:not|n't)\b", match[0]):
             votes.add("normal")
     return votes
 
 
 def _vote_on_pneumonia(clause: str, start: int, end: int) -> Vote:
-    negations = list(_BEFORE.finditer(clause[:start]))
+    before, after = clause[max(0, start - _REACH) : start], clause[end : end + _REACH]
+    negations = list(_BEFORE.finditer(before))
     if not negations:
-        if _AFTER.match(clause[end:]):
+        if _AFTER.match(after):
             return "normal"
-        return "open" if _ALTERNATIVES.search(clause) else "pneumonia"
-    between = clause[negations[-1].end() : start]
+        return "open" if _ALTERNATIVES.search(before + clause[start:end] + after) else "pneumonia"
+    between = before[negations[-1].end() :]
     # "No consolidation, effusion or pneumonia" denies it; "no effusion, pneumonia" and "no effusion and pneumonia" are
     # left open.
     listed = "," not in between or re.search(r"\b(?:or|nor)\b", between.rpartition(",")[2])

@@ -1,16 +1,21 @@
 """What a report says about things that a small grey picture cannot show, sentence by sentence."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tasks.reports.claim_lexicon import find_mentions
 from tasks.reports.claim_status import Status, read_statuses
 
+LONGEST_SENTENCE = 1_000
+"""Characters of the longest sentence that is read as one."""
+
 _BULLET = re.compile(r"^\s*(?:[-*+•–]|#+|\(?\d+[.)])\s+")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.\s?g|i\.\s?e|vs|approx|ca|cf|dr|fig|incl|resp|yrs?|mo)|\b(?!n\.a)[a-z]\.[a-z])\.$", re.IGNORECASE
 )
-_END = re.compile(r"[.!?]+[\"'”’)\]]*\s+|(?<=[a-z]{2})\.(?=[a-z]{2})", re.IGNORECASE)
+_LONGEST_ABBREVIATION = 20  # characters before its last full stop, with room to spare
+_END = re.compile(r"(?<![.!?])[.!?]++[\"'”’)\]]*+\s+|(?<=[a-z]{2})\.(?=[a-z]{2})", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,22 @@ def _sentences(text: str) -> list[str]:
         rest = _BULLET.sub("", line)
         start = 0
         for end in _END.finditer(rest):
-            if not _ABBREVIATION.search(rest[start : end.start() + 1]):
+            if not _ABBREVIATION.search(rest[max(start, end.start() - _LONGEST_ABBREVIATION) : end.start() + 1]):
                 sentences.append(rest[start : end.end()])
                 start = end.end()
         sentences.append(rest[start:])
-    return [sentence.strip() for sentence in sentences if sentence.strip()]
+    return [piece for sentence in sentences for piece in _pieces(sentence.strip())]
+
+
+def _pieces(sentence: str) -> Iterator[str]:
+    """Cut what is too long for a sentence at a space: each word is compared with many others of its sentence."""
+    while len(sentence) > LONGEST_SENTENCE:
+        cut = sentence.rfind(" ", 1, LONGEST_SENTENCE)
+        cut = LONGEST_SENTENCE if cut < 0 else cut
+        yield sentence[:cut]
+        sentence = sentence[cut:].lstrip()
+    if sentence:
+        yield sentence
 
 
 def _claims_of(sentence: str) -> list[Claim]:

@@ -17,7 +17,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     Returns:
         The table, ending in a newline.
     """
-    lines = [[_cell(title) for title in header], ["---"] * len(header)]
+    lines: list[list[str]] = [[_cell(title) for title in header], ["---"] * len(header)]
     lines += [[_cell(value) for value in row] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

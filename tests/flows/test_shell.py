@@ -104,6 +104,26 @@ def interrupt(dataset: DatasetParameters = DatasetParameters()) -> None:  # noqa
 
 
 @pytest.mark.usefixtures("prefect_server", "outputs", "_warm")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--training.epochs", "1" * 1_000_000],
+        ["--training.loss", "\x1b[2Jx\n" * 100_000],
+        ["--dataset.name", "x" * 1_000_000, "--training.epochs", "0", "--retrieval.k_values", "0"],
+        ["--retrieval.k_values=" + ",".join(["-1"] * 100_000)],
+        ["--training.architecture", "[red]"],
+        ["--preset", "\x1b]0;" + "y" * 1_000_000],
+    ],
+)
+def test_whatever_an_option_holds_the_sentence_is_short_and_printable(words, capsys):
+    assert main(pipeline, words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert len(line) <= len("error: ") + 300
+    assert line.isprintable()
+    assert line.startswith(f"error: {words[0].partition('=')[0]}")
+    assert line.endswith(("See --help for what each option takes.", "."))
+
+
 def test_a_mistake_found_in_the_flow_is_one_sentence_and_exit_code_2(capsys):
     assert main(refuse, ["--dataset.path", "x.npz"]) == 2
     captured = capsys.readouterr()

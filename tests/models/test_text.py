@@ -3,7 +3,7 @@
 import pytest
 
 from models.errors import LONGEST_SENTENCE, InputError
-from models.text import printable
+from models.text import one_line, printable, visible
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,11 @@ def test_a_sentence_to_the_user_is_one_short_line():
     assert len(str(error)) == LONGEST_SENTENCE
     assert str(error).startswith("first \\x1b[31m")
     assert str(error).endswith(" choose another.")
+
+
+def test_a_text_of_several_lines_keeps_them():
+    assert visible("a  b\n\tc\r\x1b[2J\x85") == "a  b\n\tc\\r\\x1b[2J\\x85"
+
+
+def test_a_whole_text_fits_one_line():
+    assert one_line("a\n" * 1000 + "\x00") == "a " * 1000 + "\\x00"

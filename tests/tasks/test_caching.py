@@ -279,3 +279,22 @@ def test_a_killed_process_frees_its_lock():
     assert locks.acquire_lock("step/key", holder="me", acquire_timeout=5)
     assert time.monotonic() - started < 5
     locks.release_lock("step/key", holder="me")
+
+
+@step
+def fail_with(text: str) -> DocumentRecord:
+    """Fail as a library does that quotes a file."""
+    raise ValueError(text)
+
+
+@flow
+def failing(text: str) -> DocumentRecord:
+    return fail_with(text)
+
+
+def test_the_state_of_a_run_quotes_no_file_at_length_and_steers_no_terminal():
+    ends = failing("\x1b[31mname\x07" + "x" * 100_000, return_state=True)
+    assert isinstance(ends.result(raise_on_failure=False), ValueError)
+    assert ends.message.isprintable()
+    assert "\\x1b[31mname\\x07xx" in ends.message
+    assert len(ends.message) < 400

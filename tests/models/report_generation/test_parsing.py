@@ -2,12 +2,15 @@ import contextlib
 import json
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
 import pytest
 
-from models.report_generation.parsing import UnreadableReport, read_report, report_json_schema
+from models.report_generation.free_text import read_free_text
+from models.report_generation.json_answer import read_json
+from models.report_generation.parsing import LONGEST_ANSWER, UnreadableReport, read_report, report_json_schema
 from models.report_generation.schema import Finding, ReportContent
 from models.report_generation.wording import label_of, presence_of, votes_of
 
@@ -121,13 +124,39 @@ def test_free_text_without_a_report_is_said_to_have_none(text: str, reason: str)
     assert str(raised.value).endswith(".")
 
 
-@pytest.mark.parametrize("unit", ["-", "* ", "<b", "{", "no ", "is ", "normal, ", "not clear ", "Label: ", "a: ", "**"])
-def test_endless_repetition_is_read_in_time(unit: str):
-    started = time.perf_counter()
-    for output in ("free_text", "json"):
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "|", " |", "\n", " ", ".", ",", ", normal", "normal, ", "pneumonia ", "pneumonia or ", "no pneumonia ",
+        "not normal ", "not ", "-", "* ", "**", "1. ", "(", "<b", "{", "[", "```", "```\n", "no ", "is ",
+        "not clear ", "Label: ", "Findings ", "a: ", "A. ", "é", "&",
+    ],
+)  # fmt: skip
+def test_the_work_grows_with_the_length_of_an_answer_and_no_faster(unit: str):
+    def cost(read_any: Callable[[str], ReportContent], length: int) -> float:
+        started = time.thread_time()  # of the processor: a busy machine does not count
         with contextlib.suppress(UnreadableReport):
-            read_report(f"{unit * 2000}pneumonia", output)
-    assert time.perf_counter() - started < 5
+            read_any(f"normal {unit * (length // len(unit))}pneumonia")
+        return time.thread_time() - started
+
+    for read_any in (read_free_text, read_json):
+        # Four times the length: four times the work, or sixteen times where all is compared with all.
+        assert cost(read_any, 80_000) < 10 * cost(read_any, 20_000) + 0.5
+
+
+def test_an_answer_is_read_up_to_its_longest_length():
+    longest = ("Impression: normal. " + " " * LONGEST_ANSWER)[:LONGEST_ANSWER]
+    assert read(longest).label == "normal"
+    for output in ("free_text", "json"):
+        with pytest.raises(UnreadableReport, match=r"20,001 characters; no more than 20,000"):
+            read_report(f"{longest} ", output)
+    assert read_report(f"<unused94>{longest} <unused95>Label: normal", "free_text").label == "normal"
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, f"-{'9' * 19_000}", "1e99999", "0." + "1" * 15_000])
+def test_a_number_of_many_digits_is_one_that_does_not_fit(number: str):
+    with pytest.raises(UnreadableReport, match="does not fit the schema"):
+        read_report(f'{{"label": {number}}}', "json")
 
 
 MARKDOWN = """Okay, here is the report:

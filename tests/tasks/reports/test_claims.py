@@ -233,7 +233,16 @@ def test_fields_on_one_line_have_their_own_status():
     assert strongest(text) == {"heart size": D, "bones": A, "effusion": H, "sex": N}
 
 
-def test_endless_repetition_is_read_in_little_time():
-    started = time.perf_counter()
+@pytest.mark.parametrize("unit", ["no effusion, ", "left lower ", "e.g. ", "mo.", "..", "! ", "age", " ", "(", "\n"])
+def test_the_work_grows_with_the_length_of_a_text_and_no_faster(unit: str):
+    def cost(length: int) -> float:
+        started = time.thread_time()  # of the processor: a busy machine does not count
+        find_claims(unit * (length // len(unit)))
+        return time.thread_time() - started
+
+    assert cost(15_000) < 10 * cost(3_000) + 0.2  # five times the length
+
+
+def test_what_repeats_itself_without_end_is_read_whole():
     assert len(find_claims("no effusion, " * 500)) == 500
-    assert time.perf_counter() - started < 20
+    assert {claim.status for claim in find_claims("no effusion, " * 500)} == {D}

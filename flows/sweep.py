@@ -22,7 +22,8 @@ from pydantic import BaseModel
 from flows.artifacts import show_document, show_steps
 from flows.classification import classification
 from flows.runners import dask_executor, require_workers
-from models.errors import InputError
+from models.errors import LONGEST_SENTENCE, InputError
+from models.text import printable
 from tasks import tracking
 from tasks.caching import components, outcomes
 from tasks.classification.leaderboard import (
@@ -94,8 +95,8 @@ def sweep(
         if errors:
             mistakes = all(isinstance(error, InputError) for error in errors)
             raise (InputError if mistakes else RuntimeError)(
-                f"{len(errors)} of {len(results)} trainings failed, the first because: {errors[0]} "
-                "The leaderboard names them all; the next sweep keeps those that finished and tries these again."
+                f"{len(errors)} of {len(results)} trainings failed, the first because: {printable(errors[0], 160)} "
+                "The leaderboard names them all; the next sweep tries only these again."
             ) from errors[0]
     return {"flow_run_id": str(flow_run.id), "mlflow_run_id": run.run_id, "rows": rows, "results": results}
 
@@ -150,7 +151,8 @@ def _run_trials(
                 results.append(TrialResult(trial.settings, seed, state, entry.metrics, entry.run_id))
             elif isinstance(error, Exception):
                 errors.append(error)
-                reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+                reason = printable(error, LONGEST_SENTENCE)
+                reason = reason if isinstance(error, InputError) else f"{type(error).__name__}: {reason}"
                 results.append(TrialResult(trial.settings, seed, "failed", {}, error=reason))
             else:
                 raise error

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from models.errors import InputError
+from models.text import printable
 from tasks.locations import locks, tracking_uri
 from tasks.records import RunReference, StoredFile
 from tasks.store import DamagedFileError, Store
@@ -104,7 +105,10 @@ def versions(name: str) -> list[ModelVersion]:
     found = client.search_model_versions(f"name = '{name}'")
     if not found:
         known = ", ".join(sorted(model.name for model in client.search_registered_models())) or "none"
-        raise InputError(f"No classifier is registered as {name!r} (registered: {known}); train one, or name another.")
+        raise InputError(
+            f"No classifier is registered as '{printable(name)}' (registered: {printable(known)}); train one, or name "
+            "another."
+        )
     aliases = _aliases(client, name)
     return sorted((_version(entry, aliases) for entry in found), key=lambda found: -found.version)
 
@@ -134,8 +138,8 @@ def choose(name: str, wanted: str) -> tuple[ModelVersion, StoredFile]:
         registered = _client().get_run(wanted).data.tags.get("registry.version", "")
     except MlflowException as error:
         raise InputError(
-            f"There is no MLflow run {wanted!r}: expected `train`, `champion`, or the id of a classification run, as "
-            "its page in MLflow shows it."
+            f"There is no MLflow run '{printable(wanted)}': expected `train`, `champion`, or the id of a "
+            "classification run, as its page in MLflow shows it."
         ) from error
     found = next((version for version in known if f"{name}/{version.version}" == registered), None)
     if found is None:
@@ -195,7 +199,8 @@ def restore(name: str, wanted: str, reason: str) -> Decision:
         chosen = next((found for found in known if wanted == str(found.version) or wanted in found.aliases), None)
         if chosen is None:
             raise InputError(
-                f"{name} has no version {wanted!r}; choose one of: {', '.join(str(found.version) for found in known)}."
+                f"{printable(name)} has no version '{printable(wanted, 40)}'; choose one of: "
+                f"{printable(', '.join(str(found.version) for found in known))}."
             )
         if chosen.tags["phantoms"] == "true":
             raise InputError(

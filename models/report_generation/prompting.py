@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from models.errors import InputError
@@ -148,8 +148,10 @@ def read_strategy(path: Path) -> Strategy:
         strategy = Strategy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        where = printable(".".join(str(part) for part in first["loc"])) or "the whole"
-        raise InputError(f"The prompt file {path} does not fit the schema: {where}: {first['msg']}.") from error
+        where = printable(".".join(str(part) for part in first["loc"]) or "the whole")
+        raise InputError(
+            f"The prompt file {printable(path)} does not fit the schema: {where}: {printable(first['msg'])}."
+        ) from error
     except (
         OSError,
         ValueError,
@@ -157,10 +159,11 @@ def read_strategy(path: Path) -> Strategy:
         RecursionError,
         yaml.YAMLError,
     ) as error:  # a date of month 13, for instance
-        raise InputError(f"The prompt file {path} cannot be read as YAML: {printable(error)}.") from error
+        raise InputError(f"The prompt file {printable(path)} cannot be read as YAML: {printable(error)}.") from error
     if strategy.name != path.stem:
         raise InputError(
-            f"The prompt file {path} is named after {path.stem!r} but holds '{printable(strategy.name)}': rename one."
+            f"The prompt file {printable(path)} is named after '{printable(path.stem, 50)}' but holds "
+            f"'{printable(strategy.name, 50)}': rename one."
         )
     return strategy
 

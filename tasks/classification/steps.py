@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
+from models.text import printable
 from tasks.caching import current_key, step
 from tasks.parameters import DatasetParameters, TrainingParameters
 from tasks.records import (
@@ -581,8 +582,8 @@ def read_package(package: StoredFile, dataset: DatasetRecord, run_id: str) -> Cl
     _, card = weights.load(Store().get(package))
     if (card["dataset"], card["image_size"]) != (dataset.name, dataset.size):
         raise InputError(
-            f"The classifier of the run {run_id} reads {card['dataset']} at {card['image_size']} pixels, but the form "
-            f"names {dataset.name} at {dataset.size}; choose the same."
+            f"The classifier of the run {run_id} reads {printable(card['dataset'], 40)} at {card['image_size']} "
+            f"pixels, but the form names {dataset.name} at {dataset.size}; choose the same."
         )
     return ClassifierRecord(
         architecture=card["architecture"],

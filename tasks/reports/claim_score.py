@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from models.errors import InputError
+from models.text import printable
 from tasks.reports.claim_lexicon import KINDS
 from tasks.reports.claim_status import Status
 from tasks.reports.claims import find_claims
@@ -108,10 +109,12 @@ def labelled_sentences(split: Split, path: Path = LABELLED) -> tuple[LabelledSen
     with path.open(encoding="utf-8", newline="") as file:
         reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
         if not {"split", "sentence", "claims"} <= set(reader.fieldnames or ()):
-            raise InputError(f"{path} needs the columns split, sentence and claims, but has {reader.fieldnames}.")
+            raise InputError(
+                f"{path} needs the columns split, sentence and claims, but has {printable(reader.fieldnames)}."
+            )
         rows = [(row["split"], LabelledSentence(row["sentence"], _parsed(row["claims"], path))) for row in reader]
     if unknown := {name for name, _ in rows} - set(get_args(Split)):
-        raise InputError(f"{path} has the splits {sorted(unknown)}: write dev or test.")
+        raise InputError(f"{path} has the splits {printable(sorted(unknown))}: write dev or test.")
     return tuple(sentence for name, sentence in rows if name == split)
 
 
@@ -120,7 +123,7 @@ def _parsed(claims: str, path: Path) -> tuple[tuple[str, str], ...]:
     for pair in filter(None, map(str.strip, claims.split(";"))):
         kind, _, status = (part.strip() for part in pair.partition("="))
         if kind not in KINDS or status not in STRENGTH:
-            raise InputError(f"{path} has the claim {pair!r}: write kind=status with one of {KINDS} and {STRENGTH}.")
+            raise InputError(f"{path} has the claim '{printable(pair, 40)}': write kind=status as the other lines do.")
         pairs.append((kind, status))
     return tuple(pairs)
 

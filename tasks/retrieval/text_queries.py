@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import InputError
+from models.text import printable
 from models.vector_index import normalize
 from tasks.retrieval import chance, ranking
 from tasks.retrieval.chance import Protocol
@@ -104,9 +105,10 @@ def read_prompts(path: Path = PROMPTS) -> PromptSet:
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the whole file"
+        place = printable(".".join(map(str, first["loc"])) or "the whole file", 60)
         raise InputError(
-            f"The prompt file {path} is not as expected at {place}: {first['msg']}; write it like {PROMPTS.name}."
+            f"The prompt file {printable(path)} is not as expected at {place}: {printable(first['msg'], 60)}; write it "
+            f"like {PROMPTS.name}."
         ) from error
 
     by_class = (content.prompts.normal, content.prompts.pneumonia)
@@ -115,16 +117,16 @@ def read_prompts(path: Path = PROMPTS) -> PromptSet:
         repeated = sorted({value for value in values if values.count(value) > 1})
         if repeated:
             raise InputError(
-                f"The prompt file {path} holds the {what} '{repeated[0]}' twice, but each {what} must be there once; "
-                "change or delete one."
+                f"The prompt file {printable(path)} holds the {what} '{printable(repeated[0], 60)}' twice, but each "
+                f"{what} must be there once; change or delete one."
             )
     places = {(prompt.id, prompt.label): place for place, prompt in enumerate(prompts)}
     for pair in content.pairs:
         for label, name in enumerate(pair):
             if (name, label) not in places:
                 raise InputError(
-                    f"The prompt file {path} pairs '{name}', which is no {CLASS_NAMES[label]} prompt of it; a pair "
-                    "names a normal prompt and then a pneumonia prompt."
+                    f"The prompt file {printable(path)} pairs '{printable(name, 60)}', which is no "
+                    f"{CLASS_NAMES[label]} prompt of it; a pair names a normal prompt and then a pneumonia prompt."
                 )
     pairs = tuple((places[normal, 0], places[pneumonia, 1]) for normal, pneumonia in content.pairs)
     return PromptSet(content.version, prompts, pairs)

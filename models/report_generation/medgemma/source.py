@@ -9,6 +9,7 @@ from typing import Any
 
 from models import hub
 from models.errors import InputError
+from models.text import printable
 
 RANDOM_WEIGHTS_MARK = "random_weights"
 """Field of `config.json` that is true in a checkpoint whose weights were never trained."""
@@ -97,8 +98,8 @@ def _read_config(folder: Path) -> dict[str, Any]:
     config = hub.read_json(folder / _CONFIG)
     if config.get("model_type") != "gemma3" or "vision_config" not in config:
         raise InputError(
-            f"The checkpoint in {folder} is of the type {config.get('model_type')!r}, not Gemma 3 with vision; choose "
-            "MedGemma 4B or another model of the type 'gemma3'."
+            f"The checkpoint in {folder} is of the type '{printable(config.get('model_type'), 40)}', not Gemma 3 with "
+            "vision; choose MedGemma 4B or another model of the type 'gemma3'."
         )
     if "quantization_config" in config:
         raise InputError(

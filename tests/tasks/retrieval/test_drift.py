@@ -79,20 +79,19 @@ def _drifts(new, alike, seed, moved=0.0):
 
 
 def test_images_as_before_seldom_pass_though_the_fit_sets_the_index_apart():
-    """1 in 40 by construction: of 40 tries more than four would come once in 300 times."""
-    assert sum(_drifts(20, 30, seed) for seed in range(40)) <= 4
+    """Each time with a chance of 1 in 40: three or more of twelve would come by it once in 300 times."""
+    assert sum(_drifts(20, 30, seed) for seed in range(12)) <= 2
 
 
 @pytest.mark.parametrize(("new", "alike"), [(20, 30), (60, 20)])
 def test_images_that_moved_pass(new, alike):
-    assert all(_drifts(new, alike, seed, moved=-1.0) for seed in range(4))
+    assert all(_drifts(new, alike, seed, moved=-1.0) for seed in range(2))
 
 
 def test_a_threshold_is_measured_only_when_asked_for_and_unknown_with_few_images():
     splits = _split(0, 40), _split(1, 24), _split(2, 40)
     plain, found = measure_drift(*splits, NAMES), measure_drift(*splits, NAMES, calibrated=True)
     assert [drift.threshold for drift in plain] == [None, None]
-    assert found == measure_drift(*splits, NAMES, calibrated=True)
     metrics = drift_metrics(found, "drift/new_")
     assert metrics.keys() == {
         f"drift/new_{kind}_{name}" for kind in ("domain_auc", "reference_auc", "threshold") for name in NAMES

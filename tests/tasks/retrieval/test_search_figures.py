@@ -12,9 +12,9 @@ from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
 INDEX = SearchedIndex(
     run_id="9f2c8e41d05b4c6f8a7e3b1d2c4f5a69",
     published_at="2026-11-27T02:00:07+00:00",
-    dataset="pneumoniamnist (own file, first 160 of each split)",
-    dataset_digest="28209eda62fecd6e6a2d98b1501b-160",
-    images={"train": 160, "val": 159, "test": 159},
+    dataset="pneumoniamnist",
+    dataset_digest="28209eda62fecd6e6a2d98b1501bb15f",
+    images={"train": 4708, "val": 524, "test": 624},
 )
 IMAGES = np.full((50, 28, 28), 120, dtype=np.uint8)
 
@@ -116,10 +116,18 @@ def test_any_text_is_drawn_inside_its_panel(text):
     width = picture.shape[1]
     ink = (picture < 0.9).any(axis=2)
     assert ink[80:-80, : int(0.259 * width)].sum() > 15
-    assert not ink[55:-20, int(0.262 * width) : int(0.274 * width)].any()  # between the text and the line beside it
+    assert not ink[73:-20, int(0.262 * width) : int(0.274 * width)].any()  # between the text and the line beside it
     assert not ink[-70:-55, : int(0.259 * width)].any()  # between the text and the legend
 
 
 @pytest.mark.parametrize("name", ["a $b$ {c}.png", "n" * 200 + ".dcm"])
 def test_any_file_name_is_drawn(name):
     assert draw([1], Query.from_file(name, IMAGES[0]))
+
+
+def test_what_was_searched_stands_in_the_title():
+    """Another name of the same length changes the title and nothing else."""
+    plain, other = (pixels(draw([0] * 10, index=INDEX.model_copy(update={"run_id": run * 32}))) for run in "ab")
+    rows, _ = np.nonzero((plain != other).any(axis=2))
+    assert 0 < rows.min()
+    assert rows.max() < 73

@@ -129,5 +129,5 @@ def test_what_was_searched_stands_in_the_title():
     """Another name of the same length changes the title and nothing else."""
     plain, other = (pixels(draw([0] * 10, index=INDEX.model_copy(update={"run_id": run * 32}))) for run in "ab")
     rows, _ = np.nonzero((plain != other).any(axis=2))
-    assert 0 < rows.min()
+    assert rows.min() > 0
     assert rows.max() < 73

@@ -25,6 +25,7 @@ from prefect.utilities.callables import parameter_schema
 
 from deployments.three_way import MISSING, merged
 from models.errors import InputError
+from tasks.parameter_check import check_parameters
 
 FILE = Path(__file__).resolve().parent.parent / "prefect.yaml"
 RESET = "--reset"
@@ -46,7 +47,7 @@ def register(file: Path = FILE, *, reset: bool = False) -> list[str]:
         Sentences for people: which changes of the file gave way to a person's, which deployments the file lost.
 
     Raises:
-        InputError: a schedule has no slug, by which it is known to the server.
+        InputError: a parameter in the file is wrong, or a schedule has no slug, by which it is known to the server.
     """
     declared = yaml.safe_load(file.read_text(encoding="utf-8"))
     said = []
@@ -56,14 +57,15 @@ def register(file: Path = FILE, *, reset: bool = False) -> list[str]:
             there[f"{client.read_flow(deployment.flow_id).name}/{deployment.name}"] = deployment
         for entry in declared["deployments"]:
             flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
-            ours = _of_file(entry)
+            form = parameter_schema(flow).model_dump(exclude_unset=True)
+            names = list(form["properties"])
+            ours = _of_file(entry, names)
             kept = {
                 "entrypoint": entry["entrypoint"],
                 "version": flow.version,
                 "pull_steps": declared["pull"],
-                # A misspelt name is refused when the run is made.
-                "parameter_openapi_schema": parameter_schema(flow).model_dump(exclude_unset=True)
-                | {"additionalProperties": False, _REGISTERED: ours},
+                # With the names, the server refuses one that is misspelt when the run is made.
+                "parameter_openapi_schema": form | {"propertyNames": {"enum": names}, _REGISTERED: ours},
             }
             name = f"{flow.name}/{entry['name']}"
             known = there.pop(name, None)
@@ -72,6 +74,14 @@ def register(file: Path = FILE, *, reset: bool = False) -> list[str]:
                 continue
             base = (known.parameter_openapi_schema or {}).get(_REGISTERED, MISSING)
             wanted, both = (ours, []) if reset else merged(base, _of_server(known), ours)
+            try:
+                check_parameters(wanted["parameters"], names)
+            except InputError as error:
+                said.append(
+                    f"{name} stays as it was registered: its parameters on the server do not fit its form any more "
+                    f"({error}) Correct them in the Prefect UI, or take the file's with `make register ARGS={RESET}`."
+                )
+                continue
             _update(client, known, wanted, kept)
             if both:
                 said.append(
@@ -86,8 +96,16 @@ def register(file: Path = FILE, *, reset: bool = False) -> list[str]:
     return said
 
 
-def _of_file(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _of_file(entry: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
     """Take of an entry of the file what a person can change on the server, in the form that the merge takes."""
+    for parameters in (
+        entry.get("parameters", {}),
+        *(each.get("parameters", {}) for each in entry.get("schedules", [])),
+    ):
+        try:
+            check_parameters(parameters, names)
+        except InputError as error:
+            raise InputError(f"prefect.yaml, {entry['name']}: {error}") from error
     pool, limit = entry["work_pool"], entry.get("concurrency_limit") or {}
     options = {name: limit[name] for name in ("collision_strategy", "grace_period_seconds") if name in limit}
     return {

@@ -21,9 +21,11 @@ for _name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "STORE_URI"):
     os.environ.pop(_name, None)
 
 import flows  # noqa: E402, F401  sets the environment that Prefect reads when it is imported
+from tests.server_logs import ServerLogs  # noqa: E402
 
 OFFICIAL_FILE = "pneumoniamnist.npz"
 CHECKOUT = Path(__file__).resolve().parent.parent
+_EMBEDDED_LOG = Path(_ROOM.name) / "embedded.log"
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +47,46 @@ def prefect_server() -> Iterator[None]:
 
     from tasks.gpu import ensure_limit
 
-    with (
-        prefect_test_harness(server_startup_timeout=180),
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-    ):
+    with contextlib.ExitStack() as stack:
+        with _output_to(_EMBEDDED_LOG):
+            stack.enter_context(prefect_test_harness(server_startup_timeout=180))
+        stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         ensure_limit()
         yield
+
+
+@contextlib.contextmanager
+def _output_to(file: Path) -> Iterator[None]:
+    """Let the processes that are started meanwhile write to a file."""
+    kept = {number: os.dup(number) for number in (1, 2)}
+    with file.open("ab") as log:
+        try:
+            for number in kept:
+                os.dup2(log.fileno(), number)
+            yield
+        finally:
+            for number, copy in kept.items():
+                os.dup2(copy, number)
+                os.close(copy)
+
+
+@pytest.fixture(scope="module")
+def server_logs(request: pytest.FixtureRequest) -> Iterator[ServerLogs]:
+    """The logs of the servers and workers of a test file: who starts one lets it be watched.
+
+    They are read at the end of every test, and once more when all that the file started has ended.
+    """
+    marks = request.node.iter_markers("expected_in_logs")
+    logs = ServerLogs([name for mark in marks for name in mark.args])
+    logs.watch(_EMBEDDED_LOG)
+    yield logs
+    logs.check()
+
+
+@pytest.fixture(autouse=True)
+def _server_logs_are_read(server_logs: ServerLogs) -> Iterator[None]:
+    yield
+    server_logs.check()
 
 
 @functools.cache

@@ -1,6 +1,6 @@
-"""What servers, workers and runs wrote into their logs: read at the end of every test, which an unexpected error fails.
+"""What servers, workers and runs wrote into their logs, read at the end of every test; what is unexpected fails it.
 
-A loop of a server that raises says so in its log and nowhere else: its answers, and the tests that read them, stay good.
+A loop of a server that raises says so in its log and nowhere else: its answers stay good, and so do tests of them.
 The fixture `server_logs` (tests/conftest.py) watches files; `unexpected` reads what a process has printed.
 """
 
@@ -44,6 +44,9 @@ EXPECTED = {
         r"\A.*(consume_loop|heartbeat persistence failed)[\s\S]*sqlite3\.OperationalError\) database is locked",
         "SQLite lets one write at a time; Prefect's server takes the message up again, and so does the next heartbeat",
         everywhere=True,
+    ),
+    "a run without a champion": Expected(
+        r"No classifier is registered as 'pneumonia-classifier'", "its flow says so; the test wants it to fail"
     ),
 }
 """By name; a test file names those that it provokes: `pytest.mark.expected_in_logs("…")`."""

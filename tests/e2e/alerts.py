@@ -1,115 +1,22 @@
-"""The alerts of a real server: which event makes it tell what, and to whom."""
+"""The alerts of a real server: which event makes it tell what, and to whom.
 
-import json
-import os
-import subprocess
-import sys
-import threading
-import time
-import urllib.request
-from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+For tests/e2e/test_loops.py, which has the server, its client, a deployment whose runs do not start, and the webhook.
+"""
 
 import pytest
 from prefect import flow
-from prefect.client.orchestration import SyncPrefectClient
-from prefect.events.schemas.automations import AutomationCore
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
 from prefect.states import Cancelled, Failed, Running, State, StateType
 
-from deployments.automations import register
 from tasks import events
-from tests.conftest import CHECKOUT
-from tests.e2e.client import client_of
-from tests.e2e.test_services import _free_port
+from tests.e2e.services import PATIENCE_SECONDS, wait_for
 
-pytestmark = pytest.mark.e2e
 SECONDS = 15  # a stuck run is told of after these instead of hours; on a busy machine, events are seconds late
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The address of a server without any worker."""
-    port = _free_port()
-    api = f"http://127.0.0.1:{port}/api"
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    folder = tmp_path_factory.mktemp("alerts")
-    environment = kept | {"PREFECT_HOME": str(folder), "PREFECT_API_URL": api, "PREFECT_SERVER_ANALYTICS_ENABLED": "0"}
-    command = [str(Path(sys.executable).parent / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", port]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen([*map(str, command)], cwd=CHECKOUT, env=environment, stdout=log, stderr=log)
-    try:
-        _wait_for(lambda: _answers(f"{api}/health"), 180)
-        with client_of(api, {PREFECT_LOGGING_TO_API_ENABLED: False}):
-            yield api.removesuffix("/api")
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def posts():
-    """What a webhook has received, and its address."""
-    received = []
-
-    class Webhook(BaseHTTPRequestHandler):
-        def do_POST(self):
-            received.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["text"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *words):
-            pass
-
-    webhook = ThreadingHTTPServer(("127.0.0.1", 0), Webhook)
-    threading.Thread(target=webhook.serve_forever, daemon=True).start()
-    yield received, f"http://127.0.0.1:{webhook.server_port}/secret-of-the-webhook"
-    webhook.shutdown()
-    webhook.server_close()
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with SyncPrefectClient(f"{server}/api") as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def deployment(client, posts):
-    """A deployment on a server that has all automations, two of them with less patience."""
-    found = client.create_deployment(client.create_flow_from_name("retrieval"), "retrieval")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALERTS_WEBHOOK", posts[1])
-        register()
-    for automation in client.read_automations():
-        if automation.name in ("Alert: a run does not end", "Alert: a run does not start"):
-            definition = automation.model_dump(exclude={"id", "owner_resource"})
-            definition["trigger"]["within"] = timedelta(seconds=SECONDS)
-            client.update_automation(automation.id, AutomationCore(**definition))
-    return found
-
-
-def _answers(address):
-    try:
-        with urllib.request.urlopen(address, timeout=5):
-            return True
-    except OSError:
-        return False
-
-
-def _wait_for(what, seconds):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.2)
-    return found
 
 
 def _told(posts, subject):
     """Return the lines of an alert; on a locked database, the server tries again and may send it twice."""
-    (text,) = _wait_for(lambda: {text for text in posts[0] if text.startswith(f"{subject}\n")}, 60)
+    (text,) = wait_for(lambda: {text for text in posts[0] if text.startswith(f"{subject}\n")}, PATIENCE_SECONDS)
     return text.split("\n")[1:]
 
 

@@ -1,0 +1,77 @@
+"""A PostgreSQL server of Debian's package in a temporary folder, with the databases of deployments/databases.sql."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.conftest import CHECKOUT
+from tests.e2e.services import free_port, wait_for
+
+
+@contextlib.contextmanager
+def postgres(room: Path) -> Iterator[SimpleNamespace]:
+    """Start the server; it logs to `postgres.log` in the room.
+
+    Args:
+        room: a folder that others may read, with the databases' passwords in `secrets/`.
+
+    Yields:
+        Its `port`, and `query`, which asks a database by SQL.
+    """
+    account, port = _account(), free_port()
+    data = room / "postgres"
+    data.mkdir()
+    if account:
+        os.chown(data, account["user"], account["group"])
+    as_postgres = {"cwd": data, **account}
+    cluster = data / "cluster"
+    initdb = [_program("initdb"), "--pgdata", cluster, "--username", "postgres", "--auth-local", "trust"]
+    subprocess.run([*initdb, "--auth-host", "scram-sha-256"], check=True, capture_output=True, **as_postgres)
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}", "-c", "fsync=off"]
+    with (room / "postgres.log").open("w") as log:
+        command = [_program("postgres"), "-D", cluster, "-p", str(port), *options]
+        server = subprocess.Popen(command, stdout=log, stderr=log, **as_postgres)
+    socket_options = ["--host", data, "--port", str(port), "--username", "postgres"]
+    psql = [_program("psql"), *socket_options, "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--tuples-only"]
+    ready = [_program("pg_isready"), *socket_options, "--quiet"]
+
+    def query(database, sql):
+        done = subprocess.run(
+            [*psql, "--dbname", database, "--command", sql], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    try:
+        wait_for(lambda: subprocess.run(ready).returncode == 0, 60)
+        file = CHECKOUT / "deployments" / "databases.sql"
+        environment = os.environ | {"SECRETS": str(room / "secrets")}
+        subprocess.run([*psql, "--file", file], check=True, capture_output=True, env=environment)
+        yield SimpleNamespace(port=port, query=query)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _program(name):
+    found = shutil.which(name) or next(map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None)
+    if found is None:
+        pytest.skip(f"{name} is not installed: apt-get install postgresql")
+    return found
+
+
+def _account():
+    """Of whom PostgreSQL runs: it refuses root."""
+    if os.geteuid():
+        return {}
+    try:
+        entry = pwd.getpwnam("postgres")
+    except KeyError:
+        pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}

@@ -1,0 +1,90 @@
+"""The services of `make up`, as tests start and end them."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.conftest import CHECKOUT
+from tests.server_logs import ServerLogs
+
+PATIENCE_SECONDS = 180
+"""What takes seconds takes longer beside other tests."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def environment(outputs: Path, data: Path, **others: str) -> dict[str, str]:
+    """Make the environment of services that have ports and products of their own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+    ports = {"PREFECT_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
+    return kept | ports | {"OUTPUTS": str(outputs), "DATA": str(data)} | others
+
+
+def call(action: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Do what `make up` or `make down` does."""
+    command = [sys.executable, "-m", "deployments.services", action]
+    return subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, timeout=300)
+
+
+@contextlib.contextmanager
+def running(variables: dict[str, str], logs: ServerLogs) -> Iterator[dict[str, Any]]:
+    """Have the services up, and end them; nothing of them is left.
+
+    Yields:
+        What `outputs/services.json` says, and what was `printed`.
+    """
+    logs.watch(Path(variables["OUTPUTS"]) / "services")
+    try:
+        done = call("up", variables)
+        assert done.returncode == 0, done.stderr
+        notes = json.loads(Path(variables["OUTPUTS"], "services.json").read_text())
+        yield notes | {"printed": done.stdout}
+    finally:
+        assert call("down", variables).returncode == 0
+        assert not left_running(variables)
+
+
+def left_running(variables: dict[str, str]) -> list[psutil.Process]:
+    """Find the processes that work on the outputs of these services."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("OUTPUTS") == variables["OUTPUTS"]:
+                found.append(process)
+    return found
+
+
+def kill(name: str, outputs: Path) -> None:
+    """Kill a service with all that it started, as a machine that loses its power does."""
+    notes = json.loads((outputs / "services.json").read_text())
+    (service,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == name]
+    family = [*service.children(recursive=True), service]
+    for member in family:
+        member.kill()
+    psutil.wait_procs(family, timeout=10)
+
+
+def wait_for(what: Callable[[], Any], seconds: float) -> Any:
+    """Ask until something is so.
+
+    Raises:
+        AssertionError: it is not so within that time.
+    """
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.3)
+    return found

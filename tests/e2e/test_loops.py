@@ -1,0 +1,316 @@
+"""What nobody watches: each loop of both servers does its work, seen from outside, on SQLite and on PostgreSQL.
+
+All begins at once, when the services are up, since most of it is waiting. Schedules, windows and loops are shortened by
+the settings that Prefect has for them; the definitions are those that `make up` registers.
+"""
+
+import asyncio
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import uuid4
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolUpdate
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.schedules import IntervalSchedule
+from prefect.events import emit_event, get_events_subscriber
+from prefect.events.filters import EventFilter, EventNameFilter
+from prefect.events.schemas.automations import AutomationCore
+from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
+from prefect.states import Cancelled, Paused, Running
+
+from tasks import events
+from tests.conftest import CHECKOUT
+from tests.e2e import services
+from tests.e2e.alerts import (  # noqa: F401  its tests run here
+    SECONDS,
+    test_a_worse_classifier_and_drift_are_told_of,
+    test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link,
+    test_the_address_is_not_shown,
+)
+from tests.e2e.client import client_of
+from tests.e2e.postgres import postgres
+from tests.e2e.services import PATIENCE_SECONDS, wait_for
+from tests.e2e.webhook import webhook
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.expected_in_logs("a run without a champion"),
+    pytest.mark.timeout(900),
+]
+WINDOW_SECONDS = 45  # of silence, until a run counts as crashed: the least there is
+OLD = timedelta(days=8)  # the server keeps events for seven
+SHORT = {
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_MIN_SCHEDULED_TIME": "PT30S",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_AFTER_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_FOREMAN_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_REPOSSESSOR_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "15",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT2S",
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "3",
+    "HEARTBEAT_WINDOW": str(WINDOW_SECONDS),
+}
+SILENT = """
+import time
+import flows
+from prefect import flow, task
+from tasks.gpu import gpu_slot
+
+@task(task_run_name="a-step")
+def step():
+    pass
+
+@flow(flow_run_name="silent")
+def silent():
+    step()
+    with gpu_slot():
+        print("held", flush=True)
+        time.sleep(600)
+
+silent()
+"""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database(request, tmp_path_factory, server_logs):
+    """The setting that names Prefect's database, and a question that only this one answers."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    room = tmp_path_factory.mktemp("postgres")
+    for folder in (room, *room.parents[:2]):
+        folder.chmod(0o755)  # PostgreSQL's own user has to get through
+    (room / "secrets").mkdir()
+    for name in ("prefect", "mlflow"):
+        (room / "secrets" / f"{name}_database_password").write_text("secret")
+    server_logs.watch(room)
+    with postgres(room) as server:
+        address = f"postgresql+asyncpg://prefect:secret@127.0.0.1:{server.port}/prefect"
+        yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}
+        assert int(server.query("prefect", "SELECT count(*) FROM flow_run")) > 5
+
+
+@pytest.fixture(scope="module")
+def started(database, tmp_path_factory, official_file, server_logs):
+    """The services, and in their server all that takes time to have an effect."""
+    outputs = tmp_path_factory.mktemp("loops") / "outputs"
+    with webhook() as posts:
+        variables = services.environment(outputs, official_file.parent, ALERTS_WEBHOOK=posts[1], **SHORT, **database)
+        with (
+            services.running(variables, server_logs) as notes,
+            SyncPrefectClient(notes["prefect_api"]) as client,
+            client_of(notes["prefect_api"], {PREFECT_LOGGING_TO_API_ENABLED: False}),
+        ):
+            assert (outputs / "prefect" / "prefect.db").exists() == (not database)
+            begun = SimpleNamespace(client=client, posts=posts, notes=notes, outputs=outputs)
+            _begin(begun, variables)
+            yield begun
+
+
+def _begin(begun, variables):
+    client = begun.client
+    client.update_work_pool("gpu", WorkPoolUpdate(is_paused=True))  # its runs do not start
+    for automation in client.read_automations():
+        if automation.name in ("Alert: a run does not end", "Alert: a run does not start"):
+            definition = automation.model_dump(exclude={"id", "owner_resource"})
+            definition["trigger"]["within"] = timedelta(seconds=SECONDS)
+            client.update_automation(automation.id, AutomationCore(**definition))
+    # As a person does on the deployments' pages.
+    _register_version(begun.notes["mlflow"], "other-classifier")
+    champion = client.read_deployment_by_name("champion/champion")
+    soon = datetime.now(UTC) + timedelta(seconds=10)
+    once = IntervalSchedule(interval=timedelta(days=1), anchor_date=soon, timezone="UTC")
+    shown = {"champion": {"name": "other-classifier"}}
+    schedule = {"schedule": once.model_dump(mode="json"), "active": True, "parameters": shown}
+    client.request("POST", f"/deployments/{champion.id}/schedules", json=[schedule])
+    training = client.read_deployment_by_name("classification/classification")
+    client.update_deployment_schedule(training.id, training.schedules[0].id, active=True)
+    nightly = client.read_deployment_by_name("retrieval/retrieval-nightly")
+    often = IntervalSchedule(interval=timedelta(seconds=10), anchor_date=soon, timezone="UTC")
+    client.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True, schedule=often)
+
+    client.request("POST", "/events", json=[_event("old", datetime.now(UTC) - OLD)])
+    begun.silent = subprocess.Popen(
+        [sys.executable, "-c", SILENT], cwd=CHECKOUT, env=variables, stdout=subprocess.PIPE, text=True
+    )
+    assert begun.silent.stdout.readline() == "held\n"
+    (begun.run,) = [run for run in client.read_flow_runs() if run.name == "silent"]
+    wait_for(lambda: str(begun.run.id) in str(_events(client, "prefect.flow-run.heartbeat")), PATIENCE_SECONDS)
+    begun.slots = client.read_global_concurrency_limit_by_name("gpu").active_slots
+    begun.silent.kill()
+    begun.silent.communicate()
+
+
+def _register_version(tracking, name):
+    """Register a version, so that the shortest of the flows finds one to show."""
+    client = MlflowClient(tracking)
+    run = client.create_run(client.create_experiment("loops"))
+    client.create_registered_model(name)
+    tags = {"val/auc": "0.9", "threshold": "0.5", "temperature": "1", "dataset.sha256": "d"}
+    client.create_model_version(name, run.info.artifact_uri, run.info.run_id, tags)
+
+
+def _event(name, occurred):
+    return {
+        "id": str(uuid4()),
+        "event": name,
+        "occurred": occurred.isoformat(),
+        "resource": {"prefect.resource.id": "test.loops"},
+        "related": [],
+        "payload": {},
+    }
+
+
+def _events(client, name):
+    wanted = {"event": {"name": [name]}, "occurred": {"since": (datetime.now(UTC) - 2 * OLD).isoformat()}}
+    return client.request("POST", "/events/filter", json={"filter": wanted}).json()["events"]
+
+
+@pytest.fixture(scope="module")
+def client(started):
+    return started.client
+
+
+@pytest.fixture(scope="module")
+def server(started):
+    return started.notes["prefect_api"].removesuffix("/api")
+
+
+@pytest.fixture(scope="module")
+def posts(started):
+    return started.posts
+
+
+@pytest.fixture(scope="module")
+def deployment(client):
+    """A deployment of the pool in which no run starts."""
+    return client.read_deployment_by_name("reports/reports-medgemma").id
+
+
+def _state(client, run):
+    return client.read_flow_run(run.id).state
+
+
+def _becomes(client, run, *names):
+    return wait_for(lambda: (state := _state(client, run)).name in names and state, PATIENCE_SECONDS)
+
+
+def _runs_of(client, name):
+    deployment = client.read_deployment_by_name(name)
+    return [run for run in client.read_flow_runs() if run.deployment_id == deployment.id]
+
+
+def _made(client, deployment, name, *states):
+    """Make a run that does not start, and bring it into states as a worker does."""
+    run = client.create_flow_run_from_deployment(deployment, name=name)
+    for state in states:
+        client.set_flow_run_state(run.id, state, force=True)
+    return run
+
+
+def test_an_active_schedule_makes_the_runs_to_come(client):
+    runs = wait_for(lambda: _runs_of(client, "classification/classification"), PATIENCE_SECONDS)
+    first = min(run.expected_start_time for run in runs)
+    assert (first.weekday(), first.hour, first.minute) == (6, 3, 0)  # Sunday, 03:00 as prefect.yaml says
+    assert {run.state.name for run in runs} == {"Scheduled"}
+
+
+def test_a_worker_takes_a_scheduled_run_and_completes_it(started, client):
+    (run,) = wait_for(
+        lambda: [run for run in _runs_of(client, "champion/champion") if run.state.is_final()], PATIENCE_SECONDS
+    )
+    assert run.state.is_completed(), run.state
+    assert "auto-scheduled" in run.tags
+    assert str(run.id) in (started.outputs / "services" / "cpu-worker.log").read_text()
+
+
+def test_three_failures_pause_the_schedules_of_a_deployment(client):
+    nightly = client.read_deployment_by_name("retrieval/retrieval-nightly")  # which needs a champion
+    wait_for(lambda: client.read_deployment(nightly.id).paused, PATIENCE_SECONDS)
+    runs = _runs_of(client, "retrieval/retrieval-nightly")
+    failed = [run for run in runs if run.state.is_failed()]
+    assert len(failed) >= 3
+    assert all("No classifier is registered as 'pneumonia-classifier'" in run.state.message for run in failed)
+    wait_for(
+        lambda: all(run.state.is_final() for run in _runs_of(client, "retrieval/retrieval-nightly")), PATIENCE_SECONDS
+    )
+
+
+def test_a_new_champion_starts_the_retrieval_with_it(client):
+    events.champion_changed("other-classifier", 2, "It is better.")  # is none of its business
+    events.champion_changed("pneumonia-classifier", 2, "It is better.")
+    (run,) = wait_for(lambda: _runs_of(client, "retrieval/retrieval"), PATIENCE_SECONDS)
+    assert run.created_by.type == "AUTOMATION"
+    assert run.parameters["retrieval"]["classifier"] == "champion"
+    assert "No classifier is registered" in _becomes(client, run, "Failed").message  # the worker took it
+    assert len(_runs_of(client, "retrieval/retrieval")) == 1
+
+
+def test_a_run_that_nobody_takes_becomes_late(client, deployment):
+    assert _becomes(client, _made(client, deployment, "late-run"), "Late").type is StateType.SCHEDULED
+
+
+def test_a_pause_that_nobody_ends_fails(client, deployment):
+    run = _made(client, deployment, "paused-run", Running(), Paused(timeout_seconds=1))
+    assert "never resumed" in _becomes(client, run, "Failed").message
+
+
+def test_what_a_cancelled_run_had_begun_is_cancelled(client, deployment):
+    run = _made(client, deployment, "cancelled-run", Running())
+    made = {"flow_run_id": str(run.id), "task_key": "step", "dynamic_key": "0"}
+    step = client.request("POST", "/task_runs/", json=made | {"state": {"type": "RUNNING"}}).json()["id"]
+    client.set_flow_run_state(run.id, Cancelled(), force=True)
+    wait_for(lambda: client.read_task_run(step).state.is_cancelled(), PATIENCE_SECONDS)
+
+
+def test_events_are_kept_for_a_week_and_streamed(client):
+    async def streamed():
+        wanted = EventFilter(event=EventNameFilter(name=["new"]))
+        async with get_events_subscriber(wanted) as subscriber:
+            emit_event("new", {"prefect.resource.id": "test.loops"})
+            return (await anext(subscriber)).event
+
+    assert asyncio.run(asyncio.wait_for(streamed(), PATIENCE_SECONDS)) == "new"
+    wait_for(lambda: _events(client, "new"), PATIENCE_SECONDS)
+    wait_for(lambda: not _events(client, "old"), PATIENCE_SECONDS)
+
+
+def test_a_silent_run_is_crashed_and_its_step_is_known(started, client):
+    state = _becomes(client, started.run, "Crashed")
+    assert f"No sign of life for {WINDOW_SECONDS} s" in state.message
+    (step,) = [run for run in client.read_task_runs() if run.flow_run_id == started.run.id]
+    assert (step.name, step.state.name) == ("a-step", "Completed")
+
+
+def test_the_slot_of_a_dead_holder_is_free_again(started, client):
+    assert started.slots == 1
+    wait_for(lambda: client.read_global_concurrency_limit_by_name("gpu").active_slots == 0, PATIENCE_SECONDS)
+
+
+def test_a_dead_worker_is_offline_and_its_pool_not_ready(started, client):
+    def worker():
+        (found,) = client.request("POST", "/work_pools/cpu/workers/filter", json={}).json()
+        return found["status"]
+
+    assert (worker(), client.read_work_pool("cpu").status.name) == ("ONLINE", "READY")
+    services.kill("cpu-worker", started.outputs)
+    wait_for(lambda: worker() == "OFFLINE", PATIENCE_SECONDS)
+    wait_for(lambda: client.read_work_pool("cpu").status.name == "NOT_READY", PATIENCE_SECONDS)
+
+
+def test_mlflows_server_runs_no_loop(started):
+    """Its jobs are switched off: all that it is are the processes that answer requests."""
+    (server,) = [entry for entry in started.notes["processes"] if entry["name"] == "mlflow"]
+    commands = [" ".join(child.cmdline()) for child in psutil.Process(server["pid"]).children(recursive=True)]
+    assert len([command for command in commands if "uvicorn" in command]) == 1
+    assert not [command for command in commands if "jobs" in command or "huey" in command]

@@ -23,6 +23,7 @@ from models.errors import InputError
 from tasks.events import CHAMPION_CHANGED, classifier_resource
 from tasks.registry import registered_name
 
+PAUSE_DAYS = 15  # hold three runs of a weekly schedule
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 _LATE = {  # why a run of a work pool may wait, and what to do
     "cpu": (
@@ -66,8 +67,8 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
         AutomationCore(
             name="Pause schedules that keep failing",
             description=(
-                "Three scheduled runs of a deployment failed or crashed within a week: its schedules rest until "
-                "somebody has looked and resumed them. Runs that a person starts do not count and stay possible."
+                f"Three scheduled runs of a deployment failed or crashed within {PAUSE_DAYS} days: its schedules rest "
+                "until somebody has looked and resumed them. Runs that a person starts do not count and stay possible."
             ),
             trigger=EventTrigger(
                 expect=flow_run_events("Failed", "TimedOut", "Crashed"),
@@ -78,7 +79,7 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
                 for_each={"related:deployment:prefect.resource.id"},
                 posture=Posture.Reactive,
                 threshold=3,
-                within=timedelta(days=7),
+                within=timedelta(days=PAUSE_DAYS),
             ),
             actions=[PauseDeployment(source="inferred")],
         ),

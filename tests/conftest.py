@@ -21,7 +21,7 @@ for _name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "STORE_URI"):
     os.environ.pop(_name, None)
 
 import flows  # noqa: E402, F401  sets the environment that Prefect reads when it is imported
-from tests.server_logs import ServerLogs  # noqa: E402
+from tests.server_logs import EMBEDDED, ServerLogs  # noqa: E402
 
 OFFICIAL_FILE = "pneumoniamnist.npz"
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -78,7 +78,7 @@ def server_logs(request: pytest.FixtureRequest) -> Iterator[ServerLogs]:
     """
     marks = request.node.iter_markers("expected_in_logs")
     logs = ServerLogs([name for mark in marks for name in mark.args])
-    logs.watch(_EMBEDDED_LOG)
+    logs.watch(_EMBEDDED_LOG, *EMBEDDED)
     yield logs
     logs.check()
 

@@ -31,25 +31,33 @@ class Expected:
     Attributes:
         pattern: what the whole record holds, its traceback included.
         reason: why it is no fault.
-        everywhere: in every test; else only where a test file says that it provokes it.
     """
 
     pattern: str
     reason: str
-    everywhere: bool = False
 
 
 EXPECTED = {
     "SQLite is locked": Expected(
-        r"\A.*(consume_loop|heartbeat persistence failed)[\s\S]*sqlite3\.OperationalError\) database is locked",
-        "SQLite lets one write at a time; Prefect's server takes the message up again, and so does the next heartbeat",
-        everywhere=True,
+        r"\(sqlite3\.OperationalError\) database is locked",
+        "of embedded servers, which begin transactions as readers; that of `make up` begins them as writers",
     ),
+    "a run was ended": Expected(
+        r"(Crash detected! |Finished in state Crashed\(')Execution was aborted by a termination signal",
+        "the test cancels the run, or ends its worker",
+    ),
+    "a server was killed": Expected(
+        r"Connection refused|All connection attempts failed|Server disconnected|no close frame received",
+        "the test kills the server, and who speaks to it says so until it is back",
+    ),
+    "a wrong password": Expected(r"FATAL:  password authentication failed", "the test tries one"),
     "a run without a champion": Expected(
         r"No classifier is registered as 'pneumonia-classifier'", "its flow says so; the test wants it to fail"
     ),
 }
 """By name; a test file names those that it provokes: `pytest.mark.expected_in_logs("…")`."""
+EMBEDDED = ("SQLite is locked",)
+"""What is expected of an embedded server."""
 
 
 def unexpected(text: str, names: Iterable[str] = ()) -> list[str]:
@@ -57,12 +65,12 @@ def unexpected(text: str, names: Iterable[str] = ()) -> list[str]:
 
     Args:
         text: the log, or its end.
-        names: of what is expected here, beside what is expected everywhere.
+        names: of what is expected here.
 
     Returns:
         The records, with their tracebacks, that are errors and not expected.
     """
-    patterns = [error.pattern for name, error in EXPECTED.items() if error.everywhere or name in names]
+    patterns = [EXPECTED[name].pattern for name in names]
     return [
         record
         for record in _records(text)
@@ -96,12 +104,16 @@ class ServerLogs:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = list(names)
         assert set(self._names) <= EXPECTED.keys(), self._names
-        self._watched: list[Path] = []
+        self._watched: dict[Path, tuple[str, ...]] = {}
 
-    def watch(self, place: Path) -> None:
-        """Read a log from now on, or all `*.log` in a folder, those to come included."""
-        if place not in self._watched:
-            self._watched.append(place)
+    def watch(self, place: Path, *names: str) -> None:
+        """Read a log from now on, or all `*.log` in a folder, those to come included.
+
+        Args:
+            place: file or folder.
+            names: of errors that are expected here, beside those that the file provokes.
+        """
+        self._watched[place] = (*self._names, *names)
 
     def check(self) -> None:
         """Read what was written since the last time.
@@ -109,25 +121,25 @@ class ServerLogs:
         Raises:
             AssertionError: an unexpected error is there; its lines are the message.
         """
-        found = [f"{file}:\n{record}" for file in self._files() for record in self._new(file)]
+        found = [f"{file}:\n{record}" for file, names in self._files() for record in self._new(file, names)]
         assert not found, "unexpected in the logs of servers and workers\n" + "\n".join(found)
 
-    def _files(self) -> list[Path]:
+    def _files(self) -> list[tuple[Path, tuple[str, ...]]]:
         return [
-            file
-            for place in self._watched
+            (file, names)
+            for place, names in self._watched.items()
             for file in (sorted(place.glob("*.log")) if place.is_dir() else [place])
             if file.exists()
         ]
 
-    def _new(self, file: Path) -> list[str]:
+    def _new(self, file: Path, names: Iterable[str]) -> list[str]:
         start = self._read.get(file, 0)
         text = _from(file, start)
-        found = unexpected(text, self._names)
+        found = unexpected(text, names)
         if found:  # perhaps its traceback is still being written
             time.sleep(1)
             text = _from(file, start)
-            found = unexpected(text, self._names)
+            found = unexpected(text, names)
         self._read[file] = start + len(text.encode(errors="surrogateescape"))
         return found
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.server_logs import ServerLogs, unexpected
+from tests.server_logs import EMBEDDED, ServerLogs, unexpected
 
 GOOD = """
  ___ banner ___
@@ -39,11 +39,19 @@ def test_an_error_is_found_with_its_traceback_and_nothing_else(line):
     assert found[0].endswith(TRACEBACK if line != TRACEBACK else line) or TRACEBACK in found[0]
 
 
-def test_only_what_a_server_may_say_everywhere_is_let_through():
+def test_only_what_a_file_names_is_let_through(tmp_path):
     locked = "15:44:05.532 | ERROR   | x - Failed in consume_loop\nE (sqlite3.OperationalError) database is locked"
-    assert unexpected(locked) == []
-    other = locked.replace("Failed in consume_loop", "Error scheduling deployment")
-    assert unexpected(other) == [other]
+    assert unexpected(locked) == [locked]
+    assert unexpected(locked, EMBEDDED) == []
+    logs = ServerLogs(["a server was killed"])
+    for name in ("embedded.log", "prefect.log"):
+        (tmp_path / name).write_text(f"{locked}\nERROR: Connection refused\n")
+    logs.watch(tmp_path / "embedded.log", *EMBEDDED)
+    logs.check()
+    logs.watch(tmp_path / "prefect.log")
+    with pytest.raises(AssertionError, match=r"prefect\.log") as error:
+        logs.check()
+    assert "refused" not in str(error.value)
 
 
 def test_each_line_is_told_once_also_of_files_that_come_later(tmp_path):

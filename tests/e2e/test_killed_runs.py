@@ -25,6 +25,7 @@ from models.weights import load
 from tasks.records import ClassifierRecord, DatasetRecord, RequestsRecord
 from tasks.store import Store
 from tests.e2e.test_processes import _end, _start
+from tests.server_logs import EMBEDDED, unexpected
 
 pytestmark = pytest.mark.e2e
 
@@ -81,7 +82,9 @@ def _killed(words, outputs, data, when):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
-    return process.communicate()[0]
+    output, _ = process.communicate()
+    assert not unexpected(output, EMBEDDED)
+    return output
 
 
 def test_a_run_that_is_killed_twice_ends_as_one_that_never_was(tmp_path, official_file):

@@ -8,9 +8,7 @@ import base64
 import contextlib
 import json
 import os
-import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,8 +28,14 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 from tests.deployments import compose
+from tests.e2e.postgres import postgres as temporary_postgres
+from tests.e2e.services import free_port
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # four services start, and all count for the first test
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(900),  # four services start, and all count for the first test
+    pytest.mark.expected_in_logs("a wrong password"),
+]
 PASSWORDS = {
     "postgres_password": "of-the-superuser",
     "prefect_database_password": "of-prefect",
@@ -44,75 +48,23 @@ PASSWORDS = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def _program(name):
-    found = shutil.which(name) or next(map(str, sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), None)
-    if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install postgresql")
-    return found
-
-
-def _account():
-    """Of whom PostgreSQL runs: it refuses root."""
-    if os.geteuid():
-        return {}
-    try:
-        entry = pwd.getpwnam("postgres")
-    except KeyError:
-        pytest.skip("PostgreSQL refuses to run as root, and there is no user postgres")
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
-
-
 @pytest.fixture(scope="module")
-def room():
+def room(server_logs):
     folder = Path(tempfile.mkdtemp(prefix="pneumonia-machines-"))
     folder.chmod(0o755)  # PostgreSQL's own user has to get through
     (folder / "secrets").mkdir()
     for name, password in PASSWORDS.items():
         (folder / "secrets" / name).write_text(f"{password}\n")
     yield folder
+    server_logs.check()
     shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")
-def postgres(room):
-    """A PostgreSQL server in a temporary folder, with the databases that deployments/databases.sql makes."""
-    account, port = _account(), _free_port()
-    data = room / "postgres"
-    data.mkdir()
-    if account:
-        os.chown(data, account["user"], account["group"])
-    as_postgres = {"cwd": data, **account}
-    cluster = data / "cluster"
-    initdb = [_program("initdb"), "--pgdata", cluster, "--username", "postgres", "--auth-local", "trust"]
-    subprocess.run([*initdb, "--auth-host", "scram-sha-256"], check=True, capture_output=True, **as_postgres)
-    options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}", "-c", "fsync=off"]
-    with (room / "postgres.log").open("w") as log:
-        command = [_program("postgres"), "-D", cluster, "-p", str(port), *options]
-        server = subprocess.Popen(command, stdout=log, stderr=log, **as_postgres)
-    socket_options = ["--host", data, "--port", str(port), "--username", "postgres"]
-    psql = [_program("psql"), *socket_options, "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--tuples-only"]
-
-    def query(database, sql):
-        done = subprocess.run(
-            [*psql, "--dbname", database, "--command", sql], check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    try:
-        _until(lambda: subprocess.run([*psql, "--command", "SELECT 1"], capture_output=True).returncode == 0, [server])
-        file = CHECKOUT / "deployments" / "databases.sql"
-        environment = os.environ | {"SECRETS": str(room / "secrets")}
-        subprocess.run([*psql, "--file", file], check=True, capture_output=True, env=environment)
-        yield SimpleNamespace(port=port, query=query)
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+def postgres(room, server_logs):
+    server_logs.watch(room)
+    with temporary_postgres(room) as server:
+        yield server
 
 
 class Machines:
@@ -120,7 +72,7 @@ class Machines:
 
     def __init__(self, room, postgres, data):
         self.room, self.data = room, data
-        self.ports = {"prefect": _free_port(), "mlflow": _free_port()}
+        self.ports = {"prefect": free_port(), "mlflow": free_port()}
         self.running = {}
         self.postgres = postgres
         public = {"PREFECT_PORT": str(self.ports["prefect"]), "MLFLOW_PORT": str(self.ports["mlflow"])}
@@ -138,7 +90,7 @@ class Machines:
             for folder in ("flows", "tasks", "models", "deployments"):
                 shutil.copytree(CHECKOUT / folder, checkout / folder, ignore=shutil.ignore_patterns("__pycache__"))
             shutil.copy(CHECKOUT / "prefect.yaml", checkout)
-        health_port = str(_free_port())
+        health_port = str(free_port())
         places = {
             "http://prefect:4200": self.prefect_api.removesuffix("/api"),
             "http://mlflow:5000": self.mlflow,

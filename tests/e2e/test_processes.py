@@ -10,6 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.conftest import CHECKOUT
+from tests.server_logs import EMBEDDED, unexpected
 
 pytestmark = pytest.mark.e2e
 
@@ -36,6 +37,7 @@ def _start(flow: str, words: list[str], outputs: Path, data: Path | None) -> sub
 def _end(process: subprocess.Popen) -> str:
     output, _ = process.communicate(timeout=400)
     assert process.returncode == 0, output
+    assert not unexpected(output, EMBEDDED)
     return output
 
 

@@ -1,6 +1,6 @@
-"""One training, cancelled, killed and cut off from its servers, and what the server does by itself on other events.
+"""One training, cancelled, killed and cut off from its servers.
 
-The first three tests follow each other: each goes on with the training that the one before interrupted.
+The tests follow each other: each goes on with the training that the one before interrupted.
 """
 
 import json
@@ -15,21 +15,20 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
-from prefect.events.worker import EventsWorker
-from prefect.states import Failed, Running
 
 from deployments.automations import register
-from tasks import events
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 from tests.e2e.client import client_of
 from tests.e2e.test_services import _free_port, left_running
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.expected_in_logs("a run was ended", "a server was killed"),
+]
 WINDOW_SECONDS = 45  # the least there is
 EPOCHS = 40  # to be cut in three places
 FORM = {
@@ -60,7 +59,8 @@ def environment(tmp_path_factory, official_file):
 
 
 @pytest.fixture(scope="module")
-def services(environment):
+def services(environment, server_logs):
+    server_logs.watch(Path(environment["OUTPUTS"]) / "services")
     try:
         _services("up", environment)
         notes = json.loads(Path(environment["OUTPUTS"], "services.json").read_text())
@@ -219,29 +219,3 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
     assert _tracked(services)[-1] == ("classification", "FINISHED")
     assert "epoch 4 of 4" not in log.read_text()  # which only the worker could write
     assert "What had died was started again: cpu-worker." in _services("up", environment)
-
-
-def test_a_new_champion_starts_the_retrieval_with_it(services, prefect):
-    prefect.update_work_pool("cpu", WorkPoolUpdate(is_paused=True))  # so that the run only waits
-    retrieval = _deployment(prefect, "retrieval")
-    events.champion_changed("other-classifier", 2, "It is better.")  # is none of its business
-    events.champion_changed("pneumonia-classifier", 2, "It is better.")
-    EventsWorker.instance().wait_until_empty()
-    runs = _wait_for(lambda: [run for run in prefect.read_flow_runs() if run.deployment_id == retrieval.id], 30)
-    time.sleep(2)
-    assert len([run for run in prefect.read_flow_runs() if run.deployment_id == retrieval.id]) == 1
-    assert runs[0].parameters["retrieval"]["classifier"] == "champion"
-
-
-@pytest.mark.parametrize(("tags", "paused"), [([], False), (["auto-scheduled"], True)])
-def test_three_failed_runs_of_a_schedule_pause_it_and_those_of_a_person_do_not(services, prefect, tags, paused):
-    deployment = _deployment(prefect, "pipeline")
-    for _ in range(3):
-        run = prefect.create_flow_run_from_deployment(deployment.id, tags=tags)
-        for state in (Running(), Failed()):
-            prefect.set_flow_run_state(run.id, state, force=True)
-    if paused:
-        _wait_for(lambda: prefect.read_deployment(deployment.id).paused, 30)
-    else:
-        time.sleep(5)
-        assert not prefect.read_deployment(deployment.id).paused

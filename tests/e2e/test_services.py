@@ -67,7 +67,8 @@ def _read(environment, name):
 
 
 @pytest.fixture(scope="module")
-def services(environment):
+def services(environment, server_logs):
+    server_logs.watch(Path(environment["OUTPUTS"]) / "services")
     done = _services("up", environment)
     assert done.returncode == 0, done.stderr
     notes = _read(environment, "services.json")

@@ -52,7 +52,8 @@ def classifier(shared_outputs):
 
 
 @pytest.fixture(scope="module")
-def address(classifier, shared_outputs):
+def address(classifier, shared_outputs, server_logs):
+    server_logs.watch(shared_outputs / "serving.log")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -335,8 +335,9 @@ def test_two_processes_at_once_register_each_prompt_once(shared_outputs):
 
 
 @pytest.fixture
-def server(shared_outputs, monkeypatch):
+def server(shared_outputs, monkeypatch, server_logs):
     """An MLflow server over the test's store."""
+    server_logs.watch(shared_outputs / "server.log")
     tracking.prepare()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -25,16 +25,6 @@ from tasks.registry import registered_name
 
 PAUSE_DAYS = 15  # hold three runs of a weekly schedule
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
-_LATE = {  # why a run of a work pool may wait, and what to do
-    "cpu": (
-        "No worker of the work pool `cpu` has taken this run yet. Either as many runs as the pool takes are under way, "
-        "or the pool or its queue is paused (Work Pools), or its worker is gone: `make up` starts it again."
-    ),
-    "gpu": (
-        "No worker of the work pool `gpu` has taken this run: it waits for a machine with a GPU. `make up` starts a "
-        "worker on such a machine, `prefect worker start --pool gpu` one more; or cancel the run."
-    ),
-}
 
 
 def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
@@ -63,7 +53,34 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
                 )
             ],
         ),
-        *(_say_why_late(pool, message) for pool, message in _LATE.items()),
+        AutomationCore(
+            name="Say which runs wait for a GPU",
+            description=(
+                "No worker of the pool `gpu` has taken a run in time. Its state says so; a worker that comes takes it."
+            ),
+            trigger=EventTrigger(
+                expect=flow_run_events("Late"),
+                match=_RUNS,
+                match_related=ResourceSpecification(
+                    {"prefect.resource.role": "work-pool", "prefect.resource.name": "gpu"}
+                ),
+                posture=Posture.Reactive,
+                threshold=1,
+            ),
+            # Not so for the pool `cpu`: where workers come and go, one may take the run in this very second, and its
+            # state would fall back to one in which it is taken again.
+            actions=[
+                ChangeFlowRunState(
+                    state=StateType.SCHEDULED,
+                    name="AwaitingGPU",  # nothing may be late a second time
+                    message=(
+                        "No worker of the work pool `gpu` has taken this run: it waits for a machine with a GPU. `make "
+                        "up` starts a worker on such a machine, `prefect worker start --pool gpu` one more; or cancel "
+                        "the run."
+                    ),
+                )
+            ],
+        ),
         AutomationCore(
             name="Pause schedules that keep failing",
             description=(
@@ -104,24 +121,6 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
             ],
         ),
     ]
-
-
-def _say_why_late(pool: str, message: str) -> AutomationCore:
-    """Give a late run the message that Prefect leaves out. It stays late, and a worker that comes takes it."""
-    return AutomationCore(
-        name=f"Say why runs of the pool {pool} are late",
-        description=message,
-        trigger=EventTrigger(
-            expect=flow_run_events("Late"),
-            match=ResourceSpecification(
-                {"prefect.resource.id": "prefect.flow-run.*", "prefect.state-message": ""}  # nobody has said why
-            ),
-            match_related=ResourceSpecification({"prefect.resource.role": "work-pool", "prefect.resource.name": pool}),
-            posture=Posture.Reactive,
-            threshold=1,
-        ),
-        actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="Late", message=message)],
-    )
 
 
 def register() -> None:

@@ -23,21 +23,39 @@ _FIRST = 1
 def make_resources() -> None:
     """Make what is missing."""
     with get_client(sync_client=True) as client:
-        _pool(client, "cpu", max(2, os.cpu_count() or 1))
-        _pool(client, "gpu", None)  # the limit of the GPUs holds its runs
+        _pool(
+            client,
+            "cpu",
+            "Runs without a GPU. One that stays Late waits for room (see Concurrency Limit), or the pool or its "
+            "queue is paused, or its worker is gone: `make up` starts it again.",
+            max(2, os.cpu_count() or 1),
+        )
+        _pool(
+            client,
+            "gpu",
+            "Runs that need a GPU. They wait until a worker on a machine with a GPU takes them: `make up` starts one "
+            "there.",
+            None,  # the limit of the GPUs holds its runs
+        )
         _queue(client, "cpu", SEARCHES)
         _limit(client, LIMIT, max(GPUS, 1))
         _drop_uncalibrated_threshold(client)
 
 
-def _pool(client: SyncPrefectClient, name: str, runs: int | None) -> None:
+def _pool(client: SyncPrefectClient, name: str, description: str, runs: int | None) -> None:
     """Make a pool whose runs are processes, so many of them at once."""
     try:
         client.read_work_pool(name)
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
         client.create_work_pool(
-            WorkPoolCreate(name=name, type="process", base_job_template=template, concurrency_limit=runs)
+            WorkPoolCreate(
+                name=name,
+                description=description,
+                type="process",
+                base_job_template=template,
+                concurrency_limit=runs,
+            )
         )
 
 

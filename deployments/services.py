@@ -408,4 +408,5 @@ if __name__ == "__main__":
     if action is None:
         sys.stderr.write("error: usage: python -m deployments.services up|down|register [--reset]\n")
         raise SystemExit(2)
+    os.environ.update(environment())  # what registers in this process reads it too
     raise SystemExit(action(*sys.argv[2:]))

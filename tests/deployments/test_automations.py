@@ -13,12 +13,12 @@ from models.errors import InputError
 from tests.conftest import CHECKOUT
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-CRASH, PAUSE, INDEX = (
+CRASH, PAUSE, INDEX, WAIT = (
     "Crash runs that have gone silent",
     "Pause schedules that keep failing",
     "Index anew for a new champion",
+    "Say which runs wait for a GPU",
 )
-LATE = {"Say why runs of the pool cpu are late", "Say why runs of the pool gpu are late"}
 ALERTS = {
     "Alert: a run failed",
     "Alert: a run does not end",
@@ -47,7 +47,7 @@ def _registered(client):
 def test_all_are_registered_and_on(server):
     register()
     found = _registered(server)
-    assert found.keys() == {CRASH, PAUSE, INDEX, *LATE, *ALERTS}
+    assert found.keys() == {CRASH, PAUSE, INDEX, WAIT, *ALERTS}
     assert all(automation.enabled for automation in found.values())
     assert found[CRASH].trigger.within.total_seconds() == 180
     (action,) = found[INDEX].actions
@@ -68,7 +68,7 @@ def test_a_changed_definition_is_changed_there_and_what_is_off_stays_off(server,
     monkeypatch.setenv("HEARTBEAT_WINDOW", "60")
     register()
     found = _registered(server)
-    assert len(server.read_automations()) == len(found) == 3 + len(ALERTS)
+    assert len(server.read_automations()) == len(found) == 4 + len(ALERTS)
     assert found[CRASH].trigger.within.total_seconds() == 60
     assert not any(automation.enabled for automation in found.values())
 

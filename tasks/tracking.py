@@ -323,16 +323,21 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 
     found = client.get_experiment_by_name(name)
     if found is None:
-        with contextlib.suppress(MlflowException):  # made meanwhile through another machine
-            client.create_experiment(
-                name,
-                artifact_location=f"{tracking_artifacts()}/{name}",
-                tags={
-                    "mlflow.experimentKind": "custom_model_development",  # opens with runs, not traces
-                    "mlflow.note.content": EXPERIMENTS[name],
-                },
+        try:
+            return str(
+                client.create_experiment(
+                    name,
+                    artifact_location=f"{tracking_artifacts()}/{name}",
+                    tags={
+                        "mlflow.experimentKind": "custom_model_development",  # opens with runs, not traces
+                        "mlflow.note.content": EXPERIMENTS[name],
+                    },
+                )
             )
-        found = client.get_experiment_by_name(name)
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:  # else it was made meanwhile through another machine
+                raise
     if found.lifecycle_stage != "active":
         try:
             client.restore_experiment(found.experiment_id)

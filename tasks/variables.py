@@ -13,7 +13,7 @@ def drift_threshold() -> float | None:
         The variable `pneumonia_drift_auc`; None where the server has no such variable, and with a warning where it is
         no number from 0.5 to 1: the run then goes by the thresholds that it measures.
     """
-    value = Variable.get(DRIFT_VARIABLE, default=None)
+    value: object = Variable.get(DRIFT_VARIABLE, default=None)
     if value is None:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool) and 0.5 <= value <= 1:

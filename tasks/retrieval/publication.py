@@ -141,8 +141,8 @@ def _decide(
             f"{_NEVERTHELESS}.",
         )  # fmt: skip
     try:
-        vectors = [_validation_vectors(store, each) for each in (candidate, known)]
-        found = compare(*vectors, arrays["val_labels"], samples, _SEED)
+        new, old = (_validation_vectors(store, each) for each in (candidate, known))
+        found = compare(new, old, arrays["val_labels"], samples, _SEED)
     except InputError as error:
         return Publication(
             False, f"Not published: it cannot be compared with the one in use, of the run {known.run_id} ({error}); "

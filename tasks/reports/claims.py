@@ -79,10 +79,10 @@ def _sentences(text: str) -> list[str]:
 
 
 def _pieces(sentence: str) -> Iterator[str]:
-    """Cut what is too long for a sentence at a space: each word is compared with many others of its sentence."""
+    """Cut what is too long for a sentence after a comma, else a space: each word is compared with many others of its sentence."""
     while len(sentence) > LONGEST_SENTENCE:
-        cut = sentence.rfind(" ", 1, LONGEST_SENTENCE)
-        cut = LONGEST_SENTENCE if cut < 0 else cut
+        places = (sentence.rfind(mark, 1, LONGEST_SENTENCE) + 1 for mark in (",", " "))
+        cut = next(filter(None, places), LONGEST_SENTENCE)
         yield sentence[:cut]
         sentence = sentence[cut:].lstrip()
     if sentence:

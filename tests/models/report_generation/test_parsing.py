@@ -148,7 +148,7 @@ def test_an_answer_is_read_up_to_its_longest_length():
     longest = ("Impression: normal. " + " " * LONGEST_ANSWER)[:LONGEST_ANSWER]
     assert read(longest).label == "normal"
     for output in ("free_text", "json"):
-        with pytest.raises(UnreadableReport, match=r"20,001 characters; no more than 20,000"):
+        with pytest.raises(UnreadableReport, match=r"20,001 characters, of which no more than 20,000"):
             read_report(f"{longest} ", output)
     assert read_report(f"<unused94>{longest} <unused95>Label: normal", "free_text").label == "normal"
 

@@ -79,7 +79,7 @@ def _sentences(text: str) -> list[str]:
 
 
 def _pieces(sentence: str) -> Iterator[str]:
-    """Cut what is too long for a sentence after a comma, else a space: each word is compared with many others of its sentence."""
+    """Cut what is too long for a sentence, after a comma or else a space: its words are compared with one another."""
     while len(sentence) > LONGEST_SENTENCE:
         places = (sentence.rfind(mark, 1, LONGEST_SENTENCE) + 1 for mark in (",", " "))
         cut = next(filter(None, places), LONGEST_SENTENCE)

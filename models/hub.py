@@ -77,10 +77,7 @@ def pin_folder(model: str, revision: str | None, suffixes: Iterable[str]) -> str
     """
     digest = _folder_digest(Path(model).expanduser(), tuple(suffixes))
     if revision not in (None, digest):
-        raise InputError(
-            f'The checkpoint in {model} is {digest}, not "{revision}"; give no revision for a folder, or the '
-            "digest that its files must have."
-        )
+        raise InputError(f'{model} is {digest}, not "{revision}"; give no revision for a folder, or that digest.')
     return digest
 
 

@@ -13,6 +13,15 @@ from tasks.data.unreadable import UnreadableImageError
 
 EXPECTED = "an image file (PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or DICOM)"
 
+_MARKS = {
+    "PNG": (b"\x89PNG",),
+    "JPEG": (b"\xff\xd8\xff",),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "BMP": (b"BM",),
+    "GIF": (b"GIF8",),
+    "WebP": (b"RIFF",),
+    "JPEG 2000": (b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51"),
+}
 _PREAMBLE = 128  # bytes before the mark "DICM" of a DICOM file
 # Old files have neither preamble nor mark: they begin with the number of a group, 0002 or 0008, in either byte order.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
@@ -32,12 +41,19 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         InputError: its content is no picture, damaged or contradictory.
         MemoryError: it needs more memory than there is.
     """
-    dicom = _is_dicom(file)
+    beginning = file.read(_PREAMBLE + 4)
+    file.seek(0)
+    dicom = beginning[_PREAMBLE:] == b"DICM" or beginning[:2] in _FIRST_GROUPS
     try:
         return _read_dicom(file, name) if dicom else read_picture(file)
     except (InputError, MemoryError):
         raise
     except UnidentifiedImageError as error:
+        if kind := next((kind for kind, marks in _MARKS.items() if beginning.startswith(marks)), None):
+            raise InputError(
+                f"{name} cannot be read (it is a {kind} file, damaged or of a kind that is not read): a whole, "
+                "undamaged image was expected; export it again, as PNG with 8 or 16 bits."
+            ) from error
         raise InputError(
             f"{name} is no image: {EXPECTED} was expected, whatever its name ends in; convert it or name another."
         ) from error
@@ -52,12 +68,6 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
             f"{name} cannot be read ({reason or type(error).__name__}): a whole, undamaged image was expected; export "
             "or copy it again."
         ) from error
-
-
-def _is_dicom(file: BinaryIO) -> bool:
-    beginning = file.read(_PREAMBLE + 4)
-    file.seek(0)
-    return beginning[_PREAMBLE:] == b"DICM" or beginning[:2] in _FIRST_GROUPS
 
 
 def _read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:

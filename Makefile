@@ -1,6 +1,7 @@
 # make run   the whole pipeline on PneumoniaMNIST     make up / down   servers, worker and deployments
 # make test  all tests                                make bench       the benchmarks
 # make lint  style, types, imports, lock              make lock        compile requirements.txt again
+# make register  deployments again (ARGS=--reset: without what people changed in the UI)
 SHELL := /bin/bash
 PYTHON ?= python3
 PRESET ?= quickstart

@@ -1,10 +1,12 @@
 """What the Prefect server does by itself: crash silent runs, stop broken schedules, follow a new champion, tell people.
 
 `make up` registers these automations; by hand, against the server of `PREFECT_API_URL`:
-`python -m deployments.automations`. A definition that was changed here is changed there, and one that somebody switched
-off stays off.
+`python -m deployments.automations`. A definition that was changed here is changed there, unless somebody changed it
+there too; `--reset` takes it all the same. What somebody switched off stays off.
 """
 
+import hashlib
+import json
 import sys
 from datetime import timedelta
 from uuid import UUID
@@ -24,6 +26,8 @@ from tasks.events import CHAMPION_CHANGED, classifier_resource
 from tasks.registry import registered_name
 
 PAUSE_DAYS = 15  # hold three runs of a weekly schedule
+FIELDS = set(AutomationCore.model_fields) - {"owner_resource"}  # which the server does not take
+_MARK = "registered:"
 _RUNS = ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"})
 
 
@@ -123,8 +127,14 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
     ]
 
 
-def register() -> None:
+def register(*, reset: bool = False) -> list[str]:
     """Make the automations on the server, or change those that are there and differ.
+
+    Args:
+        reset: take the definitions of this module, whatever people changed.
+
+    Returns:
+        Sentences for people: which changed definitions gave way to a person's.
 
     Raises:
         InputError: a variable of the environment is wrong.
@@ -133,26 +143,50 @@ def register() -> None:
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name("retrieval/retrieval")
         block = notification_block(client, address)
-        for automation in [*automations(deployment.id, window), *alerts(block)]:
-            _register(client, automation)
+        defined = [*automations(deployment.id, window), *alerts(block)]
+        return [said for automation in defined if (said := _register(client, automation, reset))]
 
 
-def _register(client: SyncPrefectClient, automation: AutomationCore) -> None:
-    """Leave one alone that is as it should be: a change would forget which runs it is waiting for."""
+def _register(client: SyncPrefectClient, automation: AutomationCore, reset: bool) -> str | None:
+    """Leave one alone that is as it should be: a change would forget which runs it is waiting for.
+
+    A tag says which definition was registered last.
+    """
+    mark = _mark(automation)
     known = next(iter(client.read_automations_by_name(automation.name)), None)
     if known is None:
-        client.create_automation(automation)
-    elif _definition(known) != _definition(automation):
-        client.update_automation(known.id, automation.model_copy(update={"enabled": known.enabled}))
+        client.create_automation(automation.model_copy(update={"tags": [mark]}))
+        return None
+    last = [tag for tag in known.tags if tag.startswith(_MARK)]
+    now = _mark(known)
+    keep = bool(last) and now not in (*last, mark) and not reset
+    if last == [mark] and (keep or now == mark):
+        return None
+    content = {name: getattr(known if keep else automation, name) for name in FIELDS}
+    tags = [*(tag for tag in known.tags if tag not in last), mark]
+    client.update_automation(known.id, AutomationCore(**content | {"enabled": known.enabled, "tags": tags}))
+    if not keep:
+        return None
+    return (
+        f"Automation {automation.name!r} stays as it is on the server, where somebody changed it; it is defined "
+        "otherwise now, which `make register ARGS=--reset` takes."
+    )
 
 
-def _definition(automation: AutomationCore) -> dict[str, object]:
-    return automation.model_dump(include={"description", "trigger", "actions"})
+def _mark(automation: AutomationCore) -> str:
+    definition = automation.model_dump(include={"description", "trigger", "actions"})
+    text = json.dumps(definition, sort_keys=True, default=_plain)
+    return f"{_MARK}{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, set) else str(value)
 
 
 if __name__ == "__main__":
     try:
-        register()
+        for sentence in register(reset="--reset" in sys.argv[1:]):
+            sys.stdout.write(f"{sentence}\n")
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from error

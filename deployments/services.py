@@ -105,7 +105,7 @@ def register(*arguments: str) -> int:
     """Make pools, limits, deployments and automations on the Prefect server that `PREFECT_API_URL` names.
 
     Args:
-        arguments: those of `deployments.registration`.
+        arguments: `--reset` takes what the files say, whatever people changed.
 
     Returns:
         Exit code: 0 once all is registered, 2 where a variable is wrong, 1 where the server refused.
@@ -230,6 +230,10 @@ def _check_environment() -> None:
 
 
 def _register(variables: dict[str, str], *arguments: str) -> None:
+    if "PREFECT_API_URL" not in variables:
+        raise InputError(
+            "no Prefect server to register with: start one with `make up`, or name one in PREFECT_API_URL."
+        )
     for module in ("resources", "registration", "automations"):
         told = _run(variables, sys.executable, "-m", f"deployments.{module}", *arguments)
         if told:

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import get_client
+from prefect.events.schemas.automations import AutomationCore
 
-from deployments.automations import register
+from deployments.automations import FIELDS, register
 from deployments.heartbeat import heartbeat_window
 from models.errors import InputError
 from tests.conftest import CHECKOUT
@@ -71,6 +73,30 @@ def test_a_changed_definition_is_changed_there_and_what_is_off_stays_off(server,
     assert len(server.read_automations()) == len(found) == 4 + len(ALERTS)
     assert found[CRASH].trigger.within.total_seconds() == 60
     assert not any(automation.enabled for automation in found.values())
+
+
+def _change(client, name, **fields):
+    known = _registered(client)[name]
+    same = {field: getattr(known, field) for field in FIELDS}
+    client.update_automation(known.id, AutomationCore(**same | fields))
+
+
+def test_what_a_person_changed_stays_until_a_reset(server, monkeypatch):
+    assert register() == []
+    longer = _registered(server)[CRASH].trigger.model_copy(update={"within": timedelta(seconds=300)})
+    _change(server, CRASH, trigger=longer)
+    _change(server, PAUSE, tags=[*_registered(server)[PAUSE].tags, "mine"])
+    changed = server.request("POST", "/automations/filter", json={}).json()
+    assert register() == []
+    assert server.request("POST", "/automations/filter", json={}).json() == changed
+    monkeypatch.setenv("HEARTBEAT_WINDOW", "60")  # and so the definition
+    (said,) = register()
+    assert said.startswith(f"Automation {CRASH!r} stays as it is on the server, where somebody changed it;")
+    assert _registered(server)[CRASH].trigger.within.total_seconds() == 300
+    assert register() == []
+    assert register(reset=True) == []
+    assert _registered(server)[CRASH].trigger.within.total_seconds() == 60
+    assert "mine" in _registered(server)[PAUSE].tags
 
 
 def _sender(client):

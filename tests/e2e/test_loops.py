@@ -251,7 +251,7 @@ def test_a_new_champion_starts_the_retrieval_with_it(client):
     events.champion_changed("pneumonia-classifier", 2, "It is better.")
     (run,) = wait_for(lambda: _runs_of(client, "retrieval/retrieval"), PATIENCE_SECONDS)
     assert run.created_by.type == "AUTOMATION"
-    assert run.parameters["retrieval"]["classifier"] == "champion"
+    assert run.parameters["retrieval"] == {"classifier": "champion", "publish": "always"}
     assert "No classifier is registered" in _becomes(client, run, "Failed").message  # the worker took it
     assert len(_runs_of(client, "retrieval/retrieval")) == 1
 

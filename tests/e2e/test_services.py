@@ -8,16 +8,25 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.deployments import run_deployment
+from prefect.events import Event
+from prefect.events.actions import RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.services import GPUS
@@ -47,8 +56,8 @@ def environment(tmp_path_factory, official_file):
     }
 
 
-def _services(action, environment):
-    command = [sys.executable, "-m", "deployments.services", action]
+def _services(action, environment, *options):
+    command = [sys.executable, "-m", "deployments.services", action, *options]
     return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300)
 
 
@@ -134,21 +143,65 @@ def test_the_gpu_has_a_pool_and_a_strict_limit(services):
         assert client.read_global_concurrency_limit_by_name("gpu").limit == max(GPUS, 1)
 
 
-def _trigger(services, form):
-    with temporary_settings({PREFECT_API_URL: services["prefect_api"]}):
-        run = run_deployment("pipeline/pipeline", parameters=form, timeout=400, poll_interval=1)
+@contextlib.contextmanager
+def _deployment(services, like, own):
+    """A deployment as one that is registered, with a name and values of its own."""
+    flow, _, name = like.partition("/")
+    with SyncPrefectClient(services["prefect_api"]) as client:
+        known = client.read_deployment_by_name(like)
+        made = client.create_deployment(
+            known.flow_id,
+            f"{name}-of-a-test",
+            entrypoint=known.entrypoint,
+            pull_steps=known.pull_steps,
+            parameters=own,
+            parameter_openapi_schema=known.parameter_openapi_schema,
+            work_pool_name=known.work_pool_name,
+            enforce_parameter_schema=True,
+        )
+        yield made, f"{flow}/{name}-of-a-test"
+        client.delete_deployment(made)
+
+
+def _trigger_over_http(services, deployment, parameters, **others):
+    return httpx.post(
+        f"{services['prefect_api']}/deployments/{deployment}/create_flow_run",
+        json={"parameters": parameters, **others},
+        timeout=60,
+    )
+
+
+def _ended(client, run, seconds=400):
+    """Wait for the end of a run."""
+    deadline = time.monotonic() + seconds
+    while not (found := client.read_flow_run(run)).state.is_final():
+        assert time.monotonic() < deadline, found.state
+        time.sleep(0.5)
+    return found
+
+
+def test_a_run_keeps_what_it_was_not_given_and_the_next_is_all_hits(services, environment):
+    with _deployment(services, "pipeline/pipeline", PRESETS["debug"]) as (deployment, name):
+        _check_two_runs(services, environment, deployment, name)
+
+
+def _check_two_runs(services, environment, deployment, name):
+    given = {"training": {"seed": 3}, "reports": {"cases": 5}}
+    form = {key: PRESETS["debug"].get(key, {}) | given.get(key, {}) for key in PRESETS["debug"].keys() | given.keys()}
+    answer = _trigger_over_http(services, deployment, given)
+    assert answer.status_code == 201, answer.text
+    with SyncPrefectClient(services["prefect_api"]) as prefect:
+        run = _ended(prefect, answer.json()["id"])
     assert run.state.is_completed(), run.state
-    return run
-
-
-def test_a_run_triggered_with_a_changed_form_is_found_in_mlflow_and_the_next_is_all_hits(services, environment):
-    form = PRESETS["debug"] | {"reports": PRESETS["debug"]["reports"] | {"cases": 5}}
-    run = _trigger(services, form)
+    assert run.parameters == form  # as its page shows
+    assert run.name == "pipeline compact28 seed 3"
     client = MlflowClient(services["mlflow"])
     experiment = client.get_experiment_by_name("pneumonia/pipeline").experiment_id
     (tracked,) = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{run.id}'")
     assert tracked.info.status == "FINISHED"
-    assert tracked.data.params["reports.cases"] == "5"
+    for part, fields in form.items():
+        for field, value in fields.items():
+            assert tracked.data.params[f"{part}.{field}"] == str(value)
     assert tracked.data.metrics["reports/count"] == 5
     assert tracked.data.tags["prefect.flow_run_url"].startswith(services["prefect_api"].removesuffix("/api"))
     with SyncPrefectClient(services["prefect_api"]) as prefect:
@@ -163,7 +216,9 @@ def test_a_run_triggered_with_a_changed_form_is_found_in_mlflow_and_the_next_is_
     with urllib.request.urlopen(address, timeout=10) as picture:
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
 
-    again = _trigger(services, form)
+    with temporary_settings({PREFECT_API_URL: services["prefect_api"]}):
+        again = run_deployment(name, parameters=given, timeout=400, poll_interval=1)
+    assert again.state.is_completed(), again.state
     second = _read(environment, "summary.json")
     assert second["flow_run_id"] == str(again.id)
     assert second["tasks"]["executed"] == 0, second["tasks"]["steps"]
@@ -213,3 +268,101 @@ def _state(client, run, when):
         assert time.monotonic() < deadline, state
         time.sleep(0.5)
     return state
+
+
+OWN = {"champion": {"name": "nobodys-classifier", "reason": "own"}}
+GIVEN = {"champion": {"reason": "given"}}
+
+
+def test_however_a_run_is_started_it_keeps_the_deployments_other_values(services, environment):
+    """Over HTTP, from the shell, by a schedule, by an automation; its classifier, which is not there, is told."""
+    api = services["prefect_api"]
+    with _deployment(services, "champion/champion", OWN) as (deployment, name), SyncPrefectClient(api) as client:
+        _trigger_over_http(services, deployment, GIVEN)
+        command = [Path(sys.executable).parent / "prefect", "deployment", "run", name, "--params", json.dumps(GIVEN)]
+        subprocess.run(command, env=environment | {"PREFECT_API_URL": api}, check=True, capture_output=True)
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        clock = IntervalSchedule(interval=timedelta(days=9), anchor_date=soon)
+        schedule = DeploymentScheduleCreate(schedule=clock, active=True, parameters=GIVEN)
+        client.create_deployment_schedules(deployment, [schedule])
+        client.request("POST", f"/deployments/{deployment}/schedule", json={"max_runs": 1, "min_runs": 1})
+        word = f"test.{uuid.uuid4().hex}"
+        automation = client.create_automation(
+            AutomationCore(
+                name=word,
+                trigger=EventTrigger(expect={word}, posture=Posture.Reactive, threshold=1),
+                actions=[RunDeployment(source="selected", deployment_id=deployment, parameters=GIVEN)],
+            )
+        )
+        event = Event(event=word, resource={"prefect.resource.id": word}).model_dump(mode="json")
+        client.request("POST", "/events", json=[event])
+        made = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+        early = FlowRunFilter(expected_start_time={"before_": datetime.now(UTC) + timedelta(days=1)})
+        deadline = time.monotonic() + 200
+        while len(runs := client.read_flow_runs(deployment_filter=made, flow_run_filter=early)) < 4:
+            assert time.monotonic() < deadline, runs
+            time.sleep(0.5)
+        for run in runs:
+            ended = _ended(client, run.id)
+            assert ended.parameters == {"champion": {"name": "nobodys-classifier", "reason": "given"}}
+            assert ended.name == "champion of nobodys-classifier"
+            assert "nobodys-classifier" in ended.state.message
+        client.delete_automation(automation)
+
+
+def test_a_run_with_wrong_parameters_ends_with_one_sentence(services):
+    """Where the server lets them pass, as it does those of a schedule."""
+    wrong = {
+        "champio is no parameter (did you mean champion?), choose from champion.": {"champio": {}},
+        "nam is no field of champion (did you mean name?), choose from name, version, reason.": {
+            "champion": {"nam": 1}
+        },
+        "champion.name is 3: input should be a valid string.": {"champion": {"name": 3}},
+    }
+    command = f"{sys.executable} -m prefect.engine"  # which reads the parameters before the others are added
+    with _deployment(services, "champion/champion", OWN) as (deployment, _):
+        answers = {
+            sentence: _trigger_over_http(services, deployment, parameters, enforce_parameter_schema=False)
+            for sentence, parameters in wrong.items()
+        }
+        sentence = (
+            "The work pool, or the run, sets a command of its own, which reads the run's parameters before the "
+            "deployment's other values are added: leave its Command empty."
+        )
+        answers[sentence] = _trigger_over_http(services, deployment, GIVEN, job_variables={"command": command})
+        with SyncPrefectClient(services["prefect_api"]) as client:
+            for sentence, answer in answers.items():
+                run = _ended(client, answer.json()["id"])
+                assert (run.state.name, run.state.message) == ("Failed", sentence)
+
+
+def test_no_run_is_lost_where_many_are_triggered_at_once(services):
+    """Each on a connection of its own, to a server that is at work: it writes events for each."""
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+    with _deployment(services, "search/search", {}) as (deployment, _), ThreadPoolExecutor(30) as pool:
+        for together in (9, 9, 9, 30):
+            answers = list(
+                pool.map(lambda _: _trigger_over_http(services, deployment, {}, state=later), range(together))
+            )
+            assert [answer.status_code for answer in answers] == [201] * together
+            assert len({answer.json()["id"] for answer in answers}) == together
+
+
+def test_up_again_keeps_what_people_changed_and_a_reset_does_not(services, environment):
+    with SyncPrefectClient(services["prefect_api"]) as client:
+
+        def read():
+            return client.read_deployment_by_name("retrieval/retrieval-nightly")
+
+        first = read()
+        client.update_deployment(first.id, DeploymentUpdate(parameters={"retrieval": {"galleries": 3}}, tags=["mine"]))
+        client.update_deployment_schedule(first.id, first.schedules[0].id, active=True)
+        changed = read()
+        registered = environment | {"PREFECT_API_URL": services["prefect_api"]}
+        assert _services("register", registered).returncode == 0
+        assert read() == changed
+        done = _services("register", registered, "--reset")
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
+        assert (read().parameters, set(read().tags)) == (first.parameters, set(first.tags))
+        assert not read().schedules[0].active

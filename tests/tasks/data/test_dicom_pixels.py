@@ -16,6 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from models.errors import InputError
 from tasks.data.image_file import read_image
 from tests.tasks.data.dicom_files import IMAGE, dicom, read, refusal
 
@@ -72,6 +73,22 @@ def test_lossless_compression_gives_every_value(syntax, values, bits, path):
     expected = read(stored, path)
     compressed(stored, syntax, path)
     assert np.array_equal(read_image(path), expected)
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS)
+def test_damaged_code_streams_give_an_image_or_one_sentence(syntax, path):
+    compressed(dicom(DEEP, bits=12), syntax, path)
+    whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    generator = np.random.default_rng(0)
+    for trial in range(40):
+        end = int(generator.integers(len(whole) - 200, len(whole))) if trial % 4 == 0 else len(whole)
+        damaged = whole[:end].copy()
+        damaged[generator.integers(len(damaged) - 400, len(damaged), size=4)] = generator.integers(0, 256, 4)
+        path.write_bytes(damaged.tobytes())
+        try:
+            assert read_image(path).ndim == 2
+        except InputError as error:
+            assert path.name in str(error)
 
 
 @pytest.mark.parametrize("name", ["JPGExtended.dcm", "JPEG-lossy.dcm"])

@@ -64,6 +64,21 @@ def test_the_smaller_class_of_the_test_split_is_known_before_it_is_read(limit, o
         assert smallest_test_class(each, limit) == np.bincount(labels).min()
 
 
+def test_a_limit_is_part_of_what_the_data_are_called_where_it_leaves_any_out(official_file, monkeypatch):
+    monkeypatch.setenv("DATA", str(official_file.parent))
+    source = locate_source(DatasetParameters())
+    whole, part, all_of_it = (prepare_dataset.fn(source, limit) for limit in (None, 600, 1_000_000))
+    assert (whole.title, whole.digest, whole.trial) == ("pneumoniamnist", source.md5, None)
+    assert all_of_it == whole
+    assert part.counts["val"] == 524  # smaller than the limit, and yet not all of the data
+    assert (part.title, part.digest) == ("pneumoniamnist (first 600 of each split)", f"{source.md5[:28]}-600")
+    assert part.trial == "the first 600 images of each split are a part of the data, for a try"
+    drawn = SourceRecord(name="pneumoniamnist", kind="phantoms", size=28, sha256="", md5="", path="")
+    phantoms = prepare_dataset.fn(drawn, 32)
+    assert phantoms.title == "pneumoniamnist (drawn phantoms, first 32 of each split)"
+    assert phantoms.trial == "drawn phantoms are no data"
+
+
 def test_the_classes_of_ones_own_file_are_not_known_before_it_is_read(
     medmnist_file: Callable[[int, int], bytes], tmp_path
 ):

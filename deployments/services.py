@@ -88,10 +88,12 @@ def up() -> int:
     }
     try:
         _bring_up(missing, commands, notes, variables)
-    except (RuntimeError, OSError, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt) as error:
         _end([entry for entry in notes["processes"] if entry not in alive])
         with contextlib.suppress(OSError):  # of a full disk, for instance
             _note(notes | {"processes": alive})
+        if not isinstance(error, RuntimeError | OSError | KeyboardInterrupt):
+            raise
         sys.stderr.write(f"error: {_reason(error)}\n")
         return 1
     first = f"Prefect, MLflow and {'two workers' if GPUS else 'one worker'} are up."

@@ -5,7 +5,7 @@ from profiles. So Prefect itself is asked.
 """
 
 import os
-from urllib.parse import urlsplit
+import re
 
 import httpx
 from prefect.client.orchestration import get_client
@@ -57,8 +57,4 @@ def require_server() -> None:
 
 def without_login(address: str) -> str:
     """Leave user and password out of an address."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return address
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return re.sub(r"(?<=://)[^/]*@", "", address)

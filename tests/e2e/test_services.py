@@ -244,14 +244,14 @@ def test_a_run_that_waits_for_a_gpu_says_so_and_a_worker_that_comes_later_takes_
         state = _state(client, run, lambda state: state.message)
         assert (state.type, state.name) == (StateType.SCHEDULED, "AwaitingGPU")
         assert "`gpu` has taken this run: it waits for a machine with a GPU" in state.message
+        python = (sys.executable, "-m")
         worker = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", "gpu", "--limit", "1"],
+            [*python, "deployments.enter", *python, "prefect", "worker", "start", "--pool", "gpu"],
             cwd=CHECKOUT,
-            env=environment | {"PREFECT_API_URL": services["prefect_api"], "MLFLOW_TRACKING_URI": services["mlflow"]}
-            | {"PNEUMONIA_PROJECT": str(CHECKOUT), "PREFECT_HOME": f"{environment['OUTPUTS']}/gpu-worker"},
+            env=environment | {"PNEUMONIA_PROJECT": str(CHECKOUT)},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         try:
             state = _state(client, run, lambda state: state.is_final())
         finally:

@@ -83,3 +83,22 @@ def test_people_may_reach_mlflow_under_another_name_than_workers(monkeypatch):
     monkeypatch.setenv("MLFLOW_UI_URL", "http://team.example:5300")
     assert locations.tracking_page() == "http://team.example:5300"
     assert locations.tracking_uri() == "http://mlflow:5000/"
+
+
+def test_what_a_file_in_the_working_folder_sets_is_left_alone(tmp_path):
+    (tmp_path / ".env").write_text("PREFECT_RESULTS_LOCAL_STORAGE_PATH=/mine\n")
+    assert "PREFECT_RESULTS_LOCAL_STORAGE_PATH" not in locations.environment()
+
+
+def test_a_machine_with_an_account_and_a_home_keeps_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert not {"HOME", "LOGNAME", "XDG_CACHE_HOME", "MPLCONFIGDIR"} & locations.environment().keys()
+
+
+@pytest.mark.parametrize("home", ["/proc/1/nobody", "/dev/null"])
+def test_without_room_in_the_home_caches_lie_under_outputs(tmp_path, monkeypatch, home):
+    monkeypatch.setenv("HOME", home)
+    found = locations.environment()
+    assert found["XDG_CACHE_HOME"] == str(tmp_path / "outputs" / "cache")
+    assert found["MPLCONFIGDIR"] == str(tmp_path / "outputs" / "cache" / "matplotlib")
+    assert "HOME" not in found

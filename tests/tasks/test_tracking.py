@@ -18,6 +18,7 @@ from prefect.artifacts import Artifact
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from models.errors import InputError
 from tasks import tracking
 from tasks.figure_view import TAG
 from tasks.parameters import DatasetParameters
@@ -286,3 +287,39 @@ def test_the_address_of_a_run_names_its_experiment():
     run_id = _in_flow()
     experiment = _client().get_run(run_id).info.experiment_id
     assert f"/#/experiments/{experiment}/runs/{run_id}?" in tracking.page_of(RunReference(run_id=run_id))
+
+
+@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"])
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://127.0.0.1:9", "=http://127.0.0.1:9 does not answer .*refused"),
+        ("http://me:secret@127.0.0.1:9", "=http://127.0.0.1:9 does not answer"),
+        ("http://127.0.0.1:port", "does not answer"),
+        ("file:/tmp/runs", "=file:///tmp/runs is no place for runs"),
+        ("./mlruns", "=./mlruns is no place for runs"),
+        ("databricks", "=databricks is no place for runs"),
+        ("databricks://profile", "is no place for runs"),
+    ],
+)
+def test_a_tracker_that_cannot_be_used_is_one_sentence(monkeypatch, variable, address, told):
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(
+        InputError, match=f"{variable}.*{told}".replace("(", r"\(", 1) if "(" in told else told
+    ) as refused:
+        tracking.require_tracker()
+    assert str(refused.value).startswith(variable)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_tracker_on_a_database_or_a_server_is_taken(monkeypatch):
+    tracking.require_tracker()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://me:secret@127.0.0.1:9/mlflow")
+    tracking.require_tracker()  # whether it answers is seen when it is opened
+
+
+def test_a_database_that_cannot_be_opened_is_one_sentence(monkeypatch, outputs):
+    (outputs / "damaged.db").write_bytes(b"no database at all, but longer than a header of one hundred bytes " * 3)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{outputs / 'damaged.db'}")
+    with pytest.raises(InputError, match=r"MLflow at sqlite.*damaged.db cannot be used: .*file is not a database"):
+        tracking.prepare()

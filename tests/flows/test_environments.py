@@ -1,0 +1,77 @@
+"""Flows on odd machines, each in a process of its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from models.errors import LONGEST_SENTENCE
+from tests.conftest import CHECKOUT
+
+# What libraries ask the account and its home for: Prefect's and MLflow's import, PyTorch's export, matplotlib, UMAP.
+WITHOUT_ACCOUNT = """
+import getpass, os, sys
+import flows
+from pathlib import Path
+import prefect.main, mlflow, matplotlib
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+from numba.core.caching import UserWideCacheLocator
+import tasks.data.catalogue
+default_cache_dir()
+folder = Path(os.environ["OUTPUTS"])
+assert folder in Path(matplotlib.get_cachedir()).parents, matplotlib.get_cachedir()
+Path.home(), getpass.getuser()
+locator = UserWideCacheLocator.from_function(WITHIN, WITHIN.__code__.co_filename)
+assert locator is not None
+assert folder in Path(locator.get_cache_path()).parents, locator.get_cache_path()
+print(os.getuid(), getpass.getuser())
+"""
+
+
+def _run(folder, variables, *words):
+    return subprocess.run(
+        [*words],
+        cwd=folder,
+        env={"PATH": os.defpath, "PYTHONPATH": str(CHECKOUT), "OUTPUTS": str(folder / "outputs")} | variables,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "told"),
+    [
+        (".env", "PREFECT_API_URL=http://127.0.0.1:9/api", "PREFECT_API_URL=http://127.0.0.1:9/api does not answer"),
+        ("prefect.toml", '[api]\nurl = "http://127.0.0.1:9/api"', "PREFECT_API_URL=http://127.0.0.1:9/api does not"),
+        ("prefect.toml", "[api", "a setting of Prefect is wrong (Failed to load Prefect settings from prefect.toml"),
+        (".env", "PREFECT_LOGGING_LEVEL=loud", "a setting of Prefect is wrong (LoggingSettings: level"),
+    ],
+)
+def test_what_a_file_of_the_working_folder_sets_wrongly_is_one_sentence(tmp_path, file, content, told):
+    (tmp_path / file).write_text(content)
+    done = _run(tmp_path, {"HOME": str(tmp_path)}, sys.executable, "-m", "flows.champion")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: {told}")
+    assert len(done.stderr.splitlines()) == 1
+    assert len(done.stderr) < LONGEST_SENTENCE + 10
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": "/"}, {"HOME": "/proc/1/nobody"}])
+def test_no_account_and_no_home_are_needed(tmp_path, home):
+    """As under `docker run --user 12345`, which sets HOME to a folder that cannot be written, or not at all."""
+    other = [shutil.which("unshare") or "unshare", "--user", "--map-user=12345", "--map-group=12345"]
+    try:
+        subprocess.run([*other, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this machine lends no other user: {error}")
+    program = "def WITHIN(): pass\n" + WITHOUT_ACCOUNT
+    (tmp_path / "program.py").write_text(program)
+    done = _run(tmp_path, home, *other, sys.executable, "program.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["12345", "12345"]
+    assert done.stderr == ""

@@ -33,10 +33,12 @@ from tasks.locations import (
     noted_services,
     open_directly,
     outputs,
+    require_room,
     services_file,
     tracking_artifacts,
 )
 from tasks.proxies import require_proxies
+from tasks.relocation import follow_the_move
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -143,6 +145,8 @@ def _bring_up(
 ) -> None:
     """Start what is missing: servers; once they answer, what is registered with them; then workers, until they poll."""
     (outputs() / "prefect").mkdir(parents=True, exist_ok=True)
+    if "mlflow" in missing:
+        follow_the_move()
     for name in ("prefect", "mlflow"):
         if name in missing:
             _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)
@@ -229,6 +233,7 @@ def _check_environment() -> None:
     heartbeat_window()
     alerts_webhook()
     require_proxies()
+    require_room()
 
 
 def _register(variables: dict[str, str], *arguments: str) -> None:

@@ -19,11 +19,11 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from models.errors import LONGEST_SENTENCE, InputError
+from models.errors import LONGEST_SENTENCE, NO_ROOM, InputError
 from models.text import printable
 from tasks import tracking
 from tasks.gpu import ensure_limit
-from tasks.locations import locks
+from tasks.locations import locks, outputs, require_room
 from tasks.parameters import Preset, form
 from tasks.proxies import require_proxies
 from tasks.server import is_embedded, require_server
@@ -61,12 +61,13 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         arguments: command line without the program's name; None takes the process's own.
 
     Returns:
-        Exit code: 0 when the run completed, 2 after a mistake of the user, 130 after an interrupt.
+        Exit code: 0 when the run completed, 1 on a full disk, 2 after a mistake of the user, 130 after an interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
         values = parse(flow, words)
         _quieten()
+        require_room()
         require_proxies()
         require_server()
         tracking.require_tracker()
@@ -82,6 +83,14 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     except (ValidationError, ParameterTypeError, SettingsError) as error:
         sys.stderr.write(f"error: {_sentence(error)}\n")
         return MISTAKE
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        sys.stderr.write(
+            f"error: {printable(outputs())} takes no more ({error.strerror}): make room, or name another folder with "
+            "OUTPUTS=dir; then run again: what was finished is kept.\n"
+        )
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the next run goes on where this one was\n")
         return 130

@@ -1,8 +1,12 @@
 """The one error a user can cause."""
 
+import errno
+
 from models.text import printable
 
 LONGEST_SENTENCE = 300
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""What the system says of a disk that takes no more."""
 
 
 def keep_printable(error: Exception) -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from models.bounded_json import parse_json
+from models.errors import NO_ROOM, InputError
 from models.text import printable
 from models.zip_archive import open_archive
 from tasks.locations import store_uri
@@ -112,22 +113,30 @@ class Store:
         """Write content under a name, whole or not at all.
 
         A local file is written to a temporary name, synced to the disk and renamed; object stores do this themselves.
+
+        Raises:
+            InputError: the disk takes no more.
         """
         path = self._path(name)
         if not isinstance(self.filesystem, LocalFileSystem):
             self.filesystem.pipe_file(path, content)
             return
-        self.filesystem.makedirs(self.filesystem._parent(path), exist_ok=True)
         temporary = f"{path}.{uuid.uuid4().hex}.tmp"
         try:
+            self.filesystem.makedirs(self.filesystem._parent(path), exist_ok=True)
             with open(temporary, "wb") as file:  # noqa: PTH123 - the store's paths are fsspec's
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)  # noqa: PTH105
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+        except BaseException as error:
+            with contextlib.suppress(OSError):
                 os.remove(temporary)  # noqa: PTH107
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise InputError(
+                    f"The store at {printable(self.root)} takes no more ({error.strerror}): make room, or name another "
+                    "place with STORE_URI or OUTPUTS; then run again: what was finished is kept."
+                ) from error
             raise
 
     def read(self, name: str) -> bytes | None:

@@ -34,6 +34,7 @@ from models.text import printable
 from tasks.figure_view import TAG, figure_view
 from tasks.locations import locks, tracking_artifacts, tracking_page, tracking_uri
 from tasks.records import DatasetRecord, EncoderRecord, EpochRecord, GeneratorRecord, RunReference, StoredFile
+from tasks.relocation import follow_the_move
 from tasks.server import prefect_page, without_login
 from tasks.store import Store
 
@@ -305,6 +306,7 @@ def _prepare(uri: str) -> None:
 
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
+        follow_the_move()
         client = MlflowClient(uri)
         for name in EXPERIMENTS:
             experiment_id(client, name)

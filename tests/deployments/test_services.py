@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from deployments import services
+from tests.conftest import CHECKOUT
 
 WORKER = """
 import signal, subprocess, sys, time
@@ -67,3 +68,18 @@ def test_what_a_dead_worker_started_is_found_and_ended_and_nothing_else(worker):
 
 def _lives(process):
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_equal_ports_are_one_sentence(outputs):
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.services", "up"],
+        cwd=CHECKOUT,
+        env=os.environ | {"PREFECT_PORT": "4711", "MLFLOW_PORT": "4711"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: PREFECT_PORT and MLFLOW_PORT are both 4711")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (outputs / "services.json").exists()

@@ -42,6 +42,16 @@ def _run(folder, variables, *words):
     )
 
 
+def _unshare(*options):
+    """Words that start a command with another user or other mounts, where the machine allows it."""
+    words = [shutil.which("unshare") or "unshare", "--user", *options]
+    try:
+        subprocess.run([*words, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no user namespaces here: {error}")
+    return words
+
+
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
@@ -61,17 +71,23 @@ def test_what_a_file_of_the_working_folder_sets_wrongly_is_one_sentence(tmp_path
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("home", [{}, {"HOME": "/"}, {"HOME": "/proc/1/nobody"}])
+@pytest.mark.parametrize("home", [{}, {"HOME": "/proc/nobody"}])
 def test_no_account_and_no_home_are_needed(tmp_path, home):
     """As under `docker run --user 12345`, which sets HOME to a folder that cannot be written, or not at all."""
-    other = [shutil.which("unshare") or "unshare", "--user", "--map-user=12345", "--map-group=12345"]
-    try:
-        subprocess.run([*other, "true"], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"this machine lends no other user: {error}")
+    other = _unshare("--map-user=12345", "--map-group=12345")
     program = "def WITHIN(): pass\n" + WITHOUT_ACCOUNT
     (tmp_path / "program.py").write_text(program)
     done = _run(tmp_path, home, *other, sys.executable, "program.py")
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["12345", "12345"]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", ["flows.champion", "deployments.services up"])
+def test_a_full_disk_is_one_sentence(tmp_path, words):
+    (tmp_path / "outputs").mkdir()
+    small = f"mount -t tmpfs -o size=5m tmpfs {tmp_path}/outputs && exec {sys.executable} -m {words}"
+    done = _run(tmp_path, {"HOME": str(tmp_path)}, *_unshare("--map-root-user", "--mount"), "bash", "-c", small)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: The disk under {tmp_path / 'outputs'} has 5 MB left")
+    assert len(done.stderr.splitlines()) == 1

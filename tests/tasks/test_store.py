@@ -1,11 +1,14 @@
 import hashlib
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 
 from tasks.store import DamagedFileError, Store, StoredCheckpoints
+from tests.conftest import CHECKOUT
 
 
 @pytest.fixture
@@ -112,3 +115,22 @@ def test_checkpoints_keep_the_two_latest_and_skip_a_damaged_one(store):
     assert StoredCheckpoints(store, "train/other").load() is None
     checkpoints.clear()
     assert checkpoints.load() is None
+
+
+FULL = """
+import resource, sys
+from tasks.store import Store
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    Store(sys.argv[1]).put(bytes(1_000_000), "application/octet-stream")
+except ValueError as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_a_disk_that_takes_no_more_is_one_sentence_and_leaves_nothing_behind(tmp_path):
+    command = [sys.executable, "-c", FULL, str(tmp_path / "store")]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"InputError The store at {tmp_path / 'store'} takes no more (File too large): make")
+    assert len(done.stdout.splitlines()) == 1
+    assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]

@@ -79,8 +79,7 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
                     name="AwaitingGPU",  # nothing may be late a second time
                     message=(
                         "No worker of the work pool `gpu` has taken this run: it waits for a machine with a GPU. `make "
-                        "up` starts a worker on such a machine, `prefect worker start --pool gpu` one more; or cancel "
-                        "the run."
+                        "up` starts a worker on such a machine (docs/operations.md, GPU); or cancel the run."
                     ),
                 )
             ],

@@ -14,6 +14,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from prefect import flow
 from prefect.context import get_run_context
 from prefect.filesystems import LocalFileSystem
+from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
 
 from tasks.caching import ProcessLocks, current_key, is_kept, outcomes, step
 from tasks.parameters import Parameters
@@ -298,3 +299,14 @@ def test_the_state_of_a_run_quotes_no_file_at_length_and_steers_no_terminal():
     assert ends.message.isprintable()
     assert "\\x1b[31mname\\x07xx" in ends.message
     assert len(ends.message) < 400
+
+
+def test_moved_products_are_hits(outputs, tmp_path, monkeypatch):
+    _, record = _run(Form())
+    place = outputs.rename(tmp_path / "another place")
+    monkeypatch.setenv("OUTPUTS", str(place))
+    with temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: place / "results"}):
+        found, again = _run(Form())
+    assert _hits(found) == {"write-text": True, "repeat-text": True}
+    assert again == record
+    assert not outputs.exists()

@@ -1,6 +1,7 @@
 """JSON from a file that may be damaged or hostile."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from models.bounds import JSON_BYTES, JSON_DEPTH
@@ -25,16 +26,14 @@ def parse_json(content: bytes | str, most: int = JSON_BYTES) -> Any:
         value = json.loads(content)
     except RecursionError as error:
         raise ValueError(f"its JSON is nested deeper than {JSON_DEPTH}") from error
-    level, depth = [value], 0
+    level, depth = _nested([value]), 0
     while level:
+        depth += 1
         if depth > JSON_DEPTH:
             raise ValueError(f"its JSON is nested deeper than {JSON_DEPTH}")
-        level = [inner for outer in level for inner in _inner(outer)]
-        depth += 1
+        level = [inner for outer in level for inner in _nested(outer.values() if isinstance(outer, dict) else outer)]
     return value
 
 
-def _inner(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _nested(values: Iterable[Any]) -> list[dict[str, Any] | list[Any]]:
+    return [value for value in values if isinstance(value, dict | list)]

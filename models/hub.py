@@ -27,6 +27,7 @@ from models.bounded_json import parse_json
 from models.bounds import SAFETENSORS_HEADER_BYTES
 from models.errors import InputError
 from models.text import printable
+from models.zip_archive import open_archive
 
 _UNAUTHORISED = 401
 
@@ -127,6 +128,25 @@ def require_safetensors(path: Path) -> None:
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(
             f"The weights in {path} are damaged or cut off ({printable(error)}); copy or download the file again."
+        ) from error
+
+
+def require_archive(path: Path) -> None:
+    """Refuse pickled weights whose archive is damaged or breaks a bound, without reading a member.
+
+    Args:
+        path: the file; one of before PyTorch 1.6, which is no archive, passes.
+
+    Raises:
+        InputError: the archive cannot be opened.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(2) == b"PK":
+                open_archive(file, path.stat().st_size).close()
+    except Exception as error:  # of whatever kind zipfile raises
+        raise InputError(
+            f"The weights in {path} are damaged ({printable(error)}); copy or download the file again."
         ) from error
 
 

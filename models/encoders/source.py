@@ -154,6 +154,8 @@ def _check_files(name: HubEncoderName, folder: Path) -> None:
     weights = weights_file(name, folder)
     if weights.suffix == ".safetensors":
         hub.require_safetensors(weights)
+    else:
+        hub.require_archive(weights)
 
 
 def _missing(name: HubEncoderName, folder: Path) -> list[str]:

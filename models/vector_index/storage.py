@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import struct
+import threading
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ _LENGTHS = struct.Struct("<QQ")  # bytes of FAISS's part, bytes of the header
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _FOOTER_BYTES = _LENGTHS.size + _DIGEST_BYTES
 _INT64 = np.dtype("<i8")
+_one_reads = threading.Lock()  # FAISS's limits are the process's
 _PIECE = 1 << 20  # bytes that FAISS hands over at a time
 
 
@@ -134,10 +136,7 @@ def load(content: bytes) -> VectorIndex:
     # FAISS itself reads most damaged files without complaint, hence the digest.
     if hashlib.sha256(body).hexdigest() != tail.header.faiss_sha256:
         raise _damaged(where)
-    try:
-        index = faiss.deserialize_index(np.frombuffer(body, dtype=np.uint8))
-    except (RuntimeError, MemoryError) as error:
-        raise _unsound(where, error) from error
+    index = _read(lambda: faiss.deserialize_index(np.frombuffer(body, dtype=np.uint8)), body_bytes, where)
     return _assemble(index, tail, where, read_only=False)
 
 
@@ -167,11 +166,23 @@ def open_mapped(path: Path) -> VectorIndex:
         file.seek(body_bytes)
         tail = _tail(file.read(tail_bytes), where)
     how = faiss.IO_FLAG_MMAP if tail.header.kind == "ivf" else faiss.IO_FLAG_MMAP_IFC
-    try:
-        index = faiss.read_index(str(path), how | faiss.IO_FLAG_READ_ONLY)
-    except (RuntimeError, MemoryError) as error:
-        raise _unsound(where, error) from error
+    index = _read(lambda: faiss.read_index(str(path), how | faiss.IO_FLAG_READ_ONLY), body_bytes, where)
     return _assemble(index, tail, where, read_only=True)
+
+
+def _read(read: Callable[[], Any], body_bytes: int, where: str) -> Any:
+    """Let FAISS read, which else believes any length that a file names, up to a tebibyte."""
+    with _one_reads:
+        before = faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()
+        faiss.set_deserialization_vector_byte_limit(body_bytes)
+        faiss.set_deserialization_loop_limit(body_bytes)
+        try:
+            return read()
+        except (RuntimeError, MemoryError) as error:
+            raise _unsound(where, error) from error
+        finally:
+            faiss.set_deserialization_vector_byte_limit(before[0])
+            faiss.set_deserialization_loop_limit(before[1])
 
 
 def _lengths(footer: bytes, size: int, where: str) -> tuple[int, int]:

@@ -24,7 +24,7 @@ ARRAYS = tuple(f"{split}_{part}" for part in ("images", "labels") for split in S
 MAXIMUM_BYTES = UNPACKED_BYTES  # all official files of 28 and 64 pixels are below it
 
 _NPY_PREFIX_BYTES = 12  # magic, version and the header's length
-_SHOWN_MEMBERS = 3
+_SHOWN_MEMBERS = 2
 _MOST_AXES = 8  # no image has more, and its shape can be shown
 
 
@@ -168,8 +168,8 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
         shown = ", ".join(printable(member, 30) for member in extra[:_SHOWN_MEMBERS])
         more = f" and {len(extra) - _SHOWN_MEMBERS} more" if len(extra) > _SHOWN_MEMBERS else ""
         raise InputError(
-            f"{name} holds the unexpected or repeated array {shown}{more}: expected exactly {', '.join(ARRAYS)}, "
-            "once each; remove it."
+            f"{name} holds the unexpected or repeated array {shown}{more}: expected exactly {', '.join(ARRAYS)}, once "
+            "each; remove it."
         )
     return {array: archive.getinfo(f"{array}.npy") for array in ARRAYS}
 

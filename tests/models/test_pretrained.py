@@ -1,5 +1,7 @@
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -104,6 +106,68 @@ def test_weights_of_another_network_are_refused_by_the_first_misfit(tmp_path, ch
 class Evil:
     def __reduce__(self):
         return (pytest.fail, ("the pickle was executed",))
+
+
+def spread_out(state):
+    """A file of few bytes that stands for a tensor of many gigabytes."""
+    return state | {"stem.0.weight": torch.zeros(1).expand(32, 1, 2**16, 2**16)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda state: spread_out(state),
+        lambda state: state | {"stem.0.weight": torch.zeros(32, 1, 3, 3).to_sparse()},
+        lambda state: state | {"stem.0.weight": torch.zeros(32, 1, 3, 3, device="meta")},
+        lambda state: state | {"stem.0.weight": torch.zeros(32, 1, 3, 3, dtype=torch.complex64)},
+        lambda state: state | {5: torch.zeros(1)},
+    ],
+    ids=["spread out", "sparse", "without data", "complex", "number as a name"],
+)
+def test_what_is_no_plain_tensor_is_refused_before_anything_is_computed_with_it(tmp_path, content):
+    backbone = compact28(channels=1).network
+    torch.save(content(backbone.state_dict()), tmp_path / "odd.pth")
+    with pytest.raises(InputError, match="are not tensors by name"):
+        load_backbone(backbone, tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize(
+    "content", [b"", b"hello", b"PK\x03\x04", b"\x80\x02", b"\xff" * 100, b"h" * 10_000, b"(" * 10_000]
+)
+def test_files_that_hold_no_weights_are_refused_in_one_sentence(tmp_path, content, suffix):
+    file = tmp_path / f"file{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match=r"file\.(pth|safetensors) cannot be read \(.+\); supply a \.pth or") as caught:
+        load_backbone(compact28(channels=1).network, file)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_random_damage_is_refused_or_read(tmp_path, suffix):
+    backbone, file = compact28(channels=1).network, tmp_path / f"file{suffix}"
+    save(backbone.state_dict(), file)
+    good, generator, refused = file.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(40):
+        damaged = bytearray(good)
+        ends = (0, min(len(good), 5000)) if generator.random() < 0.5 else (max(0, len(good) - 5000), len(good))
+        for place in generator.integers(*ends, size=generator.integers(1, 6)):
+            damaged[place] = generator.integers(256)
+        file.write_bytes(damaged)
+        try:
+            load_backbone(backbone, file)
+        except InputError:
+            refused += 1
+    assert refused > 10
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path):
+    file = tmp_path / "bomb.pth"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(5):
+            archive.writestr(f"archive/data/{number}", bytes(2**26))
+    with pytest.raises(InputError, match="more than 100 times"):
+        load_backbone(compact28(channels=1).network, file)
 
 
 @pytest.mark.parametrize("name", ["missing.pth", "missing.safetensors", "cut.pth", "cut.safetensors", "evil.pth", "."])

@@ -4,6 +4,7 @@ import safetensors.torch
 import torch
 
 from models.classifiers import build_classifier
+from models.safetensors_metadata import read_metadata
 from models.training_state import EpochMetrics, TrainingState
 
 
@@ -83,3 +84,76 @@ def test_a_state_comes_back_whole_and_only_to_its_own_training(caplog):
     assert first.keys() == second.keys()
     for name, tensor in first.items():  # the moments of AdamW and the average too
         assert torch.equal(tensor, second[name]), name
+
+
+def other_shapes(tensors):
+    return {
+        name: tensor[:1] if name.startswith("optimizer.") and tensor.ndim else tensor
+        for name, tensor in tensors.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        other_shapes,  # the fused optimiser would read beyond the ends of these
+        lambda tensors: tensors | {"optimizer.999.step": torch.tensor(1.0)},
+        lambda tensors: tensors | {"optimizer.0.step.more": torch.tensor(1.0)},
+        lambda tensors: tensors | {"optimizer.0.step": torch.zeros(0)},
+        lambda tensors: tensors | {"optimizer.0.exp_avg": tensors["optimizer.0.exp_avg"].double()},
+        lambda tensors: {name: tensor for name, tensor in tensors.items() if name != "optimizer.0.exp_avg"},
+        lambda tensors: {name: tensor for name, tensor in tensors.items() if name != "best.head.weight"},
+        lambda tensors: tensors | {"best.head.weight": torch.zeros(5)},
+        lambda tensors: tensors | {"average.n_averaged": torch.zeros(3, dtype=torch.int64)},
+    ],
+)
+def test_a_state_of_other_tensors_is_not_taken_up(change, caplog):
+    state = new_state()
+    for epoch, loss in ((1, 0.3), (2, 0.4)):
+        train_steps(state, 1)
+        state.record(metrics(epoch, loss))
+    payload = state.dump("this")
+    assert new_state().restore(payload, "this")
+    changed = {name: tensor.contiguous() for name, tensor in change(safetensors.torch.load(payload)).items()}
+    assert not new_state().restore(safetensors.torch.save(changed, read_metadata(payload)), "this")
+    assert "The checkpoint is damaged" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"history": "["},
+        {"history": "5"},
+        {"history": "[" * 100_000},
+        {"history": "[]"},
+        {"history": '[{"epoch": 2}]'},
+        {"best_epoch": "0"},
+        {"best_epoch": "3"},
+        {"best_epoch": "x" * 10_000},
+    ],
+)
+def test_a_state_of_another_history_is_not_taken_up(change):
+    state = new_state()
+    train_steps(state, 1)
+    state.record(metrics(1, 0.3))
+    payload = state.dump("this")
+    changed = safetensors.torch.save(safetensors.torch.load(payload), read_metadata(payload) | change)
+    assert not new_state().restore(changed, "this")
+
+
+def test_a_state_with_random_damage_is_taken_up_or_not_and_training_goes_on():
+    state = new_state()
+    train_steps(state, 1)
+    state.record(metrics(1, 0.3))
+    good, generator, refused = state.dump("this"), np.random.default_rng(0), 0
+    length = int.from_bytes(good[:8], "little")
+    for _ in range(60):
+        damaged = bytearray(good)
+        for place in generator.integers(0, length, size=generator.integers(1, 4)):
+            damaged[place] = generator.integers(256)
+        other = new_state()
+        if other.restore(bytes(damaged), "this"):
+            train_steps(other, 1)
+        else:
+            refused += 1
+    assert refused > 30

@@ -71,10 +71,16 @@ class Evil:
             safetensors.torch.load(payload), {"card": json.dumps({**CARD, "classes": 4})}
         ),
         lambda payload: safetensors.torch.save({}, {"card": '{"architecture": "compact28"}'}),
+        lambda payload: safetensors.torch.save({}, {"card": "[" * 100_000}),
+        lambda payload: safetensors.torch.save({}, {"card": json.dumps({**CARD, "classes": 10**12})}),
+        lambda payload: safetensors.torch.save({}, {"card": json.dumps({**CARD, "channels": 10**9})}),
+        lambda payload: safetensors.torch.save({}, {"card": json.dumps({**CARD, "architecture": "x" * 10**6})}),
+        lambda payload: (2**40).to_bytes(8, "little") + payload[8:],
     ],
     ids=[
         *("empty", "header", "tail", "length", "pickle", "no card", "tensors", "list", "no JSON"),
-        *("architecture", "type", "classes", "no classes"),
+        *("architecture", "type", "classes", "no classes", "deep card", "many classes", "many channels"),
+        *("long name", "long header"),
     ],
 )
 def test_damaged_or_foreign_bytes_are_refused_in_one_sentence(payload, damage):

@@ -1,8 +1,11 @@
+import contextlib
 import hashlib
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +137,79 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_leaves_nothing_behind(tmp
     assert done.stdout.startswith(f"InputError The store at {tmp_path / 'store'} takes no more (File too large): make")
     assert len(done.stdout.splitlines()) == 1
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+
+
+def unreadable(path):
+    """Make a file unreadable for the time of a `with`, also for root."""
+
+    @contextlib.contextmanager
+    def closed():
+        mode = path.stat().st_mode
+        path.chmod(0)
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            yield
+        finally:
+            if root:
+                os.seteuid(0)
+            path.chmod(mode)
+
+    return closed()
+
+
+def test_a_file_that_cannot_be_read_now_is_not_called_damaged():
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        store = Store(folder)
+        stored = store.put(b"content", "application/json")
+        path = Path(_path(store, stored))
+        with unreadable(path), pytest.raises(PermissionError):
+            store.intact(stored)
+        assert store.intact(stored)
+        checkpoints = StoredCheckpoints(store, "job")
+        checkpoints.save(1, b"first")
+        with unreadable(Path(folder) / store.list("checkpoints/job")[0]), pytest.raises(PermissionError):
+            checkpoints.load()
+        assert checkpoints.load() == b"first"
+
+
+def test_putting_content_whose_file_cannot_be_read_writes_it_again(store, monkeypatch):
+    stored = store.put(b"content", "application/json")
+    monkeypatch.setattr(store.filesystem, "cat_file", lambda path: (_ for _ in ()).throw(OSError(5, "failing disk")))
+    assert store.put(b"content", "application/json") == stored
+    monkeypatch.undo()
+    assert store.get(stored) == b"content"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"uri": "../secret.json"},
+        {"uri": "sha256/\0"},
+        {"sha256": "a" * 64},
+        {"sha256": "../x"},
+        {"media_type": "text/plain"},
+    ],
+)
+def test_a_record_that_names_a_file_otherwise_than_the_store_is_damaged(store, change):
+    stored = store.put(b"content", "application/json").model_copy(update=change)
+    assert not store.intact(stored)
+
+
+def test_notes_are_read_by_their_type_or_ignored(store, caplog):
+    store.write("notes/a.json", b'{"a": 1}')
+    assert store.read_note("notes/a.json", dict[str, int]) == {"a": 1}
+    assert store.read_note("notes/absent.json", dict[str, int]) is None
+    assert not caplog.text
+    for content in (b"{", b"5", b'{"a": "x"}', b"[" * 100_000, b"\xff", b""):
+        store.write("notes/a.json", content)
+        assert store.read_note("notes/a.json", dict[str, int]) is None
+    assert caplog.text.count("notes/a.json in the store is ignored") == 6
+
+
+def test_content_that_is_no_archive_of_arrays_is_damaged(store):
+    for content in (b"", b"hello", b"PK\x03\x04", b"\x93NUMPY"):
+        with pytest.raises(DamagedFileError, match="holds no arrays"):
+            store.get_arrays(store.put(content, "application/x-npz"))

@@ -1,3 +1,7 @@
+import hashlib
+import json
+import struct
+
 import faiss
 import numpy as np
 import psutil
@@ -119,3 +123,91 @@ def test_opening_does_not_read_the_vectors(tmp_path, kind):
     assert (tmp_path / "index").stat().st_size > 20 * 2**20
     assert grown < 5 * 2**20
     assert mapped.search(vectors[:1], 1, encoder="e").ids.tolist() == [[0]]
+
+
+def parts(content):
+    """FAISS's part, the header, and ids and labels."""
+    body_bytes, header_bytes = struct.unpack("<QQ", content[-48:-32])
+    tail = content[body_bytes:-48]
+    return content[:body_bytes], json.loads(tail[:header_bytes]), tail[header_bytes:]
+
+
+def put_together(body, header, members):
+    """A file whose digests all hold, whatever is in it."""
+    if isinstance(header, dict):
+        header = json.dumps({**header, "faiss_sha256": hashlib.sha256(body).hexdigest()}, sort_keys=True).encode()
+    tail = header + members + struct.pack("<QQ", len(body), len(header))
+    return body + tail + hashlib.sha256(tail).digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda body, header, members: (body, b"5", members),
+        lambda body, header, members: (body, b"{", members),
+        lambda body, header, members: (body, b"[" * 100_000, members),
+        lambda body, header, members: (body, header | {"kind": "tree"}, members),
+        lambda body, header, members: (body, header | {"metric": "l2"}, members),
+        lambda body, header, members: (body, header | {"encoder": 5}, members),
+        lambda body, header, members: (body, header | {"rows": -1}, members),
+        lambda body, header, members: (body, header | {"rows": 10**12}, members),
+        lambda body, header, members: (body, header | {"rows": 400}, members[: 400 * 16]),
+        lambda body, header, members: (body, header, members[:-8]),
+        lambda body, header, members: (body, header, members[:-1]),
+        lambda body, header, members: (b"", header, members),
+        lambda body, header, members: (body[:200], header, members),
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_index_whose_parts_do_not_belong_together_is_refused(make, tmp_path, kind, change):
+    content = put_together(*change(*parts(dump(make(kind)[0]))))
+    (tmp_path / "index").write_bytes(content)
+    for read in (lambda: load(content), lambda: open_mapped(tmp_path / "index")):
+        with pytest.raises(InputError, match=r"The vector index .* build it again"):
+            read()
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw"])  # an index of lists has rows that are gone from them
+def test_an_index_of_fewer_rows_than_ids_is_refused(make, kind):
+    body, header, members = parts(dump(make(kind)[0]))
+    with pytest.raises(InputError, match="do not belong to each other"):
+        load(put_together(body, header | {"rows": 501}, members + bytes(16)))
+
+
+@pytest.mark.parametrize(("kind", "size"), [("flat", 500 * 16), ("hnsw", 500 * 16 * 2)])  # in floats, in bytes
+def test_a_length_beyond_the_file_is_not_allocated(make, kind, size):
+    body, header, members = parts(dump(make(kind)[0]))
+    place = body.index(size.to_bytes(8, "little"))
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(InputError, match="cannot be read"):
+        load(put_together(body[:place] + (2**38).to_bytes(8, "little") + body[place + 8 :], header, members))
+    assert psutil.Process().memory_info().rss - before < 2**28
+
+
+def test_another_index_under_the_same_ids_is_refused(make):
+    bodies = {kind: parts(dump(make(kind)[0])) for kind in KINDS}
+    for kind, (_, header, members) in bodies.items():
+        for other, (body, _, _) in bodies.items():
+            if other != kind:
+                with pytest.raises(InputError, match=f"but an index of the kind {kind} was expected"):
+                    load(put_together(body, header, members))
+        smaller = parts(dump(make(kind, count=300)[0]))[0]
+        if kind != "ivf":  # whose removed rows are gone from the lists
+            with pytest.raises(InputError, match="do not belong to each other"):
+                load(put_together(smaller, header, members))
+
+
+def test_links_and_lists_that_lead_nowhere_are_refused(make):
+    index = make("hnsw")[0]
+    graph = index.structure.index.hnsw
+    links = faiss.vector_to_array(graph.neighbors)
+    for wrong in (500, 2**31 - 1, -2):
+        changed = links.copy()
+        changed[3] = wrong
+        faiss.copy_array_to_vector(changed, graph.neighbors)
+        with pytest.raises(InputError, match=r"do not belong|cannot be read"):
+            load(dump(index))
+    lists = make("ivf")[0]
+    with pytest.raises(InputError, match="do not belong"):
+        body, header, members = parts(dump(lists))
+        load(put_together(body, header | {"rows": 499}, members[:-16]))

@@ -18,6 +18,7 @@ from flows.shell import main, parse
 from flows.sweep import _interruptible_pool, sweep
 from tasks.caching import outcomes
 from tasks.locations import tracking_uri
+from tasks.store import Store
 
 WORDS = [
     "--preset", "debug", "--training.architecture", "compact28", "--evaluation.bootstrap_samples", "50",
@@ -107,6 +108,12 @@ def test_the_same_again_keeps_all_and_another_seed_runs_the_new_ones_only(first)
     assert [(rate, seed) for rate, seed, state in _states(more) if state == "run"] == [(0.001, 2), (0.002, 2)]
     assert len(_children(more)) == 2
     assert {row.seeds for row in more["rows"]} == {3}
+    store = Store()
+    for name, content in zip(store.list("sweep"), (b"{", b'{"metrics": {}, "run_id": "run"}'), strict=False):
+        store.write(name, content)
+    mended = _run("--sweep.seeds", "0,1,2")
+    assert [state for _, _, state in _states(mended)].count("run") == 2
+    assert [row.summaries["test/auc"] for row in mended["rows"]] == [row.summaries["test/auc"] for row in more["rows"]]
 
 
 def test_one_that_fails_ends_the_sweep_failed_after_the_others_and_is_tried_again(first, capsys):

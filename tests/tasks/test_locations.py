@@ -73,8 +73,17 @@ def test_services_are_used_only_while_they_answer():
     server.shutdown()
     server.server_close()
     assert "PREFECT_API_URL" not in locations.environment()
-    locations.services_file().write_text("torn")
-    assert "PREFECT_API_URL" not in locations.environment()
+    odd = (
+        "torn",
+        "5",
+        "[]",
+        "[" * 100_000,
+        '{"prefect_api": 5, "mlflow": []}',
+        '{"prefect_api": "http://127.0.0.1:x"}',
+    )
+    for content in odd:
+        locations.services_file().write_text(content)
+        assert "PREFECT_API_URL" not in locations.environment()
 
 
 def test_people_may_reach_mlflow_under_another_name_than_workers(monkeypatch):

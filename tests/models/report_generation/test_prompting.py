@@ -226,6 +226,18 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path):
     for text in ("", "a list", "- 1\n- 2"):
         with pytest.raises(InputError, match="does not fit the schema"):
             read_strategy(write(tmp_path, text))
+    for content in (
+        "version: 2026-13-45",
+        "version: 2026-02-30 99:99:99",
+        "[" * 5000,
+        "a: &a [*a]",
+        "? [a]\n: b",
+        "\0",
+    ):
+        (tmp_path / "odd.yaml").write_text(content)
+        with pytest.raises(InputError, match=r"odd\.yaml (cannot be read as YAML|does not fit)") as caught:
+            read_strategy(tmp_path / "odd.yaml")
+        assert str(caught.value).isprintable()
     with pytest.raises(InputError, match="cannot be read as YAML"):
         read_strategy(write(tmp_path, "name: [unclosed"))
     with pytest.raises(InputError, match="cannot be read as YAML"):

@@ -124,7 +124,8 @@ def choose(name: str, wanted: str) -> tuple[ModelVersion, StoredFile]:
         The version and its package, as `register` was given it.
 
     Raises:
-        InputError: nothing is registered, there is no champion, or there is no such run or it registered none.
+        InputError: nothing is registered, there is no champion, there is no such run or it registered none, or the
+            package is damaged.
     """
     from mlflow.exceptions import MlflowException
 
@@ -133,7 +134,7 @@ def choose(name: str, wanted: str) -> tuple[ModelVersion, StoredFile]:
         found = next((version for version in known if CHAMPION in version.aliases), None)
         if found is None:
             raise InputError(f"No version of {name} is its champion yet; name an MLflow run, or promote a version.")
-        return found, _package(found)
+        return found, _readable_package(found)
     try:
         registered = _client().get_run(wanted).data.tags.get("registry.version", "")
     except MlflowException as error:
@@ -146,7 +147,7 @@ def choose(name: str, wanted: str) -> tuple[ModelVersion, StoredFile]:
         raise InputError(
             f"The MLflow run {wanted} registered no version of {name}; name a classification run that did."
         )
-    return found, _package(found)
+    return found, _readable_package(found)
 
 
 def promote(run: RunReference, challenger: ModelVersion, judge: Callable[[StoredFile], tuple[bool, str]]) -> Decision:
@@ -370,6 +371,23 @@ def _package(version: ModelVersion) -> StoredFile:
     if stored.sha256 != version.tags[_PACKAGE_SHA256]:
         raise DamagedFileError(f"{location}/{PACKAGE} does not have the digest in the version's tag.")
     return stored
+
+
+def _readable_package(version: ModelVersion) -> StoredFile:
+    """Bring the safetensors of a version that somebody asked for into the store.
+
+    Raises:
+        InputError: they are damaged, or cannot be read now.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _package(version)
+    except (DamagedFileError, MlflowException, OSError) as error:
+        raise InputError(
+            f"Version {version.version} of {version.name} cannot be read from MLflow ({printable(error)}): choose "
+            "another version, or train again."
+        ) from error
 
 
 def _same_package(client: "MlflowClient", name: str, package: StoredFile) -> ModelVersion | None:

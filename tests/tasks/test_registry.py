@@ -190,6 +190,8 @@ def test_a_champion_whose_file_is_gone_or_damaged_stays_and_ends_no_run(client, 
     location = client.get_model_version_download_uri(name, "1").removeprefix("file://")
     Path(location, registry.PACKAGE).write_bytes(b"damaged")
     assert "cannot be read" in registry.promote(reference, challenger, _never).reason
+    with pytest.raises(InputError, match=r"Version 1 of .* cannot be read from MLflow \(.*digest.*\): choose another"):
+        registry.choose(name, "champion")
     Path(location, registry.PACKAGE).unlink()
     assert "cannot be read" in registry.promote(reference, challenger, _never).reason
     assert _aliases(client, name) == {"champion": 1}

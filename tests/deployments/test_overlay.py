@@ -5,9 +5,14 @@ import random
 
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
 from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Running
+from prefect.utilities.callables import parameter_schema
+from prefect.variables import Variable
 
-from deployments.overlay import overlaid
+from deployments.overlay import overlaid, overlay_parameters
 from tasks.parameters import FORMS, PRESETS
 from tests.conftest import CHECKOUT
 
@@ -79,3 +84,75 @@ def test_every_deployment_overlays():
     steps = [next(iter(step)) for step in FILE["pull"]]
     assert steps[-1] == "deployments.overlay.overlay_parameters"
     assert not any("pull" in entry for entry in DEPLOYMENTS.values())
+
+
+@pytest.fixture
+def started(prefect_server, monkeypatch):
+    """Makes a run of a deployment with values of its own, and prepares it as a worker's process does."""
+    with get_client(sync_client=True) as client:
+        entry = DEPLOYMENTS["pipeline-quickstart"]
+        form = parameter_schema(load_flow_from_entrypoint(entry["entrypoint"])).model_dump()
+        flow = client.create_flow_from_name("pipeline")
+
+        def start(own, given, state=None):
+            # Without the server's check, as those of a schedule.
+            deployment = client.create_deployment(
+                flow, "overlaid", parameters=own, parameter_openapi_schema=form, enforce_parameter_schema=False
+            )
+            run = client.create_flow_run_from_deployment(deployment, parameters=given, state=state)
+            monkeypatch.setenv("PREFECT__FLOW_RUN_ID", str(run.id))
+            return lambda: client.read_flow_run(run.id)
+
+        yield start
+        client.delete_deployment(client.read_deployment_by_name("pipeline/overlaid").id)
+
+
+def test_the_server_shows_what_the_run_runs_with(started):
+    read = started(PRESETS["quickstart"], {"training": {"seed": 3}})
+    assert read().parameters["training"] == {"seed": 3}  # Prefect's own merge, one level deep
+    overlay_parameters()
+    assert read().parameters == PRESETS["quickstart"] | {
+        "training": {"architecture": "compact28", "epochs": 20, "seed": 3}
+    }
+
+
+def test_a_value_that_names_a_variable_is_looked_up(started):
+    Variable.set("epochs_of_a_test", 7, overwrite=True)
+    named = {"__prefect_kind": "workspace_variable", "variable_name": "epochs_of_a_test"}
+    read = started({"training": {"epochs": named}}, {"training": {"seed": 3}})
+    overlay_parameters()
+    assert read().parameters == {"training": {"epochs": 7, "seed": 3}}
+    Variable.unset("epochs_of_a_test")
+
+
+def test_a_run_that_is_tried_again_keeps_what_it_had(started):
+    read = started({"training": {"epochs": 9}}, {"training": {"seed": 3}}, state=Running())
+    overlay_parameters()
+    assert read().parameters == {"training": {"seed": 3}}
+
+
+def test_a_run_with_wrong_parameters_fails_and_goes_no_further(started):
+    read = started({"training": {"epochs": 9}}, {"trainin": {"seed": 3}})
+    with pytest.raises(SystemExit) as ended:
+        overlay_parameters()
+    assert ended.value.code == 0
+    assert (read().state.name, read().state.message) == (
+        "Failed",
+        "trainin is no parameter (did you mean training?), choose from dataset, training, evaluation, retrieval, "
+        "reports, execution.",
+    )
+
+
+def test_a_server_that_does_not_answer_is_one_sentence_and_nothing_runs(started, capsys):
+    read = started({"training": {"epochs": 9}}, {"training": {"seed": 3}})
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api"}), pytest.raises(SystemExit) as ended:
+        overlay_parameters()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert said[0].startswith(f"error: run {read().id} does not start: the Prefect server did not give its ")
+
+
+def test_a_process_that_prepares_no_run_does_nothing(monkeypatch):
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID", raising=False)
+    overlay_parameters()

@@ -171,7 +171,7 @@ def _trigger_over_http(services, deployment, parameters, **others):
     )
 
 
-def _ended(client, run, seconds=400):
+def _ended(client, run, seconds=1400):
     """Wait for the end of a run."""
     deadline = time.monotonic() + seconds
     while not (found := client.read_flow_run(run)).state.is_final():

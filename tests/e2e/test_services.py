@@ -159,8 +159,10 @@ def _deployment(services, like, own):
             work_pool_name=known.work_pool_name,
             enforce_parameter_schema=True,
         )
-        yield made, f"{flow}/{name}-of-a-test"
-        client.delete_deployment(made)
+        try:
+            yield made, f"{flow}/{name}-of-a-test"
+        finally:
+            client.delete_deployment(made)
 
 
 def _trigger_over_http(services, deployment, parameters, **others):
@@ -171,7 +173,7 @@ def _trigger_over_http(services, deployment, parameters, **others):
     )
 
 
-def _ended(client, run, seconds=1400):
+def _ended(client, run, seconds=400):
     """Wait for the end of a run."""
     deadline = time.monotonic() + seconds
     while not (found := client.read_flow_run(run)).state.is_final():
@@ -180,12 +182,15 @@ def _ended(client, run, seconds=1400):
     return found
 
 
-def test_a_run_keeps_what_it_was_not_given_and_the_next_is_all_hits(services, environment):
-    with _deployment(services, "pipeline/pipeline", PRESETS["debug"]) as (deployment, name):
-        _check_two_runs(services, environment, deployment, name)
+@pytest.fixture
+def debug(services):
+    """A deployment of the pipeline whose own values are the preset `debug`: its id and its name."""
+    with _deployment(services, "pipeline/pipeline", PRESETS["debug"]) as made:
+        yield made
 
 
-def _check_two_runs(services, environment, deployment, name):
+def test_a_run_keeps_what_it_was_not_given_and_the_next_is_all_hits(services, environment, debug):
+    deployment, name = debug
     given = {"training": {"seed": 3}, "reports": {"cases": 5}}
     form = {key: PRESETS["debug"].get(key, {}) | given.get(key, {}) for key in PRESETS["debug"].keys() | given.keys()}
     answer = _trigger_over_http(services, deployment, given)
@@ -352,17 +357,18 @@ def test_up_again_keeps_what_people_changed_and_a_reset_does_not(services, envir
     with SyncPrefectClient(services["prefect_api"]) as client:
 
         def read():
-            return client.read_deployment_by_name("retrieval/retrieval-nightly")
+            found = client.read_deployment_by_name("retrieval/retrieval-nightly")
+            return found.id, found.parameters, set(found.tags), found.schedules
 
-        first = read()
-        client.update_deployment(first.id, DeploymentUpdate(parameters={"retrieval": {"galleries": 3}}, tags=["mine"]))
-        client.update_deployment_schedule(first.id, first.schedules[0].id, active=True)
-        changed = read()
+        identity, *first = read()
+        client.update_deployment(identity, DeploymentUpdate(parameters={"retrieval": {"galleries": 3}}, tags=["mine"]))
+        client.update_deployment_schedule(identity, first[-1][0].id, active=True)
+        _, *changed = read()
         registered = environment | {"PREFECT_API_URL": services["prefect_api"]}
-        assert _services("register", registered).returncode == 0
-        assert read() == changed
+        done = _services("register", registered)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert read()[1:] == tuple(changed)
         done = _services("register", registered, "--reset")
-        assert done.returncode == 0, done.stderr
-        assert not done.stderr
-        assert (read().parameters, set(read().tags)) == (first.parameters, set(first.tags))
-        assert not read().schedules[0].active
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert read()[1:3] == tuple(first[:2])
+        assert not read()[3][0].active

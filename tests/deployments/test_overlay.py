@@ -2,6 +2,8 @@
 
 import inspect
 import random
+import sys
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -141,6 +143,19 @@ def test_a_run_with_wrong_parameters_fails_and_goes_no_further(started):
         "trainin is no parameter (did you mean training?), choose from dataset, training, evaluation, retrieval, "
         "reports, execution.",
     )
+
+
+def test_a_run_whose_engine_has_read_its_parameters_already_fails(started, monkeypatch):
+    """As with a work pool, or a run, that has a command of its own."""
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", SimpleNamespace(name="prefect.engine"))
+    whole = started({"training": {"epochs": 9}}, {})
+    overlay_parameters()
+    assert not whole().state.is_final()
+    read = started({"training": {"epochs": 9}}, {"training": {"seed": 3}})
+    with pytest.raises(SystemExit):
+        overlay_parameters()
+    assert read().state.name == "Failed"
+    assert read().state.message.endswith("leave its Command empty.")
 
 
 def test_a_server_that_does_not_answer_is_one_sentence_and_nothing_runs(started, capsys):

@@ -324,17 +324,11 @@ def test_a_run_with_wrong_parameters_ends_with_one_sentence(services):
         },
         "champion.name is 3: input should be a valid string.": {"champion": {"name": 3}},
     }
-    command = f"{sys.executable} -m prefect.engine"  # which reads the parameters before the others are added
     with _deployment(services, "champion/champion", OWN) as (deployment, _):
         answers = {
             sentence: _trigger_over_http(services, deployment, parameters, enforce_parameter_schema=False)
             for sentence, parameters in wrong.items()
         }
-        sentence = (
-            "The work pool, or the run, sets a command of its own, which reads the run's parameters before the "
-            "deployment's other values are added: leave its Command empty."
-        )
-        answers[sentence] = _trigger_over_http(services, deployment, GIVEN, job_variables={"command": command})
         with SyncPrefectClient(services["prefect_api"]) as client:
             for sentence, answer in answers.items():
                 run = _ended(client, answer.json()["id"])

@@ -51,6 +51,10 @@ EXPECTED = {
         "the test kills the server, and who speaks to it says so until it is back",
     ),
     "a wrong password": Expected(r"FATAL:  password authentication failed", "the test tries one"),
+    "a schedule was paused": Expected(
+        r"Failed to update state of flow run[\s\S]*404 Not Found",
+        "the pause deletes the runs to come, one of which the worker was about to take",
+    ),
     "a run without a champion": Expected(
         r"No classifier is registered as 'pneumonia-classifier'", "its flow says so; the test wants it to fail"
     ),

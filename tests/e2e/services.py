@@ -77,6 +77,17 @@ def kill(name: str, outputs: Path) -> None:
     psutil.wait_procs(family, timeout=10)
 
 
+def require_no_jobs(mlflow: int) -> None:
+    """Require that an MLflow server consists of what answers requests, and of nothing that runs jobs.
+
+    Args:
+        mlflow: the server's process.
+    """
+    commands = [" ".join(child.cmdline()) for child in psutil.Process(mlflow).children(recursive=True)]
+    assert len([command for command in commands if "uvicorn" in command]) == 1
+    assert not [command for command in commands if "jobs" in command or "huey" in command]
+
+
 def wait_for(what: Callable[[], Any], seconds: float) -> Any:
     """Ask until something is so.
 

@@ -29,7 +29,7 @@ from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 from tests.deployments import compose
 from tests.e2e.postgres import postgres as temporary_postgres
-from tests.e2e.services import free_port
+from tests.e2e.services import free_port, require_no_jobs
 
 pytestmark = [
     pytest.mark.e2e,
@@ -262,6 +262,10 @@ def test_mlflow_asks_for_its_login(machines):
     assert _status(address) == 401
     assert _status(address, "admin:wrong") == 401
     assert _status(address, f"admin:{PASSWORDS['mlflow_password']}") == 200
+
+
+def test_mlflow_runs_no_jobs(machines):
+    require_no_jobs(machines.running["mlflow"].pid)
 
 
 def test_mlflow_answers_only_under_its_names(machines):

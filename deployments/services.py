@@ -165,7 +165,11 @@ def _bring_up(
 
 def _variables(ports: dict[str, int]) -> dict[str, str]:
     api = f"http://{HOST}:{ports['Prefect']}/api"
-    variables = {"PREFECT_WORKER_QUERY_SECONDS": "3"} | dict(os.environ) | environment()  # a run starts at once
+    waits = {
+        "PREFECT_WORKER_QUERY_SECONDS": "3",  # a run starts at once
+        "PREFECT_RUNNER_POLL_FREQUENCY": "60",  # after three that fail, nobody looks for runs to cancel any more
+    }
+    variables = waits | dict(os.environ) | environment()
     return variables | {
         "PREFECT_API_URL": api,
         "PREFECT_SERVER_API_HOST": HOST,

@@ -47,8 +47,13 @@ EXPECTED = {
         "the test cancels the run, or ends its worker",
     ),
     "a server was killed": Expected(
-        r"Connection refused|All connection attempts failed|Server disconnected|no close frame received",
+        r"Connection refused|Connect call failed|All connection attempts failed|Server disconnected"
+        r"|no close frame received|'EventsWorker' failed to process item",
         "the test kills the server, and who speaks to it says so until it is back",
+    ),
+    "an event came twice": Expected(
+        r"dropping \d+ events[\s\S]*NOT NULL constraint failed: events\.occurred",
+        "sent again to a server that was away; it is stored already, and of such a batch Prefect inserts an empty row",
     ),
     "a wrong password": Expected(r"FATAL:  password authentication failed", "the test tries one"),
     "a schedule was paused": Expected(

@@ -51,6 +51,13 @@ EXPECTED = {
         r"|no close frame received|'EventsWorker' failed to process item",
         "the test kills the server, and who speaks to it says so until it is back",
     ),
+    "a worker ended while it polled": Expected(
+        r"_handle_polling_task_done[\s\S]*CancelledError",
+        "once its server has been away it polls; when it ends, Prefect's callback trips over the cancelled poll",
+    ),
+    "a Dask worker is elsewhere": Expected(
+        r"No module named 'tasks'", "the test starts it in a folder without the project, and the flow says so"
+    ),
     "an event came twice": Expected(
         r"dropping \d+ events[\s\S]*NOT NULL constraint failed: events\.occurred",
         "sent again to a server that was away; it is stored already, and of such a batch Prefect inserts an empty row",

@@ -196,10 +196,11 @@ def _scores(result) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _started(folder: Path, *words: str) -> Iterator[None]:
+def _started(log: Path, folder: Path, *words: str) -> Iterator[None]:
     """Start a command of Dask as the guide does, and end it."""
     here = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
-    process = subprocess.Popen([sys.executable, "-m", "dask", *words, *here], cwd=folder, stderr=subprocess.DEVNULL)
+    with log.open("ab") as file:
+        process = subprocess.Popen([sys.executable, "-m", "dask", *words, *here], cwd=folder, stdout=file, stderr=file)
     try:
         yield
     finally:
@@ -207,18 +208,22 @@ def _started(folder: Path, *words: str) -> Iterator[None]:
         process.wait(60)
 
 
-def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_folder(shared_outputs, tmp_path):
+def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_folder(
+    shared_outputs, tmp_path, server_logs
+):
+    log = tmp_path / "dask.log"
+    server_logs.watch(log, "a Dask worker is elsewhere")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     form = ExecutionParameters(runner="dask", scheduler=f"tcp://127.0.0.1:{port}")
     with (
-        _started(tmp_path, "scheduler", "--port", str(port)),
+        _started(log, tmp_path, "scheduler", "--port", str(port)),
         Client(form.scheduler, timeout=60, set_as_default=False) as client,
     ):
-        with _started(tmp_path, "worker", form.scheduler):
+        with _started(log, tmp_path, "worker", form.scheduler):
             client.wait_for_workers(1, timeout=60)
             with pytest.raises(InputError, match=f"{form.scheduler}: its workers cannot import tasks; start"):
                 require_workers(form)
-        with _started(CHECKOUT, "worker", form.scheduler):
+        with _started(log, CHECKOUT, "worker", form.scheduler):
             client.wait_for_workers(1, timeout=60)
             require_workers(form)

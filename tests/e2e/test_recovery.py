@@ -27,7 +27,9 @@ from tests.e2e.test_services import _free_port, left_running
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.expected_in_logs("a run was ended", "a server was killed", "an event came twice"),
+    pytest.mark.expected_in_logs(
+        "a run was ended", "a server was killed", "a worker ended while it polled", "an event came twice"
+    ),
 ]
 WINDOW_SECONDS = 45  # the least there is
 EPOCHS = 40  # to be cut in three places

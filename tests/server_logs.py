@@ -120,7 +120,7 @@ class ServerLogs:
     def __init__(self, names: Iterable[str]) -> None:
         self._names = list(names)
         assert set(self._names) <= EXPECTED.keys(), self._names
-        self._watched: dict[Path, tuple[str, ...]] = {}
+        self.watched: dict[Path, tuple[str, ...]] = {}
 
     def watch(self, place: Path, *names: str) -> None:
         """Read a log from now on, or all `*.log` in a folder, those to come included.
@@ -129,7 +129,7 @@ class ServerLogs:
             place: file or folder.
             names: of errors that are expected here, beside those that the file provokes.
         """
-        self._watched[place] = (*self._names, *names)
+        self.watched[place] = (*self._names, *names)
 
     def check(self) -> None:
         """Read what was written since the last time.
@@ -143,7 +143,7 @@ class ServerLogs:
     def _files(self) -> list[tuple[Path, tuple[str, ...]]]:
         return [
             (file, names)
-            for place, names in self._watched.items()
+            for place, names in self.watched.items()
             for file in (sorted(place.glob("*.log")) if place.is_dir() else [place])
             if file.exists()
         ]

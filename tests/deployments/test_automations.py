@@ -52,6 +52,7 @@ def test_all_are_registered_and_on(server):
     assert found.keys() == {CRASH, PAUSE, INDEX, WAIT, *ALERTS}
     assert all(automation.enabled for automation in found.values())
     assert found[CRASH].trigger.within.total_seconds() == 180
+    assert found[PAUSE].trigger.within > timedelta(weeks=2)  # which three runs of a weekly schedule span
     (action,) = found[INDEX].actions
     assert action.deployment_id == server.read_deployment_by_name("retrieval/retrieval").id
 

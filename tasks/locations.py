@@ -130,7 +130,10 @@ def open_directly(request: str | urllib.request.Request, seconds: float) -> Any:
     Raises:
         OSError: nothing answers within so many seconds, or it answers with an error.
     """
-    return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=seconds)
+    try:
+        return urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=seconds)
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP server answers: {error}") from error
 
 
 def _running_services() -> dict[str, str]:

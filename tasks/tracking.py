@@ -6,6 +6,7 @@ params and tags keep their values, metrics carry the time at which they were mea
 
 import contextlib
 import getpass
+import http.client
 import json
 import logging
 import os
@@ -277,7 +278,7 @@ def _require_answer(uri: str, shown: str) -> None:
             raise InputError(
                 f"{shown} is no MLflow server (it answers {error.code} to /health): mend it, or unset it."
             ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = printable(getattr(error, "reason", error))
         raise InputError(f"{shown} does not answer ({reason}): start it (`make up`), or unset it.") from error
 

@@ -296,7 +296,7 @@ def test_the_address_of_a_run_names_its_experiment():
         ("http://127.0.0.1:9", "=http://127.0.0.1:9 does not answer .*refused"),
         ("http://me:secret@127.0.0.1:9", "=http://127.0.0.1:9 does not answer"),
         ("http://127.0.0.1:port", "does not answer"),
-        ("file:/tmp/runs", "=file:///tmp/runs is no place for runs"),
+        ("file:/tmp/runs", "=file:/tmp/runs is no place for runs"),
         ("./mlruns", "=./mlruns is no place for runs"),
         ("databricks", "=databricks is no place for runs"),
         ("databricks://profile", "is no place for runs"),

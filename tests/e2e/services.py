@@ -26,16 +26,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def environment(outputs: Path, data: Path, **others: str) -> dict[str, str]:
+def service_environment(outputs: Path, data: Path, **others: str) -> dict[str, str]:
     """Make the environment of services that have ports and products of their own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     ports = {"PREFECT_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
     return kept | ports | {"OUTPUTS": str(outputs), "DATA": str(data)} | others
 
 
-def call(action: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def call(action: str, variables: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     """Do what `make up` or `make down` does."""
-    command = [sys.executable, "-m", "deployments.services", action]
+    command = [sys.executable, "-m", "deployments.services", action, *options]
     return subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, timeout=300)
 
 

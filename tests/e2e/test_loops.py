@@ -104,7 +104,9 @@ def started(database, tmp_path_factory, official_file, server_logs):
     """The services, and in their server all that takes time to have an effect."""
     outputs = tmp_path_factory.mktemp("loops") / "outputs"
     with webhook() as posts:
-        variables = services.environment(outputs, official_file.parent, ALERTS_WEBHOOK=posts[1], **SHORT, **database)
+        variables = services.service_environment(
+            outputs, official_file.parent, ALERTS_WEBHOOK=posts[1], **SHORT, **database
+        )
         with (
             services.running(variables, server_logs) as notes,
             SyncPrefectClient(notes["prefect_api"]) as client,

@@ -4,11 +4,8 @@ The tests follow each other: each goes on with the training that the one before 
 """
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -23,7 +20,7 @@ from deployments.automations import register
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 from tests.e2e.client import client_of
-from tests.e2e.test_services import _free_port, left_running
+from tests.e2e.services import call, kill, running, service_environment, wait_for
 
 pytestmark = [
     pytest.mark.e2e,
@@ -50,27 +47,14 @@ with gpu_slot():
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory, official_file):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-    return kept | {
-        "OUTPUTS": str(tmp_path_factory.mktemp("recovery") / "outputs"),
-        "DATA": str(official_file.parent),
-        "PREFECT_PORT": str(_free_port()),
-        "MLFLOW_PORT": str(_free_port()),
-        "HEARTBEAT_WINDOW": str(WINDOW_SECONDS),
-    }
+    folder = tmp_path_factory.mktemp("recovery") / "outputs"
+    return service_environment(folder, official_file.parent, HEARTBEAT_WINDOW=str(WINDOW_SECONDS))
 
 
 @pytest.fixture(scope="module")
 def services(environment, server_logs):
-    server_logs.watch(Path(environment["OUTPUTS"]) / "services")
-    try:
-        _services("up", environment)
-        notes = json.loads(Path(environment["OUTPUTS"], "services.json").read_text())
-        with client_of(notes["prefect_api"]):
-            yield notes
-    finally:
-        _services("down", environment)
-        assert not left_running(environment)
+    with running(environment, server_logs) as notes, client_of(notes["prefect_api"]):
+        yield notes
 
 
 @pytest.fixture(scope="module")
@@ -84,29 +68,10 @@ def prefect(services):
         yield client
 
 
-def _services(action, environment):
-    command = [sys.executable, "-m", "deployments.services", action]
-    done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True)
+def _up(environment):
+    done = call("up", environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def _kill(name, outputs):
-    """Kill a service with all that it started, as a machine that loses its power does."""
-    notes = json.loads((outputs / "services.json").read_text())
-    (service,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == name]
-    family = [*service.children(recursive=True), service]
-    for member in family:
-        member.send_signal(signal.SIGKILL)
-    psutil.wait_procs(family, timeout=10)
-
-
-def _wait_for(what, seconds):
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.5)
-    return found
 
 
 def _deployment(client, name):
@@ -139,9 +104,9 @@ def _final(client, flow_run_id):
 
 def test_a_cancelled_run_ends_within_seconds_and_everything_says_so(services, outputs, prefect):
     run = run_deployment("pipeline/pipeline", parameters=PRESETS["debug"] | FORM, timeout=0)
-    _wait_for(lambda: _epoch(outputs) >= 2, 240)
+    wait_for(lambda: _epoch(outputs) >= 2, 240)
     prefect.set_flow_run_state(run.id, State(type=StateType.CANCELLING, name="Cancelling"))  # what the UI sends
-    _wait_for(lambda: _final(prefect, run.id), 60)
+    wait_for(lambda: _final(prefect, run.id), 60)
     assert {run.state.name for run in prefect.read_flow_runs()} == {"Cancelled"}  # and that of the subflow
     assert _tracked(services) == [("pipeline", "KILLED"), ("classification", "KILLED")]
     (worker,) = [entry for entry in services["processes"] if entry["name"] == "cpu-worker"]
@@ -160,16 +125,16 @@ def test_what_a_dead_machine_leaves_is_found_and_its_slots_are_free(services, en
 
     before = _epoch(outputs)
     run = run_deployment("classification/classification", parameters=FORM, timeout=0)
-    _wait_for(lambda: _epoch(outputs) > before, 240)
-    _kill("cpu-worker", outputs)
+    wait_for(lambda: _epoch(outputs) > before, 240)
+    kill("cpu-worker", outputs)
     assert prefect.read_flow_run(run.id).state.is_running()
     assert _tracked(services)[2:] == [("classification", "RUNNING")]  # nobody was left to say otherwise
     assert _epoch(outputs) < EPOCHS
 
-    state = _wait_for(lambda: _final(prefect, run.id), WINDOW_SECONDS + 20)
+    state = wait_for(lambda: _final(prefect, run.id), WINDOW_SECONDS + 20)
     assert state.is_crashed(), state
     assert f"No sign of life for {WINDOW_SECONDS} s" in state.message
-    _wait_for(lambda: prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 0, 90)
+    wait_for(lambda: prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 0, 90)
 
 
 def test_a_run_survives_that_its_servers_are_killed_and_started_again(
@@ -177,19 +142,19 @@ def test_a_run_survives_that_its_servers_are_killed_and_started_again(
 ):
     monkeypatch.setenv("HEARTBEAT_WINDOW", "120")  # longer than the servers are away
     register()
-    assert "What had died was started again: cpu-worker." in _services("up", environment)
+    assert "What had died was started again: cpu-worker." in _up(environment)
     before = _epoch(outputs)
     run = run_deployment("classification/classification", parameters=FORM, timeout=0)
-    _wait_for(lambda: _epoch(outputs) > before, 240)
+    wait_for(lambda: _epoch(outputs) > before, 240)
     nightly = _deployment(prefect, "retrieval-nightly")
     prefect.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)  # by a person, in the UI
-    _kill("prefect", outputs)
-    _kill("mlflow", outputs)
-    told = _services("up", environment | {"HEARTBEAT_WINDOW": "120"})
+    kill("prefect", outputs)
+    kill("mlflow", outputs)
+    told = _up(environment | {"HEARTBEAT_WINDOW": "120"})
     assert "What had died was started again: prefect, mlflow." in told
     assert [schedule.active for schedule in _deployment(prefect, "retrieval-nightly").schedules] == [True]
 
-    state = _wait_for(lambda: _final(prefect, run.id), 200)
+    state = wait_for(lambda: _final(prefect, run.id), 200)
     assert state.is_completed(), state
     assert _tracked(services)[2:] == [("classification", "KILLED"), ("classification", "FINISHED")]
     steps = [entry["step"] for entry in _ledger(outputs) if not entry["hit"]]
@@ -208,7 +173,7 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
     short = FORM | {"training": FORM["training"] | {"seed": 1, "epochs": 4}}
     run = run_deployment("classification/classification", parameters=short, timeout=0)
     log = outputs / "services" / "cpu-worker.log"
-    _wait_for(lambda: "epoch 2 of 4" in log.read_text(), 240)
+    wait_for(lambda: "epoch 2 of 4" in log.read_text(), 240)
     notes = json.loads((outputs / "services.json").read_text())
     (worker,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == "cpu-worker"]
     members = worker.children(recursive=True)
@@ -216,8 +181,8 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
     worker.wait(timeout=10)
     assert [member for member in members if member.is_running()]
 
-    state = _wait_for(lambda: _final(prefect, run.id), 400)
+    state = wait_for(lambda: _final(prefect, run.id), 400)
     assert state.is_completed(), state
     assert _tracked(services)[-1] == ("classification", "FINISHED")
     assert "epoch 4 of 4" not in log.read_text()  # which only the worker could write
-    assert "What had died was started again: cpu-worker." in _services("up", environment)
+    assert "What had died was started again: cpu-worker." in _up(environment)

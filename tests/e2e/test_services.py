@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -32,43 +30,19 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.services import GPUS
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
+from tests.e2e.services import call, running, service_environment
 
-pytestmark = pytest.mark.e2e
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.expected_in_logs("a run without a champion", "no weights of MedGemma", "wrong parameters"),
+]
 NO_WAY = "http://127.0.0.1:9"  # a proxy that leads nowhere: what is on this machine is reached without one
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory, official_file):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-    return kept | {
-        "OUTPUTS": str(tmp_path_factory.mktemp("services") / "outputs"),
-        "DATA": str(official_file.parent),
-        "PREFECT_PORT": str(_free_port()),
-        "MLFLOW_PORT": str(_free_port()),
-        "HTTP_PROXY": NO_WAY,
-        "HTTPS_PROXY": NO_WAY,
-    }
-
-
-def _services(action, environment, *options):
-    command = [sys.executable, "-m", "deployments.services", action, *options]
-    return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=300)
-
-
-def left_running(environment):
-    """The processes that work on the outputs of these services."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.environ().get("OUTPUTS") == environment["OUTPUTS"]:
-                found.append(process)
-    return found
+    folder = tmp_path_factory.mktemp("services") / "outputs"
+    return service_environment(folder, official_file.parent, HTTP_PROXY=NO_WAY, HTTPS_PROXY=NO_WAY)
 
 
 def _read(environment, name):
@@ -77,16 +51,9 @@ def _read(environment, name):
 
 @pytest.fixture(scope="module")
 def services(environment, server_logs):
-    server_logs.watch(Path(environment["OUTPUTS"]) / "services")
-    done = _services("up", environment)
-    assert done.returncode == 0, done.stderr
-    notes = _read(environment, "services.json")
-    try:
-        yield notes | {"printed": done.stdout}
-    finally:
-        assert _services("down", environment).returncode == 0
-        assert not left_running(environment)
-        assert "Nothing was running." in _services("down", environment).stdout
+    with running(environment, server_logs) as notes:
+        yield notes
+    assert "Nothing was running." in call("down", environment).stdout
 
 
 def test_both_addresses_are_printed_and_answer_on_loopback(services, environment):
@@ -103,14 +70,14 @@ def test_both_addresses_are_printed_and_answer_on_loopback(services, environment
 
 
 def test_up_again_is_harmless(services, environment):
-    done = _services("up", environment)
+    done = call("up", environment)
     assert done.returncode == 0
     assert "up already" in done.stdout
     assert _read(environment, "services.json")["processes"] == services["processes"]
 
 
 def test_a_taken_port_is_one_sentence(services, environment, tmp_path):
-    done = _services("up", environment | {"OUTPUTS": str(tmp_path)})
+    done = call("up", environment | {"OUTPUTS": str(tmp_path)})
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: port {environment['PREFECT_PORT']} on 127.0.0.1 is taken")
     assert len(done.stderr.splitlines()) == 1
@@ -250,13 +217,14 @@ def test_a_run_that_waits_for_a_gpu_says_so_and_a_worker_that_comes_later_takes_
         assert (state.type, state.name) == (StateType.SCHEDULED, "AwaitingGPU")
         assert "`gpu` has taken this run: it waits for a machine with a GPU" in state.message
         python = (sys.executable, "-m")
-        worker = subprocess.Popen(
-            [*python, "deployments.enter", *python, "prefect", "worker", "start", "--pool", "gpu"],
-            cwd=CHECKOUT,
-            env=environment | {"PNEUMONIA_PROJECT": str(CHECKOUT)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with Path(environment["OUTPUTS"], "services", "gpu-worker.log").open("w") as log:
+            worker = subprocess.Popen(
+                [*python, "deployments.enter", *python, "prefect", "worker", "start", "--pool", "gpu"],
+                cwd=CHECKOUT,
+                env=environment | {"PNEUMONIA_PROJECT": str(CHECKOUT)},
+                stdout=log,
+                stderr=log,
+            )
         try:
             state = _state(client, run, lambda state: state.is_final())
         finally:
@@ -285,7 +253,8 @@ def test_however_a_run_is_started_it_keeps_the_deployments_other_values(services
     with _deployment(services, "champion/champion", OWN) as (deployment, name), SyncPrefectClient(api) as client:
         _trigger_over_http(services, deployment, GIVEN)
         command = [Path(sys.executable).parent / "prefect", "deployment", "run", name, "--params", json.dumps(GIVEN)]
-        subprocess.run(command, env=environment | {"PREFECT_API_URL": api}, check=True, capture_output=True)
+        ways = {"PREFECT_API_URL": api, "NO_PROXY": "127.0.0.1"}
+        subprocess.run(command, env=environment | ways, check=True, capture_output=True)
         soon = datetime.now(UTC) + timedelta(seconds=2)
         clock = IntervalSchedule(interval=timedelta(days=9), anchor_date=soon)
         schedule = DeploymentScheduleCreate(schedule=clock, active=True, parameters=GIVEN)
@@ -359,10 +328,10 @@ def test_up_again_keeps_what_people_changed_and_a_reset_does_not(services, envir
         client.update_deployment_schedule(identity, first[-1][0].id, active=True)
         _, *changed = read()
         registered = environment | {"PREFECT_API_URL": services["prefect_api"]}
-        done = _services("register", registered)
+        done = call("register", registered)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert read()[1:] == tuple(changed)
-        done = _services("register", registered, "--reset")
+        done = call("register", registered, "--reset")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert read()[1:3] == tuple(first[:2])
         assert not read()[3][0].active

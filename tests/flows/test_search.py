@@ -340,8 +340,8 @@ def test_the_same_search_is_a_hit_wherever_the_file_lies(images, tmp_path):
         ),
         (
             ["--search.index", "1", "--search.encoder", "biomedclip"],
-            "There is no index of the encoder biomedclip yet: run the retrieval flow with it first (`python -m "
-            "flows.retrieval --retrieval.encoders biomedclip`",
+            "There is no index of the encoder biomedclip yet: run the retrieval flow with it first, over whole data "
+            "(`python -m flows.retrieval --retrieval.encoders biomedclip`",
         ),
     ],
 )

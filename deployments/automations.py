@@ -58,33 +58,6 @@ def automations(retrieval: UUID, window: int) -> list[AutomationCore]:
             ],
         ),
         AutomationCore(
-            name="Say which runs wait for a GPU",
-            description=(
-                "No worker of the pool `gpu` has taken a run in time. Its state says so; a worker that comes takes it."
-            ),
-            trigger=EventTrigger(
-                expect=flow_run_events("Late"),
-                match=_RUNS,
-                match_related=ResourceSpecification(
-                    {"prefect.resource.role": "work-pool", "prefect.resource.name": "gpu"}
-                ),
-                posture=Posture.Reactive,
-                threshold=1,
-            ),
-            # Not so for the pool `cpu`: where workers come and go, one may take the run in this very second, and its
-            # state would fall back to one in which it is taken again.
-            actions=[
-                ChangeFlowRunState(
-                    state=StateType.SCHEDULED,
-                    name="AwaitingGPU",  # nothing may be late a second time
-                    message=(
-                        "No worker of the work pool `gpu` has taken this run: it waits for a machine with a GPU. `make "
-                        "up` starts a worker on such a machine (docs/operations.md, GPU); or cancel the run."
-                    ),
-                )
-            ],
-        ),
-        AutomationCore(
             name="Pause schedules that keep failing",
             description=(
                 f"Three scheduled runs of a deployment failed or crashed within {PAUSE_DAYS} days: its schedules rest "

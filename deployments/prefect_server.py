@@ -1,18 +1,28 @@
-"""The Prefect server of `make up`: `prefect server`, with SQLite's transactions begun so that none is turned away.
+"""The Prefect server of `make up`: `prefect server`, with two changes.
 
+Late runs say in their state what they may wait for.
+
+SQLite's transactions begin so that none is turned away.
 Prefect begins most of its transactions on SQLite as readers. One that has read and then wants to write, while another
 has written in between, is refused at once (`database is locked`, SQLITE_BUSY_SNAPSHOT), however long the busy timeout:
 of nine runs that are triggered at the same time, eight are answered 503, and an event that an automation waits for is
 lost. One that begins as a writer (BEGIN IMMEDIATE), as Prefect begins a few, waits for its turn instead.
 """
 
+import functools
 import runpy
 import sys
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.schemas import states
 from sqlalchemy.ext.asyncio import AsyncSession
+
+LATE = (
+    "No worker has taken this run in time: its work pool has none (`gpu` needs one on a machine with a GPU), or has no "
+    "room, or the pool or the queue is paused. Work Pools in the Prefect UI shows which; `make up` starts workers."
+)
 
 
 def begin_as_writers() -> None:
@@ -27,8 +37,14 @@ def begin_as_writers() -> None:
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[assignment]
 
 
+def explain_late_runs() -> None:
+    """Let the server's service that calls a run late say what the run may wait for."""
+    states.Late = functools.partial(states.Late, message=LATE)
+
+
 if __name__ == "__main__":
     begin_as_writers()
+    explain_late_runs()
     sys.argv[0] = "prefect"
     sys.argv.insert(1, "server")
     runpy.run_module("prefect", run_name="__main__")

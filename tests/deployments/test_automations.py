@@ -19,7 +19,6 @@ CRASH, PAUSE, INDEX, WAIT = (
     "Crash runs that have gone silent",
     "Pause schedules that keep failing",
     "Index anew for a new champion",
-    "Say which runs wait for a GPU",
 )
 ALERTS = {
     "Alert: a run failed",
@@ -71,7 +70,7 @@ def test_a_changed_definition_is_changed_there_and_what_is_off_stays_off(server,
     monkeypatch.setenv("HEARTBEAT_WINDOW", "60")
     register()
     found = _registered(server)
-    assert len(server.read_automations()) == len(found) == 4 + len(ALERTS)
+    assert len(server.read_automations()) == len(found) == 3 + len(ALERTS)
     assert found[CRASH].trigger.within.total_seconds() == 60
     assert not any(automation.enabled for automation in found.values())
 

@@ -258,7 +258,9 @@ def test_a_new_champion_starts_the_retrieval_with_it(client):
 
 
 def test_a_run_that_nobody_takes_becomes_late(client, deployment):
-    assert _becomes(client, _made(client, deployment, "late-run"), "Late").type is StateType.SCHEDULED
+    late = _becomes(client, _made(client, deployment, "late-run"), "Late")
+    assert late.type is StateType.SCHEDULED
+    assert "No worker has taken this run in time" in late.message
 
 
 def test_a_pause_that_nobody_ends_fails(client, deployment):

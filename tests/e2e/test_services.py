@@ -214,8 +214,8 @@ def test_a_run_that_waits_for_a_gpu_says_so_and_a_worker_that_comes_later_takes_
         run = run_deployment("reports/reports-medgemma", timeout=0)
     with SyncPrefectClient(services["prefect_api"]) as client:
         state = _state(client, run, lambda state: state.message)
-        assert (state.type, state.name) == (StateType.SCHEDULED, "AwaitingGPU")
-        assert "`gpu` has taken this run: it waits for a machine with a GPU" in state.message
+        assert (state.type, state.name) == (StateType.SCHEDULED, "Late")
+        assert "`gpu` needs one on a machine with a GPU" in state.message
         python = (sys.executable, "-m")
         with Path(environment["OUTPUTS"], "services", "gpu-worker.log").open("w") as log:
             worker = subprocess.Popen(

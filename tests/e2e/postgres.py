@@ -5,7 +5,8 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,22 @@ import pytest
 
 from tests.conftest import CHECKOUT
 from tests.e2e.services import free_port, wait_for
+
+
+@contextlib.contextmanager
+def room_for_postgres(secrets: Mapping[str, str]) -> Iterator[Path]:
+    """Make a folder that PostgreSQL's own user gets through to, as it does not to pytest's.
+
+    Args:
+        secrets: content by name of the files in its folder `secrets/`.
+    """
+    with tempfile.TemporaryDirectory(prefix="pneumonia-postgres-") as name:
+        room = Path(name)
+        room.chmod(0o755)
+        (room / "secrets").mkdir()
+        for secret, content in secrets.items():
+            (room / "secrets" / secret).write_text(f"{content}\n")
+        yield room
 
 
 @contextlib.contextmanager

@@ -77,6 +77,16 @@ def kill(name: str, outputs: Path) -> None:
     psutil.wait_procs(family, timeout=10)
 
 
+def end(worker: subprocess.Popen[Any]) -> None:
+    """End a worker as `make down` does: one that is asked while a run of its ends may wait for ever."""
+    worker.terminate()
+    try:
+        worker.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait(timeout=5)
+
+
 def require_no_jobs(mlflow: int) -> None:
     """Require that an MLflow server consists of what answers requests, and of nothing that runs jobs.
 

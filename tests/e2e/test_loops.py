@@ -33,7 +33,7 @@ from tests.e2e.alerts import (  # noqa: F401  its tests run here
     test_the_address_is_not_shown,
 )
 from tests.e2e.client import client_of
-from tests.e2e.postgres import postgres
+from tests.e2e.postgres import postgres, room_for_postgres
 from tests.e2e.services import PATIENCE_SECONDS, wait_for
 from tests.e2e.webhook import webhook
 
@@ -86,17 +86,14 @@ def database(request, tmp_path_factory, server_logs):
     if request.param == "sqlite":
         yield {}
         return
-    room = tmp_path_factory.mktemp("postgres")
-    for folder in (room, *room.parents[:2]):
-        folder.chmod(0o755)  # PostgreSQL's own user has to get through
-    (room / "secrets").mkdir()
-    for name in ("prefect", "mlflow"):
-        (room / "secrets" / f"{name}_database_password").write_text("secret")
-    server_logs.watch(room)
-    with postgres(room) as server:
-        address = f"postgresql+asyncpg://prefect:secret@127.0.0.1:{server.port}/prefect"
-        yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}
-        assert int(server.query("prefect", "SELECT count(*) FROM flow_run")) > 5
+    secrets = {f"{name}_database_password": "secret" for name in ("prefect", "mlflow")}
+    with room_for_postgres(secrets) as room:
+        server_logs.watch(room, "PostgreSQL starts")
+        with postgres(room) as server:
+            address = f"postgresql+asyncpg://prefect:secret@127.0.0.1:{server.port}/prefect"
+            yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}
+            assert int(server.query("prefect", "SELECT count(*) FROM flow_run")) > 5
+        server_logs.check()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,6 +28,7 @@ from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
 from tests.deployments import compose
 from tests.e2e.postgres import postgres as temporary_postgres
+from tests.e2e.postgres import room_for_postgres
 from tests.e2e.services import free_port, require_no_jobs
 
 pytestmark = [
@@ -50,19 +50,14 @@ PASSWORDS = {
 
 @pytest.fixture(scope="module")
 def room(server_logs):
-    folder = Path(tempfile.mkdtemp(prefix="pneumonia-machines-"))
-    folder.chmod(0o755)  # PostgreSQL's own user has to get through
-    (folder / "secrets").mkdir()
-    for name, password in PASSWORDS.items():
-        (folder / "secrets" / name).write_text(f"{password}\n")
-    yield folder
-    server_logs.check()
-    shutil.rmtree(folder)
+    with room_for_postgres(PASSWORDS) as folder:
+        yield folder
+        server_logs.check()
 
 
 @pytest.fixture(scope="module")
 def postgres(room, server_logs):
-    server_logs.watch(room)
+    server_logs.watch(room, "PostgreSQL starts", "a metric was logged already")
     with temporary_postgres(room) as server:
         yield server
 

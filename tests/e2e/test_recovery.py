@@ -173,7 +173,7 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
     short = FORM | {"training": FORM["training"] | {"seed": 1, "epochs": 4}}
     run = run_deployment("classification/classification", parameters=short, timeout=0)
     log = outputs / "services" / "cpu-worker.log"
-    wait_for(lambda: "epoch 2 of 4" in log.read_text(), 240)
+    wait_for(lambda: "epoch 2 of 4:" in log.read_text(), 240)
     notes = json.loads((outputs / "services.json").read_text())
     (worker,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == "cpu-worker"]
     members = worker.children(recursive=True)
@@ -184,5 +184,5 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
     state = wait_for(lambda: _final(prefect, run.id), 400)
     assert state.is_completed(), state
     assert _tracked(services)[-1] == ("classification", "FINISHED")
-    assert "epoch 4 of 4" not in log.read_text()  # which only the worker could write
+    assert "epoch 4 of 4:" not in log.read_text()  # which only the worker could write
     assert "What had died was started again: cpu-worker." in _up(environment)

@@ -30,7 +30,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.services import GPUS
 from tasks.parameters import PRESETS
 from tests.conftest import CHECKOUT
-from tests.e2e.services import call, running, service_environment
+from tests.e2e.services import call, end, running, service_environment
 
 pytestmark = [
     pytest.mark.e2e,
@@ -228,8 +228,7 @@ def test_a_run_that_waits_for_a_gpu_says_so_and_a_worker_that_comes_later_takes_
         try:
             state = _state(client, run, lambda state: state.is_final())
         finally:
-            worker.terminate()
-            worker.wait(timeout=60)
+            end(worker)
     assert state.name == "Failed"
     assert "Traceback" not in state.message
     assert len(state.message.splitlines()) == 1
@@ -255,7 +254,7 @@ def test_however_a_run_is_started_it_keeps_the_deployments_other_values(services
         command = [Path(sys.executable).parent / "prefect", "deployment", "run", name, "--params", json.dumps(GIVEN)]
         ways = {"PREFECT_API_URL": api, "NO_PROXY": "127.0.0.1"}
         subprocess.run(command, env=environment | ways, check=True, capture_output=True)
-        soon = datetime.now(UTC) + timedelta(seconds=2)
+        soon = datetime.now(UTC) + timedelta(seconds=15)
         clock = IntervalSchedule(interval=timedelta(days=9), anchor_date=soon)
         schedule = DeploymentScheduleCreate(schedule=clock, active=True, parameters=GIVEN)
         client.create_deployment_schedules(deployment, [schedule])

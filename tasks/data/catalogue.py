@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from models.errors import InputError
+from models.text import printable
 from tasks.data.validation import refuse_oversize
 
 Task = Literal["binary-class", "multi-class", "ordinal-regression"]
@@ -175,8 +176,8 @@ def _official(file: Path, entry: Entry, size: int) -> Source:
     source = _source(file, "official", entry, size)
     if source.md5 != entry.md5:
         raise InputError(
-            f"{file} is not the official {entry.file_name}: its MD5 is {source.md5}, expected {entry.md5}; replace it, "
-            f"or use it as your own file with --dataset.path {file}."
+            f"{printable(file)} is not the official {entry.file_name}: its MD5 is {source.md5}, expected {entry.md5}; "
+            "replace it, or name it in --dataset.path to use it as your own file."
         )
     return source
 

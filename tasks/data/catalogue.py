@@ -149,7 +149,7 @@ def locate(
         file = working_directory / folder.expanduser() / entry.file_name
         if not file.is_file():
             problem = "does not hold" if file.parent.is_dir() else "is not a folder that holds"
-            raise InputError(f"{folder} {problem} {entry.file_name}: {_ways(entry, cache)}.")
+            raise InputError(f"{printable(folder)} {problem} {entry.file_name}: {_ways(entry, cache)}.")
         return _official(file, entry, size)
     for place in (cache, working_directory / "data", working_directory / ".." / "shared" / "data"):
         if (place / entry.file_name).is_file():
@@ -210,7 +210,8 @@ def _download(entry: Entry, size: int, cache: Path) -> Path:
             raise error.__context__ from None
         cause = error.__context__ or error
         raise InputError(
-            f"{entry.file_name} was not found and could not be downloaded ({cause}): {_ways(entry, cache)}."
+            f"{entry.file_name} was not found and could not be downloaded ({printable(cause, 50)}): "
+            f"{_ways(entry, cache)}."
         ) from error
 
 
@@ -226,6 +227,6 @@ def _network_patience() -> Iterator[None]:
 
 def _ways(entry: Entry, cache: Path) -> str:
     return (
-        f"put the file at {cache / entry.file_name}, name the folder that holds it with DATA=dir or MEDMNIST_ROOT, "
-        f"give a file of your own in the same layout with --dataset.path, or connect to the network to download it"
+        f"put it at {printable(cache / entry.file_name)}, name its folder with DATA=dir or MEDMNIST_ROOT, give your "
+        "own with --dataset.path, or connect to the network"
     )

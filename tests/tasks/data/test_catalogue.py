@@ -143,7 +143,7 @@ def test_changed_official_file_is_refused_with_both_sums(places, allow_phantoms:
     actual = hashlib.md5(b"changed").hexdigest()
     with pytest.raises(InputError) as caught:
         find(places, allow_phantoms=allow_phantoms)
-    for fragment in (str(file), actual, "28209eda62fecd6e6a2d98b1501bb15f", f"--dataset.path {file}"):
+    for fragment in (str(file), actual, "28209eda62fecd6e6a2d98b1501bb15f", "--dataset.path"):
         assert fragment in str(caught.value)
 
 

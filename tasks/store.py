@@ -84,12 +84,11 @@ class Store:
         """Read a stored file and verify it.
 
         Raises:
-            DamagedFileError: if the file is missing, its digest differs, or the record names it in another way than
-                `put` does.
+            DamagedFileError: if the file is missing, its digest differs, or the record names no place in the store.
             OSError: if it cannot be read now, which says nothing of its content.
         """
-        if not _DIGEST.fullmatch(stored.sha256) or stored.uri != _name(stored.sha256, stored.media_type):
-            raise DamagedFileError(f"{printable(stored.uri)} is not how the store names a file of this digest.")
+        if not _PLACE.fullmatch(stored.uri):
+            raise DamagedFileError(f"{printable(stored.uri)} is no place in the store.")
         content = self.read(stored.uri)
         if content is None:
             raise DamagedFileError(f"{stored.uri} is missing from the store at {self.root}.")
@@ -213,7 +212,7 @@ def _name(digest: str, media_type: str) -> str:
     return f"sha256/{digest[:2]}/{digest}.{_SUFFIXES.get(media_type)}"
 
 
-_DIGEST = re.compile("[0-9a-f]{64}")
+_PLACE = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # below the root
 
 
 class StoredCheckpoints:

@@ -257,9 +257,8 @@ def require_tracker() -> None:
         shown = f"{variable}={printable(without_login(uri))}"
         if kind not in ("http", "https", *_DATABASES):
             raise InputError(
-                f"{shown} is no place for runs: give the http:// address of an MLflow server or a database such as "
-                "sqlite:////where/mlflow.db (MLflow keeps no runs in plain folders any more, and the experiments' "
-                "names do not suit Databricks), or unset it."
+                f"{shown} is no place for runs, as a folder or Databricks is none here: give the http:// address of an "
+                "MLflow server or a database such as sqlite:////where/mlflow.db, or unset it."
             )
         if kind not in _DATABASES:
             _require_answer(uri, shown)

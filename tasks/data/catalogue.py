@@ -210,7 +210,7 @@ def _download(entry: Entry, size: int, cache: Path) -> Path:
             raise error.__context__ from None
         cause = error.__context__ or error
         raise InputError(
-            f"{entry.file_name} was not found and could not be downloaded ({printable(cause, 50)}): "
+            f"{entry.file_name} was not found and could not be downloaded ({printable(cause, 45)}): "
             f"{_ways(entry, cache)}."
         ) from error
 
@@ -227,6 +227,6 @@ def _network_patience() -> Iterator[None]:
 
 def _ways(entry: Entry, cache: Path) -> str:
     return (
-        f"put it at {printable(cache / entry.file_name)}, name its folder with DATA=dir or MEDMNIST_ROOT, give your "
-        "own with --dataset.path, or connect to the network"
+        f"put it at {printable(cache / entry.file_name, 60)}, name its folder with DATA=dir or MEDMNIST_ROOT, give "
+        "your own with --dataset.path, or connect to the network"
     )

@@ -168,8 +168,8 @@ def _members(archive: zipfile.ZipFile, name: str) -> dict[str, zipfile.ZipInfo]:
         shown = ", ".join(printable(member, 30) for member in extra[:_SHOWN_MEMBERS])
         more = f" and {len(extra) - _SHOWN_MEMBERS} more" if len(extra) > _SHOWN_MEMBERS else ""
         raise InputError(
-            f"{name} holds the unexpected or repeated array {shown}{more}: expected exactly {', '.join(ARRAYS)}, once "
-            "each; remove it."
+            f"{name} holds the unexpected or repeated array {shown}{more}: expected the images and labels of train, "
+            "val and test, once each; remove it."
         )
     return {array: archive.getinfo(f"{array}.npy") for array in ARRAYS}
 

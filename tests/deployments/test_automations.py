@@ -15,7 +15,7 @@ from models.errors import InputError
 from tests.conftest import CHECKOUT
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-CRASH, PAUSE, INDEX, WAIT = (
+CRASH, PAUSE, INDEX = (
     "Crash runs that have gone silent",
     "Pause schedules that keep failing",
     "Index anew for a new champion",
@@ -48,7 +48,7 @@ def _registered(client):
 def test_all_are_registered_and_on(server):
     register()
     found = _registered(server)
-    assert found.keys() == {CRASH, PAUSE, INDEX, WAIT, *ALERTS}
+    assert found.keys() == {CRASH, PAUSE, INDEX, *ALERTS}
     assert all(automation.enabled for automation in found.values())
     assert found[CRASH].trigger.within.total_seconds() == 180
     assert found[PAUSE].trigger.within > timedelta(weeks=2)  # which three runs of a weekly schedule span

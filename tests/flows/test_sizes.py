@@ -28,5 +28,5 @@ def test_images_of_64_pixels_are_trained_scored_and_explained(official_file, tmp
     assert card["image_size"] == 64
     run = MlflowClient(tracking_uri()).get_run(result.run.run_id)
     assert run.data.params["dataset.size"] == "64"
-    assert run.inputs.dataset_inputs[0].dataset.digest == result.dataset.md5
+    assert run.inputs.dataset_inputs[0].dataset.digest == result.dataset.digest
     assert run.data.metrics["test/auc"] > 0.6

@@ -9,7 +9,7 @@ from models.markdown import Markdown, escape, link
 from models.report_generation.fhir import diagnostic_report
 from models.report_generation.schema import Finding, Provenance, Report
 from models.text import one_line
-from tasks.retrieval.search_result import Hit, Query, SearchResult, search_report
+from tasks.retrieval.search_result import Hit, Query, SearchedIndex, SearchResult, search_report
 from tasks.shared.markdown import document, table
 
 # The pieces that nasty names and reports are made of: each means something somewhere in Markdown or HTML.
@@ -170,6 +170,13 @@ def test_a_search_shows_the_name_of_a_file_and_the_words_searched_for():
             k=1,
             hits=hits,
             phantoms=False,
+            index=SearchedIndex(
+                run_id="7",
+                published_at="2026-11-27T10:00:00+00:00",
+                dataset="set",
+                dataset_digest="d",
+                images={"test": 1},
+            ),
         )
         plain = plain or kinds(search_report(found))
         assert kinds(search_report(found)) == plain, value

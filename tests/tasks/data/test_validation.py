@@ -97,7 +97,10 @@ BAD: dict[str, tuple[Callable[[], bytes], list[str]]] = {
         ["val_labels", "damaged", "expected an intact .npy array"],
     ),
     "array missing": (lambda: without("val_labels"), ["lacks the array val_labels", "expected exactly train_images"]),
-    "array extra": (lambda: changed(notes=np.zeros(3)), ["unexpected", "notes.npy", "expected exactly train_images"]),
+    "array extra": (
+        lambda: changed(notes=np.zeros(3)),
+        ["unexpected", "notes.npy", "expected the images and labels of train, val and test"],
+    ),
     "array repeated": (repeated_member, ["repeated array val_images.npy", "once each"]),
     "objects": (
         lambda: changed(train_labels=np.array([[0], [1], [0], [1], [0], ["x"]], dtype=object)),
@@ -239,7 +242,7 @@ BAD |= {
     "long header": (long_header, ["train_images is damaged"]),
     "strays": (
         lambda: with_strays(20_000),
-        ["array stray_member_number_0.npy, ", " and 19998 more: expected exactly"],
+        ["array stray_member_number_0.npy, ", " and 19998 more: expected the images and labels of train, val and test"],
     ),
     "more strays": (lambda: with_strays(60_000), ["table of contents has", "expected the arrays train_images"]),
     "control characters": (

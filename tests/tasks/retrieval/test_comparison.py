@@ -125,5 +125,5 @@ def test_the_table_shows_a_row_a_metric_and_encoder():
     rows = rows_of({"classifier": made([0.0] * 20), "metric": made([1.0] * 20)}, "classifier")
     lines = comparison_table(rows, "classifier").splitlines()
     assert lines[0].startswith("| encoder | metric | classifier |")
-    assert lines[2] == ("| metric | precision_at_5 | 0.000 | 1.000 | 1.000 | 1.000 | 1.000 | < 0.001 | < 0.001 |")
+    assert lines[2] == ("| metric | precision_at_5 | 0.000 | 1.000 | 1.000 | 1.000 | 1.000 | &lt; 0.001 | &lt; 0.001 |")
     assert [line.split(" | ")[1] for line in lines[2:]] == ["precision_at_5", "map"]

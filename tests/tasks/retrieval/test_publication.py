@@ -45,7 +45,11 @@ def searchable(run="first", *, sharpness=2.0, seed=0, images=0, counts=COUNTS, d
         encoder=EncoderRecord(name=name, encoder=f"e {seed}", licence="", weights=(file,)),
         embeddings=EmbeddingsRecord(name=name, encoder=f"e {seed}", dimension=dimension, shards=shards),
         index=IndexRecord(
-            encoder=f"e {seed}", dimension=dimension, kinds={"all": "flat"}, indices={"all": file}, offsets={}
+            encoder=f"e {seed}",
+            dimension=dimension,
+            kinds={"all": "flat"},
+            indices={"all": file},
+            offsets={"train": 0, "val": counts["train"], "test": counts["train"] + counts["val"]},
         ),
         run_id=run,
     )

@@ -16,7 +16,8 @@ from tasks.records import (
     ShardRecord,
     StoredFile,
 )
-from tasks.retrieval.steps import SPLITS, find_published, publish
+from tasks.retrieval.publication import publish
+from tasks.retrieval.steps import SPLITS, find_published
 from tasks.store import Store
 
 COUNTS = {"train": 5, "val": 3, "test": 4}
@@ -51,12 +52,14 @@ def published():
             indices={"all": store.put(dump(index), "application/octet-stream")},
         ),
     )  # fmt: skip
-    publish(searchable)
+    assert publish(searchable, "if_no_worse", 200).published
     return searchable
 
 
 def test_what_was_published_is_found(published):
-    assert find_published("classifier") == published
+    found = find_published("classifier")
+    assert found.same_content(published)
+    assert found.published_at
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"5", b"[1]", b"[" * 100_000, b"\xff", b"{}"])
@@ -100,7 +103,9 @@ def test_a_damaged_file_of_an_index_is_one_sentence_that_says_what_makes_it_anew
             store.remove(file.uri)
         assert file.sha256[:4] in _refused()
         store.write(file.uri, kept)
-    assert find_published("classifier") == published
+    found = find_published("classifier")
+    assert found.same_content(published)
+    assert found.published_at
 
 
 def _refused() -> str:

@@ -267,14 +267,14 @@ def test_however_a_run_is_started_it_keeps_the_deployments_other_values(services
                 actions=[RunDeployment(source="selected", deployment_id=deployment, parameters=GIVEN)],
             )
         )
-        event = Event(event=word, resource={"prefect.resource.id": word}).model_dump(mode="json")
-        client.request("POST", "/events", json=[event])
         made = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
         early = FlowRunFilter(expected_start_time={"before_": datetime.now(UTC) + timedelta(days=1)})
         deadline = time.monotonic() + 200
         while len(runs := client.read_flow_runs(deployment_filter=made, flow_run_filter=early)) < 4:
             assert time.monotonic() < deadline, runs
-            time.sleep(0.5)
+            event = Event(event=word, resource={"prefect.resource.id": word}).model_dump(mode="json")
+            client.request("POST", "/events", json=[event])  # again, until the server has loaded the automation
+            time.sleep(10)
         for run in runs:
             ended = _ended(client, run.id)
             assert ended.parameters == {"champion": {"name": "nobodys-classifier", "reason": "given"}}

@@ -12,7 +12,7 @@ from torch import nn
 from models.bounds import UNPACKED_BYTES
 from models.errors import InputError
 from models.safetensors_metadata import load_tensors
-from models.text import printable
+from models.text import printable, reason
 from models.zip_archive import open_archive
 
 _IMAGENET = {
@@ -127,7 +127,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever zipfile, pickle and PyTorch raise over bytes that are no weights
         raise InputError(
-            f"The pretrained weights {path} cannot be read ({printable(error) or type(error).__name__}); supply a .pth "
+            f"The pretrained weights {path} cannot be read ({reason(error)}); supply a .pth "
             "or .safetensors file as it was published."
         ) from error
     if not isinstance(content, dict) or not all(

@@ -61,3 +61,18 @@ def _shown(character: str) -> str:
     if unicodedata.category(character).startswith("C"):
         return character.encode("unicode_escape").decode("ascii")
     return character
+
+
+def reason(error: BaseException) -> str:
+    """Say why something failed, as the error itself does if it has words for it, else by the name of its kind.
+
+    Args:
+        error: of any library; some hold a key or a place where others hold a sentence.
+
+    Returns:
+        What may stand in the brackets of a sentence.
+    """
+    said = error.args[0] if error.args else ""
+    if isinstance(error, OSError) and error.strerror:
+        said = error.strerror
+    return printable(said).rstrip(".") if isinstance(said, str) and " " in said else type(error).__name__

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from models.bounds import NPY_HEADER_BYTES, UNPACKED_BYTES
 from models.errors import InputError
-from models.text import printable
+from models.text import printable, reason
 from models.zip_archive import open_archive
 
 SplitName = Literal["train", "val", "test"]
@@ -290,6 +290,6 @@ def _check_labels(values: NDArray, labels: Mapping[int, str], name: str, array: 
 
 def _damaged(name: str, array: str, error: Exception) -> InputError:
     return InputError(
-        f"{name}: {array} is damaged and cannot be unpacked ({printable(error)}): expected an intact .npy array; "
+        f"{name}: {array} is damaged and cannot be unpacked ({reason(error)}): expected an intact .npy array; "
         "copy or download the file again."
     )

@@ -3,7 +3,7 @@
 import pytest
 
 from models.errors import LONGEST_SENTENCE, InputError
-from models.text import one_line, printable, visible
+from models.text import one_line, printable, reason, visible
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,19 @@ def test_a_text_of_several_lines_keeps_them():
 
 def test_a_whole_text_fits_one_line():
     assert one_line("a\n" * 1000 + "\x00") == "a " * 1000 + "\\x00"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("its shape is impossible."), "its shape is impossible"),
+        (KeyError(101), "KeyError"),
+        (KeyError("name"), "KeyError"),
+        (RuntimeError(("EOF in multi-line statement", (2, 0))), "RuntimeError"),
+        (MemoryError(), "MemoryError"),
+        (PermissionError(13, "Permission denied"), "Permission denied"),
+        (ValueError("a \x1b[2J b"), "a \\x1b[2J b"),
+    ],
+)
+def test_the_reason_is_words_or_the_kind_of_the_error(error, told):
+    assert reason(error) == told

@@ -24,5 +24,5 @@ def _kept_mib(first):
 @pytest.mark.skipif(sys.platform != "linux", reason="the setting is glibc's")
 @pytest.mark.parametrize("first", ["from models.memory import keep_freed_memory; keep_freed_memory()", "import tasks"])
 def test_what_is_freed_is_kept(first):
-    assert _kept_mib(first) > ARRAY_MIB / 2
+    assert _kept_mib(first) >= ARRAY_MIB - 1  # the count rounds down, and the program frees a few pages of its own
     assert _kept_mib("") < ARRAY_MIB / 2

@@ -49,13 +49,13 @@ bench: setup
 	@$(BIN)/python -m tests.benchmarks
 
 up: setup
-	@$(BIN)/python -m deployments.services up
+	@$(BIN)/python -m deployments.local.services up
 
 down: setup
-	@$(BIN)/python -m deployments.services down
+	@$(BIN)/python -m deployments.local.services down
 
 register: setup
-	@$(BIN)/python -m deployments.services register $(ARGS)
+	@$(BIN)/python -m deployments.local.services register $(ARGS)
 
 # The results in outputs/ stay; remove that folder by hand.
 clean:

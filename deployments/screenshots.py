@@ -30,7 +30,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from deployments.browser import Browser
 from deployments.overview import overview
 from models.errors import InputError
-from tasks.locations import environment
+from tasks.storage.locations import environment
 
 _EXPERIMENT = "pneumonia/classification"
 _COMPARED = 3

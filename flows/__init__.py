@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from models.text import printable
-from tasks.locations import environment, outputs
+from tasks.storage.locations import environment, outputs
 
 try:
     outputs().joinpath("prefect").mkdir(parents=True, exist_ok=True)  # Prefect warns of a home that it has to make

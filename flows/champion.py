@@ -4,10 +4,11 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from flows.terminal import print_table
+from flows.support.terminal import print_table
 from models.markdown import escape
-from tasks import events, registry
-from tasks.parameters import ChampionParameters
+from tasks.execution import events
+from tasks.parameters.champion import ChampionParameters
+from tasks.tracking import registry
 
 _CHAMPION = ChampionParameters()
 _PRINTED = ("version", "alias", "val/auc", "reason")
@@ -47,6 +48,6 @@ def _row(version: registry.ModelVersion) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    from flows.shell import main
+    from flows.support.shell import main
 
     raise SystemExit(main(champion))

@@ -4,9 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.artifacts import show_document, show_steps
-from tasks import events, registry, tracking
-from tasks.caching import outcomes
+from flows.support.artifacts import show_document, show_steps
 from tasks.classification.steps import (
     assess_trust,
     audit_labels,
@@ -26,8 +24,15 @@ from tasks.classification.steps import (
 )
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
-from tasks.parameters import DatasetParameters, EvaluationParameters, TrainingParameters
-from tasks.records import Classified, DatasetRecord, FoldsRecord, StoredFile
+from tasks.execution import events
+from tasks.execution.caching import outcomes
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.evaluation import EvaluationParameters
+from tasks.parameters.training import TrainingParameters
+from tasks.records.base import StoredFile
+from tasks.records.classification import ClassificationResult, FoldsRecord
+from tasks.records.data import DatasetRecord
+from tasks.tracking import registry, runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates would take hours
@@ -38,15 +43,15 @@ def classification(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,
     evaluation: EvaluationParameters = _EVALUATION,
-) -> Classified:
+) -> ClassificationResult:
     """Train a classifier, calibrate it on validation, score it on test, once, and say how far it can be trusted."""
     forms = {"dataset": dataset, "training": training, "evaluation": evaluation}
     published = look_up(dataset.name, dataset.size)
     pretrained = check_training(training, dataset, len(published.labels), published.images["train"])
     source = locate_source(dataset)
-    with tracking.tracked_run("classification", forms) as run:
+    with runs.tracked_run("classification", forms) as run:
         data = prepare_dataset(source, dataset.limit)
-        tracking.log_dataset(run, data, "training")
+        runs.log_dataset(run, data, "training")
         folds = _folds(data, evaluation.label_folds)  # before the training, since they may turn out impossible
         # The weights to start from count by their content, not by where they lie.
         started = training.model_copy(update={"pretrained": None})
@@ -65,26 +70,26 @@ def classification(
         plots = plot_classification(data, classifier, predictions, calibration, explanation, evaluation.failures)
         document = document_classification(data, classifier, calibration, scores, training, findings)
 
-        tracking.log_epochs(run, classifier.history)
+        runs.log_epochs(run, classifier.history)
         points = {"calibration/temperature": calibration.temperature}
         if scores.threshold is not None:
             points["threshold"] = scores.threshold
         found = {name: value for finding in findings for name, value in finding.metrics.items()}
-        tracking.log_metrics(run, scores.metrics | {"train/seconds": classifier.seconds} | points | found)
+        runs.log_metrics(run, scores.metrics | {"train/seconds": classifier.seconds} | points | found)
         figures = plots.figures | {name: stored for finding in findings for name, stored in finding.figures.items()}
         files = {f"figures/{name}.png": stored for name, stored in figures.items()}
         files |= {f"findings/{finding.name}.json": finding.findings for finding in findings}
         files |= {"report.md": document.document, "data_audit.json": data.audit}
         package = package_classifier(data, classifier, calibration, scores)
-        tracking.log_files(run, files | {"model/classifier.safetensors": package.package})
+        runs.log_files(run, files | {"model/classifier.safetensors": package.package})
         names = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
         shown = {name: figures[name] for name in names}
-        tracking.log_images(run, shown)
+        runs.log_images(run, shown)
         show_document("classification", document, shown)
         registered = registry.registered_name(data.name)
         if evaluation.promote and data.trial is not None:
             reason = f"Not registered, since it is a trial: {data.trial}."
-            tracking.log_tags(run, {registry.REASON: reason})
+            runs.log_tags(run, {registry.REASON: reason})
             get_run_logger().info(reason)
         elif evaluation.promote:
 
@@ -99,7 +104,7 @@ def classification(
                 events.champion_changed(registered, version.version, decision.reason)
             get_run_logger().info("%s version %d: %s", version.name, version.version, decision.reason)
         show_steps("classification", outcomes([str(flow_run.id)]))
-    return Classified(
+    return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,
         dataset=data,
@@ -126,6 +131,6 @@ def _folds(data: DatasetRecord, count: int) -> FoldsRecord | None:
 
 
 if __name__ == "__main__":
-    from flows.shell import main
+    from flows.support.shell import main
 
     raise SystemExit(main(classification))

@@ -6,25 +6,23 @@ from typing import Any
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import show_results, show_steps
 from flows.classification import classification
 from flows.reports import report
 from flows.retrieval import judged, require_trained, retrieve
-from flows.runners import require_workers, task_runner
-from flows.summary import print_results, result_rows, summarize, write_summary
-from tasks import tracking
-from tasks.caching import outcomes
+from flows.support.artifacts import show_results, show_steps
+from flows.support.runners import require_workers, task_runner
+from flows.support.summary import print_results, result_rows, summarize, write_summary
 from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
-from tasks.parameters import (
-    DatasetParameters,
-    EvaluationParameters,
-    ExecutionParameters,
-    ReportParameters,
-    RetrievalParameters,
-    TrainingParameters,
-)
+from tasks.execution.caching import outcomes
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.evaluation import EvaluationParameters
+from tasks.parameters.execution import ExecutionParameters
+from tasks.parameters.reports import ReportParameters
+from tasks.parameters.retrieval import RetrievalParameters
+from tasks.parameters.training import TrainingParameters
 from tasks.reports.steps import locate_generator
 from tasks.retrieval.steps import check_cutoffs, locate_encoders
+from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
@@ -49,16 +47,16 @@ def pipeline(
     check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
     require_workers(execution)
     generator, located = locate_generator(reports), locate_encoders(retrieval)
-    with tracking.tracked_run("pipeline", forms) as run:
+    with runs.tracked_run("pipeline", forms) as run:
         classified = classification(dataset, training, evaluation)
         retrieved = retrieve(judged(classified), located, retrieval, execution)
         reported = report.with_options(task_runner=task_runner(execution))(classified, retrieved, generator, reports)
 
         steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
         seconds = time.monotonic() - started
-        tracking.log_dataset(run, classified.dataset, "training")
+        runs.log_dataset(run, classified.dataset, "training")
         metrics = classified.evaluation.metrics | retrieved.retrieval.metrics | reported.audit.metrics
-        tracking.log_metrics(run, metrics | {"pipeline/seconds": seconds})
+        runs.log_metrics(run, metrics | {"pipeline/seconds": seconds})
         show_steps("pipeline", steps)
     summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
     show_results("pipeline", result_rows(summary))
@@ -67,6 +65,6 @@ def pipeline(
 
 
 if __name__ == "__main__":
-    from flows.shell import main
+    from flows.support.shell import main
 
     raise SystemExit(main(pipeline))

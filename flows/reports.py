@@ -4,24 +4,24 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
-from flows.artifacts import show_document, show_steps
 from flows.classification import classification
 from flows.retrieval import judged, require_trained, retrieve
-from flows.runners import require_workers, task_runner
-from tasks import progress, tracking
-from tasks.caching import outcomes
+from flows.support.artifacts import show_document, show_steps
+from flows.support.runners import require_workers, task_runner
 from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
-from tasks.faults import is_transient
-from tasks.mapping import map_step
-from tasks.parameters import (
-    DatasetParameters,
-    EvaluationParameters,
-    ExecutionParameters,
-    ReportParameters,
-    RetrievalParameters,
-    TrainingParameters,
-)
-from tasks.records import Classified, GeneratorRecord, Reported, Retrieved
+from tasks.execution import progress
+from tasks.execution.caching import outcomes
+from tasks.execution.faults import is_transient
+from tasks.execution.mapping import map_step
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.evaluation import EvaluationParameters
+from tasks.parameters.execution import ExecutionParameters
+from tasks.parameters.reports import ReportParameters
+from tasks.parameters.retrieval import RetrievalParameters
+from tasks.parameters.training import TrainingParameters
+from tasks.records.classification import ClassificationResult
+from tasks.records.reports import GeneratorRecord, ReportsResult
+from tasks.records.retrieval import RetrievalResult
 from tasks.reports.steps import (
     audit_written_reports,
     choose_report_cases,
@@ -36,7 +36,8 @@ from tasks.reports.steps import (
     write_reports,
 )
 from tasks.retrieval.steps import check_cutoffs, locate_encoders
-from tasks.store import Store
+from tasks.storage.store import Store
+from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
@@ -50,7 +51,7 @@ def reports(
     retrieval: RetrievalParameters = _RETRIEVAL,
     reports: ReportParameters = _REPORTS,
     execution: ExecutionParameters = _EXECUTION,
-) -> Reported:
+) -> ReportsResult:
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
     require_pneumonia(dataset)
     require_trained(retrieval)
@@ -67,17 +68,17 @@ _SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
 
 @flow(name="report", flow_run_name="reports {generator.name}")
 def report(
-    classified: Classified, retrieved: Retrieved, generator: GeneratorRecord, reports: ReportParameters
-) -> Reported:
+    classified: ClassificationResult, retrieved: RetrievalResult, generator: GeneratorRecord, reports: ReportParameters
+) -> ReportsResult:
     """Write and audit reports, once there are a classifier and neighbours."""
     data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation
-    with tracking.tracked_run("reports", {"reports": reports}) as run:
-        tracking.log_dataset(run, data, "evaluation")
+    with runs.tracked_run("reports", {"reports": reports}) as run:
+        runs.log_dataset(run, data, "evaluation")
         cases = choose_report_cases(
             data, evaluation, explanation, retrieved.neighbours, reports.cases, reports.neighbours
         )
         requests = plan_reports(data, cases, generator, list(reports.controls), reports.controlled_cases)
-        tracking.log_generator(run, generator)
+        runs.log_generator(run, generator)
         shown = progress.begin("reports-progress", "reports", requests.rows)
         firsts = range(0, requests.cases, reports.batch_size)
         patient = write_reports.with_options(
@@ -95,20 +96,20 @@ def report(
         pages = show_cases(data, explanation, cases, generator, answers, audit)
         document = document_reports(data, cases, generator, answers, audit)
 
-        tracking.log_metrics(run, audit.metrics | speed(batches))
+        runs.log_metrics(run, audit.metrics | speed(batches))
         table = Store().get_json(audit.table)
-        tracking.log_table(run, "reports.json", table["columns"], table["data"])
-        tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
-        tracking.log_files(run, {"report.md": document.document} | pages.files)
+        runs.log_table(run, "reports.json", table["columns"], table["data"])
+        runs.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
+        runs.log_files(run, {"report.md": document.document} | pages.files)
         trace_answers(run, data, requests, answers, audit)
         figures = {name: plots.figures[name] for name in _SHOWN if name in plots.figures}
-        tracking.log_images(run, figures)
+        runs.log_images(run, figures)
         show_document("reports", document, figures)
         show_steps("reports", outcomes([str(flow_run.id)]))
-    return Reported(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
+    return ReportsResult(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
 
 
 if __name__ == "__main__":
-    from flows.shell import main
+    from flows.support.shell import main
 
     raise SystemExit(main(reports))

@@ -4,33 +4,25 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.artifacts import show_document, show_steps
 from flows.classification import classification
-from flows.runners import require_workers, task_runner
+from flows.support.artifacts import show_document, show_steps
+from flows.support.runners import require_workers, task_runner
 from models.errors import InputError
-from tasks import events, registry, tracking
-from tasks.caching import outcomes
 from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia, smallest_test_class
-from tasks.parameters import (
-    DatasetParameters,
-    EvaluationParameters,
-    ExecutionParameters,
-    RetrievalParameters,
-    TrainingParameters,
-)
-from tasks.records import (
-    Classified,
-    DatasetRecord,
-    EmbeddingsRecord,
-    EncoderRecord,
-    FindingsRecord,
-    JudgedRecord,
-    Retrieved,
-    RunReference,
-    SearchableRecord,
-)
-from tasks.retrieval.publication import in_use, publish
+from tasks.execution import events
+from tasks.execution.caching import outcomes
+from tasks.execution.variables import drift_threshold
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.evaluation import EvaluationParameters
+from tasks.parameters.execution import ExecutionParameters
+from tasks.parameters.retrieval import RetrievalParameters
+from tasks.parameters.training import TrainingParameters
+from tasks.records.base import FindingsRecord, RunReference
+from tasks.records.classification import ClassificationResult, EvaluatedClassifier
+from tasks.records.data import DatasetRecord
+from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, RetrievalResult, SearchableRecord
+from tasks.retrieval.published.publication import in_use, publish
 from tasks.retrieval.steps import (
     analyse_failures,
     analyse_neighbours,
@@ -53,8 +45,8 @@ from tasks.retrieval.steps import (
     query_texts,
     search_neighbours,
 )
-from tasks.store import DamagedFileError
-from tasks.variables import drift_threshold
+from tasks.storage.store import DamagedFileError
+from tasks.tracking import registry, runs
 
 NEIGHBOURS = 100  # kept for each test image: for the galleries, and as evidence for reports and against errors
 
@@ -69,7 +61,7 @@ def retrieval(
     evaluation: EvaluationParameters = _EVALUATION,
     retrieval: RetrievalParameters = _RETRIEVAL,
     execution: ExecutionParameters = _EXECUTION,
-) -> Retrieved:
+) -> RetrievalResult:
     """Search for similar cases with each encoder, and judge the search by several protocols."""
     require_pneumonia(dataset)
     check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
@@ -82,9 +74,11 @@ def retrieval(
     return retrieve(found, located, retrieval, execution)
 
 
-def judged(classified: Classified) -> JudgedRecord:
+def judged(classified: ClassificationResult) -> EvaluatedClassifier:
     """Take of a classification what the retrieval needs."""
-    return JudgedRecord(dataset=classified.dataset, classifier=classified.classifier, evaluation=classified.evaluation)
+    return EvaluatedClassifier(
+        dataset=classified.dataset, classifier=classified.classifier, evaluation=classified.evaluation
+    )
 
 
 def require_trained(retrieval: RetrievalParameters) -> None:
@@ -100,7 +94,7 @@ def require_trained(retrieval: RetrievalParameters) -> None:
         )
 
 
-def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted: str) -> JudgedRecord:
+def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted: str) -> EvaluatedClassifier:
     """Take a registered classifier and score it as the classification does."""
     version, package = registry.choose(registry.registered_name(dataset.name), wanted)
     data = prepare_dataset(locate_source(dataset), dataset.limit)
@@ -108,12 +102,15 @@ def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted:
     predictions = predict_classifier(data, classifier)
     calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
     scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
-    return JudgedRecord(dataset=data, classifier=classifier, evaluation=scores)
+    return EvaluatedClassifier(dataset=data, classifier=classifier, evaluation=scores)
 
 
 def retrieve(
-    source: JudgedRecord, located: list[EncoderRecord], retrieval: RetrievalParameters, execution: ExecutionParameters
-) -> Retrieved:
+    source: EvaluatedClassifier,
+    located: list[EncoderRecord],
+    retrieval: RetrievalParameters,
+    execution: ExecutionParameters,
+) -> RetrievalResult:
     """Search with each encoder of the form, once there is a classifier; hand on what the first one found.
 
     Args:
@@ -125,7 +122,7 @@ def retrieve(
     Returns:
         The results of the first encoder.
     """
-    found: list[Retrieved] = []
+    found: list[RetrievalResult] = []
     searched = retrieve_with.with_options(task_runner=task_runner(execution))
     for name in retrieval.encoders:
         published = next((encoder for encoder in located if encoder.name == name), None)
@@ -136,20 +133,20 @@ def retrieve(
 
 @flow(name="retrieve", flow_run_name="retrieval with {name}")
 def retrieve_with(
-    source: JudgedRecord,
+    source: EvaluatedClassifier,
     name: str,
     published: EncoderRecord | None,
     earlier: list[EmbeddingsRecord],
     retrieval: RetrievalParameters,
-) -> Retrieved:
+) -> RetrievalResult:
     """Embed, index, search and judge with one encoder, and compare it and those before it with the first."""
     data, evaluation, classifier = source.dataset, source.evaluation, source.classifier
-    with tracking.tracked_run("retrieval", {"retrieval": retrieval}) as run:
-        tracking.log_dataset(run, data, "evaluation")
+    with runs.tracked_run("retrieval", {"retrieval": retrieval}) as run:
+        runs.log_dataset(run, data, "evaluation")
         encoder = published or (
             fit_metric_encoder(data, classifier) if name == "metric" else classifier_encoder(classifier)
         )
-        tracking.log_encoder(run, encoder)
+        runs.log_encoder(run, encoder)
         embeddings = embed_images(data, encoder)
         index = index_embeddings(data, embeddings, retrieval.index)
         neighbours = search_neighbours(data, embeddings, index, NEIGHBOURS)
@@ -192,15 +189,15 @@ def retrieve_with(
         document = document_retrieval(
             data, encoder, embeddings, evaluation, index, findings, retrieval.k_values, retrieval.bootstrap_samples
         )
-        tracking.log_metrics(run, scores.metrics | index.metrics | _metrics(findings))
+        runs.log_metrics(run, scores.metrics | index.metrics | _metrics(findings))
         figures = plots.figures | {name: stored for finding in findings for name, stored in finding.figures.items()}
         files = {f"figures/{name}.png": stored for name, stored in figures.items()}
         files |= {f"findings/{finding.name}.json": finding.findings for finding in findings}
         files |= {f"index/{name}.index": stored for name, stored in index.indices.items()}
-        tracking.log_files(run, files | {"report.md": document.document, "map.html": page.document})
+        runs.log_files(run, files | {"report.md": document.document, "map.html": page.document})
         names = ("precision_at_k", "projection", "gallery_test", "hardest_queries", "prompt_precision")
         shown = {name: figures[name] for name in names if name in figures}
-        tracking.log_images(run, shown)
+        runs.log_images(run, shown)
         show_document("retrieval", document, shown)
         show_steps("retrieval", outcomes([str(flow_run.id)]))
         if new is not None:
@@ -209,7 +206,7 @@ def retrieve_with(
             dataset=data, encoder=encoder, embeddings=embeddings, index=index, run_id=run.run_id
         )
         _publish(run, searchable, retrieval)
-    return Retrieved(
+    return RetrievalResult(
         flow_run_id=str(flow_run.id),
         run=run,
         retrieval=scores,
@@ -245,7 +242,7 @@ def _new_images(data: DatasetRecord, encoder: EncoderRecord, embeddings: Embeddi
 def _publish(run: RunReference, searchable: SearchableRecord, retrieval: RetrievalParameters) -> None:
     """Let searches take the index if they may, and say in the run's tags and log whether they do and why."""
     found = publish(searchable, retrieval.publish, retrieval.bootstrap_samples)
-    tracking.log_tags(run, {"index.published": str(found.published).lower(), "index.reason": found.reason})
+    runs.log_tags(run, {"index.published": str(found.published).lower(), "index.reason": found.reason})
     say = get_run_logger().info if found.published or searchable.dataset.trial else get_run_logger().warning
     say("Index of the encoder %s: %s", searchable.encoder.name, found.reason)
 
@@ -255,6 +252,6 @@ def _metrics(findings: list[FindingsRecord]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    from flows.shell import main
+    from flows.support.shell import main
 
     raise SystemExit(main(retrieval))

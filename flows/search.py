@@ -5,17 +5,18 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.artifacts import show_document
-from flows.terminal import print_line, print_table
+from flows.support.artifacts import show_document
+from flows.support.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE
 from tasks.data.steps import read_picture
-from tasks.locations import outputs
-from tasks.parameters import SearchParameters
-from tasks.records import DocumentRecord, SearchRecord
-from tasks.retrieval.ranking import CLASS_NAMES
+from tasks.parameters.search import SearchParameters
+from tasks.records.base import DocumentRecord
+from tasks.records.retrieval import SearchRecord
+from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.retrieval.search_result import SearchedIndex
 from tasks.retrieval.steps import check_search, find_published, search_cases
-from tasks.store import Store
+from tasks.storage.locations import outputs
+from tasks.storage.store import Store
 
 _SEARCH = SearchParameters()
 
@@ -64,6 +65,6 @@ def _print(found: SearchRecord, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    from flows.shell import main
+    from flows.support.shell import main
 
     raise SystemExit(main(search))

@@ -19,14 +19,14 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
-from flows.artifacts import show_document, show_steps
 from flows.classification import classification
-from flows.runners import dask_executor, require_workers
+from flows.support.artifacts import show_document, show_steps
+from flows.support.runners import dask_executor, require_workers
 from models.errors import LONGEST_SENTENCE, InputError
 from models.text import printable
-from tasks import tracking
-from tasks.caching import components, outcomes
-from tasks.classification.leaderboard import (
+from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, train_classifier
+from tasks.classification.sweep.grid import Trial, grid
+from tasks.classification.sweep.leaderboard import (
     CRITERION,
     METRICS,
     TrialResult,
@@ -35,19 +35,18 @@ from tasks.classification.leaderboard import (
     rows_as_numbers,
     sweep_report,
 )
-from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, train_classifier
-from tasks.classification.sweep_grid import Trial, grid
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
-from tasks.parameters import (
-    DatasetParameters,
-    EvaluationParameters,
-    ExecutionParameters,
-    SweepParameters,
-    TrainingParameters,
-)
-from tasks.records import DatasetRecord, DocumentRecord
-from tasks.store import Store
+from tasks.execution.caching import components, outcomes
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.evaluation import EvaluationParameters
+from tasks.parameters.execution import ExecutionParameters
+from tasks.parameters.sweep import SweepParameters
+from tasks.parameters.training import TrainingParameters
+from tasks.records.base import DocumentRecord
+from tasks.records.data import DatasetRecord
+from tasks.storage.store import Store
+from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _SWEEP, _EXECUTION = SweepParameters(), ExecutionParameters()
@@ -67,31 +66,31 @@ def sweep(
     trials = grid(training, sweep, classes=len(look_up(dataset.name, dataset.size).labels))
     source = locate_source(dataset)
     forms = {"dataset": dataset, "training": training, "evaluation": evaluation, "sweep": sweep}
-    with tracking.tracked_run("sweep", forms) as run:
+    with runs.tracked_run("sweep", forms) as run:
         data = prepare_dataset(source, dataset.limit)
-        tracking.log_dataset(run, data, "training")
+        runs.log_dataset(run, data, "training")
         results, errors = _run_trials(trials, data, dataset, evaluation, sweep.at_once, execution)
         rows = leaderboard(results)
         states = [result.state for result in results]
         counts = {f"sweep/{state}": states.count(state) for state in ("run", "kept", "failed")}
 
-        tracking.log_metrics(run, counts | {"sweep/seconds": time.monotonic() - started})
-        tracking.log_table(run, "leaderboard.json", *rows_as_numbers(rows))
+        runs.log_metrics(run, counts | {"sweep/seconds": time.monotonic() - started})
+        runs.log_table(run, "leaderboard.json", *rows_as_numbers(rows))
         store = Store()
         report = sweep_report(rows, results, phantoms=data.phantoms)
         document = DocumentRecord(document=store.put(report.encode(), "text/markdown"))
         figures = {}
         if len(errors) < len(results):
-            from tasks.classification.sweep_figures import parallel_coordinates
+            from tasks.classification.sweep.figures import parallel_coordinates
 
             png = parallel_coordinates(rows, results, phantoms=data.phantoms)
             figures["parallel_coordinates"] = store.put(png, "image/png")
-            tracking.log_metrics(run, {f"best/{name}": value.mean for name, value in rows[0].summaries.items()})
-        tracking.log_files(run, {f"figures/{name}.png": stored for name, stored in figures.items()})
-        tracking.log_files(run, {"report.md": document.document})
+            runs.log_metrics(run, {f"best/{name}": value.mean for name, value in rows[0].summaries.items()})
+        runs.log_files(run, {f"figures/{name}.png": stored for name, stored in figures.items()})
+        runs.log_files(run, {"report.md": document.document})
         show_document("sweep", document, figures)
         show_steps("sweep", outcomes([str(flow_run.id)]))
-        get_run_logger().info("Leaderboard and figure: %s", tracking.page_of(run))
+        get_run_logger().info("Leaderboard and figure: %s", runs.page_of(run))
         if errors:
             mistakes = all(isinstance(error, InputError) for error in errors)
             raise (InputError if mistakes else RuntimeError)(
@@ -223,6 +222,6 @@ def _interruptible_pool(workers: int) -> Iterator[Executor]:
 
 
 if __name__ == "__main__":
-    from flows.shell import main
+    from flows.support.shell import main
 
     raise SystemExit(main(sweep))

@@ -45,7 +45,7 @@ def prefect_server() -> Iterator[None]:
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    from tasks.gpu import ensure_limit
+    from tasks.execution.gpu import ensure_limit
 
     with contextlib.ExitStack() as stack:
         with _output_to(_EMBEDDED_LOG):

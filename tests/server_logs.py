@@ -47,8 +47,9 @@ EXPECTED = {
         "the test cancels the run, or ends its worker",
     ),
     "a server was killed": Expected(
-        r"Connection refused|Connect call failed|All connection attempts failed|Server disconnected|no close frame received"
-        r"|ConnectionResetError|BrokenPipeError|(Connect|Read|Write|RemoteProtocol)Error:"  # of httpx
+        r"Connection refused|Connect call failed|All connection attempts failed|Server disconnected"
+        r"|no close frame received|ConnectionResetError|BrokenPipeError"
+        r"|(Connect|Read|Write|RemoteProtocol)Error:"  # of httpx
         r"|did not receive a valid HTTP response|stream ends after \d+ bytes"  # while a connection was being opened
         r"|'EventsWorker' failed to process item",
         "the test kills the server, and who speaks to it says so until it is back",

@@ -5,18 +5,18 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from models import weights
+from models.classifier import weights
+from models.classifier.prediction import predict
+from models.classifier.preprocessing import Normalization
 from models.encoders.encoder import Encoder
 from models.errors import InputError
-from models.prediction import predict
-from models.preprocessing import Normalization
 
 
 class ClassifierEncoder(Encoder):
     """The features that a classifier's head reads.
 
     Args:
-        payload: the classifier, as `models.weights.dump` wrote it.
+        payload: the classifier, as `models.classifier.weights.dump` wrote it.
         device: "cpu" or "cuda".
 
     Raises:

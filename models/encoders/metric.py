@@ -6,14 +6,14 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from models.architectures import Architecture
-from models.classifiers import Classifier, build_classifier
+from models.choices import Architecture
+from models.classifier.classifiers import Classifier, build_classifier
+from models.classifier.prediction import predict
+from models.classifier.preprocessing import Normalization
+from models.classifier.pretrained import imagenet_file
 from models.encoders.classifier import ClassifierEncoder
 from models.encoders.encoder import Encoder
 from models.errors import InputError
-from models.prediction import predict
-from models.preprocessing import Normalization
-from models.pretrained import imagenet_file
 from models.safetensors_metadata import load_tensors
 from models.text import printable
 from models.vector_index import normalize
@@ -37,7 +37,7 @@ class MetricEncoder(Encoder):
     the splits along. The cosine of the result is the weighted mean of both cosines.
 
     Args:
-        classifier: the classifier, as `models.weights.dump` wrote it.
+        classifier: the classifier, as `models.classifier.weights.dump` wrote it.
         projection: what becomes of the other network's features, as `fit_projection` made it.
         device: "cpu" or "cuda".
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve as sklearn_precision_recall_curve
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from models.training import EpochMetrics
-from tasks.classification.calibration import by_class, decide
+from models.classifier.training import EpochMetrics
 from tasks.classification.metrics import score
+from tasks.classification.trust.calibration import by_class, decide
 from tasks.shared.calibration_error import ECE_BINS, calibration_bins
 from tasks.shared.figures import (
     BAD,

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logit
 
-from tasks.classification.calibration import by_class
+from tasks.classification.trust.calibration import by_class
 
 SMALLEST = 1e-6  # a probability nearer to 0 or 1 is rounding: its log-odds would only stretch the axes
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from tasks.classification.calibration import check_every_class, class_count, decide
+from tasks.classification.trust.calibration import check_every_class, class_count, decide
 from tasks.shared.bootstrap import interval, resample
 from tasks.shared.calibration_error import calibration_error
 

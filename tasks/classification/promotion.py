@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from tasks.classification.calibration import by_class, check_every_class
+from tasks.classification.trust.calibration import by_class, check_every_class
 from tasks.shared.bootstrap import balanced_interval, balanced_mean
 
 SMALLEST_PROBABILITY = 1e-7  # what float32 can tell from 0 beside 1; keeps the loss of a sure error finite

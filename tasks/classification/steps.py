@@ -16,32 +16,29 @@ from tqdm import tqdm
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
 from models.text import printable
-from tasks.caching import current_key, step
-from tasks.parameters import DatasetParameters, TrainingParameters
-from tasks.records import (
-    ArrayRecord,
+from tasks.execution.caching import current_key, step
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.training import TrainingParameters
+from tasks.records.base import ArrayRecord, DocumentRecord, FiguresRecord, FindingsRecord, RunReference, StoredFile
+from tasks.records.classification import (
     CalibrationRecord,
     ClassifierRecord,
     ComparisonRecord,
-    DatasetRecord,
-    DocumentRecord,
     EpochRecord,
     EvaluationRecord,
-    FiguresRecord,
-    FindingsRecord,
     FoldsRecord,
     PackageRecord,
     PredictionsRecord,
     PretrainedRecord,
-    RunReference,
-    StoredFile,
 )
-from tasks.store import Store, StoredCheckpoints
-from tasks.tracking import log_epochs
+from tasks.records.data import DatasetRecord
+from tasks.storage.checkpoints import StoredCheckpoints
+from tasks.storage.store import Store
+from tasks.tracking.runs import log_epochs
 
 if TYPE_CHECKING:
-    from models.classifiers import Classifier
-    from models.training_settings import TrainingSettings
+    from models.classifier.classifiers import Classifier
+    from models.classifier.training_settings import TrainingSettings
 
 BOOTSTRAP_SEED = 0
 AUDIT_EPOCHS = 8  # of each network that the label audit trains
@@ -64,7 +61,7 @@ def check_training(
     Raises:
         InputError: the settings do not fit each other or the dataset, or the weights cannot be found.
     """
-    from models.training_settings import check_settings
+    from models.classifier.training_settings import check_settings
 
     check_settings(_settings(training, None), classes)
     images = min(train_images, dataset.limit or train_images)
@@ -76,7 +73,7 @@ def check_training(
     if training.pretrained is None:
         return None
     if training.pretrained == "imagenet":
-        from models.pretrained import imagenet_file
+        from models.classifier.pretrained import imagenet_file
 
         path = imagenet_file(training.architecture)
     else:
@@ -94,9 +91,9 @@ def train_classifier(
     dataset: DatasetRecord, training: TrainingParameters, pretrained: PretrainedRecord | None, run: RunReference
 ) -> ClassifierRecord:
     """Train, going on from the last checkpoint of the same job, and keep the weights of the best epoch."""
-    from models import weights
-    from models.preprocessing import Normalization
-    from models.training import EpochMetrics, train
+    from models.classifier import weights
+    from models.classifier.preprocessing import Normalization
+    from models.classifier.training import EpochMetrics, train
 
     store, logger = Store(), get_run_logger()
     arrays = store.get_arrays(dataset.splits)
@@ -161,9 +158,9 @@ def train_classifier(
 @step
 def predict_classifier(dataset: DatasetRecord, classifier: ClassifierRecord) -> PredictionsRecord:
     """Compute the logits of validation and test, and the embeddings of all splits."""
-    from models import weights
-    from models.prediction import predict
-    from models.preprocessing import Normalization
+    from models.classifier import weights
+    from models.classifier.prediction import predict
+    from models.classifier.preprocessing import Normalization
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
@@ -182,7 +179,7 @@ def predict_classifier(dataset: DatasetRecord, classifier: ClassifierRecord) -> 
 @step
 def calibrate_classifier(predictions: PredictionsRecord, threshold_rule: str) -> CalibrationRecord:
     """Fit the temperature and, for two classes, set the operating point, both without the test split."""
-    from tasks.classification.calibration import calibrated_probabilities, candidate_thresholds, fit_temperature
+    from tasks.classification.trust.calibration import calibrated_probabilities, candidate_thresholds, fit_temperature
 
     outputs = Store().get_arrays(predictions.outputs)
     logits, labels = outputs["val_logits"], outputs["val_labels"]
@@ -200,15 +197,15 @@ def evaluate_classifier(
     predictions: PredictionsRecord, calibration: CalibrationRecord, bootstrap_samples: int
 ) -> EvaluationRecord:
     """Score the test split, once, at the operating point."""
-    from tasks.classification.calibration import (
+    from tasks.classification.metrics import score, score_with_intervals
+    from tasks.classification.trust.calibration import (
         RULES,
         best_accuracy_threshold,
         calibrated_probabilities,
         class_count,
         decide,
     )
-    from tasks.classification.failure_analysis import confidences
-    from tasks.classification.metrics import score, score_with_intervals
+    from tasks.classification.trust.failure_analysis import confidences
 
     store = Store()
     outputs = store.get_arrays(predictions.outputs)
@@ -254,17 +251,17 @@ def assess_trust(
     dataset: DatasetRecord, predictions: PredictionsRecord, calibration: CalibrationRecord
 ) -> FindingsRecord:
     """Measure how far the classifier can be relied on: conformal sets, shift from validation to test, failures."""
-    from tasks.classification import trust_figures
-    from tasks.classification.calibration import calibrated_probabilities, decide
-    from tasks.classification.conformal import conformal_markdown, conformal_metrics, evaluate_conformal
-    from tasks.classification.failure_analysis import (
+    from tasks.classification.trust import figures as trust_figures
+    from tasks.classification.trust.calibration import calibrated_probabilities, decide
+    from tasks.classification.trust.conformal import conformal_markdown, conformal_metrics, evaluate_conformal
+    from tasks.classification.trust.failure_analysis import (
         analyse_failures,
         confidences,
         failure_markdown,
         failure_metrics,
         neighbourhood,
     )
-    from tasks.classification.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
+    from tasks.classification.trust.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
 
     store = Store()
     arrays, outputs = store.get_arrays(dataset.splits), store.get_arrays(predictions.outputs)
@@ -316,11 +313,11 @@ def explain_classifier(
     dataset: DatasetRecord, classifier: ClassifierRecord, predictions: PredictionsRecord, calibration: CalibrationRecord
 ) -> ArrayRecord:
     """Map the evidence (Grad-CAM): for two classes of class 1 in each test image, and in some images for a pair."""
-    from models import weights
-    from models.grad_cam import grad_cam
-    from models.preprocessing import Normalization
-    from tasks.classification.calibration import calibrated_probabilities
+    from models.classifier import weights
+    from models.classifier.preprocessing import Normalization
+    from models.explanation.grad_cam import grad_cam
     from tasks.classification.figures import explained_cases, explained_classes
+    from tasks.classification.trust.calibration import calibrated_probabilities
 
     store = Store()
     model, card = weights.load(store.get(classifier.weights))
@@ -341,14 +338,14 @@ def explain_classifier(
 @step
 def check_explanation(dataset: DatasetRecord, classifier: ClassifierRecord, images: int, draws: int) -> FindingsRecord:
     """Check on some test images that the maps depend on the model, and that they point at what it uses."""
-    from models import weights
-    from models.deletion_insertion import remove_pixels
-    from models.grad_cam import grad_cam
-    from models.prediction import predict
-    from models.preprocessing import Normalization
-    from models.weight_randomisation import edge_maps, randomise_weights
-    from tasks.classification import explanation_figures
-    from tasks.classification.explanation_report import (
+    from models.classifier import weights
+    from models.classifier.prediction import predict
+    from models.classifier.preprocessing import Normalization
+    from models.explanation.deletion_insertion import remove_pixels
+    from models.explanation.grad_cam import grad_cam
+    from models.explanation.weight_randomisation import edge_maps, randomise_weights
+    from tasks.classification.explanation import figures as explanation_figures
+    from tasks.classification.explanation.report import (
         explanation_metrics,
         explanation_report,
         maps_of_other_images,
@@ -396,7 +393,7 @@ def check_explanation(dataset: DatasetRecord, classifier: ClassifierRecord, imag
 @step
 def divide_folds(dataset: DatasetRecord, count: int) -> FoldsRecord:
     """Divide the training split into parts of equal shares of the classes; near-duplicates stay together."""
-    from tasks.classification.label_audit import duplicate_groups, folds, near_duplicates
+    from tasks.classification.trust.label_audit import duplicate_groups, folds, near_duplicates
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
@@ -409,11 +406,11 @@ def divide_folds(dataset: DatasetRecord, count: int) -> FoldsRecord:
 @step
 def predict_fold(dataset: DatasetRecord, folds: FoldsRecord, part: int) -> ArrayRecord:
     """Compute the probabilities of one part of the training split by a small network trained on the others."""
-    from models.prediction import predict
-    from models.preprocessing import Normalization
-    from models.training import train
-    from models.training_settings import TrainingSettings
-    from tasks.classification.calibration import calibrated_probabilities
+    from models.classifier.prediction import predict
+    from models.classifier.preprocessing import Normalization
+    from models.classifier.training import train
+    from models.classifier.training_settings import TrainingSettings
+    from tasks.classification.trust.calibration import calibrated_probabilities
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
@@ -452,9 +449,9 @@ def predict_fold(dataset: DatasetRecord, folds: FoldsRecord, part: int) -> Array
 @step
 def audit_labels(dataset: DatasetRecord, folds: FoldsRecord, predictions: list[ArrayRecord]) -> FindingsRecord:
     """Look for wrong labels and near-duplicates in the training split (confident learning)."""
-    from tasks.classification import trust_figures
-    from tasks.classification.label_audit import audit_labels as audit
-    from tasks.classification.label_audit import label_audit_markdown
+    from tasks.classification.trust import figures as trust_figures
+    from tasks.classification.trust.label_audit import audit_labels as audit
+    from tasks.classification.trust.label_audit import label_audit_markdown
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
@@ -493,9 +490,9 @@ def plot_classification(
     failures: int,
 ) -> FiguresRecord:
     """Draw the figures of the stage."""
-    from models.training_state import EpochMetrics
+    from models.classifier.training_state import EpochMetrics
     from tasks.classification import figures
-    from tasks.classification.calibration import calibrated_probabilities
+    from tasks.classification.trust.calibration import calibrated_probabilities
 
     store = Store()
     images = store.get_arrays(dataset.splits)["test_images"]
@@ -531,8 +528,8 @@ def document_classification(
     findings: list[FindingsRecord],
 ) -> DocumentRecord:
     """Write the stage's report."""
-    from tasks.classification.calibration import RULES
     from tasks.classification.summary import OperatingPoint, SplitCounts, classification_report
+    from tasks.classification.trust.calibration import RULES
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
@@ -577,7 +574,7 @@ def read_package(package: StoredFile, dataset: DatasetRecord, run_id: str) -> Cl
     Raises:
         InputError: it was made for images of another dataset or size.
     """
-    from models import weights
+    from models.classifier import weights
 
     _, card = weights.load(Store().get(package))
     if (card["dataset"], card["image_size"]) != (dataset.name, dataset.size):
@@ -602,7 +599,7 @@ def package_classifier(
     evaluation: EvaluationRecord,
 ) -> PackageRecord:
     """Put the weights and all that their user must know into one file."""
-    from models import weights
+    from models.classifier import weights
 
     store = Store()
     model, card = weights.load(store.get(classifier.weights))
@@ -631,11 +628,11 @@ def compare_with_champion(
     bootstrap_samples: int,
 ) -> ComparisonRecord:
     """Compare a classifier with the champion on validation, each with its own temperature."""
-    from models import weights
-    from models.prediction import predict
-    from models.preprocessing import Normalization
-    from tasks.classification.calibration import calibrated_probabilities
+    from models.classifier import weights
+    from models.classifier.prediction import predict
+    from models.classifier.preprocessing import Normalization
     from tasks.classification.promotion import compare
+    from tasks.classification.trust.calibration import calibrated_probabilities
 
     store = Store()
     outputs = store.get_arrays(predictions.outputs)
@@ -653,14 +650,14 @@ def compare_with_champion(
 
 
 def _settings(training: TrainingParameters, pretrained: PretrainedRecord | None) -> "TrainingSettings":
-    from models.training_settings import TrainingSettings
+    from models.classifier.training_settings import TrainingSettings
 
     path = None if pretrained is None else Path(pretrained.path)
     return TrainingSettings(**training.model_dump() | {"pretrained": path})
 
 
 def _network(architecture: Any, dataset: DatasetRecord) -> "Classifier":
-    from models.classifiers import build_classifier
+    from models.classifier.classifiers import build_classifier
 
     return build_classifier(architecture, classes=len(dataset.labels), channels=dataset.channels)
 

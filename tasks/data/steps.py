@@ -5,16 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from models.errors import InputError
-from tasks.caching import step
 from tasks.data.audit import audit, audit_table
 from tasks.data.catalogue import locate, look_up
 from tasks.data.phantoms import draw_phantoms
 from tasks.data.subset import take_first
 from tasks.data.validation import SPLITS, dump_splits, read_splits
-from tasks.locations import data_folder
-from tasks.parameters import DatasetParameters
-from tasks.records import DatasetRecord, PictureRecord, SourceRecord
-from tasks.store import Store
+from tasks.execution.caching import step
+from tasks.parameters.dataset import DatasetParameters
+from tasks.records.data import DatasetRecord, PictureRecord, SourceRecord
+from tasks.storage.locations import data_folder
+from tasks.storage.store import Store
 
 PHANTOM_SEED = 0
 OFFICIAL_TEST, PHANTOM_TEST = (624, 234), (160, 60)
@@ -117,7 +117,7 @@ def read_picture(path: str, size: int) -> PictureRecord:
     Raises:
         InputError: it cannot be read.
     """
-    from tasks.data.image_file import read_image, to_model_size
+    from tasks.data.pictures.image_file import read_image, to_model_size
 
     original = read_image(path)
     arrays = {"original": original, "image": to_model_size(original, size)}

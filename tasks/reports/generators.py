@@ -2,8 +2,9 @@
 
 from models.report_generation.generator import ReportGenerator
 from models.report_generation.template import TemplateGenerator
-from tasks.parameters import ReportParameters
-from tasks.records import DatasetRecord, GeneratorRecord
+from tasks.parameters.reports import ReportParameters
+from tasks.records.data import DatasetRecord
+from tasks.records.reports import GeneratorRecord
 
 
 def locate(parameters: ReportParameters, token: str | None) -> GeneratorRecord:

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from models.report_generation.generator import ReportGenerator, Row, Written
-from tasks.records import StoredFile
-from tasks.store import Store
+from tasks.records.base import StoredFile
+from tasks.storage.store import Store
 
 _BATCH = TypeAdapter(list[Written])
 

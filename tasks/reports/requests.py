@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.report_generation.generator import ReportGenerator, row_of
 from models.report_generation.schema import Case, Control, Request
-from tasks.reports.controls import control_case, control_image
+from tasks.reports.audit.controls import control_case, control_image
 
 
 @dataclass(frozen=True)

@@ -19,25 +19,21 @@ from models.report_generation.parsing import UnreadableReport
 from models.report_generation.prompting import YES_NO
 from models.report_generation.regions import describe_region
 from models.report_generation.schema import Answer, Case, Label, NeighbourEvidence, Request
-from tasks import progress, tracing
-from tasks.caching import step
-from tasks.code_fingerprint import fingerprint
-from tasks.gpu import gpu_slot
-from tasks.parameters import ReportParameters
-from tasks.records import (
+from tasks.execution import progress
+from tasks.execution.caching import step
+from tasks.execution.fingerprint import fingerprint
+from tasks.execution.gpu import gpu_slot
+from tasks.parameters.reports import ReportParameters
+from tasks.records.base import ArrayRecord, DocumentRecord, FiguresRecord, ProgressReference, RunReference
+from tasks.records.classification import EvaluationRecord
+from tasks.records.data import DatasetRecord
+from tasks.records.reports import (
     AnswersRecord,
-    ArrayRecord,
     CasesRecord,
-    DatasetRecord,
-    DocumentRecord,
-    EvaluationRecord,
-    FiguresRecord,
     GeneratorRecord,
     PagesRecord,
-    ProgressReference,
     ReportAuditRecord,
     RequestsRecord,
-    RunReference,
     WrittenRecord,
 )
 from tasks.reports import generators
@@ -45,7 +41,8 @@ from tasks.reports.cases import choose_cases, group_of
 from tasks.reports.jobs import Job, missing_rows, write_rows
 from tasks.reports.requests import plan_requests
 from tasks.reports.summary import reports_summary
-from tasks.store import Store
+from tasks.storage.store import Store
+from tasks.tracking import traces
 
 CASES = TypeAdapter(tuple[Case, ...])
 ROWS = TypeAdapter(tuple[Row, ...])
@@ -226,7 +223,7 @@ def read_reports(dataset: DatasetRecord, requests: RequestsRecord, batches: list
 @step
 def audit_written_reports(cases: CasesRecord, answers: AnswersRecord) -> ReportAuditRecord:
     """Compare the reports with schema, truth, classifier, lexicon and controls, and keep them as one table."""
-    from tasks.reports.audit import audit_reports  # statsmodels and scikit-learn take a second to import
+    from tasks.reports.audit.audit import audit_reports  # statsmodels and scikit-learn take a second to import
 
     store = Store()
     evidence = {case.index: case for case in CASES.validate_python(store.get_json(cases.cases))}
@@ -287,7 +284,7 @@ def plot_reports(
     audit: ReportAuditRecord,
 ) -> FiguresRecord:
     """Draw the contact sheet and the figures of the audit."""
-    from tasks.reports.audit_gallery import audit_gallery  # Matplotlib takes a second to import
+    from tasks.reports.audit.gallery import audit_gallery  # Matplotlib takes a second to import
     from tasks.reports.figures import contact_sheet
 
     store = Store()
@@ -326,7 +323,7 @@ def show_cases(
 ) -> PagesRecord:
     """Write a page a case, which shows all that is known of it side by side, and every report as FHIR."""
     from models.report_generation.fhir import diagnostic_report
-    from tasks.reports.claims import Claim
+    from tasks.reports.claims.matching import Claim
     from tasks.reports.pages import CaseView, case_page, index_page, page_name
 
     store = Store()
@@ -422,12 +419,12 @@ def trace_answers(
     images = store.get_arrays(requests.images)["images"]
     rows = ROWS.validate_python(store.get_json(requests.requests))
     author = generators.make(requests.generator, dataset, requests.classifier_sha256)
-    prompts = tracing.register_prompts(author.prompts)
+    prompts = traces.register_prompts(author.prompts)
     given = ANSWERS.validate_python(store.get_json(answers.answers))
     logged = given if requests.generator.model else _plain_reports(given)
     told = {answer.row_id for answer in logged}
     picture = functools.cache(lambda image: encode_png(images[image], least_width=_PICTURE_WIDTH))  # rows share images
-    tracing.log_generations(
+    traces.log_generations(
         run,
         logged,
         {row.id: picture(row.request.image) for row in rows if row.id in told and row.request.image is not None},

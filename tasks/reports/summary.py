@@ -6,7 +6,7 @@ from models.markdown import escape
 from models.notices import RANDOM_WEIGHTS_NOTICE
 from models.report_generation.prompting import YES_NO
 from models.report_generation.schema import Answer, Case, Label
-from tasks.records import GeneratorRecord
+from tasks.records.reports import GeneratorRecord
 from tasks.shared.markdown import document, table
 
 SHOWN_IN_FULL = 24

@@ -7,9 +7,10 @@ from models.encoders.catalogue import TEXT_ENCODERS
 from models.encoders.encoder import Encoder
 from models.encoders.source import EncoderSource, published_model, resolve_source
 from models.errors import InputError
-from tasks.parameters import RetrievalParameters
-from tasks.records import ClassifierRecord, EncoderRecord
-from tasks.store import Store
+from tasks.parameters.retrieval import RetrievalParameters
+from tasks.records.classification import ClassifierRecord
+from tasks.records.retrieval import EncoderRecord
+from tasks.storage.store import Store
 
 OWN_LICENCE = "Apache-2.0, and that of the data which it was trained on"
 

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from models.encoders.catalogue import EncoderName
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
-from tasks.parameters import Split
-from tasks.retrieval.ranking import CLASS_NAMES
+from tasks.parameters.search import Split
+from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.markdown import document, table
 
 _LIMITS = (

@@ -15,33 +15,28 @@ from numpy.typing import NDArray
 from models.bounded_json import parse_json
 from models.errors import InputError
 from models.text import printable
-from tasks.caching import step
-from tasks.mapping import map_step
-from tasks.parameters import RetrievalParameters, SearchParameters
-from tasks.records import (
-    ArrayRecord,
-    ClassifierRecord,
-    DatasetRecord,
-    DocumentRecord,
+from tasks.execution.caching import step
+from tasks.execution.mapping import map_step
+from tasks.parameters.retrieval import RetrievalParameters
+from tasks.parameters.search import SearchParameters
+from tasks.records.base import ArrayRecord, DocumentRecord, FiguresRecord, FindingsRecord, StoredFile
+from tasks.records.classification import ClassifierRecord, EvaluationRecord
+from tasks.records.data import DatasetRecord, PictureRecord
+from tasks.records.retrieval import (
     EmbeddingsRecord,
     EncoderRecord,
-    EvaluationRecord,
-    FiguresRecord,
-    FindingsRecord,
     IndexRecord,
-    PictureRecord,
     RetrievalRecord,
     SearchableRecord,
     SearchRecord,
     ShardRecord,
-    StoredFile,
 )
-from tasks.store import DamagedFileError, Store
+from tasks.storage.store import DamagedFileError, Store
 
 if TYPE_CHECKING:
     from models.vector_index import Neighbours, Shard, VectorIndex
-    from tasks.retrieval.chance import Protocol
-    from tasks.retrieval.ranking import RankingResult
+    from tasks.retrieval.metrics.chance import Protocol
+    from tasks.retrieval.metrics.ranking import RankingResult
 
 BOOTSTRAP_SEED = 0
 STANDARD_K = (1, 5, 10)  # always evaluated, so that all runs can be compared
@@ -202,8 +197,8 @@ def evaluate_retrieval(
     bootstrap_samples: int,
 ) -> RetrievalRecord:
     """Score the rankings of the test images by every protocol."""
-    from tasks.retrieval import conditioned, ranking
-    from tasks.retrieval.failures import worst_queries
+    from tasks.retrieval.analyses.failures import worst_queries
+    from tasks.retrieval.metrics import conditioned, ranking
 
     store = Store()
     protocols, true_class = _protocols(store, dataset, embeddings, evaluation, k_values)
@@ -240,7 +235,7 @@ def compare_encoders(
     bootstrap_samples: int,
 ) -> FindingsRecord:
     """Compare every encoder with the first, query by query."""
-    from tasks.retrieval.comparison import compare, comparison_table
+    from tasks.retrieval.analyses.comparison import compare, comparison_table
 
     store = Store()
     protocols = {each.name: _protocols(store, dataset, each, evaluation, k_values)[0] for each in embeddings}
@@ -290,7 +285,7 @@ def measure_new_images(
         known: the images that the index in use is over.
         indexed: the vectors of these, by the same encoder.
     """
-    from tasks.retrieval import drift
+    from tasks.retrieval.analyses import drift
 
     store, places = Store(), new_images(dataset, known)
     labels = store.get_arrays(dataset.splits)["test_labels"]
@@ -313,7 +308,7 @@ def measure_new_images(
 @step
 def measure_drift(dataset: DatasetRecord, embeddings: EmbeddingsRecord) -> FindingsRecord:
     """Compare the embeddings of the test images with those of train, which the index holds."""
-    from tasks.retrieval import drift
+    from tasks.retrieval.analyses import drift
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
@@ -360,8 +355,9 @@ def analyse_failures(
     bootstrap_samples: int,
 ) -> FindingsRecord:
     """Look at the queries that fail: what they have in common, and whether another way to search would help them."""
-    from tasks.retrieval import failure_figures, failure_patterns
-    from tasks.retrieval.failures import failed_queries, worst_queries
+    from tasks.retrieval.analyses import failure_patterns
+    from tasks.retrieval.analyses.failures import failed_queries, worst_queries
+    from tasks.retrieval.figures import failures
 
     store, phantoms = Store(), dataset.phantoms
     loo = _protocols(store, dataset, embeddings, evaluation, [FAILURE_K])[0][0].result
@@ -380,16 +376,16 @@ def analyse_failures(
     vectors = _vectors(store, embeddings, "test")
     everywhere = np.arange(len(labels), dtype=np.int64)
 
-    def group(title: str, classes: NDArray[np.integer] | None) -> failure_figures.NeighbourGroup:
+    def group(title: str, classes: NDArray[np.integer] | None) -> failures.NeighbourGroup:
         parts = []
         for query in hardest:
             among = everywhere if classes is None else everywhere[labels == classes[query]]
             parts.append(_exact(vectors, query, among, columns))
         near = _stack(parts)
-        return failure_figures.NeighbourGroup(title, arrays["test_images"][near.ids], labels[near.ids], near)
+        return failures.NeighbourGroup(title, arrays["test_images"][near.ids], labels[near.ids], near)
 
     pictures = {
-        "hardest_queries": failure_figures.neighbour_comparison(
+        "hardest_queries": failures.neighbour_comparison(
             arrays["test_images"][hardest],
             hardest,
             labels[hardest],
@@ -402,7 +398,7 @@ def analyse_failures(
             title="The hardest queries of each class, searched in three ways",
             phantoms=phantoms,
         ),
-        "failure_patterns": failure_figures.failure_patterns(patterns, effects, k=FAILURE_K, phantoms=phantoms),
+        "failure_patterns": failures.failure_patterns(patterns, effects, k=FAILURE_K, phantoms=phantoms),
     }
     return FindingsRecord(
         name="failures",
@@ -420,7 +416,8 @@ def analyse_neighbours(
     dataset: DatasetRecord, evaluation: EvaluationRecord, neighbours: ArrayRecord, bootstrap_samples: int
 ) -> FindingsRecord:
     """Look at the neighbours: hubs among them, near-duplicates, and what they say about the classifier's errors."""
-    from tasks.retrieval import analysis_figures, hubness, near_duplicates, neighbour_evidence
+    from tasks.retrieval.analyses import hubness, near_duplicates, neighbour_evidence
+    from tasks.retrieval.figures import analyses
     from tasks.shared.pixel_correlation import MOST_IMAGES
 
     store, phantoms = Store(), dataset.phantoms
@@ -437,8 +434,8 @@ def analyse_neighbours(
         called["confidence"], support, called["predicted"] != labels, **bootstrap
     )
     pictures = {
-        "hubness": analysis_figures.hubness_overview(hubs, arrays["test_images"], phantoms=phantoms),
-        "error_detection": analysis_figures.error_detection(detection, phantoms=phantoms),
+        "hubness": analyses.hubness_overview(hubs, arrays["test_images"], phantoms=phantoms),
+        "error_detection": analyses.error_detection(detection, phantoms=phantoms),
     }
     metrics = hubness.hubness_metrics(hubs) | neighbour_evidence.evidence_metrics(detection)
     sections = [
@@ -456,7 +453,7 @@ def analyse_neighbours(
             near_duplicates.items_to_leave_out(pairs, "test", "test"),
             **bootstrap,
         )
-        pictures["near_duplicates"] = analysis_figures.near_duplicate_pairs(pairs, images, phantoms=phantoms)
+        pictures["near_duplicates"] = analyses.near_duplicate_pairs(pairs, images, phantoms=phantoms)
         metrics |= near_duplicates.duplicate_metrics(pairs, effect)
         sections.append(("Near-duplicates", near_duplicates.duplicate_markdown(pairs, effect)))
     return FindingsRecord(
@@ -478,7 +475,9 @@ def query_texts(
 ) -> FindingsRecord:
     """Search the test images by the prompts of each class, and classify them by the prompts alone."""
     from models.vector_index import Neighbours
-    from tasks.retrieval import encoders, text_figures, text_queries
+    from tasks.retrieval import encoders
+    from tasks.retrieval.analyses import text_queries
+    from tasks.retrieval.figures import text_queries as text_figures
 
     store, phantoms = Store(), dataset.phantoms
     arrays, images = store.get_arrays(dataset.splits), _vectors(store, embeddings, "test")
@@ -523,10 +522,10 @@ def map_similarity(
     bootstrap_samples: int,
 ) -> FindingsRecord:
     """Show where queries and their nearest neighbours agree, and check by masking that it is so."""
-    from models import weights
-    from models.preprocessing import Normalization
-    from models.similarity_maps import masking_drop, similarity_maps
-    from tasks.retrieval import similarity_figures
+    from models.classifier import weights
+    from models.classifier.preprocessing import Normalization
+    from models.explanation.similarity_maps import masking_drop, similarity_maps
+    from tasks.retrieval.figures import similarity
 
     store, phantoms = Store(), dataset.phantoms
     arrays, nearest = store.get_arrays(dataset.splits), store.get_arrays(neighbours.arrays)["test_ids"][:, 0]
@@ -540,7 +539,7 @@ def map_similarity(
     drop = masking_drop(model, images[pairs], images[nearest[pairs]], normalization)
     falls = dict(zip(drop.orders, drop.falls.mean(axis=1).tolist(), strict=True))
     pictures = {
-        "similarity_maps": similarity_figures.similarity_rows(
+        "similarity_maps": similarity.similarity_rows(
             images[queries],
             images[nearest[queries]],
             [f"test {query}" for query in queries],
@@ -551,7 +550,7 @@ def map_similarity(
             title="Where queries and their nearest test images agree",
             phantoms=phantoms,
         ),
-        "similarity_masking": similarity_figures.masking_bars(
+        "similarity_masking": similarity.masking_bars(
             drop, samples=bootstrap_samples, seed=BOOTSTRAP_SEED, phantoms=phantoms
         ),
     }
@@ -579,7 +578,7 @@ def draw_map(
 ) -> DocumentRecord:
     """Draw the interactive map of the test images, one page of HTML."""
     from models.vector_index import Neighbours
-    from tasks.retrieval.interactive_map import MapCases, interactive_map
+    from tasks.retrieval.figures.interactive_map import MapCases, interactive_map
 
     store = Store()
     arrays, found = store.get_arrays(dataset.splits), store.get_arrays(neighbours.arrays)
@@ -619,9 +618,9 @@ def plot_retrieval(
 ) -> FiguresRecord:
     """Draw the figures of the stage."""
     from models.vector_index import Neighbours
-    from tasks.retrieval import figures
-    from tasks.retrieval.failures import failed_queries
-    from tasks.retrieval.projection_figures import projection_scatter
+    from tasks.retrieval.analyses.failures import failed_queries
+    from tasks.retrieval.figures import evaluation as figures
+    from tasks.retrieval.figures.projection import projection_scatter
 
     store, phantoms = Store(), dataset.phantoms
     protocols, _ = _protocols(store, dataset, embeddings, evaluation, k_values)
@@ -702,7 +701,7 @@ def find_published(name: str) -> SearchableRecord:
     Raises:
         InputError: none was published.
     """
-    from tasks.retrieval.publication import pointer
+    from tasks.retrieval.published.publication import pointer
 
     for phantoms in (False, True):
         place = pointer(name, phantoms=phantoms)
@@ -745,8 +744,8 @@ def check_search(search: SearchParameters, searchable: SearchableRecord) -> None
 def search_cases(searchable: SearchableRecord, search: SearchParameters, picture: PictureRecord | None) -> SearchRecord:
     """Find the cases nearest to one query."""
     from tasks.retrieval import encoders
-    from tasks.retrieval.ranking import CLASS_NAMES
-    from tasks.retrieval.search_figures import search_gallery
+    from tasks.retrieval.figures.search import search_gallery
+    from tasks.retrieval.metrics.ranking import CLASS_NAMES
     from tasks.retrieval.search_result import Query, SearchedIndex, SearchResult, rank_hits, search_report
 
     store, dataset, index = Store(), searchable.dataset, searchable.index
@@ -868,8 +867,8 @@ def _protocols(
     k_values: list[int],
 ) -> "tuple[tuple[Protocol, Protocol, Protocol], RankingResult]":
     """Rank the test images by every protocol, which takes some hundredths of a second."""
-    from tasks.retrieval import chance, conditioned, ranking
-    from tasks.retrieval.chance import Protocol
+    from tasks.retrieval.metrics import chance, conditioned, ranking
+    from tasks.retrieval.metrics.chance import Protocol
 
     arrays = store.get_arrays(dataset.splits)
     predicted = store.get_arrays(evaluation.predictions)["predicted"]

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 from models.markdown import escape
-from tasks.retrieval.chance import Protocol
-from tasks.retrieval.failures import count_failures, worst_queries
-from tasks.retrieval.ranking import CLASS_NAMES, RankingResult, means, summarize
+from tasks.retrieval.analyses.failures import count_failures, worst_queries
+from tasks.retrieval.metrics.chance import Protocol
+from tasks.retrieval.metrics.ranking import CLASS_NAMES, RankingResult, means, summarize
 from tasks.shared.markdown import document, table
 
 

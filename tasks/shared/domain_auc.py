@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from tasks.shared.rates import UNKNOWN, Rate
-from tasks.shared.separation import separation
+from tasks.shared.auc import auc_with_interval
+from tasks.shared.estimates import UNKNOWN, Estimate
 
 MOST = 1000  # images of a sample whose embeddings are compared
 FOLDS = 5
@@ -30,7 +30,7 @@ def unit_vectors(embeddings: NDArray[np.floating], chosen: NDArray[np.bool_], *,
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def domain_auc(first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int) -> Rate:
+def domain_auc(first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int) -> Estimate:
     """Measure how well a linear classifier tells one sample from another, on points it was not fitted to.
 
     Args:
@@ -57,4 +57,4 @@ def domain_auc(first: NDArray[np.floating], second: NDArray[np.floating], *, see
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     with threadpool_limits(1):  # threads that wait for each other make matrices this small eight times slower
         scores = cross_val_predict(classifier, points, domain, cv=folds, method="decision_function")
-    return separation(scores[domain == 0], scores[domain == 1])
+    return auc_with_interval(scores[domain == 0], scores[domain == 1])

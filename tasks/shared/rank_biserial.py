@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.shared.bootstrap import interval, resample_counts
-from tasks.shared.rates import Rate
+from tasks.shared.estimates import Estimate
 
 
-def rank_biserial(first: NDArray[np.floating], second: NDArray[np.floating], *, samples: int, seed: int) -> Rate:
+def rank_biserial(first: NDArray[np.floating], second: NDArray[np.floating], *, samples: int, seed: int) -> Estimate:
     """Compute the rank-biserial correlation (Kerby, "The simple difference formula", 2014) with a bootstrap interval.
 
     It is the share of pairs of one value of each group in which the first is larger, less the share in which it is
@@ -24,9 +24,9 @@ def rank_biserial(first: NDArray[np.floating], second: NDArray[np.floating], *, 
     """
     cases = len(first) + len(second)
     if not len(first) or not len(second):
-        return Rate(float("nan"), float("nan"), float("nan"), cases)
+        return Estimate(float("nan"), float("nan"), float("nan"), cases)
     order = np.sign(first[:, None].astype(np.float64) - second)
     counts = resample_counts(len(first), samples, seed)
     other_counts = resample_counts(len(second), samples, seed + 1)  # not the draws of the first group again
     drawn = ((counts @ order) * other_counts).sum(axis=1) / order.size
-    return Rate(float(order.mean()), *interval(drawn), cases)
+    return Estimate(float(order.mean()), *interval(drawn), cases)

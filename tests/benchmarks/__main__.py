@@ -14,8 +14,8 @@ from rich.table import Table
 
 from models.errors import InputError
 from tasks.data.steps import locate_source
-from tasks.locations import outputs
-from tasks.parameters import DatasetParameters
+from tasks.parameters.dataset import DatasetParameters
+from tasks.storage.locations import outputs
 from tests.benchmarks import (
     execution,
     orchestration,

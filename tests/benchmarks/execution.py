@@ -23,12 +23,12 @@ from prefect.settings import (
 )
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.runners import local_cluster, task_runner
-from tasks import locations
-from tasks.caching import step
-from tasks.mapping import map_step
-from tasks.parameters import ExecutionParameters
-from tasks.records import Record
+from flows.support.runners import local_cluster, task_runner
+from tasks.execution.caching import step
+from tasks.execution.mapping import map_step
+from tasks.parameters.execution import ExecutionParameters
+from tasks.records.base import Record
+from tasks.storage import locations
 from tests.benchmarks.comparison import Comparison
 
 TRIVIAL = 40  # parts that do nothing

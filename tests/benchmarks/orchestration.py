@@ -121,7 +121,7 @@ def run_flow(path: Path) -> tuple[float, float, float, dict[str, float]]:
         Unix time at which the work began, its seconds, those of the processor, and the metrics.
     """
     from flows.classification import classification  # takes OUTPUTS when it is imported
-    from flows.shell import main
+    from flows.support.shell import main
 
     marks: list[tuple[float, float]] = []
 
@@ -147,7 +147,9 @@ def run_script(path: Path, folder: Path) -> tuple[float, float, float, dict[str,
     """
     import medmnist  # noqa: F401  and PyTorch, which the flow loads while its server starts
 
-    from tasks.parameters import EvaluationParameters, TrainingParameters, form
+    from tasks.parameters.evaluation import EvaluationParameters
+    from tasks.parameters.presets import form
+    from tasks.parameters.training import TrainingParameters
 
     began, before = time.time(), _processor_seconds()
     from tests.benchmarks.plain_classification import classify
@@ -167,7 +169,7 @@ def _logged() -> dict[str, float]:
     """Read the metrics of the one MLflow run."""
     from mlflow import MlflowClient
 
-    from tasks.locations import tracking_uri
+    from tasks.storage.locations import tracking_uri
 
     client = MlflowClient(tracking_uri())
     (logged,) = client.search_runs([client.get_experiment_by_name("pneumonia/classification").experiment_id])

@@ -12,18 +12,28 @@ from typing import Any
 import numpy as np
 import torch
 
-from models import weights
-from models.classifiers import build_classifier
-from models.deletion_insertion import remove_pixels
-from models.grad_cam import grad_cam
-from models.prediction import predict
-from models.preprocessing import Normalization
-from models.serving import ServedClassifier
-from models.training import train
-from models.training_settings import TrainingSettings
-from models.weight_randomisation import edge_maps, randomise_weights
-from tasks.classification import explanation_figures, figures, trust_figures
-from tasks.classification.calibration import (
+from models.classifier import weights
+from models.classifier.classifiers import build_classifier
+from models.classifier.prediction import predict
+from models.classifier.preprocessing import Normalization
+from models.classifier.serving import ServedClassifier
+from models.classifier.training import train
+from models.classifier.training_settings import TrainingSettings
+from models.explanation.deletion_insertion import remove_pixels
+from models.explanation.grad_cam import grad_cam
+from models.explanation.weight_randomisation import edge_maps, randomise_weights
+from tasks.classification import figures
+from tasks.classification.explanation import figures as explanation_figures
+from tasks.classification.explanation.report import (
+    explanation_metrics,
+    explanation_report,
+    maps_of_other_images,
+    spread_sample,
+)
+from tasks.classification.metrics import score, score_with_intervals
+from tasks.classification.summary import OperatingPoint, SplitCounts, classification_report
+from tasks.classification.trust import figures as trust_figures
+from tasks.classification.trust.calibration import (
     RULES,
     best_accuracy_threshold,
     calibrated_probabilities,
@@ -31,27 +41,20 @@ from tasks.classification.calibration import (
     decide,
     fit_temperature,
 )
-from tasks.classification.conformal import conformal_markdown, conformal_metrics, evaluate_conformal
-from tasks.classification.explanation_report import (
-    explanation_metrics,
-    explanation_report,
-    maps_of_other_images,
-    spread_sample,
-)
-from tasks.classification.failure_analysis import (
+from tasks.classification.trust.conformal import conformal_markdown, conformal_metrics, evaluate_conformal
+from tasks.classification.trust.failure_analysis import (
     analyse_failures,
     confidences,
     failure_markdown,
     failure_metrics,
     neighbourhood,
 )
-from tasks.classification.metrics import score, score_with_intervals
-from tasks.classification.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
-from tasks.classification.summary import OperatingPoint, SplitCounts, classification_report
+from tasks.classification.trust.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
 from tasks.data.audit import audit, audit_table
 from tasks.data.catalogue import look_up
 from tasks.data.validation import SPLITS, read_splits
-from tasks.parameters import EvaluationParameters, TrainingParameters
+from tasks.parameters.evaluation import EvaluationParameters
+from tasks.parameters.training import TrainingParameters
 
 SEED = 0  # of the bootstrap
 

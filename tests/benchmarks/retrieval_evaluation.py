@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from sklearn.metrics.pairwise import cosine_similarity
 
-from tasks.retrieval.ranking import RankingResult, evaluate
+from tasks.retrieval.metrics.ranking import RankingResult, evaluate
 from tests.benchmarks.comparison import Comparison
 
 QUERIES, MANY_QUERIES, DIMENSIONS = 624, 10_000, 512

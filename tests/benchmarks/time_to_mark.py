@@ -26,8 +26,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from models.preprocessing import Normalization
-from models.training import EpochMetrics, TrainingSettings, train
+from models.classifier.preprocessing import Normalization
+from models.classifier.training import EpochMetrics, TrainingSettings, train
 from tests.benchmarks.comparison import Comparison
 
 Side = Literal["ours", "official"]

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import functional
 
-from models.augmentation import STRENGTHS
-from models.preprocessing import Normalization
+from models.classifier.augmentation import STRENGTHS
+from models.classifier.preprocessing import Normalization
 from tests.benchmarks.comparison import Comparison
 
 STRENGTH = STRENGTHS["standard"]

@@ -23,7 +23,7 @@ from rich.table import Table
 from sklearn.neighbors import NearestNeighbors
 
 from models.vector_index import Kind, build, open_mapped, save
-from tasks.locations import outputs
+from tasks.storage.locations import outputs
 from tests.benchmarks.comparison import Comparison
 from tests.benchmarks.synthetic_embeddings import DIMENSIONS, EmbeddingFiles, draw
 

@@ -11,8 +11,8 @@ from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools import validate
 
-from deployments.resources import SEARCHES
-from tasks.parameters import PRESETS
+from deployments.local.resources import SEARCHES
+from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
 from tests.deployments.forms_of_flows import triggered_flows
 

@@ -8,7 +8,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Failed, Running, State, StateType
 
-from tasks import events
+from tasks.execution import events
 from tests.e2e.services import PATIENCE_SECONDS, wait_for
 
 SECONDS = 15  # a stuck run is told of after these instead of hours; on a busy machine, events are seconds late

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of Debian's package in a temporary folder, with the databases of deployments/databases.sql."""
+"""A PostgreSQL server of Debian's package in a temporary folder, with the databases of the containers."""
 
 import contextlib
 import os
@@ -67,7 +67,7 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
 
     try:
         wait_for(lambda: subprocess.run(ready).returncode == 0, 60)
-        file = CHECKOUT / "deployments" / "databases.sql"
+        file = CHECKOUT / "deployments" / "containers" / "databases.sql"
         environment = os.environ | {"SECRETS": str(room / "secrets")}
         subprocess.run([*psql, "--file", file], check=True, capture_output=True, env=environment)
         yield SimpleNamespace(port=port, query=query)

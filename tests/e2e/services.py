@@ -35,7 +35,7 @@ def service_environment(outputs: Path, data: Path, **others: str) -> dict[str, s
 
 def call(action: str, variables: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     """Do what `make up` or `make down` does."""
-    command = [sys.executable, "-m", "deployments.services", action, *options]
+    command = [sys.executable, "-m", "deployments.local.services", action, *options]
     return subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, timeout=300)
 
 

@@ -14,13 +14,12 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.reports import report
-from flows.runners import local_cluster, require_workers, task_runner
-from flows.shell import parse
+from flows.support.runners import local_cluster, require_workers, task_runner
+from flows.support.shell import parse
 from flows.sweep import sweep
-from models.classifiers import build_classifier
+from models.classifier.classifiers import build_classifier
+from models.classifier.weights import dump
 from models.errors import InputError
-from models.weights import dump
-from tasks.caching import outcomes
 from tasks.classification.steps import (
     calibrate_classifier,
     evaluate_classifier,
@@ -28,20 +27,17 @@ from tasks.classification.steps import (
     predict_classifier,
 )
 from tasks.data.steps import locate_source, prepare_dataset
-from tasks.parameters import DatasetParameters, ExecutionParameters, ReportParameters
-from tasks.records import (
-    Classified,
-    ClassifierRecord,
-    DatasetRecord,
-    DocumentRecord,
-    EmbeddingsRecord,
-    RetrievalRecord,
-    Retrieved,
-    RunReference,
-)
+from tasks.execution.caching import outcomes
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.execution import ExecutionParameters
+from tasks.parameters.reports import ReportParameters
+from tasks.records.base import DocumentRecord, RunReference
+from tasks.records.classification import ClassificationResult, ClassifierRecord
+from tasks.records.data import DatasetRecord
+from tasks.records.retrieval import EmbeddingsRecord, RetrievalRecord, RetrievalResult
 from tasks.reports.steps import locate_generator
 from tasks.retrieval.steps import classifier_encoder, embed_images, index_embeddings, search_neighbours
-from tasks.store import Store
+from tasks.storage.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
 CHECKOUT = Path(__file__).parents[2]  # not from tests.conftest: what the workers import must leave OUTPUTS alone
@@ -133,11 +129,11 @@ def test_what_is_kept_does_not_travel_and_what_is_not_does(shared_outputs, dask,
     assert len(_sent(client, "embed_shard")) == before + 1
 
 
-def _evidence() -> tuple[Classified, Retrieved]:
+def _evidence() -> tuple[ClassificationResult, RetrievalResult]:
     """Gather what reports are written from, without the figures and scores that they do not need."""
 
     @flow
-    def gather() -> tuple[Classified, Retrieved]:
+    def gather() -> tuple[ClassificationResult, RetrievalResult]:
         data, classifier = _data_and_classifier()
         predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, "fixed")
@@ -154,11 +150,11 @@ def _evidence() -> tuple[Classified, Retrieved]:
         explanation = explain_classifier(data, classifier, predictions, calibration)
         scores = RetrievalRecord(encoder="classifier", metrics={}, per_query=empty, worst=())
         return (
-            Classified(
+            ClassificationResult(
                 dataset=data, classifier=classifier, predictions=predictions, calibration=calibration,
                 evaluation=evaluation, explanation=explanation, **shared,
             ),
-            Retrieved(retrieval=scores, embeddings=embeddings, neighbours=neighbours, index=index, **shared),
+            RetrievalResult(retrieval=scores, embeddings=embeddings, neighbours=neighbours, index=index, **shared),
         )  # fmt: skip
 
     return gather()

@@ -12,18 +12,20 @@ from mlflow import MlflowClient
 from pydantic import TypeAdapter
 
 from flows.reports import reports
-from flows.shell import parse
+from flows.support.shell import parse
+from models.classifier.preprocessing import Normalization
+from models.classifier.training import train
+from models.classifier.training_settings import TrainingSettings
+from models.classifier.weights import load
 from models.notices import RANDOM_WEIGHTS_NOTICE
-from models.preprocessing import Normalization
 from models.report_generation.generator import Row
 from models.report_generation.medgemma.generator import MedGemmaGenerator
 from models.report_generation.medgemma.source import resolve_source
 from models.report_generation.medgemma.twin import write_checkpoint
-from models.training import train
-from models.training_settings import TrainingSettings
-from models.weights import load
-from tasks.records import ClassifierRecord, DatasetRecord, RequestsRecord
-from tasks.store import Store
+from tasks.records.classification import ClassifierRecord
+from tasks.records.data import DatasetRecord
+from tasks.records.reports import RequestsRecord
+from tasks.storage.store import Store
 from tests.e2e.test_processes import _end, _start
 from tests.server_logs import EMBEDDED, unexpected
 

@@ -23,7 +23,7 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.settings import PREFECT_LOGGING_TO_API_ENABLED
 from prefect.states import Cancelled, Paused, Running
 
-from tasks import events
+from tasks.execution import events
 from tests.conftest import CHECKOUT
 from tests.e2e import services
 from tests.e2e.alerts import (  # noqa: F401  its tests run here
@@ -63,7 +63,7 @@ SILENT = """
 import time
 import flows
 from prefect import flow, task
-from tasks.gpu import gpu_slot
+from tasks.execution.gpu import gpu_slot
 
 @task(task_run_name="a-step")
 def step():

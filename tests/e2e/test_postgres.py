@@ -1,4 +1,4 @@
-"""The topology of deployments/compose.yaml with real processes: its commands and variables, without containers.
+"""The topology of the compose file with real processes: its commands and variables, without containers.
 
 PostgreSQL, both servers with their logins, the set-up, and two workers with homes and checkouts of their own that share
 one folder of products.
@@ -24,9 +24,9 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from tasks.parameters import PRESETS
+from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
-from tests.deployments import compose
+from tests.deployments.containers import compose
 from tests.e2e.postgres import postgres as temporary_postgres
 from tests.e2e.postgres import room_for_postgres
 from tests.e2e.services import free_port, require_no_jobs
@@ -116,7 +116,7 @@ class Machines:
         plain |= {"PREFECT_WORKER_WEBSERVER_PORT": health_port, "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1"}
         with self.log(service).open("w") as log:
             self.running[service] = subprocess.Popen(
-                [sys.executable, "-m", "deployments.enter", *command],
+                [sys.executable, "-m", "deployments.containers.enter", *command],
                 cwd=checkout,
                 env=plain | variables,
                 stdin=subprocess.DEVNULL,

@@ -16,8 +16,8 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterNam
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 
-from deployments.automations import register
-from tasks.parameters import PRESETS
+from deployments.automations.definitions import register
+from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
 from tests.e2e.client import client_of
 from tests.e2e.services import call, kill, running, service_environment, wait_for
@@ -38,7 +38,7 @@ FORM = {
 HOLD_A_SLOT = """
 import time
 import flows
-from tasks.gpu import gpu_slot
+from tasks.execution.gpu import gpu_slot
 with gpu_slot():
     print("held", flush=True)
     time.sleep(600)

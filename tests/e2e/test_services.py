@@ -27,8 +27,8 @@ from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.services import GPUS
-from tasks.parameters import PRESETS
+from deployments.local.services import GPUS
+from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
 from tests.e2e.services import call, end, running, service_environment
 
@@ -219,7 +219,7 @@ def test_a_run_that_waits_for_a_gpu_says_so_and_a_worker_that_comes_later_takes_
         python = (sys.executable, "-m")
         with Path(environment["OUTPUTS"], "services", "gpu-worker.log").open("w") as log:
             worker = subprocess.Popen(
-                [*python, "deployments.enter", *python, "prefect", "worker", "start", "--pool", "gpu"],
+                [*python, "deployments.containers.enter", *python, "prefect", "worker", "start", "--pool", "gpu"],
                 cwd=CHECKOUT,
                 env=environment | {"PNEUMONIA_PROJECT": str(CHECKOUT)},
                 stdout=log,

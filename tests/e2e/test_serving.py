@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from models import weights
-from models.classifiers import build_classifier
-from models.prediction import predict
-from models.preprocessing import Normalization
-from tasks import registry, tracking
-from tasks.classification.calibration import calibrated_probabilities
-from tasks.locations import tracking_uri
-from tasks.records import RunReference
-from tasks.store import Store
+from models.classifier import weights
+from models.classifier.classifiers import build_classifier
+from models.classifier.prediction import predict
+from models.classifier.preprocessing import Normalization
+from tasks.classification.trust.calibration import calibrated_probabilities
+from tasks.records.base import RunReference
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
+from tasks.tracking import registry, runs
 from tests.conftest import CHECKOUT
 
 pytestmark = pytest.mark.e2e
@@ -33,7 +33,7 @@ TEMPERATURE = 1.6
 @pytest.fixture(scope="module")
 def classifier(shared_outputs):
     """A registered champion, whose probabilities are no constants."""
-    tracking.prepare()
+    runs.prepare()
     client = MlflowClient(tracking_uri())
     experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
     run = RunReference(run_id=client.create_run(experiment).info.run_id)
@@ -57,7 +57,7 @@ def address(classifier, shared_outputs, server_logs):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "deployments.serving", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "deployments.local.serving", "--host", "127.0.0.1", "--port", str(port)]
     environment = os.environ | {"PATH": os.defpath}  # as where the environment is not activated
     with (shared_outputs / "serving.log").open("wb") as log:
         server = subprocess.Popen(

@@ -9,12 +9,12 @@ from flows.classification import classification
 from flows.pipeline import pipeline
 from flows.reports import reports
 from flows.retrieval import retrieval
-from flows.shell import main, parse
-from models.weights import load
-from tasks import registry
-from tasks.caching import outcomes
-from tasks.locations import tracking_uri
-from tasks.store import Store
+from flows.support.shell import main, parse
+from models.classifier.weights import load
+from tasks.execution.caching import outcomes
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
+from tasks.tracking import registry
 
 CLASSES = 8
 A_CLASS = {"train": 10, "val": 6, "test": 6}  # images

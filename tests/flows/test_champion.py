@@ -5,12 +5,12 @@ from mlflow import MlflowClient
 from prefect.artifacts import Artifact
 
 from flows.champion import champion
-from flows.shell import main
-from tasks import registry, tracking
-from tasks.locations import tracking_uri
-from tasks.parameters import ChampionParameters
-from tasks.records import RunReference
-from tests.tasks.test_registry import package
+from flows.support.shell import main
+from tasks.parameters.champion import ChampionParameters
+from tasks.records.base import RunReference
+from tasks.storage.locations import tracking_uri
+from tasks.tracking import registry, runs
+from tests.tasks.tracking.test_registry import package
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
 NAME = "pneumonia-classifier"
@@ -18,7 +18,7 @@ NAME = "pneumonia-classifier"
 
 @pytest.fixture(scope="module", autouse=True)
 def _two_versions(shared_outputs):
-    tracking.prepare()
+    runs.prepare()
     client = MlflowClient(tracking_uri())
     experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
     for seed in (0, 1):

@@ -5,8 +5,8 @@ import pytest
 from flows.pipeline import pipeline
 from flows.reports import reports
 from flows.retrieval import retrieval
-from flows.shell import main
-from tasks.locations import tracking_uri
+from flows.support.shell import main
+from tasks.storage.locations import tracking_uri
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs", "official_file")
 

@@ -83,7 +83,7 @@ def test_no_account_and_no_home_are_needed(tmp_path, home):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("words", ["flows.champion", "deployments.services up"])
+@pytest.mark.parametrize("words", ["flows.champion", "deployments.local.services up"])
 def test_a_full_disk_is_one_sentence(tmp_path, words):
     (tmp_path / "outputs").mkdir()
     small = f"mount -t tmpfs -o size=5m tmpfs {tmp_path}/outputs && exec {sys.executable} -m {words}"

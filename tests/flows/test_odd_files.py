@@ -7,8 +7,8 @@ import zipfile
 import pytest
 
 from flows.classification import classification
-from flows.shell import main
-from tasks.store import Store
+from flows.support.shell import main
+from tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 

@@ -8,9 +8,9 @@ from mlflow import MlflowClient
 
 from flows.pipeline import pipeline
 from flows.search import search
-from flows.shell import main, parse
+from flows.support.shell import main, parse
 from models.notices import PHANTOM_NOTICE
-from tasks.locations import tracking_uri
+from tasks.storage.locations import tracking_uri
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 

@@ -9,12 +9,12 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.pipeline import pipeline
-from flows.shell import parse
+from flows.support.shell import parse
+from models.classifier.weights import load
 from models.errors import InputError
-from models.weights import load
-from tasks.locations import tracking_uri
 from tasks.retrieval.steps import find_published
-from tasks.store import Store
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
 
 TRAINING = {"train-classifier"}
 HEAVY = {"train-classifier", "embed-shard", "index-embeddings", "project-embeddings"}

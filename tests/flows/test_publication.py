@@ -11,11 +11,11 @@ from prefect.testing.fixtures import asserting_events_worker  # noqa: F401  a fi
 
 from flows.retrieval import retrieval
 from flows.search import search
-from flows.shell import main, parse
-from tasks import registry
-from tasks.events import DRIFT_FOUND
-from tasks.locations import tracking_uri
+from flows.support.shell import main, parse
+from tasks.execution.events import DRIFT_FOUND
 from tasks.retrieval.steps import find_published
+from tasks.storage.locations import tracking_uri
+from tasks.tracking import registry
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
 SPLITS = ("train", "val", "test")

@@ -10,13 +10,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.reports import reports
-from flows.shell import main, parse
+from flows.support.shell import main, parse
 from models.notices import RANDOM_WEIGHTS_NOTICE
 from models.report_generation.medgemma.twin import write_checkpoint
 from models.report_generation.prompting import STRATEGIES
-from tasks.caching import outcomes
-from tasks.locations import tracking_uri
-from tasks.store import Store
+from tasks.execution.caching import outcomes
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 

@@ -17,16 +17,16 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from flows.retrieval import retrieval
 from flows.search import search
-from flows.shell import main, parse
+from flows.support.shell import main, parse
 from models.notices import RESEARCH_NOTICE
-from tasks.caching import outcomes
-from tasks.code_fingerprint import fingerprint
-from tasks.locations import tracking_uri
+from tasks.execution.caching import outcomes
+from tasks.execution.fingerprint import fingerprint
 from tasks.retrieval import encoders
 from tasks.retrieval import steps as retrieval_steps
-from tasks.retrieval.ranking import CLASS_NAMES
+from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.retrieval.steps import find_published
-from tasks.store import Store
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
 from tests.models.encoders.twins import write_clip
 
 SPLITS = ("train", "val", "test")
@@ -214,7 +214,7 @@ def test_a_prompt_is_an_input_of_the_text_queries_alone():
     reading = {
         each.fn.__name__
         for each in steps
-        if "tasks.retrieval.text_queries:text_prompts.json" in fingerprint(each.fn).code
+        if "tasks.retrieval.analyses.text_queries:text_prompts.json" in fingerprint(each.fn).code
     }
     assert reading == {"query_texts"}
 

@@ -5,10 +5,10 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.classification import classification
-from flows.shell import parse
-from models.weights import load
-from tasks.locations import tracking_uri
-from tasks.store import Store
+from flows.support.shell import parse
+from models.classifier.weights import load
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 

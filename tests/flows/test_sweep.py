@@ -14,11 +14,11 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlo
 from prefect.client.schemas.sorting import ArtifactSort
 from prefect.exceptions import TerminationSignal
 
-from flows.shell import main, parse
+from flows.support.shell import main, parse
 from flows.sweep import _interruptible_pool, sweep
-from tasks.caching import outcomes
-from tasks.locations import tracking_uri
-from tasks.store import Store
+from tasks.execution.caching import outcomes
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
 
 WORDS = [
     "--preset", "debug", "--training.architecture", "compact28", "--evaluation.bootstrap_samples", "50",

@@ -3,23 +3,18 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from models.classifier.training import TrainingSettings
 from models.report_generation.prompting import STRATEGIES
 from models.report_generation.schema import Control
-from models.training import TrainingSettings
-from tasks.parameters import (
-    PRESETS,
-    ChampionParameters,
-    DatasetParameters,
-    EvaluationParameters,
-    ExecutionParameters,
-    ReportControl,
-    ReportParameters,
-    ReportStrategy,
-    RetrievalParameters,
-    SweepParameters,
-    TrainingParameters,
-    form,
-)
+from tasks.parameters.champion import ChampionParameters
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.evaluation import EvaluationParameters
+from tasks.parameters.execution import ExecutionParameters
+from tasks.parameters.presets import PRESETS, form
+from tasks.parameters.reports import ReportControl, ReportParameters, ReportStrategy
+from tasks.parameters.retrieval import RetrievalParameters
+from tasks.parameters.sweep import SweepParameters
+from tasks.parameters.training import TrainingParameters
 
 FORMS = {
     "dataset": DatasetParameters, "training": TrainingParameters, "retrieval": RetrievalParameters,

@@ -1,7 +1,8 @@
 import pytest
 from pydantic import ValidationError
 
-from tasks.records import ClassifierRecord, EpochRecord, StoredFile
+from tasks.records.base import StoredFile
+from tasks.records.classification import ClassifierRecord, EpochRecord
 
 FILE = StoredFile(uri="sha256/ab/ab.bin", sha256="ab", size=2, media_type="application/octet-stream")
 
@@ -16,9 +17,9 @@ def test_identity_ignores_where_and_when_a_thing_was_made():
         epoch=1, train_loss=0.1, val_loss=0.1, val_auc=0.9, learning_rate=0.1, seconds=1.0, finished_at=5
     )
     plain = _classifier()
-    assert plain.identity() == _classifier(seconds=9.0, run_id="run", history=(epoch,)).identity()
+    assert plain.content_digest() == _classifier(seconds=9.0, run_id="run", history=(epoch,)).content_digest()
     moved = FILE.model_copy(update={"uri": "elsewhere"})
-    assert plain.identity() == _classifier(weights=moved).identity()
+    assert plain.content_digest() == _classifier(weights=moved).content_digest()
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_identity_ignores_where_and_when_a_thing_was_made():
     [{"best_epoch": 4}, {"dataset_sha256": "ce"}, {"weights": FILE.model_copy(update={"sha256": "ac"})}],
 )
 def test_identity_changes_with_content(change):
-    assert _classifier().identity() != _classifier(**change).identity()
+    assert _classifier().content_digest() != _classifier(**change).content_digest()
 
 
 def test_stored_files_are_found_at_any_depth():

@@ -9,7 +9,7 @@ from prefect.server.events.ordering import EventArrivedEarly, get_triggers_causa
 from prefect.server.events.schemas.events import ReceivedEvent
 from prefect.settings import PREFECT_SERVER_EVENTS_CAUSAL_ORDERING, temporary_settings
 
-from deployments import event_order
+from deployments.local import event_order
 
 
 def _event(name, age, follows):
@@ -71,6 +71,6 @@ def test_what_waited_is_taken_in_order():
 
 
 def test_prefect_itself_waits_for_minutes():
-    """Where it no longer does, `deployments/event_order.py` can go."""
+    """Where it no longer does, `deployments/local/event_order.py` can go."""
     ordering = memory.CausalOrdering("triggers")
     assert asyncio.run(_taken(ordering, _chain(timedelta(minutes=5)))) == []

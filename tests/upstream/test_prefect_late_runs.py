@@ -1,4 +1,4 @@
-"""Where Prefect's server makes the state of a late run, to which `deployments/prefect_server.py` adds a message."""
+"""Where the server makes the state of a late run, to which `deployments.local.prefect_server` adds a message."""
 
 import inspect
 
@@ -6,7 +6,7 @@ import pytest
 from prefect.server.schemas import states
 from prefect.server.services import late_runs
 
-from deployments.prefect_server import LATE, explain_late_runs
+from deployments.local.prefect_server import LATE, explain_late_runs
 
 
 def test_a_late_run_says_what_it_may_wait_for(monkeypatch: pytest.MonkeyPatch):

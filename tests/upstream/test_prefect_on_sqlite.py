@@ -1,4 +1,4 @@
-"""How Prefect's server begins its transactions on SQLite: as readers, which `deployments/prefect_server.py` changes."""
+"""How the server begins transactions on SQLite: as readers, which `deployments.local.prefect_server` changes."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.exc import OperationalError
 
-from deployments.prefect_server import begin_as_writers
+from deployments.local.prefect_server import begin_as_writers
 
 WRITERS = 4
 
@@ -44,7 +44,7 @@ def test_transactions_that_begin_as_writers_wait_for_each_other(tmp_path, monkey
 
 
 def test_of_those_that_prefect_begins_all_but_one_fail(tmp_path):
-    """Where they no longer do, `deployments/prefect_server.py` can go."""
+    """Where they no longer do, `deployments/local/prefect_server.py` can go."""
     value, errors = asyncio.run(_write_together(_address(tmp_path)))
     assert value == 1
     assert len(errors) == WRITERS - 1

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from models.classifiers import build_classifier
+from models.classifier.classifiers import build_classifier
+from models.classifier.weights import dump
 from models.encoders.classifier import ClassifierEncoder
 from models.errors import InputError
-from models.weights import dump
 
 CARD = {
     "architecture": "compact28",

@@ -6,12 +6,12 @@ from sklearn.decomposition import PCA
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import StandardScaler
 
-from models.classifiers import build_classifier
+from models.classifier.classifiers import build_classifier
+from models.classifier.pretrained import imagenet_file
+from models.classifier.weights import dump
 from models.encoders.classifier import ClassifierEncoder
 from models.encoders.metric import SHARE, MetricEncoder, fit_projection
 from models.errors import InputError
-from models.pretrained import imagenet_file
-from models.weights import dump
 
 FITTED, ENCODED = 30, 10  # images; fewer than the components, of which 29 are left then
 CARD = {

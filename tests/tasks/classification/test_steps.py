@@ -5,10 +5,11 @@ import hashlib
 import pytest
 
 from models.errors import InputError
-from tasks.caching import cache_key, components
 from tasks.classification.steps import check_training, train_classifier
 from tasks.data.catalogue import look_up
-from tasks.parameters import DatasetParameters, TrainingParameters
+from tasks.execution.caching import cache_key, components
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.training import TrainingParameters
 
 
 def check(name="breastmnist", *, dataset=None, **training):

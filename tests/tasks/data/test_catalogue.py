@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from models.errors import InputError
 from tasks.data import catalogue
 from tasks.data.catalogue import Source, locate, look_up
-from tasks.parameters import DatasetParameters
+from tasks.parameters.dataset import DatasetParameters
 
 NAME = "pneumoniamnist.npz"
 USABLE = [

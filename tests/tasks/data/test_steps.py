@@ -9,9 +9,9 @@ import pytest
 from models.errors import InputError
 from tasks.data.steps import locate_source, prepare_dataset, smallest_test_class
 from tasks.data.validation import ARRAYS
-from tasks.parameters import DatasetParameters
-from tasks.records import SourceRecord
-from tasks.store import Store
+from tasks.parameters.dataset import DatasetParameters
+from tasks.records.data import SourceRecord
+from tasks.storage.store import Store
 
 pytestmark = pytest.mark.usefixtures("outputs")
 

@@ -6,8 +6,10 @@ import pytest
 from models.errors import InputError
 from models.report_generation.medgemma.twin import write_checkpoint
 from models.report_generation.template import TemplateGenerator
-from tasks.parameters import ReportParameters
-from tasks.records import DatasetRecord, GeneratorRecord, StoredFile
+from tasks.parameters.reports import ReportParameters
+from tasks.records.base import StoredFile
+from tasks.records.data import DatasetRecord
+from tasks.records.reports import GeneratorRecord
 from tasks.reports.generators import locate, make
 from tests.conftest import CHECKOUT
 
@@ -47,8 +49,8 @@ def test_a_language_model_is_located_with_the_digest_of_its_weights(folder):
 def test_where_it_lies_and_how_fast_it_goes_is_no_part_of_what_it_is(folder):
     record = locate(_form(model=folder), None)
     moved = record.model_copy(update={"path": "/elsewhere", "at_once": 7, "token_block": "other"})
-    assert moved.identity() == record.identity()
-    assert record.model_copy(update={"precision": "nf4"}).identity() != record.identity()
+    assert moved.content_digest() == record.content_digest()
+    assert record.model_copy(update={"precision": "nf4"}).content_digest() != record.content_digest()
 
 
 def test_a_token_never_reaches_a_record_or_a_text(folder):

@@ -6,7 +6,7 @@ import pytest
 
 from models.report_generation.generator import Written
 from tasks.reports.jobs import Job, JobMismatchError, missing_rows, write_rows
-from tasks.store import Store
+from tasks.storage.store import Store
 from tests.tasks.reports.authors import PairAuthor, row
 
 IMAGES = np.full((1, 2, 2), 7, np.uint8)

@@ -3,7 +3,7 @@ from prefect.blocks.system import Secret
 
 from models.report_generation.generator import Row
 from models.report_generation.schema import Request
-from tasks.records import WrittenRecord
+from tasks.records.reports import WrittenRecord
 from tasks.reports.steps import _rows_of_cases, _token, speed
 from tests.tasks.reports.authors import case
 

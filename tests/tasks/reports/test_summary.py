@@ -4,8 +4,8 @@ import pytest
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.schema import Answer, Case, NeighbourEvidence, Usage
 from models.report_generation.template import TemplateGenerator
-from tasks.records import GeneratorRecord
-from tasks.reports.audit import audit_reports
+from tasks.records.reports import GeneratorRecord
+from tasks.reports.audit.audit import audit_reports
 from tasks.reports.summary import SHOWN_IN_FULL, reports_summary
 
 TEMPLATE = GeneratorRecord(name="template")

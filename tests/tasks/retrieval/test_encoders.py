@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from huggingface_hub import constants
 
-from models.classifiers import build_classifier
+from models.classifier.classifiers import build_classifier
+from models.classifier.weights import dump
 from models.encoders.catalogue import HUB_MODELS
 from models.encoders.classifier import ClassifierEncoder
 from models.encoders.metric import MetricEncoder, fit_projection
 from models.errors import InputError
-from models.weights import dump
-from tasks.parameters import RetrievalParameters
-from tasks.records import ClassifierRecord, EncoderRecord
+from tasks.parameters.retrieval import RetrievalParameters
+from tasks.records.classification import ClassifierRecord
+from tasks.records.retrieval import EncoderRecord
 from tasks.retrieval import encoders
-from tasks.store import Store
+from tasks.storage.store import Store
 from tests.models.encoders.twins import write_clip
 from tests.models.hub_server import COMMIT, GOOD, serve, unused_address
 
@@ -63,9 +64,9 @@ def test_a_folder_is_described_without_loading_it(clip_folder, tmp_path):
 def test_where_an_encoder_lies_or_computes_changes_no_cache_key_but_other_weights_do(clip_folder, tmp_path):
     record = encoders.locate("clip", RetrievalParameters(clip=str(clip_folder)))
     elsewhere = record.model_copy(update={"path": str(tmp_path), "device": "cuda"})
-    assert elsewhere.identity() == record.identity()
+    assert elsewhere.content_digest() == record.content_digest()
     other = write_clip(tmp_path / "other", seed=1)
-    assert encoders.locate("clip", RetrievalParameters(clip=str(other))).identity() != record.identity()
+    assert encoders.locate("clip", RetrievalParameters(clip=str(other))).content_digest() != record.content_digest()
 
 
 def test_a_hub_model_is_pinned_to_its_commit(clip_folder, tmp_path, monkeypatch):

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
-from tasks.retrieval import chance, conditioned
-from tasks.retrieval.chance import Protocol
-from tasks.retrieval.failures import worst_queries
-from tasks.retrieval.ranking import evaluate
+from tasks.retrieval.analyses.failures import worst_queries
+from tasks.retrieval.metrics import chance, conditioned
+from tasks.retrieval.metrics.chance import Protocol
+from tasks.retrieval.metrics.ranking import evaluate
 from tasks.retrieval.summary import retrieval_report
 
 K_VALUES = [1, 5]

@@ -1,0 +1,428 @@
+"""`make up` and `make down`: Prefect server, MLflow server, workers and all deployments, on this machine.
+
+Everything listens on loopback. What was started is noted in `outputs/services.json`, so that `down` ends just that, and
+so that runs from the shell go to these servers while they are up.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+from pydantic import AnyHttpUrl, BaseModel, ValidationError
+
+from deployments.automations.heartbeat import heartbeat_window
+from deployments.automations.webhook import alerts_webhook
+from models.errors import InputError
+from models.text import printable
+from tasks.storage.locations import (
+    environment,
+    noted_services,
+    open_directly,
+    outputs,
+    require_room,
+    services_file,
+    tracking_artifacts,
+)
+from tasks.storage.proxies import require_proxies
+from tasks.tracking.relocation import follow_the_move
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOST = "127.0.0.1"
+GPUS = len(list(Path("/dev").glob("nvidia[0-9]*")))
+PATIENCE_SECONDS = 180
+_MARK = "PNEUMONIA_SERVICE"  # in the environment of a service and of all that it starts
+
+
+def up() -> int:
+    """Start the services, register the deployments and print where to look.
+
+    Where some services are up and others have died, only those are started again, at their old addresses.
+
+    Returns:
+        Exit code: 0 once all is healthy, 2 where a port is taken or a variable wrong, 1 where a service did not start.
+    """
+    ports = {"Prefect": _port("PREFECT_PORT", 4200), "MLflow": _port("MLFLOW_PORT", 5000)}
+    try:
+        _check_environment()
+        if ports["Prefect"] == ports["MLflow"]:
+            raise InputError(
+                f"PREFECT_PORT and MLFLOW_PORT are both {ports['MLflow']}, but each server needs a port of its own: "
+                f"give another to one of them, MLFLOW_PORT={ports['MLflow'] % 65535 + 1} make up for instance."
+            )
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    known = _notes().get("processes", [])
+    alive = [entry for entry in known if _alive(entry)]
+    died = [entry for entry in known if entry not in alive]
+    _end(died)
+    if alive:
+        ports = {"Prefect": _noted_port("prefect_api"), "MLflow": _noted_port("mlflow")}
+    commands = _servers(ports) | _workers()
+    missing = [name for name in commands if name not in {entry["name"] for entry in alive}]
+    for name, port in ports.items():
+        if name.lower() in missing and _taken(port):
+            variable = f"{name.upper()}_PORT"
+            sys.stderr.write(
+                f"error: port {port} on {HOST} is taken, and {name} needs one: end what listens there, or choose "
+                f"another with {variable}={port + 1} make up.\n"
+            )
+            return 2
+    variables = _variables(ports)
+    notes: dict[str, Any] = {
+        "prefect_api": variables["PREFECT_API_URL"],
+        "mlflow": variables["MLFLOW_TRACKING_URI"],
+        "processes": alive,
+    }
+    try:
+        _bring_up(missing, commands, notes, variables)
+    except (Exception, KeyboardInterrupt) as error:
+        _end([entry for entry in notes["processes"] if entry not in alive])
+        with contextlib.suppress(OSError):  # of a full disk, for instance
+            _note(notes | {"processes": alive})
+        if not isinstance(error, RuntimeError | OSError | KeyboardInterrupt):
+            raise
+        sys.stderr.write(f"error: {_reason(error)}\n")
+        return 1
+    first = f"Prefect, MLflow and {'two workers' if GPUS else 'one worker'} are up."
+    if died:
+        first = f"{first} What had died was started again: {', '.join(missing)}."
+    _say(_greeting(notes, first if missing else "The services are up already."))
+    return 0
+
+
+def register(*arguments: str) -> int:
+    """Make pools, limits, deployments and automations on the Prefect server that `PREFECT_API_URL` names.
+
+    Args:
+        arguments: `--reset` takes what the files say, whatever people changed.
+
+    Returns:
+        Exit code: 0 once all is registered, 2 where a variable is wrong, 1 where the server refused.
+    """
+    try:
+        _check_environment()
+        _register(dict(os.environ) | environment(), *arguments)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except RuntimeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def down() -> int:
+    """End what `up` started, and nothing else.
+
+    Returns:
+        Exit code 0.
+    """
+    known = _notes().get("processes", [])
+    running = [entry for entry in known if _alive(entry)]
+    _end(known)
+    _note({})
+    _say(f"Ended {len(running)} services." if running else "Nothing was running.")
+    return 0
+
+
+def _bring_up(
+    missing: list[str], commands: dict[str, list[str]], notes: dict[str, Any], variables: dict[str, str]
+) -> None:
+    """Start what is missing: servers; once they answer, what is registered with them; then workers, until they poll."""
+    (outputs() / "prefect").mkdir(parents=True, exist_ok=True)
+    if "mlflow" in missing:
+        follow_the_move()
+    for name in ("prefect", "mlflow"):
+        if name in missing:
+            _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)
+    for address in (f"{notes['prefect_api']}/health", f"{notes['mlflow']}/health"):
+        _wait_until(functools.partial(_answers, address), address, notes)
+    if "prefect" in missing:
+        _register(variables)
+    started = datetime.now(UTC)
+    workers = [name for name in _workers() if name in missing]
+    for name in workers:
+        _start(name, commands[name], notes, variables)
+    for name in workers:
+        pool = name.removesuffix("-worker")
+        _wait_until(functools.partial(_polls, pool, started, notes["prefect_api"]), name, notes)
+
+
+def _variables(ports: dict[str, int]) -> dict[str, str]:
+    api = f"http://{HOST}:{ports['Prefect']}/api"
+    waits = {
+        "PREFECT_WORKER_QUERY_SECONDS": "3",  # a run starts at once
+        "PREFECT_RUNNER_POLL_FREQUENCY": "60",  # after three that fail, nobody looks for runs to cancel any more
+    }
+    variables = waits | dict(os.environ) | environment()
+    return variables | {
+        "PREFECT_API_URL": api,
+        "PREFECT_SERVER_API_HOST": HOST,
+        "PREFECT_SERVER_API_PORT": str(ports["Prefect"]),  # the UI calls port 4200 unless both are set
+        "PREFECT_SERVER_UI_API_URL": api,
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "deployments.local.event_order",
+        "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['MLflow']}",
+        "OUTPUTS": str(outputs()),
+        "PNEUMONIA_PROJECT": str(PROJECT),  # where the worker finds the flows: see `pull` in prefect.yaml
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _without_tracking(variables: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name != "MLFLOW_TRACKING_URI"}
+
+
+def _servers(ports: dict[str, int]) -> dict[str, list[str]]:
+    return {
+        "prefect": [
+            sys.executable, "-m", "deployments.local.prefect_server", "start",
+            "--host", HOST, "--port", str(ports["Prefect"])
+        ],
+        "mlflow": _tool(
+            "mlflow", "server", "--host", HOST, "--port", ports["MLflow"], "--workers", "1",
+            "--backend-store-uri", f"sqlite:///{outputs() / 'mlflow.db'}",
+            "--default-artifact-root", tracking_artifacts(),
+        ),
+    }  # fmt: skip
+
+
+def _workers() -> dict[str, list[str]]:
+    pools = ("cpu", *(["gpu"] if GPUS else []))
+    return {
+        f"{pool}-worker": _tool("prefect", "worker", "start", "--pool", pool, "--name", f"{pool}-1") for pool in pools
+    }
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return (
+            f"the services cannot be started ({printable(error)}): make room, or name another folder with OUTPUTS=dir."
+        )
+    return str(error) or "interrupted"
+
+
+def _tool(name: str, *arguments: Any) -> list[str]:
+    """Call a program of this environment, not by its script, which is lost when the environment's folder is moved."""
+    return [sys.executable, "-m", name, *map(str, arguments)]
+
+
+def _run(variables: dict[str, str], *command: str) -> str:
+    done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        told = " ".join([Path(command[0]).name, *command[1:]])
+        raise RuntimeError(f"`{told}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
+    return done.stdout
+
+
+def _check_environment() -> None:
+    """Refuse variables that are read when all is running already.
+
+    Raises:
+        InputError: one of them is wrong.
+    """
+    heartbeat_window()
+    alerts_webhook()
+    require_proxies()
+    require_room()
+
+
+def _register(variables: dict[str, str], *arguments: str) -> None:
+    if "PREFECT_API_URL" not in variables:
+        raise InputError(
+            "no Prefect server to register with: start one with `make up`, or name one in PREFECT_API_URL."
+        )
+    for module in ("resources", "registration", "automations"):
+        told = _run(variables, sys.executable, "-m", f"deployments.{module}", *arguments)
+        if told:
+            _say(told.rstrip())
+
+
+def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: dict[str, str]) -> None:
+    """Start a service in a session of its own, so that it outlives this process, and note it."""
+    mark = uuid.uuid4().hex
+    log = outputs() / "services" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            env=variables | {_MARK: mark},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    created = psutil.Process(process.pid).create_time()
+    entry = {"name": name, "pid": process.pid, "created": created, "mark": mark, "log": str(log)}
+    notes["processes"] = [*notes["processes"], entry]
+    _note(notes)
+
+
+def _wait_until(ready: Callable[[], bool], name: str, notes: dict[str, Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not ready():
+        dead = [entry for entry in notes["processes"] if not _alive(entry)]
+        if dead:
+            raise RuntimeError(f"{dead[0]['name']} ended at once: its log is {dead[0]['log']}.")
+        if time.monotonic() > deadline:
+            raise RuntimeError(
+                f"{name} was not there within {PATIENCE_SECONDS} s: the logs are in {outputs() / 'services'}."
+            )
+        time.sleep(0.5)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with open_directly(address, 5):
+            return True
+    except OSError:
+        return False
+
+
+def _polls(pool: str, since: datetime, api: str) -> bool:
+    """Tell whether a worker of a pool has asked the server for work since some moment."""
+    request = urllib.request.Request(
+        f"{api}/work_pools/{pool}/workers/filter", b"{}", {"Content-Type": "application/json"}
+    )
+    try:
+        with open_directly(request, 5) as answer:
+            seen = [datetime.fromisoformat(worker["last_heartbeat_time"]) for worker in json.load(answer)]
+    except OSError:
+        return False
+    return any(moment > since for moment in seen)
+
+
+def _notes() -> dict[str, Any]:
+    """Read what `up` noted; empty where that is damaged."""
+    notes = noted_services()
+    try:
+        _Notes.model_validate(notes)
+    except ValidationError:
+        return {}
+    return notes
+
+
+class _Process(BaseModel):
+    name: str
+    pid: int
+    created: float
+
+
+class _Notes(BaseModel):
+    prefect_api: AnyHttpUrl | None = None
+    mlflow: AnyHttpUrl | None = None
+    processes: list[_Process] = []
+
+
+def _note(notes: dict[str, Any]) -> None:
+    if notes.get("processes"):
+        services_file().write_text(json.dumps(notes, indent=1))
+    else:
+        services_file().unlink(missing_ok=True)
+
+
+def _noted_port(name: str) -> int:
+    return int(str(urlsplit(_notes()[name]).port))
+
+
+def _alive(entry: dict[str, Any]) -> bool:
+    """Tell whether a noted process is still the one that was started; its number may have gone to another."""
+    try:
+        process = psutil.Process(entry["pid"])
+        return process.create_time() == entry["created"] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _end(entries: Sequence[dict[str, Any]]) -> None:
+    """End services with all they started, workers first, so that they can tell the server.
+
+    A worker that ends kills its runs, so these are told before it: each closes its MLflow run and says that it crashed.
+    Of a service that has died what it left is ended: a server's child that holds its port, a run that nobody watches.
+    """
+    for entry in sorted(entries, key=lambda entry: not entry["name"].endswith("worker")):
+        family = _family(entry)
+        service = family[:1] if _alive(entry) else []
+        started = family[len(service) :]
+        if entry["name"].endswith("worker") or not service:
+            _terminate(started, started)
+        _terminate(service, family)
+
+
+def _terminate(told: Sequence[psutil.Process], awaited: Sequence[psutil.Process]) -> None:
+    """Ask processes to end, wait for these and others, and kill what has not ended."""
+    for process in told:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGTERM)
+    _, left = psutil.wait_procs(awaited, timeout=15)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=5)
+
+
+def _family(entry: dict[str, Any]) -> list[psutil.Process]:
+    """Find a service, first, and all that it started: they carry its mark, even after its death."""
+    members = [psutil.Process(entry["pid"]), *psutil.Process(entry["pid"]).children(True)] if _alive(entry) else []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(_MARK) == entry.get("mark", "") and process not in members:
+                members.append(process)
+    return members
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
+def _port(variable: str, default: int) -> int:
+    text = os.environ.get(variable) or str(default)
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        sys.stderr.write(f"error: {variable}={text} is not a port: give a number from 1 to 65535.\n")
+        raise SystemExit(2)
+    return int(text)
+
+
+def _greeting(notes: dict[str, Any], first: str) -> str:
+    return (
+        f"{first}\n"
+        f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run a deployment: Deployments → pipeline → Run\n"
+        f"  MLflow   {notes['mlflow']}   compare experiments: pneumonia/…\n"
+        f"  logs     {outputs() / 'services'}   end with: make down"
+        + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")
+    )
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    actions = {("up",): up, ("down",): down, ("register",): register, ("register", "--reset"): register}
+    action = actions.get(tuple(sys.argv[1:]))
+    if action is None:
+        sys.stderr.write("error: usage: python -m deployments.local.services up|down|register [--reset]\n")
+        raise SystemExit(2)
+    os.environ.update(environment())  # what registers in this process reads it too
+    raise SystemExit(action(*sys.argv[2:]))

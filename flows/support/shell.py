@@ -1,0 +1,183 @@
+"""Flows from the shell: options made from the flow's own forms, errors of the user in one sentence."""
+
+import contextlib
+import gc
+import importlib
+import inspect
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any, get_args
+
+from filelock import FileLock
+from prefect import Flow
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ParameterTypeError
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
+
+from models.errors import LONGEST_SENTENCE, NO_ROOM, InputError
+from models.text import printable
+from tasks.execution.gpu import ensure_limit
+from tasks.execution.server import is_embedded, require_server
+from tasks.parameters.presets import Preset, form
+from tasks.storage.locations import locks, outputs, require_room
+from tasks.storage.proxies import require_proxies
+from tasks.tracking import runs
+
+MISTAKE = 2  # exit code of a user's mistake, as argparse has it
+
+
+class _Options(BaseSettings):
+    model_config = SettingsConfigDict(
+        nested_model_default_partial_update=True,
+        case_sensitive=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_implicit_flags=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the command line only: a stray environment variable must not change a run."""
+        return (init_settings,)
+
+
+def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
+    """Run a flow with options from the command line.
+
+    Args:
+        flow: the flow; its arguments are forms of `tasks.parameters`.
+        arguments: command line without the program's name; None takes the process's own.
+
+    Returns:
+        Exit code: 0 when the run completed, 1 on a full disk, 2 after a mistake of the user, 130 after an interrupt.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        values = parse(flow, words)
+        _quieten()
+        require_room()
+        require_proxies()
+        require_server()
+        runs.require_tracker()
+        _start_embedded_server()
+        gc.freeze()  # the libraries stay; to look for garbage among them takes longer than many a step
+        # Heartbeats tell a server that a run is alive; one that ends with the run they would only keep from ending.
+        frequency = None if is_embedded() else PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: frequency}):
+            flow(**values)
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return MISTAKE
+    except (ValidationError, ParameterTypeError, SettingsError) as error:
+        sys.stderr.write(f"error: {_sentence(error)}\n")
+        return MISTAKE
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        sys.stderr.write(
+            f"error: {printable(outputs())} takes no more ({error.strerror}): make room, or name another folder with "
+            "OUTPUTS=dir; then run again: what was finished is kept.\n"
+        )
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the next run goes on where this one was\n")
+        return 130
+    return 0
+
+
+def parse(flow: Flow[..., Any], words: Sequence[str]) -> dict[str, BaseModel]:
+    """Read a flow's arguments from the words of a command line.
+
+    Args:
+        flow: the flow.
+        words: the command line.
+
+    Returns:
+        One form an argument of the flow: the preset's values, overridden by those on the command line.
+
+    Raises:
+        InputError: if the preset is unknown.
+        ValidationError: if a value does not fit its field.
+        SystemExit: after `--help`, or with code 2 where an option is unknown.
+    """
+    preset = _preset(words)
+    description = f"{inspect.getdoc(flow.fn)}\n\nDefaults shown are those of the preset {preset!r}."
+    fields: dict[str, Any] = {
+        "preset": (Preset, Field(preset, description="named set of values that the other options override"))
+    }
+    for name, parameter in inspect.signature(flow.fn).parameters.items():
+        fields[name] = (parameter.annotation, Field(form(preset, name, parameter.annotation)))
+    options = create_model(f"flows.{flow.fn.__name__}", __base__=_Options, __doc__=description, **fields)
+    settings = CliApp.run(options, cli_args=list(words))
+    return {name: getattr(settings, name) for name in inspect.signature(flow.fn).parameters}
+
+
+def _preset(words: Sequence[str]) -> Preset:
+    """Find the preset, which decides the defaults of all other options."""
+    chosen = "standard"
+    for position, word in enumerate(words):
+        if word == "--preset" and position + 1 < len(words):
+            chosen = words[position + 1]
+        elif word.startswith("--preset="):
+            chosen = word.partition("=")[2]
+    for preset in get_args(Preset):
+        if preset == chosen:
+            return preset
+    raise InputError(f"--preset {printable(chosen)} is unknown: choose one of {', '.join(get_args(Preset))}.")
+
+
+def _sentence(error: Exception) -> str:
+    """Say in one printable line what a validation found: its first finding, and how many more there are."""
+    if not isinstance(error, ValidationError):
+        return printable(error, LONGEST_SENTENCE)
+    first = error.errors(include_url=False)[0]
+    option = printable(".".join(map(str, first["loc"])), 60)
+    given = printable(repr(first["input"]), 40)
+    more = "" if error.error_count() == 1 else f" {error.error_count() - 1} more did not fit."
+    around = f" (given: {given}).{more} See --help for what each option takes."
+    return f"--{option}: {printable(first['msg'], LONGEST_SENTENCE - len(around) - len(option) - 4)}{around}"
+
+
+def _quieten() -> None:
+    """Keep Prefect's own bookkeeping and the tracebacks of users' mistakes out of the terminal."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="prefect")
+    for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+        logging.getLogger(name).addFilter(_worth_reading)
+
+
+def _worth_reading(record: logging.LogRecord) -> bool:
+    mistake = record.exc_info is not None and isinstance(record.exc_info[1], InputError)
+    text = record.getMessage()
+    return not mistake and not text.startswith(("Beginning ", "Finished in state"))
+
+
+def _start_embedded_server() -> None:
+    """Reach the server, or start the embedded one; first starts at once would both migrate its database.
+
+    One's own server gets the limit that language models need; on a server elsewhere it is its operator's to set.
+    """
+    threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
+    locks().mkdir(parents=True, exist_ok=True)
+    with FileLock(locks() / "prefect.lock"), get_client(sync_client=True) as client:
+        client.hello()
+        if is_embedded():
+            ensure_limit()
+
+
+def _warm_up() -> None:
+    """Load what every flow needs and what loads slowly, while the server starts."""
+    with contextlib.suppress(Exception):  # the flow comes to the same, and says it
+        importlib.import_module("medmnist")  # and PyTorch and scikit-learn with it
+        runs.prepare()

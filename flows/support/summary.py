@@ -1,0 +1,159 @@
+"""The end of a pipeline run: one table for the person, one JSON file for programs."""
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from flows.support.terminal import print_line, print_table
+from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from tasks.execution.caching import Outcome
+from tasks.execution.server import prefect_page
+from tasks.records.base import RunReference
+from tasks.records.classification import ClassificationResult
+from tasks.records.reports import ReportsResult
+from tasks.records.retrieval import RetrievalResult
+from tasks.storage.locations import outputs
+from tasks.tracking import runs
+
+SHOWN = (
+    "test/auc", "test/accuracy", "test/balanced_accuracy", "test/recall", "test/specificity", "test/ece",
+    "loo/precision_at_1", "loo/precision_at_5", "loo/map", "gallery/precision_at_1", "conditioned/precision_at_5",
+    "reports/count", "reports/label_accuracy", "reports/unsupported_claims_per_report",
+)  # fmt: skip
+
+
+def summarize(
+    flow_run_id: str,
+    seconds: float,
+    classified: ClassificationResult,
+    retrieved: RetrievalResult,
+    reported: ReportsResult,
+    steps: Sequence[Outcome],
+) -> dict[str, Any]:
+    """Put together what `outputs/summary.json` says of a pipeline run.
+
+    Args:
+        flow_run_id: Prefect flow run.
+        seconds: wall time of the flow.
+        classified: result of the classification.
+        retrieved: result of the retrieval.
+        reported: result of the reports.
+        steps: how the steps ended.
+
+    Returns:
+        JSON values; metrics that are not finite are left out.
+    """
+    dataset = classified.dataset
+    hits = sum(step.hit for step in steps)
+    contents = {
+        "flow_run_id": flow_run_id,
+        "seconds": round(seconds, 3),
+        "notice": RESEARCH_NOTICE,
+        "dataset": {
+            "name": dataset.name,
+            "title": dataset.title,
+            "limit": dataset.limit,
+            "kind": dataset.kind,
+            "source": dataset.source,
+            "md5": dataset.md5,
+            "images": dataset.counts,
+        },
+        "tasks": {
+            "executed": len(steps) - hits,
+            "cached": hits,
+            "steps": [
+                {"step": step.step, "hit": step.hit, "why": step.why, "seconds": round(step.seconds, 3)}
+                for step in steps
+            ],
+        },
+        "classification": _stage(
+            classified.run, classified.evaluation.metrics | {"train/seconds": classified.classifier.seconds}
+        ),
+        "reports": _stage(reported.run, reported.audit.metrics),
+        "retrieval": _stage(retrieved.run, retrieved.retrieval.metrics),
+    }
+    return contents | ({"phantoms": PHANTOM_NOTICE} if dataset.phantoms else {})
+
+
+def write_summary(contents: dict[str, Any]) -> Path:
+    """Write `outputs/summary.json`, whole or not at all.
+
+    Returns:
+        Its path.
+    """
+    path = outputs() / "summary.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"summary.{uuid.uuid4().hex}.tmp")
+    temporary.write_text(json.dumps(contents, indent=1))
+    return temporary.replace(path)
+
+
+def result_rows(contents: dict[str, Any]) -> list[dict[str, str]]:
+    """Return the table of results: the metrics that matter, with their intervals.
+
+    Args:
+        contents: what `summarize` made.
+
+    Returns:
+        A row a metric, by column.
+    """
+    metrics = {name: value for stage in _STAGES for name, value in contents[stage]["metrics"].items()}
+    rows = []
+    for name in SHOWN:
+        if name in metrics:
+            low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
+            interval = "" if low is None else f"{low:.3f} – {high:.3f}"
+            rows.append(dict(zip(_COLUMNS, (name, _number(metrics[name]), interval), strict=True)))
+    return rows
+
+
+def print_results(contents: dict[str, Any], run: RunReference, written: Path) -> None:
+    """Print the table: metrics with intervals, steps with hit or run, and where to look.
+
+    Args:
+        contents: what `summarize` made.
+        run: MLflow run of the pipeline.
+        written: path of the summary.
+    """
+    tasks = contents["tasks"]
+    if "phantoms" in contents:
+        print_line(contents["phantoms"], style="bold red")
+    print_table(
+        [("metric", "left"), ("value", "right"), ("95 % interval", "right")],
+        [tuple(row.values()) for row in result_rows(contents)],
+        title=f"{contents['dataset']['title']}, {contents['dataset']['kind']}",
+        style="bold",
+    )
+    print_table(
+        [("step", "left"), ("", "left"), ("seconds", "right"), ("why", "left")],
+        [
+            (step["step"], "hit" if step["hit"] else "run", f"{step['seconds']:.1f}", step["why"])
+            for step in tasks["steps"]
+        ],
+        title=f"steps: {tasks['executed']} run, {tasks['cached']} hit",
+    )
+    for line in _where_to_look(contents, run, written):
+        print_line(line)
+
+
+_COLUMNS = ("metric", "value", "95 % interval")
+_STAGES = ("classification", "retrieval", "reports")
+
+
+def _stage(run: RunReference, metrics: dict[str, float]) -> dict[str, Any]:
+    finite = {name: value for name, value in metrics.items() if abs(value) < float("inf")}
+    return {"mlflow_run_id": run.run_id, "metrics": finite}
+
+
+def _where_to_look(contents: dict[str, Any], run: RunReference, written: Path) -> Iterator[str]:
+    yield f"{contents['seconds']:.1f} s in the flow. Summary: {written}"
+    yield f"MLflow:  {runs.page_of(run)}"
+    yield f"Prefect: {prefect_page()}/runs/flow-run/{contents['flow_run_id']}"
+    yield "`make up` serves both pages if they do not answer yet. Figures and reports are in the MLflow runs."
+    yield RESEARCH_NOTICE
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"

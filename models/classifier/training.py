@@ -1,0 +1,276 @@
+"""Training of a classifier that holds its split in memory and can be interrupted after any epoch."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch.nn import functional as F
+
+from models.classifier.augmentation import STRENGTHS, mixup
+from models.classifier.classifiers import build_classifier
+from models.classifier.losses import Loss, balanced_class_weights, bce, build_loss, cross_entropy
+from models.classifier.preprocessing import Normalization, to_tensor
+from models.classifier.schedules import learning_rate
+from models.classifier.training_settings import TrainingSettings, check_settings, computes_in_bf16, resolve_device
+from models.classifier.training_state import EpochMetrics, TrainingState, Weights
+from models.determinism import repeatable_cudnn
+from models.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """The outcome of a training.
+
+    Attributes:
+        weights: state of the averaged network at the best epoch, on the CPU.
+        history: one entry an epoch.
+        best_epoch: number of the best epoch, from 1.
+        stopped_early: whether the patience ended before the epochs did.
+    """
+
+    weights: Weights
+    history: list[EpochMetrics]
+    best_epoch: int
+    stopped_early: bool
+
+
+class Checkpoints(Protocol):
+    """Where a training leaves its state after every epoch."""
+
+    def save(self, epoch: int, payload: bytes) -> None:
+        """Keep the state after an epoch; only the latest is asked for again."""
+        ...
+
+    def load(self) -> bytes | None:
+        """Give back the latest state, or None where there is none."""
+        ...
+
+
+def train(
+    train_images: NDArray[np.uint8],
+    train_labels: NDArray[np.integer],
+    val_images: NDArray[np.uint8],
+    val_labels: NDArray[np.integer],
+    normalization: Normalization,
+    settings: TrainingSettings,
+    *,
+    classes: int = 2,
+    checkpoints: Checkpoints | None = None,
+    on_epoch: Callable[[EpochMetrics], None] | None = None,
+) -> TrainingResult:
+    """Train a classifier, or go on with a training that was interrupted.
+
+    The order and the variation of the images come from a generator seeded by the seed and the epoch, and the learning
+    rate is a function of the step; so a training that goes on from a checkpoint ends, on the same machine, with the
+    same bits as one that was never interrupted.
+
+    The best epoch is the one whose averaged weights have the lowest class-balanced log-loss on validation. The AUC
+    saturates there, and an unweighted criterion would follow the prevalence of validation, which is not that of test.
+
+    Args:
+        train_images: shape (images, height, width) or (images, height, width, 3), 0–255, without the images that
+            validation also holds.
+        train_labels: 0 … classes - 1, shape (images,).
+        val_images: of the same shape but for the number of images, 0–255.
+        val_labels: 0 … classes - 1, shape (images,).
+        normalization: statistics of the training pixels.
+        settings: how to train.
+        classes: number of classes.
+        checkpoints: where the state goes after every epoch and comes from at the start; None keeps nothing. A state
+            that is damaged, or of other settings or data, is ignored with a warning.
+        on_epoch: called after every epoch, once its state is kept; not for epochs that a checkpoint already holds.
+
+    Returns:
+        The weights of the best epoch, and the history.
+
+    Raises:
+        InputError: a setting, the weights to start from or the labels make no training, or it diverged.
+    """
+    check_settings(settings, classes)
+    _check_labels(settings, classes, train_labels, val_labels)
+    device = resolve_device(settings.device)
+    with repeatable_cudnn():
+        targets = _targets(train_labels, classes)
+        state = _new_state(settings, normalization, classes, device)
+        fingerprint = _fingerprint(settings, normalization, train_images, targets.numpy(), val_images, val_labels)
+        if checkpoints is not None and (payload := checkpoints.load()) is not None:
+            restored = state.restore(payload, fingerprint)
+            state = state if restored else _new_state(settings, normalization, classes, device)
+
+        loss = build_loss(
+            settings.loss,
+            train_labels,
+            classes,
+            label_smoothing=settings.label_smoothing,
+            focal_alpha=settings.focal_alpha,
+            focal_gamma=settings.focal_gamma,
+        )
+        trainer = _Trainer(settings, state, normalization, loss, train_images, targets, device)
+        validation = to_tensor(val_images, normalization).to(device)
+        while len(state.history) < settings.epochs and not _out_of_patience(state, settings.patience):
+            started, epoch = time.perf_counter(), len(state.history) + 1
+            train_loss, rate = trainer.train_epoch(epoch)
+            logits = _average_logits(state, validation)
+            if not logits.isfinite().all():
+                raise InputError(
+                    f"The training diverged in epoch {epoch} (its logits are not finite); lower learning_rate, which "
+                    f"is {settings.learning_rate:g}."
+                )
+            val_loss, val_auc = validation_scores(logits, val_labels, classes)
+            metrics = EpochMetrics(
+                epoch, train_loss, val_loss, val_auc, rate, time.perf_counter() - started, time.time_ns() // 1_000_000
+            )
+            state.record(metrics)
+            if checkpoints is not None:
+                checkpoints.save(epoch, state.dump(fingerprint))
+            if on_epoch is not None:
+                on_epoch(metrics)
+    stopped_early = len(state.history) < settings.epochs
+    if stopped_early:
+        logger.info("No better validation loss since epoch %d: the training ends early.", state.best_epoch)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in state.best.items()}
+    return TrainingResult(weights, state.history, state.best_epoch, stopped_early)
+
+
+def validation_scores(logits: torch.Tensor, labels: NDArray[np.integer], classes: int) -> tuple[float, float]:
+    """Score the logits of validation.
+
+    Args:
+        logits: float64, shape (images,) for two classes, else (images, classes).
+        labels: 0 … classes - 1, every class at least once, shape (images,).
+        classes: number of classes.
+
+    Returns:
+        The class-balanced log-loss; and the area under the ROC curve, for more than two classes the mean over the
+        classes, each against the rest, as MedMNIST's evaluator computes it.
+    """
+    targets, weights = _targets(labels, classes).double(), balanced_class_weights(labels, classes)
+    if classes == 2:
+        return float(bce(logits, targets, class_weights=weights)), float(roc_auc_score(labels, logits.numpy()))
+    auc = roc_auc_score(labels, logits.softmax(dim=1).numpy(), multi_class="ovr", average="macro")
+    return float(cross_entropy(logits, targets, class_weights=weights)), float(auc)
+
+
+class _Trainer:
+    """A training split on its device, and how to pass over it."""
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        state: TrainingState,
+        normalization: Normalization,
+        loss: Loss,
+        images: NDArray[np.uint8],
+        targets: torch.Tensor,
+        device: torch.device,
+    ) -> None:
+        self.settings = settings
+        self.state = state
+        self.normalization = normalization
+        self.loss = loss
+        pixels = torch.from_numpy(np.array(images))
+        self.pixels = (pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)).to(device)
+        self.targets = targets.to(device)
+        branch_logits = state.model.branch_logits
+        self.branch_logits = torch.compile(branch_logits) if settings.compile else branch_logits
+        self.bf16 = computes_in_bf16(settings.precision, device)
+
+    def train_epoch(self, epoch: int) -> tuple[float, float]:
+        """Pass once over the split; give the mean loss and the last learning rate."""
+        settings, device = self.settings, self.pixels.device
+        generator = torch.Generator().manual_seed(_epoch_seed(settings.seed, epoch))
+        order = torch.randperm(len(self.pixels), generator=generator).to(device)
+        # A last batch of one image would break batch normalisation; a short one only adds noise: drop it.
+        batches = len(order) // settings.batch_size
+        rate, losses = 0.0, []
+        self.state.model.train()
+        for batch in range(batches):
+            chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
+            images = STRENGTHS[settings.augmentation](self.pixels[chosen].float() / 255, generator)
+            targets = self.targets[chosen]
+            if settings.mixup > 0:
+                images, targets = mixup(images, targets, settings.mixup, generator)
+            images = self.normalization.apply(images).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                logits = self.branch_logits(images)
+            loss = torch.stack([self.loss(branch, targets) for branch in logits.float()]).mean()
+            step = (epoch - 1) * batches + batch
+            rate = learning_rate(settings.schedule, step, settings.epochs * batches, settings.learning_rate)
+            self.state.step(loss, rate)
+            losses.append(loss.detach())  # no .item(): it would wait for the GPU at every step
+        return float(torch.stack(losses).mean()), rate
+
+
+def _new_state(
+    settings: TrainingSettings, normalization: Normalization, classes: int, device: torch.device
+) -> TrainingState:
+    model = build_classifier(
+        settings.architecture,
+        classes=classes,
+        channels=len(normalization.mean),
+        seed=settings.seed,
+        pretrained=settings.pretrained,
+    )
+    # Channels last is the layout in which convolutions are fastest, on a GPU above all.
+    model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return TrainingState(model, weight_decay=settings.weight_decay, ema_decay=settings.ema_decay)
+
+
+def _check_labels(
+    settings: TrainingSettings, classes: int, train_labels: NDArray[np.integer], val_labels: NDArray[np.integer]
+) -> None:
+    for name, labels in (("training", train_labels), ("validation", val_labels)):
+        found = set(np.unique(labels).tolist())
+        if found != set(range(classes)):
+            raise InputError(
+                f"The {name} labels are {sorted(found)}, but every class from 0 to {classes - 1} is needed, and no "
+                "other; use a split with all classes."
+            )
+    if settings.batch_size > len(train_labels):
+        raise InputError(
+            f"batch_size {settings.batch_size} is larger than the training split of {len(train_labels)} images; lower "
+            "it, or take more images."
+        )
+
+
+def _targets(labels: NDArray[np.integer], classes: int) -> torch.Tensor:
+    """Turn labels into probabilities, as the losses take them."""
+    hard = torch.from_numpy(labels.astype(np.int64))
+    return hard.float() if classes == 2 else F.one_hot(hard, classes).float()
+
+
+@torch.inference_mode()
+def _average_logits(state: TrainingState, images: torch.Tensor) -> torch.Tensor:
+    state.average.eval()
+    return torch.cat([state.average(batch) for batch in images.split(EVALUATION_BATCH)]).double().cpu()
+
+
+def _out_of_patience(state: TrainingState, patience: int | None) -> bool:
+    return patience is not None and len(state.history) - state.best_epoch >= patience
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _fingerprint(settings: TrainingSettings, normalization: Normalization, *arrays: NDArray) -> str:
+    fields = asdict(settings)
+    if settings.pretrained is not None:  # what the file holds counts, not where it lies
+        fields["pretrained"] = hashlib.sha256(settings.pretrained.read_bytes()).hexdigest()
+    digest = hashlib.sha256(json.dumps([fields, asdict(normalization)], sort_keys=True).encode())
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

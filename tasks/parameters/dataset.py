@@ -1,0 +1,64 @@
+"""Which images to use."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from tasks.parameters.base import Parameters
+
+
+def _number(value: object) -> object:
+    """Read a number that the command line gives as text, which a `Literal` would not take for its number."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _classifiable(value: object) -> object:
+    """Say why a MedMNIST set that exists is not among the names, which a `Literal` would not."""
+    if value == "chestmnist":
+        raise PydanticCustomError("multi_label", "Its images have several labels each: choose a set with one")
+    if isinstance(value, str) and value.endswith("mnist3d"):
+        raise PydanticCustomError("volumes", "Its images are volumes: choose a set of flat images")
+    return value
+
+
+class DatasetParameters(Parameters):
+    """Which images to use."""
+
+    name: Annotated[
+        Literal[
+            "pathmnist",
+            "dermamnist",
+            "octmnist",
+            "pneumoniamnist",
+            "retinamnist",
+            "breastmnist",
+            "bloodmnist",
+            "tissuemnist",
+            "organamnist",
+            "organcmnist",
+            "organsmnist",
+        ],
+        BeforeValidator(_classifiable),
+    ] = Field("pneumoniamnist", title="Dataset", description="MedMNIST set of flat images with one label each.")
+    size: Annotated[Literal[28, 64, 128, 224], BeforeValidator(_number)] = Field(
+        28, title="Image size", description="Side of an image in pixels."
+    )
+    path: str | None = Field(
+        None,
+        title="Own file",
+        description="An npz file in MedMNIST's layout, used instead of the official one; its digest is recorded.",
+    )
+    limit: int | None = Field(
+        None,
+        ge=32,
+        le=1_000_000,
+        title="Limit",
+        description="Use only the first images of each split, for a quick try; each class keeps its share.",
+    )
+    phantoms: bool = Field(
+        False,
+        title="Phantoms if missing",
+        description="Where PneumoniaMNIST can be neither found nor fetched, use drawn phantoms, with a watermark "
+        "everywhere.",
+    )

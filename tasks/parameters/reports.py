@@ -1,0 +1,89 @@
+"""Which reports to write."""
+
+from typing import Literal, get_args
+
+from pydantic import Field
+
+from tasks.parameters.base import Parameters
+
+ReportStrategy = Literal["concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware"]
+
+
+ReportControl = Literal[
+    "blank",
+    "noise",
+    "same_label",
+    "other_label",
+    "no_image",
+    "flipped",
+    "even",
+    "no_probability",
+    "paraphrase",
+    "alone",
+]
+
+
+class ReportParameters(Parameters):
+    """Which reports to write."""
+
+    generator: Literal["template", "medgemma"] = Field(
+        "template",
+        title="Generator",
+        description="`template` words the classifier's evidence, with no language model; `medgemma` asks MedGemma, "
+        "which needs a GPU and a licence for its weights.",
+    )
+    cases: int = Field(
+        24, ge=1, le=624, title="Cases", description="Test cases: a fixed mix of right, wrong and borderline."
+    )
+    batch_size: int = Field(8, ge=1, le=256, title="Batch size", description="Cases a task.")
+    neighbours: int = Field(5, ge=1, le=20, title="Neighbours", description="Labelled train cases given as evidence.")
+    controls: list[ReportControl] = Field(
+        list(get_args(ReportControl)),
+        title="Controls",
+        description="Ask again with another image, probability or wording, to see what the reports depend on.",
+    )
+    controlled_cases: int = Field(
+        24, ge=0, le=624, title="Cases with controls", description="How many of the cases are asked for again."
+    )
+    strategies: list[ReportStrategy] = Field(
+        list(get_args(ReportStrategy)),
+        min_length=1,
+        title="Prompting strategies",
+        description="MedGemma only: one report a case in each.",
+    )
+    model: str = Field(
+        "google/medgemma-4b-it",
+        min_length=1,
+        title="Model",
+        description="MedGemma only: hub id (`google/medgemma-4b-it`, `google/medgemma-1.5-4b-it`) or a folder.",
+    )
+    revision: str | None = Field(
+        None,
+        title="Revision",
+        description="MedGemma only: commit, tag or branch on the hub, looked up and recorded as its commit; none takes "
+        "the newest.",
+    )
+    precision: Literal["auto", "nf4", "bf16", "fp32"] = Field(
+        "auto",
+        title="Precision",
+        description="MedGemma only: number format of the weights; `auto` is 4-bit NF4 on a GPU and fp32 on a CPU.",
+    )
+    device: Literal["cuda", "cpu"] = Field(
+        "cuda", title="Device", description="MedGemma only: a CPU is for small checkpoints."
+    )
+    image_first: bool = Field(
+        True, title="Image first", description="MedGemma only: whether the image stands before the prompt's text."
+    )
+    at_once: int | None = Field(
+        None,
+        ge=1,
+        le=512,
+        title="Reports at once",
+        description="MedGemma only: reports a batch on the GPU; none finds how many fit.",
+    )
+    token_block: str = Field(
+        "huggingface-token",
+        pattern="^[a-z0-9-]+$",
+        title="Token block",
+        description="MedGemma only: Prefect Secret block with the hub's token; without one, HF_TOKEN is taken.",
+    )

@@ -1,0 +1,201 @@
+"""What the steps of the classification hand on."""
+
+from typing import Any
+
+from tasks.records.base import ArrayRecord, DocumentRecord, Record, RunReference, StoredFile, provenance
+from tasks.records.data import DatasetRecord
+
+
+class EpochRecord(Record):
+    """One epoch of a training.
+
+    Attributes:
+        epoch: from 1.
+        train_loss: mean training loss.
+        val_loss: class-balanced log loss on validation.
+        val_auc: area under the ROC curve on validation.
+        learning_rate: at the end of the epoch.
+        seconds: wall time.
+        finished_at: Unix time in milliseconds.
+    """
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_auc: float
+    learning_rate: float
+    seconds: float
+    finished_at: int
+
+
+class PretrainedRecord(Record):
+    """Weights that a training starts from.
+
+    Attributes:
+        sha256: digest of the file.
+        path: where it was found.
+    """
+
+    sha256: str
+    path: str = provenance("")
+
+
+class ClassifierRecord(Record):
+    """A trained classifier.
+
+    Attributes:
+        architecture: name of the network.
+        weights: safetensors with a JSON card (normalisation, labels, image size).
+        best_epoch: the epoch whose weights these are.
+        dataset_sha256: digest of the dataset file it was trained on.
+        history: one record an epoch.
+        seconds: wall time of the training, resumed parts included.
+        run_id: MLflow run that made it.
+    """
+
+    architecture: str
+    weights: StoredFile
+    best_epoch: int
+    dataset_sha256: str
+    history: tuple[EpochRecord, ...] = provenance(())
+    seconds: float = provenance(0.0)
+    run_id: str = provenance("")
+
+
+class PredictionsRecord(Record):
+    """Outputs of the classifier.
+
+    Attributes:
+        outputs: npz with `{split}_logits`, (N,) of two classes, else (N, classes), and `{split}_labels` (N,) for val
+            and test, and `{split}_embeddings` (N, features) for these and for train without the images left out.
+        classifier_sha256: digest of the weights.
+    """
+
+    outputs: StoredFile
+    classifier_sha256: str
+
+
+class CalibrationRecord(Record):
+    """What validation says of the scores.
+
+    Attributes:
+        temperature: divisor of the logits.
+        threshold: operating point on the calibrated probability of class 1; None for more than two classes, of which
+            the likeliest is called.
+        rule: how the threshold was set; None for more than two classes.
+        candidates: threshold by rule, for the table of operating points.
+    """
+
+    temperature: float
+    threshold: float | None
+    rule: str | None
+    candidates: dict[str, float]
+
+
+class EvaluationRecord(Record):
+    """Scores of the classifier, test scored once.
+
+    Attributes:
+        metrics: `val/auc`, `test/…` and the bounds of their intervals.
+        validation: each score on validation at the same threshold.
+        operating_points: a threshold, how it was chosen and its scores on test, the one in use first.
+        confusion: test images, rows by true class, columns by predicted class.
+        predictions: npz of the test split with `probabilities` (calibrated), `predicted`, `confidence` in what is
+            predicted, and `labels`.
+        classifier_sha256: digest of the weights.
+        threshold: operating point on the calibrated probability; None for more than two classes.
+    """
+
+    metrics: dict[str, float]
+    validation: dict[str, float]
+    operating_points: tuple[dict[str, Any], ...]
+    confusion: tuple[tuple[int, ...], ...]
+    predictions: StoredFile
+    classifier_sha256: str
+    threshold: float | None
+
+
+class FoldsRecord(Record):
+    """Parts of the training split that are left out in turn.
+
+    Attributes:
+        folds: npz with `fold` (N,), the part of each image.
+        count: number of parts.
+        dataset_sha256: digest of the dataset file.
+    """
+
+    folds: StoredFile
+    count: int
+    dataset_sha256: str
+
+
+class PackageRecord(Record):
+    """A classifier with all that its user must know, as it is registered.
+
+    Attributes:
+        package: safetensors whose card holds preprocessing, temperature, threshold, data and intended use.
+    """
+
+    package: StoredFile
+
+
+class ComparisonRecord(Record):
+    """A classifier against the champion on validation.
+
+    Attributes:
+        difference: class-balanced log-loss of the champion less that of the challenger.
+        low: lower bound of its 95 % interval.
+        high: upper bound.
+        promoted: whether the challenger is better beyond chance.
+        auc: area under the ROC curve of the challenger.
+        champion_auc: that of the champion.
+        reason: the finding in words.
+    """
+
+    difference: float
+    low: float
+    high: float
+    promoted: bool
+    auc: float
+    champion_auc: float
+    reason: str
+
+
+class ClassificationResult(Record):
+    """What the classification flow hands on.
+
+    Attributes:
+        flow_run_id: Prefect flow run.
+        run: MLflow run.
+        dataset: the data.
+        classifier: the network.
+        predictions: its logits.
+        calibration: temperature and operating point.
+        evaluation: its scores.
+        explanation: Grad-CAM maps of the test images.
+        document: the stage's report.
+    """
+
+    flow_run_id: str
+    run: RunReference
+    dataset: DatasetRecord
+    classifier: ClassifierRecord
+    predictions: PredictionsRecord
+    calibration: CalibrationRecord
+    evaluation: EvaluationRecord
+    explanation: ArrayRecord
+    document: DocumentRecord
+
+
+class EvaluatedClassifier(Record):
+    """A classifier with its data and its scores: what the retrieval takes of a classification.
+
+    Attributes:
+        dataset: the images.
+        classifier: the classifier.
+        evaluation: what it says of the test split.
+    """
+
+    dataset: DatasetRecord
+    classifier: ClassifierRecord
+    evaluation: EvaluationRecord

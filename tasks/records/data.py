@@ -1,0 +1,99 @@
+"""Datasets and images that were read."""
+
+from tasks.records.base import Record, StoredFile, provenance
+
+
+class SourceRecord(Record):
+    """The dataset file that was found, before it is read.
+
+    Attributes:
+        name: MedMNIST flag, `pneumoniamnist`.
+        kind: `official` (checksum verified), `own file` (checksum recorded) or `phantoms`.
+        size: side of an image in pixels.
+        sha256: digest of the file; of the drawing's version for phantoms.
+        md5: MD5 of the file, the sum that MedMNIST publishes.
+        path: where it was found.
+    """
+
+    name: str
+    kind: str
+    size: int
+    sha256: str
+    md5: str
+    path: str = provenance("")
+
+
+class DatasetRecord(Record):
+    """A validated dataset.
+
+    Attributes:
+        name: MedMNIST flag.
+        kind: as in `SourceRecord`.
+        size: side of an image in pixels.
+        channels: 1 for grey images, 3 for colour images.
+        labels: names of the classes, by label.
+        licence: licence of the images.
+        md5: MD5 of the source file.
+        sha256: SHA-256 of the source file.
+        splits: npz with `train_images` (N, size, size) uint8, in colour (N, size, size, 3), `train_labels` (N,) int64,
+            likewise `val` and `test`.
+        audit: JSON of the data audit.
+        audit_table: the same as markdown.
+        counts: images by split.
+        excluded_train: indices that leave training since validation holds the same pixels.
+        phantoms: whether the images are drawn.
+        limit: most images that were kept of each split, the first ones; None where all of the file's are there.
+        source: where the file was found.
+    """
+
+    name: str
+    kind: str
+    size: int
+    channels: int
+    labels: tuple[str, ...]
+    licence: str
+    md5: str
+    sha256: str
+    splits: StoredFile
+    audit: StoredFile
+    audit_table: StoredFile
+    counts: dict[str, int]
+    excluded_train: tuple[int, ...]
+    phantoms: bool
+    limit: int | None = None
+    source: str = provenance("")
+
+    @property
+    def title(self) -> str:
+        """Name of exactly these images: the set, and in brackets how they differ from its official ones."""
+        kinds = {"own file": "own file", "phantoms": "drawn phantoms"}
+        differs = [kinds[self.kind]] if self.kind in kinds else []
+        if self.limit is not None:
+            differs.append(f"first {self.limit} of each split")
+        return self.name + (f" ({', '.join(differs)})" if differs else "")
+
+    @property
+    def digest(self) -> str:
+        """Digest of exactly these images, at most 36 characters: the file's MD5, with the limit where there is one."""
+        return self.md5 if self.limit is None else f"{self.md5[:28]}-{self.limit}"
+
+    @property
+    def trial(self) -> str | None:
+        """Why what is made of these images is a trial, which takes nobody's model or index away; None for real data."""
+        if self.phantoms:
+            return "drawn phantoms are no data"
+        if self.limit is not None:
+            return f"the first {self.limit} images of each split are a part of the data, for a try"
+        return None
+
+
+class PictureRecord(Record):
+    """An image file that was read.
+
+    Attributes:
+        name: of the file, without its folders.
+        arrays: npz with `image`, as the dataset has it, and `original`, as the file has it, both uint8.
+    """
+
+    name: str
+    arrays: StoredFile

@@ -1,0 +1,153 @@
+"""What the steps of the reports hand on."""
+
+from typing import Any
+
+from tasks.records.base import DocumentRecord, Record, RunReference, StoredFile, provenance
+
+
+class CasesRecord(Record):
+    """The cases that get a report, with the evidence that each generator is given.
+
+    Attributes:
+        cases: JSON list of cases.
+        indices: their positions in the test split.
+        groups: why each was chosen: right, missed, false alarm or borderline.
+        truths: true class of each, which no generator is told.
+        classifier_sha256: digest of the weights behind the evidence.
+    """
+
+    cases: StoredFile
+    indices: tuple[int, ...]
+    groups: tuple[str, ...]
+    truths: tuple[str, ...]
+    classifier_sha256: str
+
+
+class GeneratorRecord(Record):
+    """What writes the reports, as it was found.
+
+    Attributes:
+        name: `template` or `medgemma`.
+        strategies: prompting strategies of a language model.
+        model: hub id or folder of the weights.
+        revision: commit on the hub, or digest of the folder.
+        random_weights: whether the weights say of themselves that they were never trained.
+        precision: number format of the weights.
+        device: `cuda` or `cpu`.
+        image_first: whether the image stands before the prompt's text.
+        path: where the weights lie.
+        at_once: reports a batch on the device, or None.
+        token_block: Prefect Secret block with the hub's token.
+    """
+
+    name: str
+    strategies: tuple[str, ...] = ()
+    model: str | None = None
+    revision: str | None = None
+    random_weights: bool = False
+    precision: str | None = None
+    device: str = provenance("cpu")
+    image_first: bool = True
+    path: str = provenance("")
+    at_once: int | None = provenance(None)
+    token_block: str = provenance("")
+
+
+class RequestsRecord(Record):
+    """The reports that are asked for.
+
+    Attributes:
+        requests: JSON list of rows, each a row id and a request; plain requests first.
+        images: npz with `images`, every image that is shown, once, shape (images, height, width).
+        cases: how many cases are asked about.
+        rows: how many different rows the requests are.
+        generator: what is to write them.
+        settings: what decides the texts of each strategy beside its prompts.
+        classifier_sha256: digest of the weights behind the evidence.
+    """
+
+    requests: StoredFile
+    images: StoredFile
+    cases: int
+    rows: int
+    generator: GeneratorRecord
+    settings: dict[str, dict[str, Any]]
+    classifier_sha256: str
+
+
+class WrittenRecord(Record):
+    """Some rows, written or failed.
+
+    Attributes:
+        rows: JSON list of what came of each.
+        quarantined: the files of the failed ones; a row is tried again once its file is removed.
+        count: how many rows.
+        tokens: tokens that a language model generated for them.
+        seconds: time that it took.
+        peak_gib: peak GPU memory in GiB, or None on a CPU.
+    """
+
+    rows: StoredFile
+    quarantined: tuple[StoredFile, ...]
+    count: int = provenance(0)
+    tokens: int = provenance(0)
+    seconds: float = provenance(0.0)
+    peak_gib: float | None = provenance(None)
+
+
+class AnswersRecord(Record):
+    """What came of every request.
+
+    Attributes:
+        answers: JSON list, in the order of the requests.
+        count: how many.
+        failed: how many of them are in quarantine.
+    """
+
+    answers: StoredFile
+    count: int
+    failed: int
+
+
+class ReportAuditRecord(Record):
+    """What the audit of the reports found.
+
+    Attributes:
+        metrics: `reports/…`.
+        table: JSON table of the reports with `columns` and `data`.
+        feedback: JSON of each row's scores by name.
+        claims: JSON of each plain row's unsupported claims: kind, words, status.
+    """
+
+    metrics: dict[str, float]
+    table: StoredFile
+    feedback: StoredFile
+    claims: StoredFile
+
+
+class PagesRecord(Record):
+    """Pages and documents of single cases.
+
+    Attributes:
+        files: stored file by path, `cases/0012.html` for instance.
+    """
+
+    files: dict[str, StoredFile]
+
+
+class ReportsResult(Record):
+    """What the reports flow hands on.
+
+    Attributes:
+        flow_run_id: Prefect flow run.
+        run: MLflow run.
+        answers: what came of every request.
+        audit: what the audit found.
+        document: the stage's report.
+    """
+
+    flow_run_id: str
+    run: RunReference
+    answers: AnswersRecord
+    audit: ReportAuditRecord
+    document: DocumentRecord

@@ -1,0 +1,164 @@
+"""What the steps of the retrieval hand on."""
+
+from tasks.records.base import ArrayRecord, DocumentRecord, Record, RunReference, StoredFile, provenance
+from tasks.records.data import DatasetRecord
+
+
+class EncoderRecord(Record):
+    """What turns images into vectors, and some of them texts.
+
+    Attributes:
+        name: of the encoder, `classifier` for instance.
+        encoder: its identity: name, source and revision or digest; only vectors of the same identity may be compared.
+        weights: the files it is made of, where they are in the store.
+        model: hub id or folder of a published network, else empty.
+        revision: its commit, or the digest of the folder's files.
+        reads_text: whether it turns texts into vectors too.
+        licence: under which its weights may be used.
+        path: folder with the files of a published network, or its hub id while they are still to be downloaded.
+        device: where it computes.
+    """
+
+    name: str
+    encoder: str
+    weights: tuple[StoredFile, ...] = ()
+    model: str = ""
+    revision: str = ""
+    reads_text: bool = False
+    licence: str
+    path: str = provenance("")
+    device: str = provenance("cpu")
+
+
+class ShardRecord(Record):
+    """Vectors of some images of one split, one behind the other.
+
+    Attributes:
+        split: the split.
+        start: position of the first in the split.
+        vectors: npz with `vectors` (N, dimension), not normalised.
+        shape: of the vectors.
+        encoder: identity of what made them.
+    """
+
+    split: str
+    start: int
+    vectors: StoredFile
+    shape: tuple[int, int]
+    encoder: str
+
+
+class EmbeddingsRecord(Record):
+    """Vectors of all images.
+
+    Attributes:
+        name: of the encoder.
+        encoder: its identity.
+        dimension: length of a vector.
+        shards: parts of each split, in order.
+    """
+
+    name: str
+    encoder: str
+    dimension: int
+    shards: dict[str, tuple[ShardRecord, ...]]
+
+
+class IndexRecord(Record):
+    """Vector indices.
+
+    Attributes:
+        encoder: identity of what made the vectors.
+        dimension: length of a vector.
+        kinds: `flat`, `hnsw` or `ivf` by name of the index.
+        indices: the index by name: `all`, and one a class under the name of the class; each is over all splits.
+        offsets: id of the first image of each split; its others follow.
+        metrics: `index/…`: how many of the true neighbours an index finds, and what it takes.
+    """
+
+    encoder: str
+    dimension: int
+    kinds: dict[str, str]
+    indices: dict[str, StoredFile]
+    offsets: dict[str, int]
+    metrics: dict[str, float] = provenance({})
+
+
+class RetrievalRecord(Record):
+    """Retrieval metrics with their intervals.
+
+    Attributes:
+        encoder: name of the encoder.
+        metrics: `loo/…`, `gallery/…`, `conditioned/…`, `chance/…`.
+        per_query: npz of the figures behind them, one value a test image.
+        worst: ids of the worst queries, worst first.
+    """
+
+    encoder: str
+    metrics: dict[str, float]
+    per_query: StoredFile
+    worst: tuple[int, ...]
+
+
+class RetrievalResult(Record):
+    """What the retrieval flow hands on.
+
+    Attributes:
+        flow_run_id: Prefect flow run.
+        run: MLflow run.
+        retrieval: metrics.
+        embeddings: the vectors.
+        neighbours: npz with `{split}_ids` and `{split}_similarities` of the nearest train and test images of each
+            test image.
+        index: the vector indices.
+        document: the stage's report.
+        flow_run_ids: Prefect flow runs of all encoders, this one's first.
+    """
+
+    flow_run_id: str
+    run: RunReference
+    retrieval: RetrievalRecord
+    embeddings: EmbeddingsRecord
+    neighbours: ArrayRecord
+    index: IndexRecord
+    document: DocumentRecord
+    flow_run_ids: tuple[str, ...] = provenance(())
+
+
+class SearchableRecord(Record):
+    """What a search needs: the images, and an encoder with its index over them.
+
+    Attributes:
+        dataset: the images.
+        encoder: the encoder.
+        embeddings: its vectors.
+        index: its indices.
+        run_id: MLflow run that built it; empty in a record of an earlier version of this program.
+        published_at: when searches began to take it, UTC in ISO format; empty before.
+    """
+
+    dataset: DatasetRecord
+    encoder: EncoderRecord
+    embeddings: EmbeddingsRecord
+    index: IndexRecord
+    run_id: str = ""
+    published_at: str = ""
+
+    def same_content(self, other: "SearchableRecord") -> bool:
+        """Tell whether another one finds the same, whichever run built it and whenever it was published."""
+        parts = ("dataset", "encoder", "embeddings", "index")
+        return all(getattr(self, part).content_digest() == getattr(other, part).content_digest() for part in parts)
+
+
+class SearchRecord(Record):
+    """What a search found.
+
+    Attributes:
+        result: JSON: the query, the images found with their labels and similarities, and the notice.
+        gallery: PNG.
+        document: markdown.
+    """
+
+    result: StoredFile
+    gallery: StoredFile
+    document: StoredFile

@@ -1,0 +1,85 @@
+"""All figures of the audit, put together from answers, cases and metrics."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from models.report_generation.prompting import YES_NO
+from models.report_generation.schema import Answer, Case, Label
+from tasks.reports.audit import figures
+from tasks.reports.audit.agreement import label_scores
+from tasks.reports.audit.control_effects import label_of
+from tasks.reports.claims.lexicon import KINDS
+
+
+def audit_gallery(
+    answers: Sequence[Answer],
+    cases: Mapping[int, Case],
+    truths: Mapping[int, Label],
+    metrics: Mapping[str, float],
+    claims: Mapping[str, Sequence[Sequence[str]]],
+    *,
+    phantoms: bool,
+    random_weights: bool,
+) -> dict[str, bytes]:
+    """Draw the figures of the audit for which there is something to draw.
+
+    Args:
+        answers: to plain requests and under controls.
+        cases: the classifier's own evidence, by case index.
+        truths: the true classes, by case index.
+        metrics: the audit's, by MLflow name.
+        claims: kind, words and status of the unsupported claims of each plain row that has any.
+        phantoms: whether the images are drawn phantoms.
+        random_weights: whether a language model with random weights wrote the reports.
+
+    Returns:
+        PNG bytes by name.
+    """
+    plain = [answer for answer in answers if answer.control == "none"]
+    reports = [answer for answer in plain if answer.strategy != YES_NO]
+    scored = [answer for answer in plain if answer.score is not None]
+    strategies = list(dict.fromkeys(answer.strategy for answer in reports))
+    classifier = label_scores([case.label for case in cases.values()], [truths[index] for index in cases])
+    found = {
+        name: [[(kind, status) for kind, _, status in claims.get(a.row_id, ())] for a in reports if a.strategy == name]
+        for name in strategies
+    }
+    told = {name: _told([answer for answer in answers if answer.strategy == name]) for name in strategies}
+    marks = {"phantoms": phantoms, "random_weights": random_weights}
+    drawings: dict[str, Callable[[], bytes | None]] = {
+        "label_scores": lambda: figures.label_scores_figure(
+            metrics, {name: rate.value for name, rate in classifier.items()}, **marks
+        ),
+        "agreement": lambda: figures.agreement_figure(metrics, **marks),
+        "reticence": lambda: figures.reticence_figure(metrics, **marks),
+        "claims": lambda: figures.claims_figure(found, KINDS, **marks),
+        "controls": lambda: figures.controls_figure(metrics, **marks),
+        "stability": lambda: figures.stability_figure(metrics, **marks),
+        "anchoring": lambda: figures.anchoring_figure(metrics, told, **marks),
+        "collapse": lambda: figures.collapse_figure(metrics, **marks),
+        "yes_no_score": lambda: figures.score_figure(
+            np.array([answer.score for answer in scored], np.float64),
+            np.array([cases[answer.case_index].probability for answer in scored], np.float64),
+            np.array([truths[answer.case_index] == "pneumonia" for answer in scored], np.int64),
+            **marks,
+        ),
+        "usage": lambda: figures.usage_figure(
+            {name: [a.usage for a in reports if a.strategy == name and a.usage] for name in strategies}, **marks
+        ),
+    }
+    drawn = {name: draw() for name, draw in drawings.items()}
+    return {name: picture for name, picture in drawn.items() if picture is not None}
+
+
+def _told(answers: Sequence[Answer]) -> list[tuple[float, float]]:
+    """Pair the probability told with the label; nothing for a strategy that is told the same whatever the control."""
+    if not any(answer.control in ("flipped", "even") for answer in answers):
+        return []
+    return [
+        (answer.shown_probability, float(label == "pneumonia"))
+        for answer in answers
+        if answer.control in ("none", "flipped", "even")
+        and answer.shown_probability is not None
+        and (label := label_of(answer)) is not None
+    ]

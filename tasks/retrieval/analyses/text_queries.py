@@ -1,0 +1,353 @@
+"""Texts as queries: which images a prompt finds, and how well prompts alone tell the classes apart.
+
+The prompts stand in a versioned file beside this module and are fixed beforehand: none is chosen by what it finds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import InputError
+from models.text import printable
+from models.vector_index import normalize
+from tasks.retrieval.metrics import chance, ranking
+from tasks.retrieval.metrics.chance import Protocol
+from tasks.retrieval.metrics.ranking import CLASS_NAMES, RankingResult
+from tasks.shared.bootstrap import interval, resample
+from tasks.shared.estimates import Estimate, format_estimate
+from tasks.shared.markdown import table
+from tasks.shared.rank_biserial import rank_biserial
+
+PROMPTS = Path(__file__).with_name("text_prompts.json")
+"""The prompts that are evaluated."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text that describes images of one class.
+
+    Attributes:
+        id: its name in the file.
+        text: what the encoder reads.
+        label: the class that it describes.
+    """
+
+    id: str
+    text: str
+    label: int
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """The prompts of a file, class after class.
+
+    Attributes:
+        version: of the file.
+        prompts: every prompt.
+        pairs: positions of a normal and a pneumonia prompt that differ only in the finding.
+    """
+
+    version: str
+    prompts: tuple[Prompt, ...]
+    pairs: tuple[tuple[int, int], ...]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """What the encoder reads, one text a prompt."""
+        return tuple(prompt.text for prompt in self.prompts)
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The class of each prompt, shape (prompts,)."""
+        return np.array([prompt.label for prompt in self.prompts], dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """How well prompts alone tell the classes of the images apart.
+
+    Attributes:
+        scores: cosine with the pneumonia prompts less cosine with the normal ones, shape (images,). CLIP's
+            probability is a softmax of the same cosines at a fixed scale, so it orders the images alike.
+        auc: area under the ROC curve of the scores; 0.5 is chance.
+        balanced_accuracy: mean of the recalls where the larger cosine decides; 0.5 is chance.
+        recalls: share of each class that is called it, by label.
+    """
+
+    scores: NDArray[np.float64]
+    auc: Estimate
+    balanced_accuracy: Estimate
+    recalls: tuple[float, ...]
+
+
+def read_prompts(path: Path = PROMPTS) -> PromptSet:
+    """Read a prompt file.
+
+    Args:
+        path: JSON with a `version`, under `prompts` for each class a list of an `id` and a `text` each, and under
+            `pairs` lists of a normal and a pneumonia id.
+
+    Returns:
+        The prompts.
+
+    Raises:
+        InputError: the file is missing, is no such JSON, repeats an id or a text, or pairs prompts it does not hold.
+    """
+    try:
+        content = _File.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise InputError(
+            f"The prompt file {path} cannot be read ({error.strerror}); name a file of prompts by class."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = printable(".".join(map(str, first["loc"])) or "the whole file", 60)
+        raise InputError(
+            f"The prompt file {printable(path)} is not as expected at {place}: {printable(first['msg'], 60)}; write it "
+            f"like {PROMPTS.name}."
+        ) from error
+
+    by_class = (content.prompts.normal, content.prompts.pneumonia)
+    prompts = tuple(Prompt(entry.id, entry.text, label) for label, part in enumerate(by_class) for entry in part)
+    for what, values in (("id", [prompt.id for prompt in prompts]), ("text", [prompt.text for prompt in prompts])):
+        repeated = sorted({value for value in values if values.count(value) > 1})
+        if repeated:
+            raise InputError(
+                f"The prompt file {printable(path)} holds the {what} '{printable(repeated[0], 60)}' twice, but each "
+                f"{what} must be there once; change or delete one."
+            )
+    places = {(prompt.id, prompt.label): place for place, prompt in enumerate(prompts)}
+    for pair in content.pairs:
+        for label, name in enumerate(pair):
+            if (name, label) not in places:
+                raise InputError(
+                    f"The prompt file {printable(path)} pairs '{printable(name, 60)}', which is no "
+                    f"{CLASS_NAMES[label]} prompt of it; a pair names a normal prompt and then a pneumonia prompt."
+                )
+    pairs = tuple((places[normal, 0], places[pneumonia, 1]) for normal, pneumonia in content.pairs)
+    return PromptSet(content.version, prompts, pairs)
+
+
+def evaluate_prompts(
+    prompt_vectors: NDArray[np.floating],
+    prompt_labels: NDArray[np.integer],
+    image_vectors: NDArray[np.floating],
+    image_labels: NDArray[np.integer],
+    k_values: Sequence[int],
+) -> Protocol:
+    """Rank all images for each prompt; an image is relevant if it has the prompt's class.
+
+    Args:
+        prompt_vectors: shape (prompts, dimensions).
+        prompt_labels: class of each prompt, shape (prompts,).
+        image_vectors: of the same encoder, shape (images, dimensions).
+        image_labels: class of each image, shape (images,).
+        k_values: cut-offs of precision@k and Hit@k, at most the number of images.
+
+    Returns:
+        The figures of each prompt, in their order, and what a random ranking would score: the share of the class.
+
+    Raises:
+        InputError: a vector has no direction, or a cut-off is not positive or exceeds the number of images.
+    """
+    prompt_ids, image_ids = -1 - np.arange(len(prompt_labels)), np.arange(len(image_labels))  # none is in both
+    result = ranking.evaluate(
+        prompt_vectors, prompt_labels, image_vectors, image_labels, prompt_ids, image_ids, k_values
+    )
+    return Protocol("text → image", result, chance.from_gallery(prompt_labels, prompt_ids, image_labels, k_values))
+
+
+def best_and_worst(result: RankingResult, *, k: int) -> NDArray[np.int64]:
+    """Choose for each class the prompt that finds most of it and the one that finds least.
+
+    Args:
+        result: figures of each prompt.
+        k: a cut-off of the result.
+
+    Returns:
+        Positions of prompts: by class the best and the worst by precision@k, then by average precision; only one of a
+        class that has one prompt.
+    """
+    order = np.lexsort((-result.average_precision, -result.precision_at[k]))
+    chosen: list[int] = []
+    for label in range(len(CLASS_NAMES)):
+        ranked = order[result.query_labels[order] == label]
+        chosen += dict.fromkeys([*ranked[:1].tolist(), *ranked[-1:].tolist()])
+    return np.array(chosen, dtype=np.int64)
+
+
+def zero_shot(
+    prompt_vectors: NDArray[np.floating],
+    prompt_labels: NDArray[np.integer],
+    image_vectors: NDArray[np.floating],
+    image_labels: NDArray[np.integer],
+    *,
+    samples: int,
+    seed: int,
+) -> ZeroShot:
+    """Classify images by prompts alone: the class whose prompts have the larger cosine.
+
+    The prompts of a class count as one direction, the mean of their normalised vectors (Radford et al., "Learning
+    transferable visual models from natural language supervision", ICML 2021, 3.1.4).
+
+    Args:
+        prompt_vectors: shape (prompts, dimensions).
+        prompt_labels: class of each prompt, shape (prompts,); each class has at least one.
+        image_vectors: of the same encoder, shape (images, dimensions).
+        image_labels: class of each image, shape (images,).
+        samples: bootstrap samples of the intervals, drawn within each class.
+        seed: seed of the bootstrap.
+
+    Returns:
+        Scores and figures; the figures are NaN where the images are all of one class.
+
+    Raises:
+        InputError: a vector, or the mean of a class's prompts, has no direction.
+    """
+    unit = normalize(prompt_vectors)
+    directions = normalize(np.stack([unit[prompt_labels == label].mean(axis=0) for label in range(len(CLASS_NAMES))]))
+    cosines = normalize(image_vectors).astype(np.float64) @ directions.T.astype(np.float64)
+    scores = cosines[:, 1] - cosines[:, 0]
+    normal, pneumonia = scores[image_labels == 0], scores[image_labels == 1]
+    order = rank_biserial(pneumonia, normal, samples=samples, seed=seed)
+    hits = [(normal <= 0).astype(np.float64), (pneumonia > 0).astype(np.float64)]
+    recalls = tuple(float(hit.mean()) if len(hit) else float("nan") for hit in hits)
+    balanced = Estimate(sum(recalls) / len(recalls), float("nan"), float("nan"), len(scores))
+    if not np.isnan(balanced.value):
+        # A seed a class, or the draws of one would follow those of the other.
+        drawn = [hit[resample(len(hit), samples, seed + label)].mean(axis=1) for label, hit in enumerate(hits)]
+        balanced = Estimate(balanced.value, *interval(np.mean(drawn, axis=0)), len(scores))
+    auc = Estimate((order.value + 1) / 2, (order.low + 1) / 2, (order.high + 1) / 2, len(scores))
+    return ZeroShot(scores, auc, balanced, recalls)
+
+
+def zero_shot_by_pair(
+    prompts: PromptSet,
+    prompt_vectors: NDArray[np.floating],
+    image_vectors: NDArray[np.floating],
+    image_labels: NDArray[np.integer],
+    *,
+    samples: int,
+    seed: int,
+) -> tuple[ZeroShot, ...]:
+    """Classify images by each pair of prompts that differ only in the finding, to see how much the wording decides.
+
+    Args:
+        prompts: with their pairs.
+        prompt_vectors: shape (prompts, dimensions).
+        image_vectors: of the same encoder, shape (images, dimensions).
+        image_labels: class of each image, shape (images,).
+        samples: bootstrap samples of the intervals.
+        seed: seed of the bootstrap.
+
+    Returns:
+        What `zero_shot` returns, one a pair.
+    """
+    found = []
+    for pair in map(list, prompts.pairs):
+        vectors, labels = prompt_vectors[pair], prompts.labels[pair]
+        found.append(zero_shot(vectors, labels, image_vectors, image_labels, samples=samples, seed=seed))
+    return tuple(found)
+
+
+def text_metrics(protocol: Protocol, ensemble: ZeroShot, pairs: Sequence[ZeroShot]) -> dict[str, float]:
+    """Name the metrics of text queries.
+
+    Args:
+        protocol: of `evaluate_prompts`.
+        ensemble: `zero_shot` of all prompts.
+        pairs: of `zero_shot_by_pair`.
+
+    Returns:
+        `text/precision_at_K`, `text/hit_at_K`, `text/map`, all means over prompts, the precision and mAP also by class
+        (`text/precision_at_5_normal`); the same under `chance/text/`; `zero_shot/auc` and
+        `zero_shot/balanced_accuracy`, each with `_ci_low` and `_ci_high`; `zero_shot/recall_normal`,
+        `zero_shot/recall_pneumonia`; and `zero_shot/pair_auc_min` and `_max`. What is undefined is left out.
+    """
+    metrics: dict[str, float] = {}
+    for prefix, result in (("text", protocol.result), ("chance/text", protocol.chance)):
+        metrics |= ranking.means(result, prefix)
+        for label, name in enumerate(CLASS_NAMES):
+            metrics |= {
+                f"{prefix}/precision_at_{k}_{name}": result.mean_precision(k, label) for k in result.precision_at
+            }
+    for name, found in (("auc", ensemble.auc), ("balanced_accuracy", ensemble.balanced_accuracy)):
+        metrics[f"zero_shot/{name}"] = found.value
+        metrics[f"zero_shot/{name}_ci_low"], metrics[f"zero_shot/{name}_ci_high"] = found.low, found.high
+    for name, recall in zip(CLASS_NAMES, ensemble.recalls, strict=True):
+        metrics[f"zero_shot/recall_{name}"] = recall
+    if pairs:
+        areas = [pair.auc.value for pair in pairs]
+        metrics |= {"zero_shot/pair_auc_min": min(areas), "zero_shot/pair_auc_max": max(areas)}
+    return {name: value for name, value in metrics.items() if not np.isnan(value)}
+
+
+def text_markdown(
+    prompts: PromptSet, protocol: Protocol, ensemble: ZeroShot, pairs: Sequence[ZeroShot], *, k: int
+) -> str:
+    """Write what the prompts find as tables.
+
+    Args:
+        prompts: what was asked.
+        protocol: of `evaluate_prompts`, in the same order.
+        ensemble: `zero_shot` of all prompts.
+        pairs: of `zero_shot_by_pair`.
+        k: a cut-off of the protocol.
+
+    Returns:
+        Markdown without a heading.
+    """
+    result, expected = protocol.result, protocol.chance
+    rows = [
+        (
+            prompt.text, CLASS_NAMES[prompt.label], float(result.precision_at[k][place]),
+            float(expected.precision_at[k][place]), float(result.average_precision[place]),
+            float(expected.average_precision[place]),
+        )
+        for place, prompt in enumerate(prompts.prompts)
+    ]  # fmt: skip
+    tried = [("all prompts of each class", ensemble)]
+    tried += [
+        (" / ".join(prompts.texts[place] for place in pair), found)
+        for pair, found in zip(prompts.pairs, pairs, strict=True)
+    ]
+    scores = [
+        (name, format_estimate(found.auc), format_estimate(found.balanced_accuracy), *found.recalls)
+        for name, found in tried
+    ]
+    return "\n".join(
+        [
+            f"Prompts of file version {prompts.version}, fixed beforehand. An image is relevant if it has the prompt's "
+            "class; chance is what a random ranking would score.\n",
+            table(("prompt", "class", f"precision@{k}", "chance", "average precision", "chance"), rows),
+            "Zero-shot: the class whose prompts have the larger cosine, with no threshold fitted. In a pair the two "
+            "texts differ only in the finding.\n",
+            table(("prompts", "AUC", "balanced accuracy", *(f"{name} called right" for name in CLASS_NAMES)), scores),
+        ]
+    )
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    text: str = Field(min_length=1)
+
+
+class _ByClass(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    normal: list[_Entry] = Field(min_length=1)
+    pneumonia: list[_Entry] = Field(min_length=1)
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    version: str = Field(min_length=1)
+    prompts: _ByClass
+    pairs: list[tuple[str, str]] = []

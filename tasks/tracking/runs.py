@@ -1,0 +1,456 @@
+"""MLflow runs: opened, written and closed by explicit run id. Beside `tracing`, the only place that knows MLflow.
+
+A flow run owns one MLflow run, found again by its tag when the flow run is retried, so that nothing is logged twice:
+params and tags keep their values, metrics carry the time at which they were measured, and artifacts are overwritten.
+"""
+
+import contextlib
+import getpass
+import http.client
+import json
+import logging
+import os
+import platform
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+from filelock import FileLock
+from prefect.artifacts import create_link_artifact
+from prefect.exceptions import MissingContextError, TerminationSignal
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run as this_flow_run
+from prefect.utilities.urls import url_for
+from pydantic import BaseModel
+
+from models.errors import InputError
+from models.markdown import link
+from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.text import printable
+from tasks.execution.server import prefect_page, without_login
+from tasks.records.base import RunReference, StoredFile
+from tasks.records.classification import EpochRecord
+from tasks.records.data import DatasetRecord
+from tasks.records.reports import GeneratorRecord
+from tasks.records.retrieval import EncoderRecord
+from tasks.storage.locations import locks, tracking_artifacts, tracking_page, tracking_uri
+from tasks.storage.store import Store
+from tasks.tracking.relocation import follow_the_move
+from tasks.tracking.views import TAG, figure_view
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENTS = {
+    "pneumonia/pipeline": "Whole runs, with the metrics of all stages; the stages' own runs are their children.",
+    "pneumonia/classification": "Classifiers: one run a training, with the version that it registered.",
+    "pneumonia/sweep": "Comparisons of trainings by validation; the trainings are in pneumonia/classification.",
+    "pneumonia/retrieval": "The search for similar cases: one run an encoder.",
+    "pneumonia/reports": "Reports and their audit: one run a generator, with a page a case.",
+}
+"""What each experiment holds, by its name."""
+_FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
+_SAMPLING_SECONDS = 5
+_ANSWER_SECONDS = 3
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+@contextlib.contextmanager
+def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[RunReference]:
+    """Open the MLflow run of the current flow run and close it with a status that is true.
+
+    Args:
+        stage: last part of the experiment's name.
+        parameters: the forms of the flow, logged as params.
+
+    Yields:
+        The reference by which steps and the functions of this module address the run.
+    """
+    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+    client = _client()
+    _close_abandoned_runs(client)
+    run_id = _open(client, stage)
+    monitor = SystemMetricsMonitor(run_id, sampling_interval=_SAMPLING_SECONDS, tracking_uri=tracking_uri())
+    status = "FAILED"
+    try:
+        _log_params(client, run_id, parameters)
+        monitor.start()
+        yield RunReference(run_id=run_id)
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit, TerminationSignal):
+        status = "KILLED"
+        raise
+    finally:
+        monitor.finish()
+        client.set_terminated(run_id, status)
+
+
+def log_metrics(run: RunReference, metrics: Mapping[str, float]) -> None:
+    """Log final metrics; values that are not finite are left out, since MLflow's pages cannot show them."""
+    from mlflow.entities import Metric
+
+    client = _client()
+    # The start of the run is the one time that a retry repeats exactly, so that a metric is not logged twice.
+    moment = client.get_run(run.run_id).info.start_time
+    finite = [Metric(name, float(value), moment, 0) for name, value in metrics.items() if abs(value) < float("inf")]
+    for first in range(0, len(finite), 900):  # MLflow takes 1000 a request
+        client.log_batch(run.run_id, metrics=finite[first : first + 900])
+
+
+def log_epochs(run: RunReference, epochs: Sequence[EpochRecord]) -> None:
+    """Log the curves of a training at the times at which its epochs ended."""
+    from mlflow.entities import Metric
+
+    fields = {"train_loss": "train/loss", "val_loss": "val/loss", "val_auc": "val/auc_by_epoch"}
+    fields |= {"learning_rate": "train/learning_rate", "seconds": "train/epoch_seconds"}
+    metrics = [
+        Metric(name, float(getattr(epoch, field)), epoch.finished_at, epoch.epoch)
+        for epoch in epochs
+        for field, name in fields.items()
+    ]
+    for first in range(0, len(metrics), 900):
+        _client().log_batch(run.run_id, metrics=metrics[first : first + 900])
+
+
+def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None:
+    """Log which data the run used, and say so in tags where they were drawn or are a part of the file.
+
+    MLflow knows a dataset by its name and digest and keeps the first profile of these, so that both must name the
+    images of this run and no others.
+
+    Args:
+        run: the run.
+        dataset: the dataset.
+        context: what it was used for: `training`, `evaluation`.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    client = _client()
+    entity = Dataset(
+        name=dataset.title,
+        digest=dataset.digest,
+        source_type=dataset.kind,
+        source=json.dumps({"path": dataset.source}),
+        profile=json.dumps({"images": dataset.counts}),
+    )
+    client.log_inputs(run.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
+    tags = {"dataset.sha256": dataset.sha256, "dataset.kind": dataset.kind}
+    if dataset.limit is not None:
+        tags["dataset.limit"] = str(dataset.limit)
+    log_tags(run, tags)
+    if dataset.phantoms:
+        client.set_tag(run.run_id, "phantoms", PHANTOM_NOTICE)
+        get_run_logger().warning(PHANTOM_NOTICE)
+
+
+def log_tags(run: RunReference, tags: Mapping[str, str]) -> None:
+    """Say something of a run in tags, replacing those of the same names."""
+    client = _client()
+    for name, value in tags.items():
+        client.set_tag(run.run_id, name, value)
+
+
+def log_generator(run: RunReference, generator: GeneratorRecord) -> None:
+    """Say in tags what writes the run's reports, and that its weights are random where they are."""
+    client = _client()
+    for name in ("name", "model", "revision", "precision", "device"):
+        value = getattr(generator, name)
+        if value is not None:
+            client.set_tag(run.run_id, f"generator.{name}", value)
+    if generator.random_weights:
+        client.set_tag(run.run_id, "random_weights", RANDOM_WEIGHTS_NOTICE)
+        get_run_logger().warning(RANDOM_WEIGHTS_NOTICE)
+
+
+def log_encoder(run: RunReference, encoder: EncoderRecord) -> None:
+    """Say what made the run's vectors: the name as a param, to compare runs by, and the rest in tags."""
+    client = _client()
+    client.log_param(run.run_id, "encoder", encoder.name)
+    client.set_tag(run.run_id, "encoder.identity", encoder.encoder)
+    client.set_tag(run.run_id, "encoder.licence", encoder.licence or "unknown")
+
+
+def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
+    """Log stored files as artifacts.
+
+    Args:
+        run: the run.
+        files: stored file by artifact path, `figures/roc_curve.png` for instance.
+    """
+    store = Store()
+    with tempfile.TemporaryDirectory() as folder:
+        for name, stored in files.items():
+            path = Path(folder) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(store.get(stored))
+        _client().log_artifacts(run.run_id, folder)
+
+
+def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
+    """Log figures once more, in the form that MLflow puts side by side for several runs, and save a view of them.
+
+    The files are named as MLflow's own `log_image` names them. That function would log them twice on a retry, and in a
+    size in which no figure can be read. A view that is there already stays, since a person may have changed it.
+
+    Args:
+        run: the run.
+        figures: PNG by title.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = _client()
+    info = client.get_run(run.run_id).info
+    log_files(
+        run,
+        {
+            f"images/figures~{title}+step+0+timestamp+{info.start_time}+{png.sha256}{size}.png": png
+            for title, png in figures.items()
+            for size in ("", "+compressed")
+        },
+    )
+    client.set_tag(run.run_id, "mlflow.loggedImages", "True")
+    if TAG not in client.get_experiment(info.experiment_id).tags:
+        try:
+            client.set_experiment_tag(info.experiment_id, TAG, figure_view([f"figures/{title}" for title in figures]))
+        except MlflowException:
+            if TAG not in client.get_experiment(info.experiment_id).tags:  # else another run has saved it meanwhile
+                raise
+
+
+def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Log a table that MLflow's pages show as such, replacing one of the same name.
+
+    Args:
+        run: the run.
+        name: artifact path, ending in `.json`.
+        columns: titles.
+        rows: JSON values, as many a row as there are columns.
+    """
+    client = _client()
+    client.log_dict(run.run_id, {"columns": list(columns), "data": [list(row) for row in rows]}, name)
+    tag = "mlflow.loggedArtifacts"  # what MLflow's own log_table sets; that function appends on a retry
+    known = json.loads(client.get_run(run.run_id).data.tags.get(tag, "[]"))
+    entry = {"path": name, "type": "table"}
+    if entry not in known:
+        client.set_tag(run.run_id, tag, json.dumps([*known, entry]))
+
+
+def page_of(run: RunReference) -> str:
+    """Return the address of a run in MLflow's pages, among those for training models, not for language models."""
+    info = _client().get_run(run.run_id).info
+    view = "workflowType=machine_learning"
+    return f"{tracking_page()}/#/experiments/{info.experiment_id}/runs/{run.run_id}?{view}"
+
+
+def require_tracker() -> None:
+    """Refuse, before anything is computed, a tracker that cannot be used or that does not answer.
+
+    MLflow itself would ask one that does not answer for minutes.
+
+    Raises:
+        InputError: one of the addresses is of another kind, or nothing, or no MLflow server, answers.
+    """
+    for variable, uri in (("MLFLOW_TRACKING_URI", tracking_uri()), ("MLFLOW_REGISTRY_URI", _registry_uri())):
+        kind = uri.partition("://")[0].partition("+")[0].lower() if "://" in uri else ""
+        shown = f"{variable}={printable(without_login(uri))}"
+        if kind not in ("http", "https", *_DATABASES):
+            raise InputError(
+                f"{shown} is no place for runs, as a folder or Databricks is none here: give the http:// address of an "
+                "MLflow server or a database such as sqlite:////where/mlflow.db, or unset it."
+            )
+        if kind not in _DATABASES:
+            _require_answer(uri, shown)
+
+
+def _registry_uri() -> str:
+    return os.environ.get("MLFLOW_REGISTRY_URI") or tracking_uri()
+
+
+def _require_answer(uri: str, shown: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=_ANSWER_SECONDS):
+            pass
+    except urllib.error.HTTPError as error:
+        if error.code not in (401, 403):  # a login is asked for, and given later
+            raise InputError(
+                f"{shown} is no MLflow server (it answers {error.code} to /health): mend it, or unset it."
+            ) from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        reason = printable(getattr(error, "reason", error))
+        raise InputError(f"{shown} does not answer ({reason}): start it (`make up`), or unset it.") from error
+
+
+def prepare() -> None:
+    """Make the schema and the experiments, once a process; it is done by the first use too.
+
+    Raises:
+        InputError: the tracker cannot be used.
+    """
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    if tracking_uri() in _prepared:
+        return
+    try:
+        _prepare(tracking_uri())
+    except (MlflowException, SQLAlchemyError) as error:
+        shown = printable(without_login(tracking_uri()))
+        raise InputError(f"MLflow at {shown} cannot be used: {printable(error, 180)}") from error
+    _prepared.add(tracking_uri())
+
+
+def _prepare(uri: str) -> None:
+    from mlflow import MlflowClient
+
+    locks().mkdir(parents=True, exist_ok=True)
+    with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
+        follow_the_move()
+        client = MlflowClient(uri)
+        for name in EXPERIMENTS:
+            experiment_id(client, name)
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """Return the id of an experiment, made where it is missing and restored where somebody has deleted it.
+
+    A deleted experiment keeps its name, so that none can be made in its place, and takes no runs.
+
+    Args:
+        client: the client.
+        name: one of `EXPERIMENTS`.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(
+                client.create_experiment(
+                    name,
+                    artifact_location=f"{tracking_artifacts()}/{name}",
+                    tags={
+                        "mlflow.experimentKind": "custom_model_development",  # opens with runs, not traces
+                        "mlflow.note.content": EXPERIMENTS[name],
+                    },
+                )
+            )
+        except MlflowException:
+            found = client.get_experiment_by_name(name)
+            if found is None:  # else it was made meanwhile through another machine
+                raise
+    if found.lifecycle_stage != "active":
+        try:
+            client.restore_experiment(found.experiment_id)
+        except MlflowException:
+            if client.get_experiment(found.experiment_id).lifecycle_stage != "active":  # else another run restored it
+                raise
+        _warn("The MLflow experiment %s had been deleted: it is restored with its runs, to log this one there.", name)
+    return str(found.experiment_id)
+
+
+def _warn(message: str, *values: object) -> None:
+    """Log to the flow run; outside one there is no run logger."""
+    try:
+        get_run_logger().warning(message, *values)
+    except MissingContextError:
+        logging.getLogger(__name__).warning(message, *values)
+
+
+_prepared: set[str] = set()
+
+
+def _client() -> "MlflowClient":
+    from mlflow import MlflowClient
+
+    prepare()
+    return MlflowClient(tracking_uri())
+
+
+def _open(client: "MlflowClient", stage: str) -> str:
+    experiment = experiment_id(client, f"pneumonia/{stage}")
+    flow_run_id = str(this_flow_run.id)
+    known = _runs_of_flow_run(client, flow_run_id)
+    prefect_url = url_for("flow-run", obj_id=flow_run_id) or f"{prefect_page()}/runs/flow-run/{flow_run_id}"
+    tags = {
+        _FLOW_RUN: flow_run_id,
+        "prefect.flow_run_url": prefect_url,
+        "mlflow.note.content": f"{RESEARCH_NOTICE}\n\nPrefect flow run: {link(this_flow_run.name, prefect_url)}",
+        "mlflow.source.name": f"flows.{stage}",
+        "mlflow.source.git.commit": _git_commit(),
+        "mlflow.user": getpass.getuser(),
+        _HOST: platform.node(),
+        _PROCESS: _process_identity(os.getpid()),
+    }
+    parents = _runs_of_flow_run(client, this_flow_run.parent_flow_run_id)
+    if parents:
+        tags["mlflow.parentRunId"] = parents[0]
+    if known:
+        run_id = known[0]
+        client.update_run(run_id, status="RUNNING")
+        for name, value in tags.items():
+            client.set_tag(run_id, name, value)
+    else:
+        run = client.create_run(experiment, tags=tags, run_name=this_flow_run.name)
+        run_id = run.info.run_id
+    create_link_artifact(
+        link=page_of(RunReference(run_id=run_id)),
+        link_text="MLflow run",
+        key="mlflow-run",
+        description="The same run in MLflow",
+    )
+    return str(run_id)
+
+
+def _runs_of_flow_run(client: "MlflowClient", flow_run_id: str | None) -> list[str]:
+    if flow_run_id is None:
+        return []
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, f"tags.`{_FLOW_RUN}` = '{flow_run_id}'", max_results=1)
+    return [run.info.run_id for run in runs]
+
+
+def _log_params(client: "MlflowClient", run_id: str, parameters: Mapping[str, BaseModel]) -> None:
+    from mlflow.entities import Param
+
+    params = [
+        Param(f"{form}.{field}", str(value))
+        for form, values in parameters.items()
+        for field, value in values.model_dump(mode="json").items()
+    ]
+    client.log_batch(run_id, params=params)
+
+
+def _close_abandoned_runs(client: "MlflowClient") -> None:
+    """Mark runs as killed that say RUNNING though their process on this machine is gone."""
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    running = client.search_runs(
+        experiments, f"attributes.status = 'RUNNING' and tags.`{_HOST}` = '{platform.node()}'", max_results=200
+    )
+    for run in running:
+        identity = run.data.tags.get(_PROCESS, "")
+        if identity != _process_identity(int(identity.split("@")[0] or 0)):
+            client.set_tag(run.info.run_id, "status.reason", "its process ended without closing the run")
+            client.set_terminated(run.info.run_id, "KILLED")
+            _warn("MLflow run %s was left running by a dead process.", run.info.run_id)
+
+
+def _process_identity(process_id: int) -> str:
+    """Name a process so that another one which got the same number later is told apart; empty if there is none."""
+    try:
+        return f"{process_id}@{psutil.Process(process_id).create_time():.0f}"
+    except psutil.Error:
+        return ""
+
+
+def _git_commit() -> str:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

@@ -1,0 +1,41 @@
+import subprocess
+import sys
+
+import pytest
+
+from deployments.automations.webhook import alerts_webhook
+from models.errors import InputError
+from tests.conftest import CHECKOUT
+
+
+@pytest.mark.parametrize("address", ["https://hooks.example/services/T0", "http://127.0.0.1:8065/hooks/x?y=z"])
+def test_an_address_is_taken(monkeypatch, address):
+    monkeypatch.setenv("ALERTS_WEBHOOK", address)
+    assert alerts_webhook() == address
+
+
+@pytest.mark.parametrize("text", [None, "", "none"])
+def test_there_may_be_none(monkeypatch, text):
+    monkeypatch.delenv("ALERTS_WEBHOOK", raising=False)
+    if text is not None:
+        monkeypatch.setenv("ALERTS_WEBHOOK", text)
+    assert alerts_webhook() is None
+
+
+@pytest.mark.parametrize("text", ["hooks.example/T0", "ftp://a.b/T0", "https:///T0", "http://a:b/T0", "http://a.b/T 0"])
+def test_what_is_no_address_is_one_sentence_that_does_not_repeat_it(monkeypatch, text):
+    monkeypatch.setenv("ALERTS_WEBHOOK", text)
+    with pytest.raises(InputError, match="ALERTS_WEBHOOK is not an address") as error:
+        alerts_webhook()
+    assert text not in str(error.value)
+
+
+@pytest.mark.parametrize("action", ["up", "register"])
+def test_it_is_refused_before_anything_starts(monkeypatch, action):
+    monkeypatch.setenv("ALERTS_WEBHOOK", "hooks.example/T0")
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.local.services", action], cwd=CHECKOUT, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ALERTS_WEBHOOK is not an address")
+    assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,85 @@
+"""What services leave behind, with real processes in their place."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from deployments.local import services
+from tests.conftest import CHECKOUT
+
+WORKER = """
+import signal, subprocess, sys, time
+def end(*_):
+    print(sys.argv[1], "ended", flush=True)
+    raise SystemExit
+signal.signal(signal.SIGTERM, end)
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+if sys.argv[1] == "worker":
+    subprocess.Popen([sys.executable, __file__, "run"], start_new_session=True)
+print(sys.argv[1], "started", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def worker(outputs):
+    """A worker with a run, which has a session of its own as those of Prefect's worker have."""
+    script = outputs / "worker.py"
+    script.write_text(WORKER)
+    notes = {"processes": []}
+    services._start("cpu-worker", [sys.executable, str(script), "worker"], notes, dict(os.environ))
+    (entry,) = notes["processes"]
+    log = Path(entry["log"])
+    deadline = time.monotonic() + 30
+    while log.read_text().count("started") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return entry
+
+
+def test_a_run_is_told_to_end_before_its_worker(worker):
+    family = services._family(worker)
+    assert len(family) == 2
+    services._end([worker])
+    assert Path(worker["log"]).read_text().splitlines()[-2:] == ["run ended", "worker ended"]
+    assert not any(map(_lives, family))
+
+
+def test_what_a_dead_worker_started_is_found_and_ended_and_nothing_else(worker):
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    leader, run = services._family(worker)
+    assert leader.pid == worker["pid"]
+    leader.kill()
+    leader.wait()
+    assert not services._alive(worker)
+    assert services._family(worker) == [run]
+    services._end([worker])
+    assert Path(worker["log"]).read_text().splitlines()[-1] == "run ended"
+    assert not _lives(run)
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def _lives(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_equal_ports_are_one_sentence(outputs):
+    done = subprocess.run(
+        [sys.executable, "-m", "deployments.local.services", "up"],
+        cwd=CHECKOUT,
+        env=os.environ | {"PREFECT_PORT": "4711", "MLFLOW_PORT": "4711"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: PREFECT_PORT and MLFLOW_PORT are both 4711")
+    assert len(done.stderr.splitlines()) == 1
+    assert not (outputs / "services.json").exists()

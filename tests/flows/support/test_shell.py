@@ -1,0 +1,139 @@
+"""Options from forms, and mistakes in one sentence."""
+
+import threading
+
+import pytest
+from prefect import flow
+
+from flows.pipeline import pipeline
+from flows.support.shell import main, parse
+from models.errors import InputError
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.presets import PRESETS
+from tasks.parameters.training import TrainingParameters
+
+
+def test_defaults_are_the_standard_preset():
+    values = parse(pipeline, [])
+    assert set(values) == {"dataset", "training", "evaluation", "retrieval", "reports", "execution"}
+    assert values["training"] == TrainingParameters()
+
+
+@pytest.mark.parametrize("words", [["--preset", "debug"], ["--preset=debug"]])
+def test_a_preset_fills_in_the_forms(words):
+    values = parse(pipeline, words)
+    for name, fields in PRESETS["debug"].items():
+        for field, value in fields.items():
+            assert getattr(values[name], field) == value
+    assert values["training"].learning_rate == TrainingParameters().learning_rate
+
+
+def test_options_override_the_preset_and_leave_the_rest_of_it():
+    words = "--preset debug --training.epochs 3 --retrieval.k_values 1,7 --dataset.path a.npz --training.loss focal"
+    values = parse(pipeline, words.split())
+    assert values["training"].epochs == 3
+    assert values["training"].batch_size == PRESETS["debug"]["training"]["batch_size"]
+    assert values["training"].loss == "focal"
+    assert values["retrieval"].k_values == [1, 7]
+    assert values["dataset"].path == "a.npz"
+    assert values["dataset"].limit == PRESETS["debug"]["dataset"]["limit"]
+
+
+@pytest.mark.parametrize("size", [28, 64, 128, 224])
+def test_every_image_size_can_be_asked_for(size):
+    assert parse(pipeline, ["--dataset.size", str(size)])["dataset"].size == size
+
+
+def test_the_environment_changes_no_option(monkeypatch):
+    monkeypatch.setenv("training", '{"epochs": 77}')
+    monkeypatch.setenv("TRAINING", '{"epochs": 77}')
+    assert parse(pipeline, [])["training"] == TrainingParameters()
+
+
+def test_help_lists_every_field_with_its_description(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # wide enough that no line is broken, within a word perhaps
+    with pytest.raises(SystemExit) as ended:
+        parse(pipeline, ["--preset", "debug", "--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for name, field in TrainingParameters.model_fields.items():
+        assert f"--training.{name}" in text
+        assert field.description in text
+    assert f"(default: {PRESETS['debug']['training']['batch_size']})" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--training.epochs 0", "--training.epochs: Input should be greater than or equal to 1 (given: '0')"),
+        ("--training.loss hinge", "--training.loss"),
+        ("--dataset.size 30", "--dataset.size"),
+        ("--retrieval.k_values 0", "--retrieval.k_values"),
+        ("--preset fast", "--preset fast is unknown: choose one of quickstart, standard, debug."),
+        ("--no-such-option 1", "unrecognized arguments: --no-such-option 1"),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_and_exit_code_2(words, told, capsys):
+    try:
+        code = main(pipeline, words.split())
+    except SystemExit as ended:  # argparse ends the process itself
+        code = ended.code
+    assert code == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert "Traceback" not in error
+
+
+@pytest.fixture
+def _warm():
+    """Let what `main` loads in the background end with the test: pytest's own loops cannot stand new modules."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "warm-up":
+            thread.join()
+
+
+@flow
+def refuse(dataset: DatasetParameters = DatasetParameters()) -> None:  # noqa: B008
+    """Refuse."""
+    raise InputError(f"{dataset.path} is no dataset: give another.")
+
+
+@flow
+def interrupt(dataset: DatasetParameters = DatasetParameters()) -> None:  # noqa: B008
+    """Interrupt."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("prefect_server", "outputs", "_warm")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--training.epochs", "1" * 1_000_000],
+        ["--training.loss", "\x1b[2Jx\n" * 100_000],
+        ["--dataset.name", "x" * 1_000_000, "--training.epochs", "0", "--retrieval.k_values", "0"],
+        ["--retrieval.k_values=" + ",".join(["-1"] * 100_000)],
+        ["--training.architecture", "[red]"],
+        ["--preset", "\x1b]0;" + "y" * 1_000_000],
+    ],
+)
+def test_whatever_an_option_holds_the_sentence_is_short_and_printable(words, capsys):
+    assert main(pipeline, words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert len(line) <= len("error: ") + 300
+    assert line.isprintable()
+    assert line.startswith(f"error: {words[0].partition('=')[0]}")
+    assert line.endswith(("See --help for what each option takes.", "."))
+
+
+def test_a_mistake_found_in_the_flow_is_one_sentence_and_exit_code_2(capsys):
+    assert main(refuse, ["--dataset.path", "x.npz"]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1] == "error: x.npz is no dataset: give another."
+    assert "Traceback" not in captured.err + captured.out
+
+
+@pytest.mark.usefixtures("prefect_server", "outputs", "_warm")
+def test_an_interrupt_says_that_the_next_run_goes_on(capsys):
+    assert main(interrupt, []) == 130
+    assert "the next run goes on where this one was" in capsys.readouterr().err

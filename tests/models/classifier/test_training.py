@@ -1,0 +1,337 @@
+import json
+import logging
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from medmnist.evaluator import getAUC
+from sklearn.metrics import log_loss, roc_auc_score
+
+from models.classifier.classifiers import build_classifier
+from models.classifier.prediction import predict
+from models.classifier.preprocessing import Normalization
+from models.classifier.schedules import learning_rate
+from models.classifier.training import train, validation_scores
+from models.classifier.training_settings import TrainingSettings
+from models.errors import InputError
+
+SETTINGS = TrainingSettings(architecture="compact28", epochs=3, batch_size=24, learning_rate=1e-3, seed=7, device="cpu")
+
+
+def drawn_images(count, seed):
+    """Noise, with a bright square in the middle of two out of three."""
+    random = np.random.default_rng(seed)
+    labels = (np.arange(count) % 3 > 0).astype(np.int64)
+    images = random.integers(0, 120, (count, 16, 16))
+    images[:, 5:11, 5:11] += labels[:, None, None] * 100
+    return images.astype(np.uint8), labels
+
+
+def colour_images(count, seed):
+    """Noise, with a square in one of the three colours."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    images = random.integers(0, 120, (count, 16, 16, 3))
+    images[np.arange(count), 5:11, 5:11, labels] += 100
+    return images.astype(np.uint8), labels
+
+
+TRAIN, VAL = drawn_images(48, 0), drawn_images(30, 1)
+NORMALIZATION = Normalization.from_images(TRAIN[0])
+COLOUR_TRAIN, COLOUR_VAL = colour_images(48, 2), colour_images(30, 3)
+COLOUR_SETTINGS = replace(SETTINGS, loss="balanced_cross_entropy")
+
+
+def run(settings=SETTINGS, **options):
+    return train(*TRAIN, *VAL, NORMALIZATION, settings, **options)
+
+
+def run_colour(settings=COLOUR_SETTINGS, **options):
+    normalization = Normalization.from_images(COLOUR_TRAIN[0])
+    return train(*COLOUR_TRAIN, *COLOUR_VAL, normalization, settings, classes=3, **options)
+
+
+def misled(settings, **options):
+    """Train with the wrong labels for validation: every epoch that learns makes it worse."""
+    return train(*TRAIN, VAL[0], 1 - VAL[1], NORMALIZATION, settings, **options)
+
+
+class InMemory:
+    def __init__(self, payload=None):
+        self.payload = payload
+        self.epochs = []
+
+    def save(self, epoch, payload):
+        self.epochs.append(epoch)
+        self.payload = payload
+
+    def load(self):
+        return self.payload
+
+
+class InterruptionError(Exception):
+    pass
+
+
+def interrupt_after(epoch):
+    def on_epoch(metrics):
+        if metrics.epoch == epoch:
+            raise InterruptionError
+
+    return on_epoch
+
+
+@pytest.fixture(scope="module")
+def undisturbed():
+    return run()
+
+
+@pytest.fixture(scope="module")
+def interrupted():
+    """The payload of a training that was killed after its second epoch."""
+    checkpoints = InMemory()
+    with pytest.raises(InterruptionError):
+        run(checkpoints=checkpoints, on_epoch=interrupt_after(2))
+    assert checkpoints.epochs == [1, 2]
+    return checkpoints.payload
+
+
+def assert_same(first, second):
+    assert first.weights.keys() == second.weights.keys()
+    for name, tensor in first.weights.items():
+        assert torch.equal(tensor, second.weights[name]), name
+    assert first.best_epoch == second.best_epoch
+    untimed = [[replace(entry, seconds=0, finished_at=0) for entry in part.history] for part in (first, second)]
+    assert untimed[0] == untimed[1]
+
+
+def test_a_resumed_training_ends_with_the_same_bits(undisturbed, interrupted):
+    checkpoints, seen = InMemory(interrupted), []
+    resumed = run(checkpoints=checkpoints, on_epoch=lambda metrics: seen.append(metrics.epoch))
+    assert seen == [3], "only the missing epoch is trained"
+    assert_same(resumed, undisturbed)
+    assert_same(run(checkpoints=InMemory(checkpoints.payload), on_epoch=interrupt_after(3)), undisturbed)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"architecture": "resnet18_gray"},
+        {"architecture": "efficientnet_b0"},
+        {"schedule": "cosine", "mixup": 0.4, "loss": "focal"},
+        {"schedule": "step", "augmentation": "strong", "precision": "bf16"},
+    ],
+    ids=str,
+)
+def test_every_way_of_training_resumes_with_the_same_bits(change):
+    settings = replace(SETTINGS, epochs=2, **change)
+    checkpoints = InMemory()
+    with pytest.raises(InterruptionError):
+        run(settings, checkpoints=checkpoints, on_epoch=interrupt_after(1))
+    assert_same(run(settings, checkpoints=checkpoints), run(settings))
+
+
+def test_three_classes_in_colour_resume_with_the_same_bits():
+    settings = replace(COLOUR_SETTINGS, mixup=0.4)
+    checkpoints = InMemory()
+    with pytest.raises(InterruptionError):
+        run_colour(settings, checkpoints=checkpoints, on_epoch=interrupt_after(2))
+    assert_same(run_colour(settings, checkpoints=checkpoints), run_colour(settings))
+
+
+def test_a_best_epoch_before_the_interruption_is_kept():
+    whole = misled(SETTINGS)
+    assert whole.best_epoch == 1
+    checkpoints = InMemory()
+    with pytest.raises(InterruptionError):
+        misled(SETTINGS, checkpoints=checkpoints, on_epoch=interrupt_after(2))
+    assert_same(misled(SETTINGS, checkpoints=checkpoints), whole)
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "history", "tensor", "metadata"])
+def test_a_damaged_checkpoint_is_ignored_with_a_warning(undisturbed, interrupted, damage, caplog):
+    length = struct.unpack("<Q", interrupted[:8])[0]
+    header = json.loads(interrupted[8 : 8 + length])
+    if damage == "history":
+        header["__metadata__"]["history"] = "[{}]"
+    elif damage == "tensor":
+        header["model.other"] = header.pop("model.head.weight")
+    elif damage == "metadata":
+        del header["__metadata__"]
+    text = json.dumps(header).encode()
+    payload = {"truncated": interrupted[:-50], "garbage": b"not a checkpoint"}.get(
+        damage, struct.pack("<Q", len(text)) + text + interrupted[8 + length :]
+    )
+    seen = []
+
+    def stop(metrics):
+        seen.append(metrics)
+        raise InterruptionError
+
+    with caplog.at_level(logging.WARNING), pytest.raises(InterruptionError):
+        run(checkpoints=InMemory(payload), on_epoch=stop)
+    assert "starts from the beginning" in caplog.text
+    first = undisturbed.history[0]
+    assert (seen[0].epoch, seen[0].train_loss, seen[0].val_loss) == (1, first.train_loss, first.val_loss)
+
+
+def test_a_checkpoint_of_other_settings_or_data_is_ignored_with_a_warning(interrupted, caplog):
+    with caplog.at_level(logging.WARNING), pytest.raises(InterruptionError):
+        run(replace(SETTINGS, epochs=4), checkpoints=InMemory(interrupted), on_epoch=interrupt_after(1))
+    assert "other settings or data" in caplog.text
+
+
+def test_the_checkpoint_holds_no_pickle_and_repeats(interrupted):
+    checkpoints = InMemory()
+    with pytest.raises(InterruptionError):
+        run(checkpoints=checkpoints, on_epoch=interrupt_after(2))
+    length = struct.unpack("<Q", interrupted[:8])[0]
+    assert checkpoints.payload[8 + len(checkpoints.payload) - len(interrupted) + length :] == interrupted[8 + length :]
+    assert {entry["dtype"] for name, entry in json.loads(interrupted[8 : 8 + length]).items() if name[0] != "_"} <= {
+        "F32",
+        "I64",
+    }
+
+
+def test_the_history_tells_what_the_returned_weights_score(undisturbed):
+    best = undisturbed.history[undisturbed.best_epoch - 1]
+    assert best.val_loss == min(entry.val_loss for entry in undisturbed.history)
+    model = build_classifier("compact28")
+    model.load_state_dict(undisturbed.weights)
+    logits = predict(model, VAL[0], NORMALIZATION, flip=False).logits.astype(np.float64)
+    assert best.val_auc == pytest.approx(roc_auc_score(VAL[1], logits))
+    losses = np.where(VAL[1] == 1, np.log1p(np.exp(-logits)), np.log1p(np.exp(logits)))
+    assert best.val_loss == pytest.approx((losses[VAL[1] == 0].mean() + losses[VAL[1] == 1].mean()) / 2, rel=1e-4)
+    assert [entry.epoch for entry in undisturbed.history] == [1, 2, 3]
+    assert all(entry.seconds > 0 and entry.finished_at > 1.6e12 for entry in undisturbed.history)
+
+
+def test_it_learns_and_the_seed_matters(undisturbed):
+    result = run(replace(SETTINGS, epochs=6))
+    assert max(entry.val_auc for entry in result.history) > 0.95
+    other = run(replace(SETTINGS, seed=8))
+    assert not torch.equal(other.weights["head.weight"], undisturbed.weights["head.weight"])
+
+
+def test_no_global_state_is_left_behind():
+    torch.manual_seed(1)
+    random_state = torch.random.get_rng_state()
+    run(replace(SETTINGS, epochs=1))
+    assert torch.equal(torch.random.get_rng_state(), random_state)
+    assert not torch.backends.cudnn.deterministic
+
+
+def test_three_classes_in_colour_are_learned_and_scored_as_medmnist_does():
+    result = run_colour(replace(COLOUR_SETTINGS, epochs=8))
+    best = result.history[result.best_epoch - 1]
+    assert best.val_auc > 0.95
+    model = build_classifier("compact28", classes=3, channels=3)
+    model.load_state_dict(result.weights)
+    normalization = Normalization.from_images(COLOUR_TRAIN[0])
+    logits = predict(model, COLOUR_VAL[0], normalization, flip=False).logits.astype(np.float64)
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert best.val_auc == pytest.approx(getAUC(COLOUR_VAL[1], probabilities, "multi-class"))
+    assert best.val_loss == pytest.approx(log_loss(COLOUR_VAL[1], probabilities), rel=1e-4)
+
+
+def test_the_validation_loss_of_unequal_classes_is_the_mean_over_classes():
+    labels = np.array([0, 0, 0, 0, 0, 1, 1, 2])
+    logits = torch.randn(8, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    probabilities = logits.softmax(dim=1).numpy()
+    per_class = [-np.log(probabilities[labels == index, index]).mean() for index in range(3)]
+    loss, auc = validation_scores(logits, labels, 3)
+    assert loss == pytest.approx(np.mean(per_class))
+    assert auc == pytest.approx(getAUC(labels, probabilities, "multi-class"))
+
+
+def test_patience_ends_the_training_and_a_resumed_one_ends_there_too():
+    settings = replace(SETTINGS, epochs=9, patience=2)
+    checkpoints = InMemory()
+    whole = misled(settings, checkpoints=checkpoints)
+    assert whole.stopped_early
+    losses = [entry.val_loss for entry in whole.history]
+    assert len(losses) == whole.best_epoch + 2 < 9
+    assert losses[whole.best_epoch - 1] == min(losses)
+
+    finished = misled(settings, checkpoints=checkpoints, on_epoch=lambda metrics: pytest.fail("an epoch too many"))
+    assert_same(finished, whole)
+    checkpoints = InMemory()
+    with pytest.raises(InterruptionError):
+        misled(settings, checkpoints=checkpoints, on_epoch=interrupt_after(1))
+    assert_same(misled(settings, checkpoints=checkpoints), whole)
+
+
+def test_without_patience_every_epoch_is_trained():
+    result = misled(SETTINGS)
+    assert len(result.history) == 3
+    assert not result.stopped_early
+
+
+def test_the_schedule_decides_the_last_rate_of_an_epoch(undisturbed):
+    assert [entry.learning_rate for entry in undisturbed.history] == pytest.approx(
+        [learning_rate("one_cycle", step, 6, 1e-3) for step in (1, 3, 5)]
+    )
+    stepped = run(replace(SETTINGS, epochs=2, schedule="step"))
+    assert [entry.learning_rate for entry in stepped.history] == pytest.approx([1e-3, 1e-5])
+
+
+def test_bf16_trains_nearly_the_same(undisturbed):
+    settings = replace(SETTINGS, epochs=1)
+    low = run(replace(settings, precision="bf16")).history[0]
+    assert low.train_loss != undisturbed.history[0].train_loss
+    exact = run(settings).history[0]
+    assert low.train_loss == pytest.approx(exact.train_loss, rel=0.05)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_compiled_training_on_a_gpu_resumes_with_the_same_bits():
+    settings = replace(SETTINGS, epochs=2, device="cuda", compile=True)
+    checkpoints = InMemory()
+    with pytest.raises(InterruptionError):
+        run(settings, checkpoints=checkpoints, on_epoch=interrupt_after(1))
+    resumed = run(settings, checkpoints=checkpoints)
+    assert_same(resumed, run(settings))
+    exact = run(replace(settings, compile=False, precision="fp32"))
+    assert resumed.history[0].train_loss == pytest.approx(exact.history[0].train_loss, rel=0.05)
+
+
+def test_training_starts_from_the_weights_of_a_file_and_the_file_counts(tmp_path, undisturbed):
+    file = tmp_path / "weights.safetensors"
+    safetensors.torch.save_file(undisturbed.weights, file)
+    settings = replace(SETTINGS, epochs=1, pretrained=file)
+    checkpoints = InMemory()
+    tuned = run(settings, checkpoints=checkpoints)
+    assert tuned.history[0].train_loss < run(replace(settings, pretrained=None)).history[0].train_loss
+
+    moved = tmp_path / "moved.safetensors"
+    file.rename(moved)
+    epochs = []
+    run(replace(settings, pretrained=moved), checkpoints=checkpoints, on_epoch=epochs.append)
+    assert not epochs, "the same weights elsewhere are the same training"
+    weights = {name: tensor * 1.01 if "stem" in name else tensor for name, tensor in undisturbed.weights.items()}
+    safetensors.torch.save_file(weights, moved)
+    run(replace(settings, pretrained=moved), checkpoints=checkpoints, on_epoch=epochs.append)
+    assert len(epochs) == 1
+
+
+def test_a_batch_larger_than_the_split_is_refused():
+    with pytest.raises(InputError, match="batch_size 49 is larger than the training split of 48 images"):
+        run(replace(SETTINGS, batch_size=49))
+
+
+def test_a_loss_that_does_not_fit_is_refused():
+    with pytest.raises(InputError, match="does not fit"):
+        run_colour(replace(COLOUR_SETTINGS, loss="bce"))
+
+
+def test_one_class_and_divergence_are_refused():
+    with pytest.raises(InputError, match="validation labels"):
+        train(*TRAIN, VAL[0], np.ones_like(VAL[1]), NORMALIZATION, SETTINGS)
+    with pytest.raises(InputError, match="diverged"):
+        run(replace(SETTINGS, learning_rate=1e30))
+    with pytest.raises(InputError, match="every class from 0 to 3"):
+        train(*COLOUR_TRAIN, *COLOUR_VAL, Normalization.from_images(COLOUR_TRAIN[0]), COLOUR_SETTINGS, classes=4)

@@ -1,0 +1,50 @@
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import ArtifactSort
+
+from tasks.execution import progress
+from tasks.records.base import ProgressReference
+
+pytestmark = pytest.mark.usefixtures("prefect_server")
+
+
+def _shown(reference: ProgressReference) -> tuple[float, str]:
+    with get_client(sync_client=True) as client:
+        (artifact,) = [
+            a
+            for a in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)
+            if str(a.id) == reference.artifact_id
+        ]
+    return float(artifact.data), artifact.description
+
+
+def test_the_artifact_follows_the_work():
+    seen = []
+
+    @flow
+    def work():
+        reference = progress.begin("test-progress", "reports", 8)
+        seen.append(_shown(reference))
+        for units in (2, 0, 4):
+            progress.advance(reference, units)
+            seen.append(_shown(reference))
+        progress.end(reference)
+        seen.append(_shown(reference))
+        progress.advance(reference, 1)  # a task that ends late moves nothing
+
+    work()
+    assert [share for share, _ in seen] == [0, 25, 25, 75, 100]
+    assert [text for _, text in seen] == [
+        "reports: 0 of 8", "reports: 2 of 8", "reports: 2 of 8", "reports: 6 of 8", "reports: 8 of 8",
+    ]  # fmt: skip
+
+
+def test_nothing_to_do_is_all_done():
+    @flow
+    def work():
+        reference = progress.begin("test-progress", "reports", 0)
+        progress.end(reference)
+        return _shown(reference)
+
+    assert work() == (100, "reports: 0 of 0")

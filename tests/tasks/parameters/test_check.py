@@ -1,0 +1,91 @@
+"""Wrong parameters of a run, each in one sentence that says what would be right."""
+
+import inspect
+
+import pytest
+
+from models.errors import LONGEST_SENTENCE, InputError
+from tasks.parameters.check import check_parameters
+from tasks.parameters.forms import FORMS
+from tasks.parameters.presets import PRESETS
+from tasks.parameters.training import TrainingParameters
+
+NAMES = ("dataset", "training", "evaluation", "retrieval", "reports", "execution")
+ARCHITECTURES = "'ensemble28', 'resnet18_gray', 'efficientnet_b0', 'efficientnet_lite0' or 'compact28'"
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        (
+            {"trainin": {"seed": 3}},
+            f"trainin is no parameter (did you mean training?), choose from {', '.join(NAMES)}.",
+        ),
+        ({"zzz": 1}, f"zzz is no parameter, choose from {', '.join(NAMES)}."),
+        (
+            {"training": {"epoch": 3}},
+            "epoch is no field of training (did you mean epochs?), choose from "
+            f"{', '.join(TrainingParameters.model_fields)}.",
+        ),
+        (
+            {"training": {"architecture": "compact82"}},
+            f'training.architecture is "compact82", not {ARCHITECTURES} (did you mean compact28?).',
+        ),
+        ({"dataset": {"size": 29}}, "dataset.size is 29, not 28, 64, 128 or 224."),
+        ({"training": 5}, "training is 5, but it has fields, such as architecture."),
+        ({"training": None}, "training is null, but it has fields, such as architecture."),
+        ({"training": {"epochs": 0}}, "training.epochs is 0: input should be greater than or equal to 1."),
+        (
+            {"training": {"epochs": "many"}},
+            'training.epochs is "many": input should be a valid integer, unable to parse string as an integer.',
+        ),
+        (
+            {"evaluation": {"label_folds": 1}},
+            "evaluation.label_folds is 1: one fold leaves nothing to train on: choose 2 or more, or 0 for no audit.",
+        ),
+        (
+            {"retrieval": {"encoders": ["classifier", "metrc"]}},
+            "retrieval.encoders.1 is \"metrc\", not 'classifier', 'metric', 'clip', 'pubmedclip' or 'biomedclip' "
+            "(did you mean metric?).",
+        ),
+        (
+            {"training": {"epochs": 0, "seed": -1, "batch_size": 1, "mixup": -1}},
+            "training.epochs is 0: input should be greater than or equal to 1; training.batch_size is 1: input should "
+            "be greater than or equal to 8; training.mixup is -1: input should be greater than or equal to 0; and 1 "
+            "more.",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence(given, sentence):
+    with pytest.raises(InputError) as caught:
+        check_parameters(given, NAMES)
+    assert str(caught.value) == sentence
+
+
+def test_what_was_given_is_shown_short_and_without_escapes():
+    with pytest.raises(InputError) as caught:
+        check_parameters({"\x1b[31m" * 5000: 1, "training": {"epochs": "\x1b]8;;http://x\x07" * 5000}}, NAMES)
+    assert len(str(caught.value)) <= LONGEST_SENTENCE
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_presets_are_right(preset):
+    check_parameters(PRESETS[preset], NAMES)
+
+
+def test_no_form_is_a_parameter_of_every_flow():
+    check_parameters({"search": {"k": 3}}, ("search",))
+    with pytest.raises(InputError, match="training is no parameter"):
+        check_parameters({"training": {"seed": 3}}, ("search",))
+
+
+def test_a_form_has_the_same_name_in_every_flow():
+    from tests.deployments.forms_of_flows import triggered_flows
+
+    taken = {}
+    for flow in triggered_flows().values():
+        for name, parameter in inspect.signature(flow.fn).parameters.items():
+            assert parameter.annotation is FORMS[name]
+            taken[name] = parameter.annotation
+    assert taken == FORMS

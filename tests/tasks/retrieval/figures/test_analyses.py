@@ -1,0 +1,86 @@
+import io
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from tasks.retrieval.analyses.hubness import measure_hubness
+from tasks.retrieval.analyses.near_duplicates import NearDuplicate, Place
+from tasks.retrieval.analyses.neighbour_evidence import detect_errors
+from tasks.retrieval.figures import analyses as figures
+from tasks.shared.figures import BAD
+
+
+def pixels(png):
+    return imread(io.BytesIO(png), format="png")[..., :3]
+
+
+def area(image, color):
+    """Number of pixels of a colour."""
+    return int((np.abs(image - to_rgb(color)).max(axis=2) < 0.02).sum())
+
+
+def hubness(neighbours):
+    ids, labels = np.arange(len(neighbours)), np.arange(len(neighbours)) % 2
+    return measure_hubness(np.array(neighbours), ids, labels, ids, labels)
+
+
+def pair(first, second, labels=(0, 0)):
+    return NearDuplicate(Place("train", first, labels[0]), Place("test", second, labels[1]), 0.96)
+
+
+def drawn(name, **options):
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 255, (12, 28, 28), dtype=np.uint8)
+    if name == "hubness":
+        return figures.hubness_overview(hubness([[1]] + [[0]] * 11), images, **options)
+    if name == "duplicates":
+        pairs = options.pop("pairs", [pair(0, 1), pair(2, 3, (0, 1))])
+        return figures.near_duplicate_pairs(pairs, {"train": images, "test": images}, **options)
+    wrong = options.pop("wrong", generator.random(60) < 0.3)
+    detection = detect_errors(generator.random(60), generator.random(60), wrong, samples=20, seed=0)
+    return figures.error_detection(detection, **options)
+
+
+@pytest.mark.parametrize("name", ["hubness", "duplicates", "detection"])
+def test_a_figure_repeats_and_phantoms_are_watermarked(name):
+    png = drawn(name, phantoms=False)
+    assert png.startswith(b"\x89PNG")
+    assert png == drawn(name, phantoms=False)
+    assert pixels(png).std() > 0.03
+    assert (pixels(drawn(name, phantoms=True)) != pixels(png)).any(axis=2).mean() > 0.005
+
+
+def test_pairs_with_different_labels_are_framed_red():
+    agreeing = [pair(0, 1), pair(2, 3)]
+    frames = [
+        area(pixels(drawn("duplicates", pairs=pairs, phantoms=False)), BAD)
+        for pairs in (agreeing, [pair(2, 3, (0, 1)), pair(0, 1)], [pair(0, 1, (1, 0)), pair(2, 3, (0, 1))])
+    ]
+    assert frames[0] == 0
+    assert frames[2] == pytest.approx(2 * frames[1], rel=0.02)
+
+
+def test_no_more_pairs_than_asked_are_drawn():
+    both, one = ([pair(0, 1, (0, 1)), pair(2, 3, (0, 1))][:count] for count in (2, 1))
+    limited = pixels(drawn("duplicates", pairs=both, limit=1, phantoms=False))
+    single = pixels(drawn("duplicates", pairs=one, phantoms=False))
+    assert area(limited, BAD) == area(single, BAD) > 0
+
+
+def test_colour_images_can_be_drawn():
+    images = np.random.default_rng(0).integers(0, 255, (12, 28, 28, 3), dtype=np.uint8)
+    assert figures.near_duplicate_pairs([pair(0, 1)], {"train": images, "test": images}, phantoms=False)
+    assert figures.hubness_overview(hubness([[1]] + [[0]] * 11), images, phantoms=False)
+
+
+def test_nothing_to_show_is_said():
+    images = np.zeros((3, 28, 28), dtype=np.uint8)
+    assert figures.hubness_overview(hubness([[1], [2], [0]]), images, phantoms=False)  # no hub, no antihub
+    for png in (
+        drawn("duplicates", pairs=[], phantoms=False),
+        drawn("detection", wrong=np.zeros(60, dtype=bool), phantoms=False),
+    ):
+        height, width = pixels(png).shape[:2]
+        assert height < width / 3  # one sentence, no axes

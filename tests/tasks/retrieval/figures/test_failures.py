@@ -1,0 +1,75 @@
+import io
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from models.vector_index import Neighbours
+from tasks.retrieval.analyses.failure_patterns import Effect, Pattern
+from tasks.retrieval.figures import failures
+from tasks.retrieval.figures.failures import NeighbourGroup
+from tasks.shared.estimates import UNKNOWN, Estimate
+from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+
+EFFECTS = (
+    Effect("brightness", "normal", 1.0, 2.0, Estimate(0.5, 0.3, 0.7, 50), 0.001, 0.002),
+    Effect("brightness", "pneumonia", 1.0, 2.0, Estimate(-0.5, -0.7, -0.3, 50), 0.001, 0.002),
+    Effect("confidence", "normal", 1.0, 2.0, Estimate(0.1, -0.3, 0.4, 50), 0.6, 0.6),
+    Effect("confidence", "pneumonia", float("nan"), 2.0, UNKNOWN, float("nan"), float("nan")),
+)
+PATTERNS = (Pattern("normal", 90, 0, 8, 2), Pattern("pneumonia", 97, 2, 0, 1))
+
+
+def pixels(png):
+    return imread(io.BytesIO(png), format="png")[..., :3]
+
+
+def area(image, color):
+    """Number of pixels of a colour."""
+    return int((np.abs(image - to_rgb(color)).max(axis=2) < 0.02).sum())
+
+
+def comparison(*, predicted=(1, 1), found=(0, 1), phantoms=False):
+    generator = np.random.default_rng(0)
+    groups = []
+    for title, label in zip(("5 nearest of all", "5 nearest of the predicted class"), found, strict=True):
+        neighbours = Neighbours(np.full((2, 4), 0.5, dtype=np.float32), np.arange(8).reshape(2, 4))
+        images = generator.integers(0, 255, (2, 4, 28, 28), dtype=np.uint8)
+        groups.append(NeighbourGroup(title, images, np.full((2, 4), label), neighbours))
+    queries = generator.integers(0, 255, (2, 28, 28), dtype=np.uint8)
+    return failures.neighbour_comparison(
+        queries, np.array([101, 102]), np.array([1, 1]), np.array(predicted), groups, title="Hardest", phantoms=phantoms
+    )
+
+
+def patterns(*, effects=EFFECTS, phantoms=False):
+    return failures.failure_patterns(PATTERNS, effects, k=5, phantoms=phantoms)
+
+
+@pytest.mark.parametrize("draw", [comparison, patterns])
+def test_a_figure_repeats_is_not_cut_off_and_phantoms_are_watermarked(draw):
+    png = draw()
+    assert png == draw()
+    image = pixels(png)
+    assert (image < 0.9).any(axis=2).mean() > 0.02
+    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
+        assert (edge > 0.97).all()
+    assert (pixels(draw(phantoms=True)) != image).any(axis=2).mean() > 0.005
+
+
+def test_frames_say_which_neighbours_and_which_calls_are_right():
+    mixed = pixels(comparison())  # two right queries, eight wrong and eight right neighbours
+    wrong, right = area(mixed, BAD), area(mixed, GOOD)
+    assert right / wrong == pytest.approx(10 / 8, rel=0.02)
+    misclassified = pixels(comparison(predicted=(0, 0), found=(1, 1)))  # the neighbours are right all the same
+    assert area(misclassified, GOOD) / area(misclassified, BAD) == pytest.approx(16 / 2, rel=0.02)
+
+
+def test_only_differences_beyond_chance_are_drawn_in_full_colour():
+    both = pixels(patterns())
+    # The pale bar of confidence adds nothing; without it and the gap the strong bars stay.
+    weak = tuple(effect for effect in EFFECTS if effect.property == "confidence")
+    strong = [area(both, color) - area(pixels(patterns(effects=weak)), color) for color in CLASS_COLORS]
+    assert min(strong) > 500
+    assert strong[0] == pytest.approx(strong[1], rel=0.05)

@@ -1,0 +1,61 @@
+import io
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from tasks.retrieval.figures.projection import projection_scatter
+from tasks.shared.figures import BAD, CLASS_COLORS
+
+
+def pixels(png):
+    return imread(io.BytesIO(png), format="png")[..., :3]
+
+
+def drawn(phantoms=False, **changed):
+    generator = np.random.default_rng(0)
+    arrays = {
+        "tsne": generator.normal(size=(60, 2)),
+        "umap": generator.normal(size=(60, 2)),
+        "labels": np.repeat([0, 1], 30),
+        "right": np.arange(60) % 3 > 0,
+        "confidence": generator.uniform(0.5, 1, 60),
+        "failed": np.arange(60) % 10 == 0,
+    }
+    return projection_scatter(**arrays | changed, failure="no hit in 5", phantoms=phantoms)
+
+
+def colored(png, color):
+    """Pixels of a hue that a translucent dot of the colour has on white, left to right by third of the figure."""
+    mixed = 1 - 0.75 * (1 - np.array(to_rgb(color)))
+    found = np.abs(pixels(png) - mixed).max(axis=2) < 0.02
+    return [int(third.sum()) for third in np.array_split(found, 3, axis=1)]
+
+
+def test_the_figure_repeats_and_phantoms_are_watermarked():
+    png = drawn()
+    assert png == drawn()
+    assert (pixels(drawn(phantoms=True)) != pixels(png)).any(axis=2).mean() > 0.005
+
+
+def test_each_column_has_its_colours():
+    png = drawn()
+    normal, pneumonia, wrong = (colored(png, color) for color in (*CLASS_COLORS, BAD))
+    assert normal[0] > 300 > 30 > normal[1]
+    assert pneumonia[0] > 300 > 30 > pneumonia[1]
+    assert wrong[1] > 300 > 30 > wrong[0]
+    assert colored(drawn(right=np.ones(60, dtype=bool)), BAD)[1] < 40  # the dot of the legend
+
+
+@pytest.mark.parametrize("change", ["confidence", "umap", "failed"])
+def test_every_array_is_drawn(change):
+    generator = np.random.default_rng(1)
+    other = {
+        "confidence": generator.uniform(0.5, 1, 60), "umap": generator.normal(size=(60, 2)),
+        "failed": np.arange(60) % 10 == 3,
+    }  # fmt: skip
+    differs = (pixels(drawn()) != pixels(drawn(**{change: other[change]}))).any(axis=2)
+    halves = [half.mean() for half in np.array_split(differs, 2, axis=0)]
+    assert halves[1] > 1e-3
+    assert (halves[0] > 1e-3) == (change != "umap")

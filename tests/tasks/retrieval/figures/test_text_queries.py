@@ -1,0 +1,80 @@
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+
+from models.vector_index import Neighbours
+from tasks.retrieval.analyses.text_queries import Prompt, PromptSet, evaluate_prompts, zero_shot, zero_shot_by_pair
+from tasks.retrieval.figures import text_queries
+from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+
+PROMPTS = PromptSet(
+    "1",
+    (Prompt("a", "a normal chest X-ray of a child without any finding", 0), Prompt("b", "pneumonia", 1)),
+    ((0, 1),),
+)
+FOUND = np.array([[0, 0, 1], [1, 0, 0]])
+
+
+def pixels(png):
+    return imread(io.BytesIO(png), format="png")[..., :3]
+
+
+def area(image, color):
+    """Number of pixels of a colour."""
+    return int((np.abs(image - to_rgb(color)).max(axis=2) < 0.02).sum())
+
+
+def drawn(name, **options):
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [20, 30])
+    images, texts = generator.normal(size=(50, 4)) + labels[:, None], generator.normal(size=(2, 4))
+    protocol = options.pop("protocol", None) or evaluate_prompts(texts, PROMPTS.labels, images, labels, [5])
+    if name == "precision":
+        return text_queries.prompt_precision(PROMPTS, protocol, k=5, **options)
+    if name == "zero-shot":
+        settings = {"samples": 50, "seed": 0}
+        ensemble = zero_shot(texts, PROMPTS.labels, images, labels, **settings)
+        pairs = zero_shot_by_pair(PROMPTS, texts, images, labels, **settings)
+        return text_queries.zero_shot_overview(PROMPTS, ensemble, pairs, labels, **options)
+    pictures = generator.integers(0, 255, (2, 3, 28, 28), dtype=np.uint8)
+    neighbours = Neighbours(np.full((2, 3), 0.3, dtype=np.float32), np.arange(6).reshape(2, 3))
+    found = options.pop("found", FOUND)
+    return text_queries.prompt_gallery(
+        PROMPTS, np.array([0, 1]), pictures, found, neighbours, title="Prompts", **options
+    )
+
+
+@pytest.mark.parametrize("name", ["precision", "gallery", "zero-shot"])
+def test_a_figure_repeats_is_not_cut_off_and_phantoms_are_watermarked(name):
+    png = drawn(name, phantoms=False)
+    assert png == drawn(name, phantoms=False)
+    image = pixels(png)
+    assert (image < 0.9).any(axis=2).mean() > 0.02
+    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
+        assert (edge > 0.97).all()
+    assert (pixels(drawn(name, phantoms=True)) != image).any(axis=2).mean() > 0.005
+
+
+def test_frames_say_whether_an_image_has_the_prompt_s_class():
+    mixed = pixels(drawn("gallery", phantoms=False))
+    # Two of three are right for the first prompt and one for the second: as many right as wrong.
+    assert area(mixed, GOOD) == pytest.approx(area(mixed, BAD), rel=0.02)
+    right = pixels(drawn("gallery", found=np.array([[0, 0, 0], [1, 1, 1]]), phantoms=False))
+    assert area(right, BAD) == 0
+    assert area(right, GOOD) == pytest.approx(2 * area(mixed, GOOD), rel=0.02)
+
+
+def test_bars_are_as_long_as_the_figures():
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [20, 30])
+    protocol = evaluate_prompts(np.eye(2, 4), PROMPTS.labels, generator.normal(size=(50, 4)), labels, [5])
+    # A normal prompt with .25 and .3 against a pneumonia prompt with 1 and .8.
+    result = replace(protocol.result, precision_at={5: np.array([0.25, 1.0])}, average_precision=np.array([0.3, 0.8]))
+    image = pixels(drawn("precision", protocol=replace(protocol, result=result), phantoms=False))
+    lengths = [area(image, color) for color in CLASS_COLORS]
+    # The dashes of chance and the grid hide a little of the long bars.
+    assert lengths[0] / lengths[1] == pytest.approx(0.55 / 1.8, rel=0.1)

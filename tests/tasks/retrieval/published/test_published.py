@@ -1,0 +1,115 @@
+"""What a search takes up from the store, and what it says where a part of that is damaged."""
+
+import json
+
+import numpy as np
+import pytest
+
+from models.errors import InputError
+from models.vector_index import build, dump
+from tasks.records.base import StoredFile
+from tasks.records.data import DatasetRecord
+from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, IndexRecord, SearchableRecord, ShardRecord
+from tasks.retrieval.published.publication import publish
+from tasks.retrieval.steps import SPLITS, find_published
+from tasks.storage.store import Store
+
+COUNTS = {"train": 5, "val": 3, "test": 4}
+NAME = "retrieval/classifier.json"
+
+pytestmark = pytest.mark.usefixtures("outputs")
+
+
+@pytest.fixture
+def published():
+    """A published index of twelve vectors."""
+    store, generator = Store(), np.random.default_rng(0)
+    note = store.put(b"note", "text/markdown")
+    arrays = {f"{split}_images": np.zeros((count, 2, 2), np.uint8) for split, count in COUNTS.items()}
+    arrays |= {f"{split}_labels": np.arange(count) % 2 for split, count in COUNTS.items()}
+    vectors = {split: generator.normal(size=(count, 4)).astype(np.float32) for split, count in COUNTS.items()}
+    shards = {}
+    for split, rows in vectors.items():
+        stored = store.put_arrays({"vectors": rows})
+        shards[split] = (ShardRecord(split=split, start=0, vectors=stored, shape=rows.shape, encoder="e"),)
+    index = build([(np.concatenate([vectors[split] for split in SPLITS]), np.arange(12), np.zeros(12))], encoder="e")
+    searchable = SearchableRecord(
+        dataset=DatasetRecord(
+            name="pneumoniamnist", kind="official", size=28, channels=1, labels=("normal", "pneumonia"), licence="",
+            md5="", sha256="", splits=store.put_arrays(arrays), audit=note, audit_table=note, counts=COUNTS,
+            excluded_train=(), phantoms=False,
+        ),
+        encoder=EncoderRecord(name="classifier", encoder="e", weights=(), licence=""),
+        embeddings=EmbeddingsRecord(name="classifier", encoder="e", dimension=4, shards=shards),
+        index=IndexRecord(
+            encoder="e", dimension=4, kinds={"all": "flat"}, offsets={"train": 0, "val": 5, "test": 8},
+            indices={"all": store.put(dump(index), "application/octet-stream")},
+        ),
+    )  # fmt: skip
+    assert publish(searchable, "if_no_worse", 200).published
+    return searchable
+
+
+def test_what_was_published_is_found(published):
+    found = find_published("classifier")
+    assert found.same_content(published)
+    assert found.published_at
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"5", b"[1]", b"[" * 100_000, b"\xff", b"{}"])
+def test_a_damaged_pointer_is_one_sentence_that_says_what_makes_it_anew(published, content):
+    Store().write(NAME, content)
+    _refused()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["dataset"]["counts"].update(test=10**12),
+        lambda record: record["dataset"]["counts"].pop("val"),
+        lambda record: record["index"]["offsets"].update(test=9),
+        lambda record: record["embeddings"]["shards"].pop("val"),
+        lambda record: record["embeddings"]["shards"].update(val=[]),
+        lambda record: record["index"]["indices"]["all"].update(uri="../../x"),
+        lambda record: record["dataset"]["splits"].update(record["index"]["indices"]["all"]),
+        lambda record: record.update(more=1),
+    ],
+)
+def test_a_pointer_that_contradicts_the_files_is_refused(published, change):
+    record = json.loads(Store().read(NAME))
+    change(record)
+    Store().write(NAME, json.dumps(record).encode())
+    _refused()
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_file_of_an_index_is_one_sentence_that_says_what_makes_it_anew(published, damage):
+    store = Store()
+    for file in (
+        published.index.indices["all"],
+        published.embeddings.shards["val"][0].vectors,
+        published.dataset.splits,
+    ):
+        kept = store.get(file)
+        if damage == "cut":
+            store.write(file.uri, kept[:-1])
+        else:
+            store.remove(file.uri)
+        assert file.sha256[:4] in _refused()
+        store.write(file.uri, kept)
+    found = find_published("classifier")
+    assert found.same_content(published)
+    assert found.published_at
+
+
+def _refused() -> str:
+    with pytest.raises(InputError, match=r"^The index that retrieval/classifier.json .* is damaged \(.+\): ") as caught:
+        find_published("classifier")
+    told = str(caught.value)
+    assert told.isprintable()
+    assert "run the retrieval flow again (`python -m flows.retrieval --retrieval.encoders classifier`, or" in told
+    return told
+
+
+def test_files_are_named_as_the_store_names_them(published):
+    assert all(isinstance(file, StoredFile) and Store().intact(file) for file in published.stored_files())

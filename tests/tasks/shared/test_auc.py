@@ -1,0 +1,25 @@
+import math
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from tasks.shared.auc import auc_with_interval
+
+
+def test_the_area_is_sklearns_and_the_interval_delongs():
+    random = np.random.default_rng(0)
+    low, high = random.integers(0, 8, 40), random.integers(3, 11, 25)  # with ties
+    wins = np.array([[1.0 if h > other else 0.5 if h == other else 0.0 for other in low] for h in high])
+    area = wins.mean()
+    error = math.sqrt(wins.mean(axis=1).var(ddof=1) / 25 + wins.mean(axis=0).var(ddof=1) / 40)
+    found = auc_with_interval(low, high)
+    labels = np.repeat([0, 1], [40, 25])
+    assert found.value == pytest.approx(roc_auc_score(labels, np.concatenate([low, high])))
+    assert (found.low, found.high) == pytest.approx((area - 1.96 * error, area + 1.96 * error))
+
+
+def test_too_few_cases_leave_the_bounds_or_all_unknown():
+    one = auc_with_interval(np.array([1.0]), np.array([2.0, 3.0]))
+    assert one.value == 1 and math.isnan(one.low)
+    assert math.isnan(auc_with_interval(np.array([]), np.array([1.0])).value)

@@ -1,0 +1,327 @@
+"""Tracking on a real SQLite store, inside real flow runs."""
+
+import contextlib
+import io
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.dbmodels.models import SqlExperimentTag
+from PIL import Image
+from prefect import flow
+from prefect.artifacts import Artifact
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from models.errors import InputError
+from tasks.parameters.dataset import DatasetParameters
+from tasks.records.base import RunReference
+from tasks.records.classification import EpochRecord
+from tasks.records.data import DatasetRecord
+from tasks.storage.store import Store
+from tasks.tracking import runs
+from tasks.tracking.views import TAG
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
+FORMS = {"dataset": DatasetParameters()}
+
+
+def _client():
+    from tasks.storage.locations import tracking_uri
+
+    return MlflowClient(tracking_uri())
+
+
+def _in_flow(action=lambda run: None, stage="classification", retries=0):
+    """Run an action inside a tracked flow run; give the MLflow run id."""
+    seen = []
+
+    @flow(name="tracked", retries=retries)
+    def tracked():
+        with runs.tracked_run(stage, FORMS) as run:
+            seen.append(run.run_id)
+            action(run)
+
+    tracked()
+    return seen[-1]
+
+
+def _epoch(number):
+    return EpochRecord(
+        epoch=number, train_loss=1 / number, val_loss=0.5, val_auc=0.9, learning_rate=0.1, seconds=2.0,
+        finished_at=1_700_000_000_000 + number,
+    )  # fmt: skip
+
+
+def test_a_run_carries_params_links_and_a_true_end():
+    run_id = _in_flow()
+    run = _client().get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["dataset.size"] == "28"
+    flow_run_id = run.data.tags["prefect.flow_run_id"]
+    assert run.data.tags["prefect.flow_run_url"].endswith(flow_run_id)
+    assert flow_run_id in run.data.tags["mlflow.note.content"]
+    assert len(run.data.tags["mlflow.source.git.commit"]) in (7, 40)
+    link = Artifact.get("mlflow-run")
+    assert str(link.flow_run_id) == flow_run_id
+    assert run_id in link.data
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(RuntimeError("broken"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED")],
+)
+def test_the_status_is_true_after_a_failure(error, status):
+    seen = []
+
+    def fail(run):
+        seen.append(run.run_id)
+        raise error
+
+    with pytest.raises(BaseException):  # noqa: B017 - Prefect wraps some of them
+        _in_flow(fail)
+    assert _client().get_run(seen[0]).info.status == status
+
+
+def test_a_run_whose_params_are_refused_does_not_stay_open():
+    seen = []
+
+    @flow(name="changed")
+    def changed():
+        with runs.tracked_run("classification", FORMS) as run:
+            seen.append(run.run_id)
+        with runs.tracked_run("classification", {"dataset": DatasetParameters(limit=32)}):
+            pass
+
+    with pytest.raises(MlflowException, match=r"dataset\.limit"):
+        changed()
+    assert _client().get_run(seen[0]).info.status == "FAILED"
+
+
+def test_a_retry_goes_on_in_the_same_run_and_logs_nothing_twice():
+    tries = []
+
+    def log_then_fail_once(run):
+        tries.append(run.run_id)
+        runs.log_metrics(run, {"test/auc": 0.5, "test/undefined": float("nan")})
+        runs.log_epochs(run, [_epoch(1), _epoch(2)])
+        runs.log_table(run, "cases.json", ["index"], [[1], [2]])
+        runs.log_files(run, {"report.md": Store().put(b"# Report", "text/markdown")})
+        if len(tries) == 1:
+            raise RuntimeError("transient")
+
+    run_id = _in_flow(log_then_fail_once, retries=1)
+    client = _client()
+    assert tries == [run_id, run_id]
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert len(client.get_metric_history(run_id, "test/auc")) == 1
+    assert "test/undefined" not in run.data.metrics
+    assert [(m.step, m.value) for m in client.get_metric_history(run_id, "train/loss")] == [(1, 1.0), (2, 0.5)]
+    assert json.loads(run.data.tags["mlflow.loggedArtifacts"]) == [{"path": "cases.json", "type": "table"}]
+    assert sorted(file.path for file in client.list_artifacts(run_id)) == ["cases.json", "report.md"]
+
+
+def test_images_are_named_as_mlflow_names_them_and_logged_once_on_a_retry():
+    picture = Image.new("RGB", (8, 8))
+    png = io.BytesIO()
+    picture.save(png, "PNG")
+    figure = Store().put(png.getvalue(), "image/png")
+    tries = []
+
+    def log_then_fail_once(run):
+        tries.append(run.run_id)
+        runs.log_images(run, {"roc_curve": figure})
+        if len(tries) == 1:
+            raise RuntimeError("transient")
+
+    ours = _in_flow(log_then_fail_once, retries=1)
+    client = _client()
+    theirs = _in_flow(lambda run: client.log_image(run.run_id, picture, key="figures/roc_curve"))
+    assert len(tries) == 2
+    assert _shapes(client, ours) == _shapes(client, theirs) != []
+    tags = [client.get_run(run_id).data.tags["mlflow.loggedImages"] for run_id in (ours, theirs)]
+    assert tags[0] == tags[1]
+
+
+def test_the_view_of_the_figures_is_saved_once_and_then_left_to_the_people():
+    figure = Store().put(b"PNG", "image/png")
+    run_id = _in_flow(lambda run: runs.log_images(run, {"roc_curve": figure}), stage="reports")
+    client = _client()
+    experiment = client.get_run(run_id).info.experiment_id
+    view = client.get_experiment(experiment).tags[TAG]
+    (chart,) = json.loads(json.loads(view)["state"])["compareRunCharts"]
+    assert chart["imageKeys"] == ["figures/roc_curve"]
+    _in_flow(lambda run: runs.log_images(run, {"grad_cam": figure}), stage="reports")
+    assert client.get_experiment(experiment).tags[TAG] == view
+
+
+def test_a_view_that_another_run_saves_at_the_same_moment_ends_no_run(outputs):
+    figure = Store().put(b"PNG", "image/png")
+    saved = []
+
+    def save_first(session, *_):
+        """Save a view from elsewhere, between MLflow's look for the tag and its insertion."""
+        for tag in session.new:
+            if isinstance(tag, SqlExperimentTag) and tag.key == TAG:
+                with contextlib.closing(sqlite3.connect(outputs / "mlflow.db")) as other, other:
+                    row = (TAG, "of another run", tag.experiment_id)
+                    other.execute("INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)", row)
+                saved.append(tag.experiment_id)
+
+    event.listen(Session, "before_flush", save_first)
+    try:
+        _in_flow(lambda run: runs.log_images(run, {"roc_curve": figure}))
+    finally:
+        event.remove(Session, "before_flush", save_first)
+    (experiment,) = saved
+    assert _client().get_experiment(str(experiment)).tags[TAG] == "of another run"
+
+
+def _shapes(client, run_id):
+    """Take the names of a run's images without moment, identity and format, of which MLflow shows two."""
+    names = [file.path for file in client.list_artifacts(run_id, "images")]
+    return sorted(re.sub(r"\+\d{13}\+[0-9a-f-]+(?=[+.])", "+MOMENT+NAME", name).rpartition(".")[0] for name in names)
+
+
+def test_a_subflow_is_a_child_in_mlflow_too():
+    ids = {}
+
+    @flow(name="inner")
+    def inner():
+        with runs.tracked_run("retrieval", FORMS) as run:
+            ids["inner"] = run.run_id
+
+    @flow(name="outer")
+    def outer():
+        with runs.tracked_run("pipeline", FORMS) as run:
+            ids["outer"] = run.run_id
+            inner()
+
+    outer()
+    assert _client().get_run(ids["inner"]).data.tags["mlflow.parentRunId"] == ids["outer"]
+    assert "mlflow.parentRunId" not in _client().get_run(ids["outer"]).data.tags
+
+
+def _dataset(**fields):
+    file = Store().put(b"{}", "application/json")
+    return DatasetRecord(
+        **{
+            "name": "pneumoniamnist", "kind": "official", "size": 28, "channels": 1, "labels": ("normal", "pneumonia"),
+            "licence": "CC BY 4.0", "md5": "28209eda62fecd6e6a2d98b1501bb15f", "sha256": "5a", "splits": file,
+            "audit": file, "audit_table": file, "counts": {"train": 3, "val": 2, "test": 1}, "excluded_train": (),
+            "phantoms": False,
+        }
+        | fields
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("phantoms", [False, True])
+def test_the_dataset_is_logged_with_its_digest_and_phantoms_are_said(phantoms):
+    dataset = _dataset(phantoms=phantoms, kind="phantoms" if phantoms else "official")
+    run_id = _in_flow(lambda run: runs.log_dataset(run, dataset, "training"))
+    run = _client().get_run(run_id)
+    (entry,) = run.inputs.dataset_inputs
+    assert entry.dataset.digest == dataset.md5
+    assert entry.dataset.name == ("pneumoniamnist (drawn phantoms)" if phantoms else "pneumoniamnist")
+    assert ("phantoms" in run.data.tags) == phantoms
+    assert "dataset.limit" not in run.data.tags
+
+
+def test_what_mlflow_shows_of_a_dataset_is_true_of_each_run():
+    """MLflow keeps one profile for a name and a digest, the first that it is told."""
+    shown = []
+    for limit, counts in ((None, [4708, 524, 624]), (160, [159, 159, 159]), (32, [31, 31, 31])):
+        dataset = _dataset(limit=limit, counts=dict(zip(("train", "val", "test"), counts, strict=True)))
+        run_id = _in_flow(lambda run, dataset=dataset: runs.log_dataset(run, dataset, "training"))
+        run = _client().get_run(run_id)
+        (entry,) = run.inputs.dataset_inputs
+        assert list(json.loads(entry.dataset.profile)["images"].values()) == counts
+        shown.append((entry.dataset.name, entry.dataset.digest, run.data.tags.get("dataset.limit")))
+    assert shown == [
+        ("pneumoniamnist", "28209eda62fecd6e6a2d98b1501bb15f", None),
+        ("pneumoniamnist (first 160 of each split)", "28209eda62fecd6e6a2d98b1501b-160", "160"),
+        ("pneumoniamnist (first 32 of each split)", "28209eda62fecd6e6a2d98b1501b-32", "32"),
+    ]
+    assert len(_dataset(limit=1_000_000).digest) == 36  # MLflow takes no longer one
+
+
+@pytest.mark.parametrize("new_process", [False, True])
+def test_an_experiment_that_was_deleted_is_restored_and_the_log_says_so(new_process, caplog):
+    """In the process that made the experiment, and in one that finds it deleted."""
+    before = _in_flow(stage="reports")
+    client = _client()
+    experiment = client.get_experiment_by_name("pneumonia/reports").experiment_id
+    client.delete_experiment(experiment)
+    if new_process:
+        runs._prepared.clear()
+    run = client.get_run(_in_flow(stage="reports"))
+    assert (run.info.experiment_id, run.info.status) == (experiment, "FINISHED")
+    assert client.get_run(before).info.lifecycle_stage == "active"
+    told = [record.getMessage() for record in caplog.records if "had been deleted" in record.getMessage()]
+    assert told == [
+        "The MLflow experiment pneumonia/reports had been deleted: it is restored with its runs, to log this one there."
+    ]
+
+
+def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    identity = runs._process_identity(child.pid)
+    assert identity
+    run_id = _in_flow()
+    client = _client()
+    client.update_run(run_id, status="RUNNING")
+    client.set_tag(run_id, "process.id", identity)
+    _in_flow()
+    assert client.get_run(run_id).info.status == "RUNNING"  # its process lives
+    child.kill()
+    child.wait()
+    _in_flow()
+    assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_the_address_of_a_run_names_its_experiment():
+    run_id = _in_flow()
+    experiment = _client().get_run(run_id).info.experiment_id
+    assert f"/#/experiments/{experiment}/runs/{run_id}?" in runs.page_of(RunReference(run_id=run_id))
+
+
+@pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"])
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("http://127.0.0.1:9", "=http://127.0.0.1:9 does not answer .*refused"),
+        ("http://me:secret@127.0.0.1:9", "=http://127.0.0.1:9 does not answer"),
+        ("http://127.0.0.1:port", "does not answer"),
+        ("file:/tmp/runs", "=file:/tmp/runs is no place for runs"),
+        ("./mlruns", "=./mlruns is no place for runs"),
+        ("databricks", "=databricks is no place for runs"),
+        ("databricks://profile", "is no place for runs"),
+    ],
+)
+def test_a_tracker_that_cannot_be_used_is_one_sentence(monkeypatch, variable, address, told):
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(
+        InputError, match=f"{variable}.*{told}".replace("(", r"\(", 1) if "(" in told else told
+    ) as refused:
+        runs.require_tracker()
+    assert str(refused.value).startswith(variable)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_tracker_on_a_database_or_a_server_is_taken(monkeypatch):
+    runs.require_tracker()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://me:secret@127.0.0.1:9/mlflow")
+    runs.require_tracker()  # whether it answers is seen when it is opened
+
+
+def test_a_database_that_cannot_be_opened_is_one_sentence(monkeypatch, outputs):
+    (outputs / "damaged.db").write_bytes(b"no database at all, but longer than a header of one hundred bytes " * 3)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{outputs / 'damaged.db'}")
+    with pytest.raises(InputError, match=r"MLflow at sqlite.*damaged.db cannot be used: .*file is not a database"):
+        runs.prepare()

@@ -12,9 +12,9 @@ unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_HASHES PIP_CONSTRAI
 unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP UV_CONSTRAINT UV_OVERRIDE UV_PROJECT_ENVIRONMENT VIRTUAL_ENV
 
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-          --custom-compile-command "make lock" --quiet requirements.in --output-file
+          --custom-compile-command "make lock" --quiet requirements.in requirements-dev.in --output-file
 
-.PHONY: run setup test lint lock bench up down register clean
+.PHONY: run setup test lint lint-lock lock bench up down register clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -38,9 +38,12 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory lint-lock
+
+lint-lock: setup
 	@cp requirements.txt .venv/requirements.check && $(COMPILE) .venv/requirements.check \
 	  && diff requirements.txt .venv/requirements.check > /dev/null \
-	  || { echo "error: requirements.txt is not what requirements.in compiles to: run 'make lock'." >&2; exit 1; }
+	  || { echo "error: requirements.txt is not what requirements.in and requirements-dev.in compile to: run 'make lock'." >&2; exit 1; }
 
 lock: setup
 	@$(COMPILE) requirements.txt

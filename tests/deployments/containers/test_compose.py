@@ -25,7 +25,7 @@ def _known_variables():
     known |= {name for name in dir(mlflow.environment_variables) if name.startswith("MLFLOW_")}
     known |= {option.envvar for option in mlflow_commands.commands["server"].params if getattr(option, "envvar", None)}
     known |= _get_valid_setting_names(prefect.settings.Settings)
-    for file in [*CHECKOUT.glob("tasks/*.py"), *CHECKOUT.glob("deployments/*.py"), CHECKOUT / "prefect.yaml"]:
+    for file in [*CHECKOUT.glob("tasks/**/*.py"), *CHECKOUT.glob("deployments/**/*.py"), CHECKOUT / "prefect.yaml"]:
         known |= set(re.findall(r"\b[A-Z][A-Z_]{3,}\b", file.read_text()))
     return known
 
@@ -66,7 +66,7 @@ def test_secrets_come_from_files_and_are_granted(name):
 
 def test_every_secret_is_a_file_that_git_and_the_image_leave_out():
     for name, secret in FILE["secrets"].items():
-        assert secret == {"file": f"./secrets/{name}"}
+        assert secret == {"file": f"../secrets/{name}"}
     assert "/deployments/secrets/" in (CHECKOUT / ".gitignore").read_text().splitlines()
     assert "deployments/secrets" in (CHECKOUT / ".dockerignore").read_text().splitlines()
 
@@ -98,7 +98,7 @@ def test_only_the_gpu_worker_reserves_a_gpu():
 
 def test_workers_share_products_and_read_the_data():
     for name in ("cpu-worker", "gpu-worker"):
-        assert {"outputs:/outputs", "../data:/data:ro"} <= set(SERVICES[name]["volumes"])
+        assert {"outputs:/outputs", "../../data:/data:ro"} <= set(SERVICES[name]["volumes"])
         assert SERVICES[name]["environment"]["OUTPUTS"] == "/outputs"
         assert SERVICES[name]["command"][:5] == ["prefect", "worker", "start", "--pool", name.removesuffix("-worker")]
 

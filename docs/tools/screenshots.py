@@ -1,18 +1,22 @@
-"""Pictures of the running services for the documentation: `python -m deployments.screenshots FOLDER`.
+"""Pictures of the running services for the documentation: `python -m docs.tools.screenshots FOLDER`.
 
-They show the newest runs, so run the pipeline twice before, with another seed for instance. It needs Chromium.
+They show the newest runs, so run the pipeline twice before, with another seed for instance. It needs Chromium, which
+`playwright install chromium` brings where the system has none.
 """
 
+import contextlib
 import io
 import json
 import os
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from mlflow import MlflowClient
 from PIL import Image
+from playwright.sync_api import Error, Page, TimeoutError, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
@@ -27,8 +31,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from deployments.browser import Browser
-from deployments.overview import overview
+from docs.tools.overview import overview
 from models.errors import InputError
 from tasks.storage.locations import environment
 
@@ -36,6 +39,9 @@ _EXPERIMENT = "pneumonia/classification"
 _COMPARED = 3
 _VIEW = "workflowType=machine_learning"  # MLflow opens in its view for language models else
 _WIDTH = 1280
+_PATIENCE = 60_000  # milliseconds
+_SETTLE = 2_000
+_PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def main(folder: Path) -> None:
@@ -61,17 +67,16 @@ def main(folder: Path) -> None:
         deployment = client.read_deployment_by_name("pipeline/pipeline").id
     experiment, runs = _tracked(mlflow)
 
-    with Browser() as browser:
+    with opened_page() as page:
 
         def picture(
-            name: str, height: int, address: str, text: str, prepare: Callable[[Browser], None] | None = None
+            name: str, height: int, address: str, text: str, prepare: Callable[[Page], None] | None = None
         ) -> None:
-            browser.resize(_WIDTH, height)
-            browser.open(address)
-            browser.wait_for(text)
+            page.set_viewport_size({"width": _WIDTH, "height": height})
+            show(page, address, text)
             if prepare:
-                prepare(browser)
-            image = Image.open(io.BytesIO(browser.picture())).convert("RGB")
+                prepare(page)
+            image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             image.quantize(128, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
             sys.stdout.write(f"{folder / name}.png\n")
 
@@ -87,6 +92,43 @@ def main(folder: Path) -> None:
         picture("mlflow_comparison", 870, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
     overview(mlflow).save(folder / "overview.jpg", quality=70, optimize=True, progressive=True)
     sys.stdout.write(f"{folder / 'overview.jpg'}\n")
+
+
+@contextlib.contextmanager
+def opened_page() -> Iterator[Page]:
+    """Open one page in a headless Chromium: the system's, else Playwright's own.
+
+    Raises:
+        InputError: there is none.
+    """
+    program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
+    with sync_playwright() as playwright:
+        try:
+            # Chromium refuses to start for root with its sandbox.
+            browser = playwright.chromium.launch(executable_path=program, chromium_sandbox=os.geteuid() != 0)
+        except Error as error:
+            raise InputError("no Chromium starts: install it, or run `playwright install chromium`.") from error
+        page = browser.new_page()
+        page.set_default_timeout(_PATIENCE)
+        yield page
+        browser.close()
+
+
+def show(page: Page, address: str, text: str) -> None:
+    """Go to an address and wait until a text is there to read and nothing more is loaded.
+
+    Raises:
+        InputError: it is not there within a minute.
+    """
+    page.goto("about:blank")  # a page that only looks at `#…` would not start anew
+    page.goto(address)
+    try:
+        page.wait_for_function("text => document.body.innerText.includes(text)", arg=text)
+    except TimeoutError as error:
+        raise InputError(
+            f"{address} did not show “{text}” within {_PATIENCE // 1000} s: open it and look why."
+        ) from error
+    page.wait_for_timeout(_SETTLE)
 
 
 def _newest(client: SyncPrefectClient) -> FlowRun:
@@ -124,22 +166,25 @@ def _tracked(mlflow: str) -> tuple[str, list[str]]:
     return experiment.experiment_id, [run.info.run_id for run in found]
 
 
-def _show_figures(browser: Browser) -> None:
+def _show_figures(page: Page) -> None:
     """Scroll a report to the first of its figures."""
-    browser.run("document.querySelector('img[src^=\"data:image\"]').scrollIntoView()")
-    browser.settle()
+    page.locator('img[src^="data:image"]').first.evaluate("image => image.scrollIntoView()")
+    page.wait_for_timeout(_SETTLE)
 
 
-def _close_assistant(browser: Browser) -> None:
+def _close_assistant(page: Page) -> None:
     """Close the panel that MLflow opens by itself, once for all pages."""
-    browser.click("Close")
+    page.get_by_role("button", name="Close", exact=True).first.click()
+    page.wait_for_timeout(_SETTLE)
 
 
-def _show_differences(browser: Browser) -> None:
+def _show_differences(page: Page) -> None:
     """Fold up what is no comparison, leave the params that differ, and scroll the metrics to those of test."""
-    for label in ("Visualizations", "Run details", "Parameters - Show diff only"):
-        browser.click(label)
-    browser.run(
+    for label in ("Visualizations", "Run details"):
+        page.get_by_role("button", name=label, exact=True).first.click()
+    page.get_by_label("Parameters - Show diff only", exact=True).first.click()
+    page.wait_for_timeout(_SETTLE)
+    page.evaluate(
         # The list of names follows the one of values, the last, one step late: hence a last step of one pixel.
         "(async () => { for (let top = 0; top < 20000; top += 45) {"
         "const lists = [...document.querySelectorAll('.ReactVirtualized__Grid')];"
@@ -149,12 +194,12 @@ def _show_differences(browser: Browser) -> None:
         "if (found) break;"
         "await new Promise(done => setTimeout(done, 100)); } })()"
     )
-    browser.settle()
+    page.wait_for_timeout(_SETTLE)
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.stderr.write("error: usage: python -m deployments.screenshots FOLDER\n")
+        sys.stderr.write("error: usage: python -m docs.tools.screenshots FOLDER\n")
         raise SystemExit(2)
     try:
         main(Path(sys.argv[1]))

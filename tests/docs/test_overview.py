@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from deployments.overview import sheet
+from docs.tools.overview import sheet
 
 
 def test_rows_are_equally_wide_and_keep_the_pictures_shapes():

@@ -41,42 +41,36 @@ def _end(process: subprocess.Popen) -> str:
     return output
 
 
-def test_two_pipelines_started_together_both_end_well(tmp_path, official_file):
+def test_two_runs_started_together_both_end_well(tmp_path, official_file):
     outputs = tmp_path / "outputs"
     words = ["--preset", "debug", "--evaluation.label_folds", "0"]
-    pair = [_start("pipeline", words, outputs, official_file.parent) for _ in range(2)]
+    pair = [_start("classification", words, outputs, official_file.parent) for _ in range(2)]
     for process in pair:
         _end(process)
     client = MlflowClient(f"sqlite:///{outputs / 'mlflow.db'}")
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments)
-    assert len(runs) == 8
+    assert len(runs) == 2
     assert {run.info.status for run in runs} == {"FINISHED"}
-    aucs = {run.data.metrics["test/auc"] for run in runs if "test/auc" in run.data.metrics}
-    assert len(aucs) == 1
+    assert len({run.data.metrics["test/auc"] for run in runs}) == 1
     # What one computed the other used: they waited for each other's steps, and did none twice.
     assert len(list((outputs / "results" / "train-classifier").iterdir())) == 1
     ledger = [json.loads(path.read_text()) for path in (outputs / "store" / "ledger").glob("*/*.json")]
     ran = [entry["step"] for entry in ledger if not entry["hit"]]
-    assert ran.count("train-classifier") == 1
-    assert ran.count("project-embeddings") == 1
+    assert sorted(ran) == sorted({entry["step"] for entry in ledger})
 
 
 def test_a_damaged_dataset_is_one_sentence_and_exit_code_2(tmp_path, official_file):
     damaged = tmp_path / "data" / official_file.name
     damaged.parent.mkdir()
     damaged.write_bytes(official_file.read_bytes()[:-1000])
-    for words, told in (
-        ([], "28209eda62fecd6e6a2d98b1501bb15f"),  # the sum that was expected
-        (["--dataset.path", str(damaged)], str(damaged)),
-    ):
-        process = _start("pipeline", ["--preset", "quickstart", *words], tmp_path / "outputs", damaged.parent)
-        output, _ = process.communicate(timeout=200)
-        assert process.returncode == 2
-        errors = [line for line in output.splitlines() if line.startswith("error: ")]
-        assert len(errors) == 1
-        assert told in errors[0]
-        assert "Traceback" not in output
+    process = _start("pipeline", ["--preset", "quickstart"], tmp_path / "outputs", damaged.parent)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 2
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "28209eda62fecd6e6a2d98b1501bb15f" in errors[0]  # the sum that was expected
+    assert "Traceback" not in output
     assert not list((tmp_path / "outputs" / "results").glob("*/*")), "something was computed"
 
 

@@ -33,6 +33,7 @@ DATASETS = {
     "huge_shape": lambda: npz(
         [b"{'descr': '|u1', 'fortran_order': False, 'shape': (%s, 28, 28), }\n" % (b"9" * 4299)] * 6
     ),
+    "truncated": lambda: npz([_HEADER] * 6)[:-100],
     "stray_members": lambda: npz([_HEADER] * 6, strays=20_000),
 }
 

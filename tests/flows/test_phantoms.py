@@ -27,8 +27,12 @@ def _no_data(monkeypatch, tmp_path):
 
 
 def test_quickstart_runs_on_phantoms_and_says_so(outputs, capsys):
-    words = "--preset quickstart --training.epochs 1 --evaluation.bootstrap_samples 100 --reports.cases 4"
-    summary = pipeline(**parse(pipeline, words.split()))
+    words = [
+        "--preset", "quickstart", "--training.epochs", "1", "--evaluation.bootstrap_samples", "100",
+        "--evaluation.explained_images", "8", "--evaluation.explanation_draws", "2", "--reports.cases", "4",
+        "--reports.controlled_cases", "1",
+    ]  # fmt: skip
+    summary = pipeline(**parse(pipeline, words))
     assert summary["phantoms"] == PHANTOM_NOTICE
     assert summary["dataset"]["kind"] == "phantoms"
     assert "DRAWN PHANTOMS" in capsys.readouterr().out

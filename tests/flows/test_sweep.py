@@ -21,7 +21,8 @@ from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 
 WORDS = [
-    "--preset", "debug", "--training.architecture", "compact28", "--evaluation.bootstrap_samples", "50",
+    "--preset", "debug", "--training.architecture", "compact28", "--evaluation.label_folds", "0",
+    "--evaluation.bootstrap_samples", "50",
     "--sweep.learning_rates", "0.001,0.002", "--sweep.at_once", "2",
 ]  # fmt: skip
 

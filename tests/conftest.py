@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,7 @@ from tests.server_logs import EMBEDDED, ServerLogs  # noqa: E402
 OFFICIAL_FILE = "pneumoniamnist.npz"
 CHECKOUT = Path(__file__).resolve().parent.parent
 _EMBEDDED_LOG = Path(_ROOM.name) / "embedded.log"
+_DASK_LOG = Path(_ROOM.name) / "dask.log"
 
 
 @pytest.fixture(scope="session")
@@ -87,6 +90,29 @@ def server_logs(request: pytest.FixtureRequest) -> Iterator[ServerLogs]:
 def _server_logs_are_read(server_logs: ServerLogs) -> Iterator[None]:
     yield
     server_logs.check()
+
+
+@pytest.fixture(scope="module")
+def start_cluster(server_logs: ServerLogs) -> Iterator[Callable[..., Any]]:
+    """Starts Dask clusters on this machine, as `distributed.LocalCluster` does, whose logs are read.
+
+    A worker process writes where the process that starts it does; the scheduler logs within this one.
+    """
+    from distributed import LocalCluster
+
+    server_logs.watch(_DASK_LOG)
+    scheduler_log = logging.FileHandler(_DASK_LOG)
+    scheduler_log.setFormatter(logging.Formatter("%(asctime)s - %(name)s - %(levelname)s - %(message)s"))
+    logging.getLogger("distributed").addHandler(scheduler_log)
+    with contextlib.ExitStack() as stack:
+
+        def start(**options: Any) -> LocalCluster:
+            with _output_to(_DASK_LOG):
+                return stack.enter_context(LocalCluster(**options))
+
+        yield start
+    logging.getLogger("distributed").removeHandler(scheduler_log)
+    scheduler_log.close()
 
 
 @functools.cache

@@ -102,8 +102,10 @@ def environment() -> dict[str, str]:
     Where the services of `make up` answer, runs go to them; else Prefect starts its embedded server.
     """
     folder = outputs()
+    home = str(folder / "prefect")
     variables = {
-        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_HOME": home,
+        "PREFECT_UI_STATIC_DIRECTORY": str(Path(os.environ.get("PREFECT_HOME", home)) / "pages"),  # not in the packages
         "PREFECT_RESULTS_LOCAL_STORAGE_PATH": str(folder / "results"),
         "PREFECT_RESULTS_DEFAULT_SERIALIZER": "json",  # and not pickle, which `tasks.execution.result_records` refuses
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

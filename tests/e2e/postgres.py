@@ -40,7 +40,7 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         room: a folder that others may read, with the databases' passwords in `secrets/`.
 
     Yields:
-        Its `port`, and `query`, which asks a database by SQL.
+        Its `port`; `query`, which asks a database by SQL; and the `variables` by which its programs find it.
     """
     account, port = _account(), free_port()
     data = room / "postgres"
@@ -70,7 +70,9 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         file = CHECKOUT / "deployments" / "containers" / "databases.sql"
         environment = os.environ | {"SECRETS": str(room / "secrets")}
         subprocess.run([*psql, "--file", file], check=True, capture_output=True, env=environment)
-        yield SimpleNamespace(port=port, query=query)
+        programs = f"{Path(_program('initdb')).parent}:{os.environ['PATH']}"
+        variables = {"PATH": programs, "PGHOST": str(data), "PGPORT": str(port)}
+        yield SimpleNamespace(port=port, query=query, variables=variables)
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -1,6 +1,7 @@
 """Work in parts on a real Dask cluster of two processes: the same digests as on threads, and hits stay at home."""
 
 import contextlib
+import logging
 import shutil
 import socket
 import subprocess
@@ -57,10 +58,9 @@ def _data(official_file):
 
 
 @pytest.fixture(scope="module")
-def cluster(prefect_server, shared_outputs) -> Iterator[LocalCluster]:
+def cluster(prefect_server, shared_outputs, start_cluster) -> LocalCluster:
     """Two processes that find store, results and server where this one has them."""
-    with LocalCluster(**local_cluster(ExecutionParameters(workers=2))) as cluster:
-        yield cluster
+    return start_cluster(**local_cluster(ExecutionParameters(workers=2)))
 
 
 @pytest.fixture
@@ -73,6 +73,17 @@ def client(cluster) -> Iterator[Client]:
     with Client(cluster, set_as_default=False) as client:
         client.get_task_stream()  # the scheduler notes tasks from the first question on
         yield client
+
+
+def _log_an_error() -> None:
+    logging.getLogger("distributed.worker").error("that nobody expects")
+
+
+@pytest.mark.parametrize("ask", [Client.run, Client.run_on_scheduler], ids=["workers", "scheduler"])
+def test_what_workers_and_scheduler_log_is_read(client, server_logs, ask):
+    ask(client, _log_an_error)
+    with pytest.raises(AssertionError, match=r"dask\.log:\n.* - ERROR - that nobody expects"):
+        server_logs.check()
 
 
 def _data_and_classifier() -> tuple[DatasetRecord, ClassifierRecord]:

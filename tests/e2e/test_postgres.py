@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -125,6 +126,19 @@ class Machines:
             )
         return health_port
 
+    def stop(self, *services):
+        """End services as a container engine does, the workers first, so that they can tell the server."""
+        for service in services:
+            process = self.running.pop(service)
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=30)
+            for member in [*family, process]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+            psutil.wait_procs(family, timeout=10)
+
     def log(self, service):
         return self.room / f"{service}.log"
 
@@ -139,15 +153,7 @@ class Machines:
         return {name: self.log(name).read_text()[-1500:] for name in self.running}
 
     def end(self):
-        for process in reversed(self.running.values()):  # the workers first, so that they can tell the server
-            family = psutil.Process(process.pid).children(recursive=True)
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=30)
-            for member in [*family, process]:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    member.kill()
-            psutil.wait_procs(family, timeout=10)
+        self.stop(*reversed(self.running))
 
 
 def _until(condition, processes, seconds=180):
@@ -259,6 +265,12 @@ def test_mlflow_asks_for_its_login(machines):
     assert _status(address, f"admin:{PASSWORDS['mlflow_password']}") == 200
 
 
+def test_prefect_shows_its_pages_out_of_a_folder_of_its_own(machines):
+    """In a container its packages cannot be written, where it would unpack them."""
+    assert _status(f"{machines.prefect_api.removesuffix('/api')}/v2/") == 200
+    assert (machines.room / "machine-0" / "home" / "prefect" / "pages" / "v2" / "index.html").is_file()
+
+
 def test_mlflow_runs_no_jobs(machines):
     require_no_jobs(machines.running["mlflow"].pid)
 
@@ -275,3 +287,42 @@ def test_no_password_is_in_a_log(machines, pair):
     for log in machines.room.glob("*.log"):
         text = log.read_text(errors="replace")
         assert not [name for name, password in PASSWORDS.items() if password in text], log
+
+
+ENGINE = """
+docker() {  # compose --file FILE exec --no-TTY SERVICE COMMAND ..., with the folders of containers in ROOM
+  if test "$4" = exec; then shift 6; "${@/=\\//=$ROOM/}"; fi
+}
+lose() {
+  rm --recursive "$ROOM/artifacts"/* "$ROOM/outputs"/*
+  for name in prefect mlflow; do
+    psql --username=postgres --quiet --command="DROP DATABASE $name" --command="CREATE DATABASE $name OWNER $name"
+  done
+}
+"""
+ROWS = """
+SELECT tablename, tableowner, query_to_xml(
+  format('SELECT count(*), md5(string_agg(t::text, chr(10) ORDER BY t::text)) FROM %I t', tablename), true, true, '')
+FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename
+"""
+
+
+def test_what_is_lost_comes_back_from_the_backup_of_the_guide(machines, postgres, pair, tmp_path):
+    section = (CHECKOUT / "docs" / "operations.md").read_text().partition("## Backup")[2].partition("\n## ")[0]
+    backup, restore = (block for block in re.findall(r"```bash\n(.*?)```", section, re.DOTALL) if "$compose" in block)
+    machines.stop("cpu-worker", "gpu-worker", "prefect", "mlflow")
+    before = _kept(machines, postgres)
+    subprocess.run(
+        ["bash", "-o", "errexit", "-o", "pipefail", "-c", f"{ENGINE}{backup}lose\n{restore}"],
+        cwd=tmp_path,
+        env=os.environ | postgres.variables | {"ROOM": str(machines.room)},
+        check=True,
+    )
+    assert _kept(machines, postgres) == before
+
+
+def _kept(machines, postgres):
+    """What both databases and the shared folders hold."""
+    folders = (machines.room / "artifacts", machines.outputs)
+    files = {file: file.read_bytes() for folder in folders for file in folder.rglob("*") if file.is_file()}
+    return files, postgres.query("prefect", ROWS), postgres.query("mlflow", ROWS)

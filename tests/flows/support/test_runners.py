@@ -1,7 +1,6 @@
 """From the form to the task runner, and schedulers that cannot do the work."""
 
 import pytest
-from distributed import LocalCluster
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect_dask import DaskTaskRunner
@@ -69,14 +68,12 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):
 
 @pytest.mark.usefixtures("_server")
 @pytest.mark.parametrize(("workers", "told"), [(0, "has no workers"), (1, "this run writes to .*, but worker tcp://")])
-def test_workers_must_be_there_and_write_to_the_same_store(workers, told, tmp_path, monkeypatch):
-    elsewhere = {"OUTPUTS": str(tmp_path)}
-    with LocalCluster(
-        n_workers=workers, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", env=elsewhere
-    ) as cluster:
-        form = ExecutionParameters(runner="dask", scheduler=cluster.scheduler_address)
-        with pytest.raises(InputError, match=told):
-            require_workers(form)
-        if workers:
-            monkeypatch.setenv("OUTPUTS", str(tmp_path))
-            require_workers(form)
+def test_workers_must_be_there_and_write_to_the_same_store(workers, told, tmp_path, monkeypatch, start_cluster):
+    here = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "env": {"OUTPUTS": str(tmp_path)}}
+    cluster = start_cluster(n_workers=workers, threads_per_worker=1, **here)
+    form = ExecutionParameters(runner="dask", scheduler=cluster.scheduler_address)
+    with pytest.raises(InputError, match=told):
+        require_workers(form)
+    if workers:
+        monkeypatch.setenv("OUTPUTS", str(tmp_path))
+        require_workers(form)

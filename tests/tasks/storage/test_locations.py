@@ -25,6 +25,7 @@ def test_all_products_lie_under_outputs(tmp_path, monkeypatch):
         assert locations.store_uri() == str(folder / "store")
         assert locations.tracking_uri() == f"sqlite:///{folder}/mlflow.db"
         assert locations.environment()["PREFECT_HOME"] == str(folder / "prefect")
+        assert locations.environment()["PREFECT_UI_STATIC_DIRECTORY"] == str(folder / "prefect" / "pages")
 
 
 def test_an_empty_variable_is_no_variable(tmp_path, monkeypatch):
@@ -45,6 +46,7 @@ def test_data_goes_before_medmnist_root(tmp_path, monkeypatch):
 def test_what_the_user_has_set_is_left_alone(monkeypatch):
     monkeypatch.setenv("PREFECT_HOME", "mine")
     assert "PREFECT_HOME" not in locations.environment()
+    assert locations.environment()["PREFECT_UI_STATIC_DIRECTORY"] == "mine/pages"
 
 
 def test_runs_give_a_sign_of_life_more_often_than_the_server_waits_for_one(monkeypatch):

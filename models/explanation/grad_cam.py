@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.classifier.classifiers import Classifier, grad_cam_layer
+from models.classifier.classifiers import Classifier
 from models.classifier.preprocessing import Normalization, to_tensor
 from models.errors import InputError
 
@@ -54,7 +54,7 @@ def grad_cam(
     network = copy.deepcopy(model).eval()
     return layer_maps(
         network,
-        grad_cam_layer(network),
+        network.grad_cam_layer,
         to_tensor(images, normalization),
         [_evidence(each, model.classes) for each in targets],
         batch_size,

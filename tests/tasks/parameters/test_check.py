@@ -1,13 +1,9 @@
 """Wrong parameters of a run, each in one sentence that says what would be right."""
 
-import inspect
-
 import pytest
 
 from models.errors import LONGEST_SENTENCE, InputError
 from tasks.parameters.check import check_parameters
-from tasks.parameters.forms import FORMS
-from tasks.parameters.presets import PRESETS
 from tasks.parameters.training import TrainingParameters
 
 NAMES = ("dataset", "training", "evaluation", "retrieval", "reports", "execution")
@@ -69,23 +65,7 @@ def test_what_was_given_is_shown_short_and_without_escapes():
     assert str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_the_presets_are_right(preset):
-    check_parameters(PRESETS[preset], NAMES)
-
-
 def test_no_form_is_a_parameter_of_every_flow():
     check_parameters({"search": {"k": 3}}, ("search",))
     with pytest.raises(InputError, match="training is no parameter"):
         check_parameters({"training": {"seed": 3}}, ("search",))
-
-
-def test_a_form_has_the_same_name_in_every_flow():
-    from tests.deployments.forms_of_flows import triggered_flows
-
-    taken = {}
-    for flow in triggered_flows().values():
-        for name, parameter in inspect.signature(flow.fn).parameters.items():
-            assert parameter.annotation is FORMS[name]
-            taken[name] = parameter.annotation
-    assert taken == FORMS

@@ -42,7 +42,7 @@ def dump(model: Classifier, card: dict[str, Any]) -> bytes:
 
 
 def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
-    """Build a classifier from bytes.
+    """Load a classifier from bytes.
 
     Args:
         payload: what `dump` returned.

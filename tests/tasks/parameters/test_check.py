@@ -2,12 +2,13 @@
 
 import pytest
 
+from models.choices import ARCHITECTURES
 from models.errors import LONGEST_SENTENCE, InputError
 from tasks.parameters.check import check_parameters
 from tasks.parameters.training import TrainingParameters
 
 NAMES = ("dataset", "training", "evaluation", "retrieval", "reports", "execution")
-ARCHITECTURES = "'ensemble28', 'resnet18_gray', 'efficientnet_b0', 'efficientnet_lite0' or 'compact28'"
+*OTHERS, LAST = map(repr, ARCHITECTURES)
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ ARCHITECTURES = "'ensemble28', 'resnet18_gray', 'efficientnet_b0', 'efficientnet
         ),
         (
             {"training": {"architecture": "compact82"}},
-            f'training.architecture is "compact82", not {ARCHITECTURES} (did you mean compact28?).',
+            f'training.architecture is "compact82", not {", ".join(OTHERS)} or {LAST} (did you mean compact28?).',
         ),
         ({"dataset": {"size": 29}}, "dataset.size is 29, not 28, 64, 128 or 224."),
         ({"training": 5}, "training is 5, but it has fields, such as architecture."),

@@ -1,5 +1,112 @@
-"""Names of the networks, for whoever checks a choice without building one: that takes seconds to import."""
+"""Names that forms and code share, each with a line that says what it is.
 
-from typing import Literal
+Forms take their options and their texts from here, builders look up the same names. Nothing is imported that takes time
+to load: a form must not wait for PyTorch.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeVar, get_args
 
 Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28"]
+ARCHITECTURES: dict[Architecture, str] = {
+    "ensemble28": "four small residual networks at full resolution side by side, an ensemble in one network",
+    "resnet18_gray": "ResNet-18 with a 3×3 stem for small images",
+    "efficientnet_b0": "EfficientNet-B0 with strides for small images",
+    "efficientnet_lite0": "EfficientNet-Lite0 on images enlarged four times",
+    "compact28": "one small residual network, the fastest",
+}
+
+LossName = Literal["balanced_bce", "bce", "balanced_cross_entropy", "cross_entropy", "focal"]
+LOSSES: dict[LossName, str] = {
+    "balanced_bce": "two classes, binary cross-entropy in which both classes have the same weight",
+    "bce": "two classes, binary cross-entropy",
+    "balanced_cross_entropy": "three or more classes, cross-entropy in which all classes have the same weight",
+    "cross_entropy": "three or more classes, cross-entropy",
+    "focal": "any number of classes, focal loss (Lin et al., 2017)",
+}
+
+ScheduleName = Literal["one_cycle", "cosine", "step"]
+SCHEDULES: dict[ScheduleName, str] = {
+    "one_cycle": "30 % warm-up from 1/25 of the peak, then cosine decay to 0 (Smith and Topin, 2018)",
+    "cosine": "5 % linear warm-up, then cosine decay to 0 (Loshchilov and Hutter, 2017; without restarts)",
+    "step": "×0.1 at 50 % and at 75 % of the steps, as in MedMNIST's training script",
+}
+
+AugmentationName = Literal["none", "light", "standard", "strong"]
+AUGMENTATIONS: dict[AugmentationName, str] = {
+    "none": "images as they are",
+    "light": "half the ranges of `standard`",
+    "standard": "±10° rotation, ±8 % translation, ±10 % scale, moderate gamma, contrast and brightness",
+    "strong": "the geometry of `standard` with a wider range of gamma, contrast and brightness",
+}
+
+Precision = Literal["auto", "fp32", "bf16"]
+PRECISIONS: dict[Precision, str] = {
+    "auto": "bf16 on a GPU with native support, otherwise fp32",
+    "fp32": "32-bit floating point",
+    "bf16": "mixed precision: bfloat16 operations, 32-bit weights",
+}
+
+Device = Literal["auto", "cpu", "cuda"]
+
+SplitName = Literal["train", "val", "test"]
+
+ThresholdRuleName = Literal["balanced_likelihood", "balanced_accuracy", "fixed"]
+THRESHOLD_RULES: dict[ThresholdRuleName, str] = {
+    "balanced_likelihood": "where a class-balanced recalibration on validation crosses one half",
+    "balanced_accuracy": "highest balanced accuracy on validation",
+    "fixed": "0.5, set beforehand, which suits a class-balanced loss",
+}
+
+IndexKind = Literal["flat", "hnsw", "ivf"]
+INDEX_KINDS: dict[IndexKind, str] = {
+    "flat": "exact: compares the query with every vector",
+    "hnsw": "approximate: a graph of neighbours in memory",
+    "ivf": "approximate: inverted lists, of which a few are searched",
+}
+
+Publish = Literal["if_no_worse", "always", "never"]
+PUBLISH: dict[Publish, str] = {
+    "if_no_worse": "if it holds the whole dataset and is no worse than the one in use, leave-one-out on validation",
+    "always": "whatever it holds",
+    "never": "not at all",
+}
+
+ReportStrategy = Literal["concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware"]
+REPORT_STRATEGIES: tuple[ReportStrategy, ...] = get_args(ReportStrategy)
+"""Each is described in its own file, `models/report_generation/prompts/<name>.yaml`."""
+
+ReportControl = Literal[
+    "blank", "noise", "same_label", "other_label", "no_image",
+    "flipped", "even", "no_probability",
+    "paraphrase", "alone",
+]  # fmt: skip
+REPORT_CONTROLS: dict[ReportControl, str] = {
+    "blank": "a black image",
+    "noise": "an image of noise",
+    "same_label": "another patient's image of the same true class",
+    "other_label": "another patient's image of the other true class",
+    "no_image": "no image",
+    "flipped": "the probability p replaced by 1 - p",
+    "even": "the probability replaced by one half",
+    "no_probability": "no probability",
+    "paraphrase": "the same question in other words",
+    "alone": "the plain request in a batch of its own",
+}
+
+WeightFormat = Literal["nf4", "bf16", "fp32"]
+
+Name = TypeVar("Name", bound=str)
+
+
+def described(text: str, choices: Mapping[Name, str]) -> str:
+    """Describe a field of named choices.
+
+    Args:
+        text: what is chosen.
+        choices: what each name stands for.
+
+    Returns:
+        One sentence for a form.
+    """
+    return f"{text}: {'; '.join(f'`{name}` – {line}' for name, line in choices.items())}."

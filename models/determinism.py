@@ -1,4 +1,4 @@
-"""Algorithms of cuDNN that repeat, while anyone needs them."""
+"""Deterministic algorithms of cuDNN, while anyone needs them."""
 
 import contextlib
 import threading
@@ -13,10 +13,10 @@ _users = 0
 
 @contextlib.contextmanager
 def repeatable_cudnn() -> Iterator[None]:
-    """Have cuDNN take algorithms that repeat; only it would choose others.
+    """Make cuDNN use deterministic algorithms; no other library would choose others.
 
-    The flags are those of the process, and trainings run in threads side by side: the first that comes switches them,
-    the last that goes puts them back.
+    The flags belong to the process, and trainings run in threads side by side: the first that enters sets them, the
+    last that leaves restores them.
     """
     global _users
     with _guard:

@@ -1,4 +1,4 @@
-"""How this process keeps memory that it has freed."""
+"""How this process reuses freed memory."""
 
 import ctypes
 import sys
@@ -8,7 +8,7 @@ KEPT_BYTES = 1 << 30
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep the memory that is freed, for the next allocation, instead of giving it back.
+    """Make the C library keep freed memory for the next allocation, instead of returning it to the system.
 
     The activations of a batch are allocated and freed at every step of a training. By default glibc gives blocks of
     that size back to the system and asks for them again, page by page, more or less often by chance. Blocks from 1 GiB

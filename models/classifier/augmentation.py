@@ -1,22 +1,21 @@
-"""Random variation of training images, a whole batch at a time.
+"""Random augmentation of training images, a whole batch at a time.
 
 Geometry imitates how a patient stands before the detector (rotation, shift, distance); photometry imitates exposure
 and post-processing, which differ between the splits of PneumoniaMNIST more than anatomy does.
 """
 
 from dataclasses import astuple, dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-Strength = Literal["none", "light", "standard", "strong"]
+from models.choices import AugmentationName
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Strengths of the random variation; every value is drawn uniformly and independently for each image.
+    """Ranges of the random augmentation; every value is drawn uniformly and independently per image.
 
     Attributes:
         rotation: largest angle, degrees, either way.
@@ -35,18 +34,18 @@ class Augmentation:
     brightness: float = 0.1
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Vary a batch.
+        """Augment a batch.
 
         Args:
             images: pixels in [0, 1], shape (images, channels, height, width), on any device.
             generator: CPU source of the randomness, so that every device draws the same values.
 
         Returns:
-            Varied pixels in [0, 1], the same shape and device.
+            Augmented pixels in [0, 1], the same shape and device.
         """
         if not any(astuple(self)):
             return images
-        # One row a strength, uniform in [-1, 1).
+        # One row per parameter, uniform in [-1, 1).
         draws = (torch.rand(7, len(images), generator=generator) * 2 - 1).to(images.device)
         return self._photometric(self._affine(images, *draws[:4]), *draws[4:].reshape(3, -1, 1, 1, 1))
 
@@ -80,29 +79,29 @@ class Augmentation:
         return images.clamp(0, 1)
 
 
-STRENGTHS: dict[Strength, Augmentation] = {
+STRENGTHS: dict[AugmentationName, Augmentation] = {
     "none": Augmentation(rotation=0, shift=0, scale=0, gamma=0, contrast=0, brightness=0),
     "light": Augmentation(rotation=5, shift=0.04, scale=0.05, gamma=0.15, contrast=0.125, brightness=0.05),
     "standard": Augmentation(),
     "strong": Augmentation(gamma=0.6, contrast=0.4, brightness=0.2),
 }
-"""Named strengths; they differ in photometry above all, since that is what differs between splits."""
+"""Augmentations by name; they differ in photometry above all, since that is what differs between splits."""
 
 
 def mixup(
     images: torch.Tensor, targets: torch.Tensor, alpha: float, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Blend every image of a batch, and its target, with its neighbour in the batch (Zhang et al., 2018).
+    """Mix every image of a batch, and its target, with the next one of the batch (mixup; Zhang et al., 2018).
 
     Args:
         images: a shuffled batch, shape (images, channels, height, width).
         targets: probabilities, shape (images,) or (images, classes).
-        alpha: both parameters of the Beta distribution that the share of the neighbour comes from, above 0: at 1 it is
-            uniform, towards 0 it is near 0 or 1.
-        generator: CPU source of the share, the same for the whole batch.
+        alpha: both parameters of the Beta distribution of the mixing weight, above 0: at 1 the weight is uniform in
+            [0, 1], towards 0 it is near 0 or 1.
+        generator: CPU source of the mixing weight, one for the whole batch.
 
     Returns:
-        Images and targets, blended, of the same shapes.
+        Mixed images and targets, of the same shapes.
     """
     # PyTorch's Beta distribution draws from the global generator only.
     seed = int(torch.randint(2**62, (), generator=generator))

@@ -1,58 +1,48 @@
-"""The networks that tell the classes of small images apart."""
+"""Classifiers of small images: a network and a linear head."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import torch
 from torch import nn
 
-from models.choices import Architecture
-from models.classifier.networks.backbone import Backbone
-from models.classifier.networks.compact28 import compact28
-from models.classifier.networks.efficientnet_b0 import efficientnet_b0
-from models.classifier.networks.efficientnet_lite0 import efficientnet_lite0
-from models.classifier.networks.ensemble28 import ensemble28
-from models.classifier.networks.resnet18_gray import resnet18_gray
+from models.choices import ARCHITECTURES, Architecture
+from models.classifier.networks import build_backbone
 from models.classifier.pretrained import load_backbone
 from models.errors import InputError
 
-_BACKBONES: dict[Architecture, Callable[[int], Backbone]] = {
-    "resnet18_gray": resnet18_gray,
-    "efficientnet_b0": efficientnet_b0,
-    "efficientnet_lite0": efficientnet_lite0,
-    "compact28": compact28,
-    "ensemble28": ensemble28,
-}
-
 
 class Classifier(nn.Module):
-    """A network that reads features off an image, and a linear head that reads the classes off the features.
+    """A network that extracts features from an image, and a linear head that classifies the features.
 
     Attributes:
         architecture: name of the network.
         classes: number of classes, at least two.
-        channels: channels of an image.
-        embedding_size: features an image.
+        channels: channels per image.
+        embedding_size: features per image.
         branches: parts of the network that share no weights, each with its own share of the features.
         backbone: the network.
-        head: the linear layer; one output for two classes, otherwise one a class.
+        head: the linear layer; one output for two classes, otherwise one per class.
     """
 
     def __init__(self, architecture: Architecture, *, classes: int, channels: int) -> None:
         super().__init__()
-        parts = _BACKBONES[architecture](channels)
+        parts = build_backbone(architecture, channels)
         self.architecture = architecture
         self.classes = classes
         self.channels = channels
         self.embedding_size = parts.embedding_size
         self.branches = parts.branches
-        self.grad_cam_layer = parts.grad_cam_layer
         self.backbone = parts.network
+        self._grad_cam_layer = parts.grad_cam_layer
         self.head = nn.Linear(parts.embedding_size, 1 if classes == 2 else classes)
 
+    @property
+    def grad_cam_layer(self) -> nn.Module:
+        """The layer whose activations Grad-CAM weighs, at least 4×4 positions at 28 pixels."""
+        return self.backbone.get_submodule(self._grad_cam_layer)
+
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute the features that the head reads: the network with its last layer replaced by the identity.
+        """Compute the features before the head.
 
         Args:
             images: normalised pixels, shape (images, channels, height, width).
@@ -66,7 +56,7 @@ class Classifier(nn.Module):
         """Compute the logits of embeddings.
 
         Args:
-            embeddings: what `embed` gave, shape (images, embedding_size).
+            embeddings: as `embed` returns them, shape (images, embedding_size).
 
         Returns:
             Logits: for two classes the log-odds of class 1, shape (images,); otherwise shape (images, classes).
@@ -75,10 +65,10 @@ class Classifier(nn.Module):
         return logits.squeeze(1) if self.classes == 2 else logits
 
     def branch_logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute what each branch says by itself; the mean over the branches is what `forward` gives.
+        """Compute the logits of each branch by itself; `forward` gives their mean.
 
-        Trained on the mean, branches would share the work; trained each on its own, they are an ensemble
-        (Lakshminarayanan et al., 2017) that one pass computes.
+        With one loss per branch the branches are an ensemble (Lakshminarayanan et al., 2017) that one pass computes;
+        with a loss on their mean they would share the work.
 
         Args:
             images: normalised pixels, shape (images, channels, height, width).
@@ -118,7 +108,7 @@ def build_classifier(
     Args:
         architecture: its name.
         classes: number of classes, at least two.
-        channels: channels of an image: 1 for grey, 3 for colour.
+        channels: channels per image: 1 for grey, 3 for colour.
         seed: seed of the weights. They come from a generator of their own, so that neither another thread nor the
             state of the global one changes them, and the global one is left as it was.
         pretrained: file of weights for all but the head, as `load_backbone` reads it.
@@ -129,8 +119,8 @@ def build_classifier(
     Raises:
         InputError: the name is unknown, there are fewer than two classes or no channels, or the file does not fit.
     """
-    if architecture not in get_args(Architecture):
-        raise InputError(f"Unknown architecture {architecture!r}; choose one of: {', '.join(get_args(Architecture))}.")
+    if architecture not in tuple(ARCHITECTURES):  # a card of weights may hold anything, even what cannot be a key
+        raise InputError(f"Unknown architecture {architecture!r}; choose one of: {', '.join(ARCHITECTURES)}.")
     if classes < 2 or channels < 1:
         raise InputError(
             f"A classifier of {classes} classes on images of {channels} channels was asked for; it needs at least two "
@@ -149,15 +139,3 @@ def build_classifier(
     if pretrained is not None:
         load_backbone(model.backbone, pretrained)
     return model
-
-
-def grad_cam_layer(model: Classifier) -> nn.Module:
-    """Find the layer whose activations Grad-CAM weighs.
-
-    Args:
-        model: the classifier.
-
-    Returns:
-        The layer, a part of the model, with a map of at least 4×4 positions at 28 pixels.
-    """
-    return model.backbone.get_submodule(model.grad_cam_layer)

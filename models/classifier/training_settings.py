@@ -1,130 +1,113 @@
-"""What decides a training beside the data, and which choices make none."""
+"""What decides the weights of a classifier, beside the data: one field each, with its default, bounds and description.
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, get_args
+The training form of the flows is made of this model. It imports nothing that takes time to load.
+"""
 
-import torch
+from pydantic import BaseModel, ConfigDict, Field
 
-from models.choices import Architecture
-from models.classifier.augmentation import Strength
-from models.classifier.losses import LossName, check_loss
-from models.classifier.schedules import Schedule
-from models.errors import InputError
-
-Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "fp32", "bf16"]
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """What decides the weights, beside the data.
-
-    Attributes:
-        architecture: the network.
-        pretrained: file of weights that the network starts from, as `load_backbone` reads it; None starts from random
-            ones.
-        epochs: passes over the training split.
-        batch_size: images a step.
-        learning_rate: peak of the schedule.
-        schedule: how the learning rate changes from step to step.
-        weight_decay: decoupled weight decay of AdamW.
-        loss: the loss.
-        label_smoothing: share of the target that moves to all classes alike, in the cross-entropies.
-        focal_alpha: weight of class 1 in the focal loss of two classes; None balances the classes.
-        focal_gamma: focusing exponent of the focal loss.
-        ema_decay: decay a step of the moving average of the weights, which is what is validated and returned.
-        augmentation: strength of the random variation.
-        mixup: parameter of the Beta distribution by which images are blended; 0 blends none.
-        patience: epochs without a better validation loss after which the training ends; None goes through them all. A
-            schedule that has not fallen yet is cut short, so this rarely helps with `one_cycle`.
-        seed: seed of the initial weights, the order of the images and their variation.
-        device: "auto" takes CUDA where there is one.
-        precision: of the forward and the backward pass; weights are float32 always. "auto" takes bf16 on a GPU that
-            computes in it, else fp32.
-        compile: compile the network with torch.compile: a minute at the start, less time a step.
-    """
-
-    architecture: Architecture = "ensemble28"
-    pretrained: Path | None = None
-    epochs: int = 30
-    batch_size: int = 128
-    learning_rate: float = 2e-3
-    schedule: Schedule = "one_cycle"
-    weight_decay: float = 0.01
-    loss: LossName = "balanced_bce"
-    label_smoothing: float = 0.05
-    focal_alpha: float | None = None
-    focal_gamma: float = 2.0
-    ema_decay: float = 0.995
-    augmentation: Strength = "standard"
-    mixup: float = 0.0
-    patience: int | None = None
-    seed: int = 0
-    device: Device = "auto"
-    precision: Precision = "auto"
-    compile: bool = False
+from models.choices import (
+    ARCHITECTURES,
+    AUGMENTATIONS,
+    LOSSES,
+    PRECISIONS,
+    SCHEDULES,
+    Architecture,
+    AugmentationName,
+    LossName,
+    Precision,
+    ScheduleName,
+    described,
+)
 
 
-def resolve_device(device: Device) -> torch.device:
-    """Find the device to compute on.
+class TrainingSettings(BaseModel):
+    """How to train the classifier."""
 
-    Args:
-        device: "auto" takes CUDA where there is one.
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
-    Returns:
-        The device.
-
-    Raises:
-        InputError: CUDA is asked for and missing.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError('The device is "cuda", but PyTorch finds no CUDA device here; choose "auto" or "cpu".')
-    return torch.device(device)
-
-
-def computes_in_bf16(precision: Precision, device: torch.device) -> bool:
-    """Decide whether to compute in bfloat16.
-
-    Args:
-        precision: "auto" takes bf16 on a GPU that computes in it without emulation, else fp32.
-        device: where to compute.
-
-    Returns:
-        True for bfloat16, False for float32.
-    """
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return precision == "bf16"
-
-
-def check_settings(settings: TrainingSettings, classes: int) -> None:
-    """Refuse settings that make no training, before any data is read.
-
-    Args:
-        settings: how to train.
-        classes: number of classes.
-
-    Raises:
-        InputError: a number is out of range, a name is unknown, or the loss does not fit the number of classes.
-    """
-    if settings.epochs < 1 or settings.batch_size < 2 or not settings.learning_rate > 0 or settings.mixup < 0:
-        raise InputError(
-            f"Training needs epochs ≥ 1, batch_size ≥ 2, learning_rate > 0 and mixup ≥ 0, but got {settings.epochs}, "
-            f"{settings.batch_size}, {settings.learning_rate} and {settings.mixup}; change the training settings."
-        )
-    if settings.patience is not None and settings.patience < 1:
-        raise InputError(
-            f"patience is {settings.patience}, but it must be 1 or more, or empty to go through all epochs."
-        )
-    for field, name, names in (
-        ("architecture", settings.architecture, get_args(Architecture)),
-        ("schedule", settings.schedule, get_args(Schedule)),
-        ("augmentation", settings.augmentation, get_args(Strength)),
-        ("precision", settings.precision, get_args(Precision)),
-    ):
-        if name not in names:
-            raise InputError(f"Unknown {field} {name!r}; choose one of: {', '.join(names)}.")
-    check_loss(settings.loss, classes, focal_alpha=settings.focal_alpha)
+    architecture: Architecture = Field(
+        "ensemble28", title="Architecture", description=described("Network", ARCHITECTURES)
+    )
+    pretrained: str | None = Field(
+        None,
+        min_length=1,
+        title="Pretrained weights",
+        description="Weights to start from: `imagenet`, which torchvision publishes for ResNet-18 and EfficientNet-B0 "
+        "(downloaded once) and an installed package for EfficientNet-Lite0; or the path of a .pth or .safetensors file "
+        "of the same architecture; none starts from random weights.",
+    )
+    epochs: int = Field(30, ge=1, le=500, title="Epochs", description="Passes over the training split.")
+    batch_size: int = Field(128, ge=8, le=4096, title="Batch size", description="Images per step.")
+    learning_rate: float = Field(
+        2e-3,
+        gt=0,
+        le=1,
+        title="Learning rate",
+        description="Peak of the schedule; the optimiser is AdamW.",
+    )
+    schedule: ScheduleName = Field(
+        "one_cycle", title="Schedule", description=described("Learning rate over the steps", SCHEDULES)
+    )
+    weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW.")
+    loss: LossName = Field("balanced_bce", title="Loss", description=described("Training loss", LOSSES))
+    focal_gamma: float = Field(
+        2.0,
+        ge=0,
+        le=10,
+        title="Focal γ",
+        description="Focal loss only: focusing exponent; the higher, the less an image counts that is classified well.",
+    )
+    focal_alpha: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        title="Focal α",
+        description="Focal loss of two classes only: weight of the second class; none balances the classes.",
+    )
+    label_smoothing: float = Field(
+        0.05,
+        ge=0,
+        lt=0.5,
+        title="Label smoothing",
+        description="Share of each target that is spread evenly over all classes; not used by the focal loss.",
+    )
+    augmentation: AugmentationName = Field(
+        "standard", title="Augmentation", description=described("Random variation of training images", AUGMENTATIONS)
+    )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        title="Mixup",
+        description="α of the Beta distribution of the mixing weight (Zhang et al., 2018); 0 switches mixup off.",
+    )
+    ema_decay: float = Field(
+        0.995,
+        ge=0,
+        lt=1,
+        title="EMA decay",
+        description="Decay per step of the exponential moving average of the weights, which is validated and kept.",
+    )
+    patience: int | None = Field(
+        None,
+        ge=1,
+        le=500,
+        title="Patience",
+        description="Stop early after this many epochs without a lower validation loss; none trains all epochs. It "
+        "cuts the schedule short, so it rarely helps with `one_cycle`.",
+    )
+    precision: Precision = Field(
+        "auto", title="Precision", description=described("Number format of forward and backward pass", PRECISIONS)
+    )
+    compile: bool = Field(
+        False,
+        title="Compile",
+        description="Use torch.compile: about a minute at the start, less time per step; for long trainings on a GPU.",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**31,
+        title="Seed",
+        description="Seed of the initial weights, the order of the images and their augmentation.",
+    )

@@ -1,9 +1,9 @@
-"""What changes in the course of a training, and its checkpoint."""
+"""The state of a training, and its checkpoint."""
 
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import safetensors.torch
 import torch
@@ -12,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from models.bounded_json import parse_json
 from models.classifier.classifiers import Classifier
+from models.classifier.epoch_metrics import EpochMetrics
 from models.safetensors_metadata import load_tensors, read_metadata
 from models.text import printable
 
@@ -21,31 +22,6 @@ Weights = dict[str, torch.Tensor]
 Tensors = tuple[torch.Tensor, ...] | list[torch.Tensor]
 
 
-@dataclass(frozen=True)
-class EpochMetrics:
-    """What one epoch did.
-
-    Attributes:
-        epoch: number, from 1.
-        train_loss: mean of the training loss over the epoch's steps, on varied images and the raw weights.
-        val_loss: class-balanced log-loss of the averaged weights on validation; the best epoch is the one with the
-            lowest.
-        val_auc: area under the ROC curve of the averaged weights on validation; for more than two classes the mean
-            over the classes, each against the rest.
-        learning_rate: that of the last step.
-        seconds: duration of the epoch with its validation.
-        finished_at: Unix time in milliseconds.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_auc: float
-    learning_rate: float
-    seconds: float
-    finished_at: int
-
-
 class TrainingState:
     """The network, its moving average, its optimiser and what they have reached.
 
@@ -53,7 +29,7 @@ class TrainingState:
         model: the network, on its device.
         average: moving average of its weights and batch statistics.
         optimizer: AdamW over the weights.
-        history: one entry an epoch.
+        history: one entry per epoch.
         best: weights of the average at the best epoch, empty before the first.
         best_epoch: number of the best epoch, 0 before the first.
     """
@@ -67,7 +43,7 @@ class TrainingState:
         self.best_epoch = 0
 
     def step(self, loss: torch.Tensor, learning_rate: float) -> None:
-        """Go one step down the gradient of a loss.
+        """Take one optimiser step, and update the moving average.
 
         Args:
             loss: a scalar of the model.
@@ -91,10 +67,10 @@ class TrainingState:
             self.best = self._averaged()
 
     def dump(self, fingerprint: str) -> bytes:
-        """Write the state down.
+        """Serialise the state.
 
         Args:
-            fingerprint: what tells this training from others.
+            fingerprint: identifies the settings and data of this training.
 
         Returns:
             Safetensors bytes for `restore`.
@@ -113,15 +89,15 @@ class TrainingState:
         return safetensors.torch.save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, metadata)
 
     def restore(self, payload: bytes, fingerprint: str) -> bool:
-        """Take up a state that was written down.
+        """Load a state.
 
         Args:
-            payload: what `dump` gave.
+            payload: what `dump` returned.
             fingerprint: that of this training.
 
         Returns:
-            Whether it was taken up. A state that is damaged, or of another training, is warned of; it leaves this one
-            half filled, so start from a new one.
+            Whether it was loaded. A state that is damaged, or of another training, is refused with a warning; it may
+            leave this one half filled, so start from a new one.
         """
         try:
             metadata = read_metadata(payload)

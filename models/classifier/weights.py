@@ -17,11 +17,11 @@ BUILT_BY = ("architecture", "classes", "channels")
 
 
 def dump(model: Classifier, card: dict[str, Any]) -> bytes:
-    """Write a classifier down.
+    """Serialise a classifier.
 
     Args:
         model: the classifier.
-        card: what its user must know, as JSON values: at least the `architecture`, `classes` and `channels` that it
+        card: what is needed to use it, as JSON values: at least the `architecture`, `classes` and `channels` that it
             was built with; the normalisation, the image size, the labels, the temperature and the threshold belong
             there too.
 
@@ -42,10 +42,10 @@ def dump(model: Classifier, card: dict[str, Any]) -> bytes:
 
 
 def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
-    """Build a classifier from bytes.
+    """Load a classifier from bytes.
 
     Args:
-        payload: what `dump` gave.
+        payload: what `dump` returned.
 
     Returns:
         The classifier in evaluation mode on the CPU, and its card.

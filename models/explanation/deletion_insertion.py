@@ -2,9 +2,9 @@
 
 Pixels are replaced by the mean of the training pixels, the most important first: a faithful map makes the probability
 of the explained class fall fast (deletion). The other way round, pixels are put back onto a blank image, the most
-important first: it should rise fast (insertion). Random orders stand beside the map's, since a probability also falls
-when any pixels go: single pixels, which leave noise that a network may take for a sign of its own (it pushed
-one classifier towards normal), and patches as coarse as a map, which leave none and are the fair comparison.
+important first: it should rise fast (insertion). Random orders are the baseline, since the probability also falls when
+arbitrary pixels are removed: of single pixels, which leave noise that a network may respond to (it pushed one
+classifier towards normal), and of patches as coarse as a map, which leave none and are the fair comparison.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ PATCHES_A_SIDE = 7  # positions of the layer behind a map at 28 pixels
 
 @dataclass(frozen=True)
 class PixelRemoval:
-    """How the probability of the explained class moves as pixels go and come.
+    """How the probability of the explained class changes as pixels are removed and put back.
 
     Attributes:
         orders: names of the orders of the pixels.
@@ -56,13 +56,13 @@ def remove_pixels(
     Args:
         model: the classifier.
         images: shape (images, height, width) or (images, height, width, 3), 0–255.
-        normalization: statistics of the training pixels; their means are what stands in for a pixel that is gone.
+        normalization: statistics of the training pixels; their means replace a pixel that is removed.
         scores: maps by name, each of shape (images, height, width), the most important pixel highest. Ties are broken
             at random.
         targets: the class whose probability is followed, shape (images,).
-        steps: in how many steps of equal size the pixels go.
-        random_draws: random orders of each kind an image, whose curves are averaged. What an order deletes, the
-            opposite order inserts, and that is as random: one curve serves for both.
+        steps: number of steps of equal size in which the pixels are removed.
+        random_draws: random orders per image and kind, whose curves are averaged. What an order deletes, the reversed
+            order inserts, and that is as random: one curve serves for both.
         seed: seed of the random orders and of the ties.
 
     Returns:
@@ -103,7 +103,7 @@ def remove_pixels(
 def random_maps(
     shape: tuple[int, int, int], side: tuple[int, int], generator: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Draw maps that know nothing.
+    """Draw random maps.
 
     Args:
         shape: images, height, width.
@@ -118,14 +118,14 @@ def random_maps(
 
 
 def importance_order(scores: NDArray[np.floating], generator: np.random.Generator) -> NDArray[np.int64]:
-    """Number the pixels of each image from the most important one.
+    """Rank the pixels of each image, the most important first.
 
     Args:
         scores: shape (images, height, width).
         generator: breaks ties; by position they would favour the top of the image.
 
     Returns:
-        Numbers from 0, the same shape.
+        Ranks from 0, the same shape.
     """
     flat = scores.reshape(len(scores), -1)
     sequence = np.lexsort((generator.random(flat.shape), -flat), axis=1)
@@ -133,7 +133,7 @@ def importance_order(scores: NDArray[np.floating], generator: np.random.Generato
 
 
 def area(curves: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Take the area under curves over the share of the pixels, by the trapezium rule.
+    """Compute the area under curves over the share of the pixels, by the trapezoidal rule.
 
     Args:
         curves: steps of equal size along the last axis.
@@ -145,7 +145,7 @@ def area(curves: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _probability(logits: NDArray[np.floating], targets: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Read the probability of each image's target off the logits."""
+    """Compute the probability of each image's target class."""
     if logits.ndim == 1:
         logits = np.stack([np.zeros_like(logits), logits], axis=1)
     exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))

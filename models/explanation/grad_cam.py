@@ -1,4 +1,4 @@
-"""Grad-CAM in its element-wise form, HiResCAM: which places of an image speak for a class.
+"""Grad-CAM in its element-wise form, HiResCAM: which positions of an image are evidence for a class.
 
 Grad-CAM (Selvaraju et al., 2017) averages the gradients of a channel over all positions before it weighs the
 channel's activations, which is exact before global pooling only. In an earlier layer, and at 28 pixels only an earlier
@@ -15,12 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from models.classifier.classifiers import Classifier, grad_cam_layer
+from models.classifier.classifiers import Classifier
 from models.classifier.preprocessing import Normalization, to_tensor
 from models.errors import InputError
 
 Evidence = Callable[[torch.Tensor], torch.Tensor]
-"""From the logits of one image to the number that is explained."""
+"""From the logits of one image to the scalar that is explained."""
 
 
 def grad_cam(
@@ -40,21 +40,21 @@ def grad_cam(
         target: the class, of all images or of each, shape (images,); None explains the likeliest class of each image,
             which of two classes is the one whose log-odds are above 0. Of two classes, evidence for class 0 is
             evidence against class 1.
-        batch_size: images a pass.
+        batch_size: images per pass.
 
     Returns:
         Maps in [0, 1], shape (images, height, width), each stretched from its lowest to its highest value; all zeros
-        where no place speaks for the class.
+        where no position is evidence for the class.
 
     Raises:
         InputError: a class is unknown to the model, or the images do not fit it.
     """
     targets = [None] * len(images) if target is None else np.broadcast_to(target, len(images)).tolist()
-    # A copy, since the package hangs hooks on the network, and other threads may use it.
+    # A copy, since the package adds hooks to the network, and other threads may use it.
     network = copy.deepcopy(model).eval()
     return layer_maps(
         network,
-        grad_cam_layer(network),
+        network.grad_cam_layer,
         to_tensor(images, normalization),
         [_evidence(each, model.classes) for each in targets],
         batch_size,
@@ -64,15 +64,15 @@ def grad_cam(
 def layer_maps(
     network: nn.Module, layer: nn.Module, pixels: torch.Tensor, evidence: list[Evidence], batch_size: int
 ) -> NDArray[np.float32]:
-    """Weigh one layer's activations by the gradients of a number that the network's logits give.
+    """Weigh one layer's activations by the gradients of a scalar of the logits.
 
     Args:
-        network: takes pixels, gives logits, one row an image; in evaluation mode. Its parameters ask for
-            no gradients afterwards, but for one of the layer.
+        network: from pixels to logits, one row per image; in evaluation mode. Its parameters require no gradients
+            afterwards, but for one of the layer.
         layer: the part of it whose output is weighed, of shape (images, channels, rows, columns).
         pixels: normalised, shape (images, channels, height, width).
-        evidence: what is explained, one an image.
-        batch_size: images a pass.
+        evidence: what is explained, one per image.
+        batch_size: images per pass.
 
     Returns:
         Maps in [0, 1], float32, shape (images, height, width).

@@ -42,10 +42,10 @@ class SimilarityMaps(NamedTuple):
 
 @dataclass(frozen=True)
 class MaskingDrop:
-    """How far the cosine of query and neighbour falls when places of the neighbour are blotted out.
+    """How far the cosine of query and neighbour falls when places of the neighbour are masked.
 
     Attributes:
-        share: of the places, how many went, as asked.
+        share: of the places that are masked, as asked.
         orders: names of the orders in which places were chosen.
         falls: positive where masking made the pair less alike, shape (orders, pairs).
     """
@@ -66,14 +66,14 @@ def similarity_maps(
     """Split the cosine of each pair of images over the places of both.
 
     The embeddings are those of `predict`, averaged over an image and its mirror image; the map of the mirror image is
-    turned back, so that a place means the same in both.
+    flipped back, so that a place is the same in both.
 
     Args:
         model: the classifier, on any device; it stays as it is.
         queries: shape (pairs, height, width) or (pairs, height, width, 3), 0–255.
         neighbours: the other image of each pair, of the same shape.
         normalization: statistics of the training pixels.
-        batch_size: pairs a pass.
+        batch_size: pairs per forward pass.
 
     Returns:
         The maps, as coarse as the network's last feature map, and the cosines.
@@ -84,7 +84,7 @@ def similarity_maps(
     """
     if queries.shape != neighbours.shape:
         raise ValueError(f"Queries of shape {queries.shape} and neighbours of shape {neighbours.shape} are no pairs.")
-    network = copy.deepcopy(model).eval()  # a copy, since it gains a hook, and other threads may use the model
+    network = copy.deepcopy(model).eval()  # a copy, since it gets a hook, and other threads may use the model
     batches = [slice(start, start + batch_size) for start in range(0, max(len(queries), 1), batch_size)]
     parts = [
         split_cosine(
@@ -164,7 +164,7 @@ def masking_drop(
     random_draws: int = 5,
     seed: int = 0,
 ) -> MaskingDrop:
-    """Check the maps: blot out places of the neighbour, and see how far its cosine with the query falls.
+    """Check the maps: mask places of the neighbour, and measure how far its cosine with the query falls.
 
     The pixels under a place are replaced by the mean of the training pixels. A place looks further than the pixels
     under it, so the check is not won by construction. Of a faithful map, the highest places cost more than random
@@ -175,9 +175,9 @@ def masking_drop(
         model: the classifier.
         queries: shape (pairs, height, width) or (pairs, height, width, 3), 0–255.
         neighbours: the other image of each pair, of the same shape. Two pairs are needed to swap maps.
-        normalization: statistics of the training pixels; their means are what stands in for pixels that are gone.
-        share: of the places to blot out, in (0, 1); at least one goes.
-        random_draws: random choices of places a pair, whose falls are averaged.
+        normalization: statistics of the training pixels; their means replace masked pixels.
+        share: of the places to mask, in (0, 1); at least one is.
+        random_draws: random choices of places per pair, whose falls are averaged.
         seed: seed of these choices.
 
     Returns:
@@ -213,10 +213,10 @@ def highest_places(maps: NDArray[np.floating], count: int) -> NDArray[np.bool_]:
 
     Args:
         maps: shape (images, rows, columns).
-        count: places an image; of equal ones the first come first.
+        count: places per image; ties go to the first.
 
     Returns:
-        Marks of the same shape, `count` of them an image.
+        Marks of the same shape, `count` of them per image.
     """
     order = np.argsort(-maps.reshape(len(maps), -1), axis=1, kind="stable")
     marks = np.zeros(order.shape, dtype=np.bool_)

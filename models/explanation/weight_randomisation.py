@@ -1,4 +1,4 @@
-"""Does an explanation depend on what the model has learnt? The weight-randomisation check of Adebayo et al. (2018).
+"""Does an explanation depend on what the model has learnt? The weight-randomisation test of Adebayo et al. (2018).
 
 The trained weights are replaced by those of untrained networks of the same architecture, part by part from the head
 down to the first layer, and the maps of every stage are compared to those of the trained network. Maps that stay alike
@@ -21,7 +21,7 @@ from models.classifier.classifiers import Classifier, build_classifier
 from models.classifier.preprocessing import Normalization, to_tensor
 
 FIRST_SEED = 2**31
-"""Above the seeds that a training can have, so that no untrained network is the one that a training began with."""
+"""Above the seeds that a training can have, so that no untrained network is the initial state of a training."""
 
 Explainer = Callable[[Classifier], NDArray[np.floating]]
 """From a network in evaluation mode to its maps of the images, shape (images, height, width)."""
@@ -29,11 +29,11 @@ Explainer = Callable[[Classifier], NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class WeightRandomisation:
-    """How alike maps stay to those of the trained network.
+    """How similar maps stay to those of the trained network.
 
     Attributes:
         methods: names of the ways to explain.
-        stages: names of the parts, the first to lose its training first; each stage includes those before it.
+        stages: names of the parts, in the order of randomisation; each stage includes those before it.
         rank_correlations: Spearman's, shape (methods, stages, draws, images); 0 where a map is flat, since it ranks
             nothing.
         structural_similarities: SSIM (Wang et al., 2004), the same shape.
@@ -62,7 +62,7 @@ def randomise_weights(
     draws: int = 5,
     shown: int = 4,
 ) -> WeightRandomisation:
-    """Compare maps while the model loses its training from the head down.
+    """Compare maps while the weights are randomised from the head down (cascading randomisation).
 
     Args:
         model: the trained classifier; it stays as it is.
@@ -113,7 +113,7 @@ def randomise_weights(
 
 
 def parts(model: Classifier) -> dict[str, list[str]]:
-    """Cut a classifier into the parts that lose their training one after the other.
+    """Divide a classifier into the parts that are randomised one after the other.
 
     Args:
         model: the classifier.
@@ -139,7 +139,7 @@ def parts(model: Classifier) -> dict[str, list[str]]:
 
 
 def edge_maps(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Draw the edges of images: maps that look like explanations but know nothing of a model.
+    """Compute the edges of images: maps that look like explanations but do not depend on a model.
 
     Args:
         images: shape (images, height, width) or (images, height, width, 3), 0–255.

@@ -12,15 +12,13 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from models.choices import REPORT_STRATEGIES
 from models.errors import InputError
 from models.report_generation.schema import Case, Request
 from models.text import printable
 
-STRATEGIES = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
-"""Strategies that ask for a report."""
-
 YES_NO = "yes_no"
-"""The strategy that asks a question instead; its answer is the probability of yes."""
+"""The strategy that asks a question instead of a report; its answer is the probability of yes."""
 
 FOLDER = Path(__file__).parent / "prompts"
 NO_PROBABILITY = "no probability is available"
@@ -118,7 +116,7 @@ def load_strategy(name: str) -> Strategy:
     """Read one of the strategies that come with the package.
 
     Args:
-        name: one of `STRATEGIES`, or `YES_NO`.
+        name: one of `REPORT_STRATEGIES`, or `YES_NO`.
 
     Returns:
         The strategy.
@@ -126,7 +124,7 @@ def load_strategy(name: str) -> Strategy:
     Raises:
         InputError: there is none of that name, or its file is damaged.
     """
-    known = (*STRATEGIES, YES_NO)
+    known = (*REPORT_STRATEGIES, YES_NO)
     if name not in known:
         raise InputError(f"There is no prompting strategy {name!r}: choose one of {', '.join(known)}.")
     return read_strategy(FOLDER / f"{name}.yaml")

@@ -4,7 +4,9 @@ from typing import Literal
 
 import faiss
 
-Kind = Literal["flat", "hnsw", "ivf"]
+from models.choices import IndexKind
+
+Kind = IndexKind
 Metric = Literal["cosine", "l2"]
 
 # A flat search reads every vector: 10⁵ × 512 take about 10 ms a query and core, still quick, and the answer is exact.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve as sklearn_precision_recall_curve
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from models.classifier.training import EpochMetrics
+from models.classifier.epoch_metrics import EpochMetrics
 from tasks.classification.metrics import score
 from tasks.classification.trust.calibration import by_class, decide
 from tasks.shared.calibration_error import ECE_BINS, calibration_bins

@@ -6,13 +6,13 @@ hits needs none of them.
 
 import hashlib
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from prefect.logging import get_run_logger
 from tqdm import tqdm
 
+from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
 from models.text import printable
@@ -24,7 +24,6 @@ from tasks.records.classification import (
     CalibrationRecord,
     ClassifierRecord,
     ComparisonRecord,
-    EpochRecord,
     EvaluationRecord,
     FoldsRecord,
     PackageRecord,
@@ -38,7 +37,6 @@ from tasks.tracking.runs import log_epochs
 
 if TYPE_CHECKING:
     from models.classifier.classifiers import Classifier
-    from models.classifier.training_settings import TrainingSettings
 
 BOOTSTRAP_SEED = 0
 AUDIT_EPOCHS = 8  # of each network that the label audit trains
@@ -61,9 +59,9 @@ def check_training(
     Raises:
         InputError: the settings do not fit each other or the dataset, or the weights cannot be found.
     """
-    from models.classifier.training_settings import check_settings
+    from models.classifier.losses import check_loss
 
-    check_settings(_settings(training, None), classes)
+    check_loss(training.loss, classes, focal_alpha=training.focal_alpha)
     images = min(train_images, dataset.limit or train_images)
     if dataset.path is None and training.batch_size > images:
         raise InputError(
@@ -72,17 +70,9 @@ def check_training(
         )
     if training.pretrained is None:
         return None
-    if training.pretrained == "imagenet":
-        from models.classifier.pretrained import imagenet_file
+    from models.classifier.pretrained import find_weights
 
-        path = imagenet_file(training.architecture)
-    else:
-        path = Path(training.pretrained).expanduser()
-    if not path.is_file():
-        raise InputError(
-            f"--training.pretrained {training.pretrained} is not a file: expected `imagenet`, or the path of a .pth or "
-            ".safetensors file."
-        )
+    path = find_weights(training.pretrained, training.architecture)
     return PretrainedRecord(sha256=hashlib.sha256(path.read_bytes()).hexdigest(), path=str(path.resolve()))
 
 
@@ -93,21 +83,21 @@ def train_classifier(
     """Train, going on from the last checkpoint of the same job, and keep the weights of the best epoch."""
     from models.classifier import weights
     from models.classifier.preprocessing import Normalization
-    from models.classifier.training import EpochMetrics, train
+    from models.classifier.training import train
 
     store, logger = Store(), get_run_logger()
     arrays = store.get_arrays(dataset.splits)
     train_images = np.delete(arrays["train_images"], dataset.excluded_train, axis=0)
     train_labels = np.delete(arrays["train_labels"], dataset.excluded_train)
     normalization = Normalization.from_images(train_images)
-    settings = _settings(training, pretrained)
+    settings = training.model_copy(update={"pretrained": None if pretrained is None else pretrained.path})
     checkpoints = StoredCheckpoints(store, current_key())
     with tqdm(total=settings.epochs, desc="training", unit="epoch", disable=None, leave=False) as bar:
 
         def on_epoch(epoch: EpochMetrics) -> None:
             bar.update(epoch.epoch - bar.n)
             bar.set_postfix(val_auc=f"{epoch.val_auc:.4f}", val_loss=f"{epoch.val_loss:.3f}")
-            log_epochs(run, [EpochRecord(**asdict(epoch))])
+            log_epochs(run, [epoch])
             with tqdm.external_write_mode():  # the line goes above the bar
                 logger.info(
                     "epoch %d of %d: validation AUC %.4f, loss %.4f, %.1f s",
@@ -149,7 +139,7 @@ def train_classifier(
         weights=stored,
         best_epoch=result.best_epoch,
         dataset_sha256=dataset.sha256,
-        history=tuple(EpochRecord(**asdict(epoch)) for epoch in result.history),
+        history=tuple(result.history),
         seconds=sum(epoch.seconds for epoch in result.history),
         run_id=run.run_id,
     )
@@ -490,7 +480,6 @@ def plot_classification(
     failures: int,
 ) -> FiguresRecord:
     """Draw the figures of the stage."""
-    from models.classifier.training_state import EpochMetrics
     from tasks.classification import figures
     from tasks.classification.trust.calibration import calibrated_probabilities
 
@@ -501,11 +490,12 @@ def plot_classification(
     outputs = store.get_arrays(predictions.outputs)
     labels, logits, threshold = outputs["test_labels"], outputs["test_logits"], calibration.threshold
     before, after = (calibrated_probabilities(logits, temperature) for temperature in (1.0, calibration.temperature))
-    history = [EpochMetrics(**epoch.model_dump()) for epoch in classifier.history]
     options: dict[str, Any] = {"class_names": dataset.labels, "phantoms": dataset.phantoms}
     scored = (after, labels, threshold)
     pictures = {
-        "training_curves": figures.training_curves(history, classifier.best_epoch, phantoms=dataset.phantoms),
+        "training_curves": figures.training_curves(
+            classifier.history, classifier.best_epoch, phantoms=dataset.phantoms
+        ),
         "confusion_matrix": figures.confusion_matrix(*scored, **options),
         "roc_curve": figures.roc_curve(*scored, **options),
         "precision_recall_curve": figures.precision_recall_curve(*scored, **options),
@@ -647,13 +637,6 @@ def compare_with_champion(
         BOOTSTRAP_SEED,
     )
     return ComparisonRecord(**asdict(found))
-
-
-def _settings(training: TrainingParameters, pretrained: PretrainedRecord | None) -> "TrainingSettings":
-    from models.classifier.training_settings import TrainingSettings
-
-    path = None if pretrained is None else Path(pretrained.path)
-    return TrainingSettings(**training.model_dump() | {"pretrained": path})
 
 
 def _network(architecture: Any, dataset: DatasetRecord) -> "Classifier":

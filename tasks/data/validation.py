@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from models.bounds import NPY_HEADER_BYTES, UNPACKED_BYTES
+from models.choices import SplitName
 from models.errors import InputError
 from models.text import printable, reason
 from models.zip_archive import open_archive
 
-SplitName = Literal["train", "val", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 ARRAYS = tuple(f"{split}_{part}" for part in ("images", "labels") for split in SPLITS)
 MAXIMUM_BYTES = UNPACKED_BYTES  # all official files of 28 and 64 pixels are below it

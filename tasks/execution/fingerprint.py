@@ -1,8 +1,9 @@
 """Fingerprint of the code that can change the answer of a step.
 
 The code is the step's own function, the functions and constants of its file that it uses, and every project module
-that it reaches, found from the imports. Comments, docstrings and formatting do not count, for the fingerprint is taken
-of the syntax tree. What does not count is named in `NOT_COUNTED`.
+that it reaches, found from the imports; one that imports modules by name (`import_module`) reaches all those beside it.
+Comments, docstrings, formatting and the texts of form fields do not count, for the fingerprint is taken of the syntax
+tree. What does not count is named in `NOT_COUNTED`.
 """
 
 import ast
@@ -20,7 +21,10 @@ from typing import Any, NamedTuple
 from tasks.storage.parsing import one_parses
 
 PACKAGES = ("flows", "tasks", "models")
-NOT_COUNTED = ("flows", "tasks.parameters", "tasks.records", "tasks.execution", "tasks.storage", "tasks.tracking")
+NOT_COUNTED = (
+    *("flows", "tasks.parameters", "tasks.records", "tasks.execution", "tasks.storage", "tasks.tracking"),
+    "models.choices",
+)
 """They move, name and record results; what they decide (parameters, digests of inputs) is in the key by value."""
 _FILE_NAME = re.compile(r"[\w-]{1,60}(\.\w{1,10})?")
 
@@ -72,7 +76,8 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
 def _module(name: str, file: Path) -> tuple[dict[str, str], tuple[str, ...]]:
     """Digest a module and the data files that it names; return this with the modules that it imports."""
     tree = _parse(str(file))
-    return {name: _digest(tree)} | _data_files(tree, name, file), tuple(_imports(tree))
+    further = (*_imports(tree), *_imported_by_name(tree, name, file))
+    return {name: _digest(tree)} | _data_files(tree, name, file), further
 
 
 def _own_part(tree: ast.Module, name: str) -> tuple[str, set[str]]:
@@ -120,6 +125,14 @@ def _imported_by(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> Iterato
         yield f"{module}.{alias.name}"
 
 
+def _imported_by_name(tree: ast.Module, module: str, file: Path) -> list[str]:
+    """Name the modules beside one that imports modules by name: only the run knows which of them."""
+    if "import_module" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}:
+        return []
+    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+    return [f"{package}.{path.stem}" for path in sorted(file.parent.glob("*.py")) if path.stem != "__init__"]
+
+
 def _data_files(tree: ast.Module, module: str, file: Path) -> dict[str, str]:
     """Digest the files beside a module that it names in a string, those of a folder included.
 
@@ -154,7 +167,7 @@ def _module_file(name: str) -> Path | None:
 
 
 def _parse(file: str) -> ast.Module:
-    """Parse a file and drop its docstrings."""
+    """Parse a file and drop its docstrings, and the titles and descriptions of form fields."""
     source = Path(file).read_text()
     with one_parses:
         tree = ast.parse(source)
@@ -164,6 +177,8 @@ def _parse(file: str) -> ast.Module:
             and ast.get_docstring(node, clean=False) is not None
         ):
             node.body = node.body[1:] or [ast.Pass()]
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Field":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in ("title", "description")]
     return tree
 
 

@@ -1,7 +1,7 @@
 """What all forms have in common.
 
-The Prefect UI shows the models of this package as forms and the shell makes its options from them. They are the only
-place with defaults.
+The Prefect UI shows the models of this package as forms and the shell makes its options from them. Defaults stand
+nowhere else, but for the training's, whose form is made of `models.classifier.training_settings`.
 """
 
 from typing import Any

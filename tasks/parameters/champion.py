@@ -18,8 +18,8 @@ class ChampionParameters(Parameters):
         None,
         pattern="^([1-9][0-9]*|previous)$",
         title="Version",
-        description="Number of the version to make champion, or `previous` for the one before; none only shows them.",
+        description="Version to make champion, by its number, or `previous` for the one before; none lists them all.",
     )
     reason: str = Field(
-        "no reason given", min_length=1, title="Reason", description="Why, kept as a tag of both versions."
+        "no reason given", min_length=1, title="Reason", description="Why it changes, kept as a tag of both versions."
     )

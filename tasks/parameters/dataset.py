@@ -16,9 +16,9 @@ def _number(value: object) -> object:
 def _classifiable(value: object) -> object:
     """Say why a MedMNIST set that exists is not among the names, which a `Literal` would not."""
     if value == "chestmnist":
-        raise PydanticCustomError("multi_label", "Its images have several labels each: choose a set with one")
+        raise PydanticCustomError("multi_label", "Its images have several labels each: choose a dataset with one")
     if isinstance(value, str) and value.endswith("mnist3d"):
-        raise PydanticCustomError("volumes", "Its images are volumes: choose a set of flat images")
+        raise PydanticCustomError("volumes", "Its images are volumes: choose a dataset of 2D images")
     return value
 
 
@@ -40,9 +40,9 @@ class DatasetParameters(Parameters):
             "organsmnist",
         ],
         BeforeValidator(_classifiable),
-    ] = Field("pneumoniamnist", title="Dataset", description="MedMNIST set of flat images with one label each.")
+    ] = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset of 2D images with one label per image.")
     size: Annotated[Literal[28, 64, 128, 224], BeforeValidator(_number)] = Field(
-        28, title="Image size", description="Side of an image in pixels."
+        28, title="Image size", description="Side length of the images in pixels."
     )
     path: str | None = Field(
         None,
@@ -54,11 +54,10 @@ class DatasetParameters(Parameters):
         ge=32,
         le=1_000_000,
         title="Limit",
-        description="Use only the first images of each split, for a quick try; each class keeps its share.",
+        description="Use only the first images of each split, for a quick try; class proportions are kept.",
     )
     phantoms: bool = Field(
         False,
         title="Phantoms if missing",
-        description="Where PneumoniaMNIST can be neither found nor fetched, use drawn phantoms, with a watermark "
-        "everywhere.",
+        description="Use drawn phantoms if PneumoniaMNIST can be neither found nor downloaded; all output says so.",
     )

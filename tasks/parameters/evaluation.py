@@ -1,10 +1,11 @@
 """How to set the operating point and score the test split."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
+from models.choices import THRESHOLD_RULES, ThresholdRuleName, described
 from tasks.parameters.base import Parameters
 
 
@@ -20,15 +21,13 @@ def _several(folds: int) -> int:
 class EvaluationParameters(Parameters):
     """How to set the operating point and score the test split."""
 
-    threshold_rule: Literal["balanced_likelihood", "balanced_accuracy", "fixed"] = Field(
+    threshold_rule: ThresholdRuleName = Field(
         "fixed",
         title="Operating point",
-        description="Two classes only: fixed beforehand at .5, which is right for a class-balanced loss, or chosen on "
-        "validation, where a class-balanced recalibration crosses one half or where balanced accuracy is best. Never "
-        "chosen on test.",
+        description=described("Threshold of a two-class decision, never chosen on test", THRESHOLD_RULES),
     )
     bootstrap_samples: int = Field(
-        1000, ge=50, le=100_000, title="Bootstrap samples", description="Resamples behind each 95 % interval."
+        1000, ge=50, le=100_000, title="Bootstrap samples", description="Resamples per 95 % confidence interval."
     )
     failures: int = Field(
         24, ge=1, le=100, title="Failures shown", description="Most confident errors in the figure of failure cases."
@@ -37,27 +36,28 @@ class EvaluationParameters(Parameters):
         64,
         ge=4,
         le=1000,
-        title="Images in the checks of the maps",
-        description="Test images whose heat maps are checked.",
+        title="Explained images",
+        description="Test images in the checks of the Grad-CAM maps (weight randomisation, deletion and insertion).",
     )
     explanation_draws: int = Field(
         5,
         ge=2,
         le=20,
         title="Untrained networks",
-        description="Random networks that the heat maps are compared with: they must not look like theirs.",
+        description="Randomly initialised networks in the weight-randomisation check: their Grad-CAM maps must differ "
+        "from those of the trained network.",
     )
     label_folds: Annotated[int, AfterValidator(_several)] = Field(
         5,
         ge=0,
         le=20,
         title="Folds of the label audit",
-        description="Small networks trained to look for wrong labels, each on all training images but one fold; 0 "
-        "leaves the audit out, as more than 30,000 training images do.",
+        description="Cross-validation folds of the search for wrong labels (confident learning), a small network per "
+        "fold; 0 skips it, as do more than 30,000 training images.",
     )
     promote: bool = Field(
         True,
         title="Register and promote",
-        description="Register the classifier, and make it champion if it beats the champion on validation. One of a "
-        "trial (a limit, phantoms) is not registered.",
+        description="Register the classifier in MLflow, and make it champion if it beats the champion on validation. "
+        "One that was trained on a part of the data (a limit) or on phantoms is not registered.",
     )

@@ -1,26 +1,11 @@
 """Which reports to write."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 from pydantic import Field
 
+from models.choices import REPORT_CONTROLS, REPORT_STRATEGIES, ReportControl, ReportStrategy, WeightFormat, described
 from tasks.parameters.base import Parameters
-
-ReportStrategy = Literal["concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware"]
-
-
-ReportControl = Literal[
-    "blank",
-    "noise",
-    "same_label",
-    "other_label",
-    "no_image",
-    "flipped",
-    "even",
-    "no_probability",
-    "paraphrase",
-    "alone",
-]
 
 
 class ReportParameters(Parameters):
@@ -29,27 +14,27 @@ class ReportParameters(Parameters):
     generator: Literal["template", "medgemma"] = Field(
         "template",
         title="Generator",
-        description="`template` words the classifier's evidence, with no language model; `medgemma` asks MedGemma, "
+        description="`template` words the classifier's evidence, with no language model; `medgemma` prompts MedGemma, "
         "which needs a GPU and a licence for its weights.",
     )
     cases: int = Field(
-        24, ge=1, le=624, title="Cases", description="Test cases: a fixed mix of right, wrong and borderline."
+        24, ge=1, le=624, title="Cases", description="Test cases: a fixed mix of correct, wrong and borderline."
     )
-    batch_size: int = Field(8, ge=1, le=256, title="Batch size", description="Cases a task.")
+    batch_size: int = Field(8, ge=1, le=256, title="Batch size", description="Cases per task.")
     neighbours: int = Field(5, ge=1, le=20, title="Neighbours", description="Labelled train cases given as evidence.")
     controls: list[ReportControl] = Field(
-        list(get_args(ReportControl)),
+        list(REPORT_CONTROLS),
         title="Controls",
-        description="Ask again with another image, probability or wording, to see what the reports depend on.",
+        description=described("Requests that show what the reports depend on", REPORT_CONTROLS),
     )
     controlled_cases: int = Field(
-        24, ge=0, le=624, title="Cases with controls", description="How many of the cases are asked for again."
+        24, ge=0, le=624, title="Cases with controls", description="Number of cases with control requests."
     )
     strategies: list[ReportStrategy] = Field(
-        list(get_args(ReportStrategy)),
+        list(REPORT_STRATEGIES),
         min_length=1,
         title="Prompting strategies",
-        description="MedGemma only: one report a case in each.",
+        description="MedGemma only: prompts; each case gets one report per strategy.",
     )
     model: str = Field(
         "google/medgemma-4b-it",
@@ -60,30 +45,29 @@ class ReportParameters(Parameters):
     revision: str | None = Field(
         None,
         title="Revision",
-        description="MedGemma only: commit, tag or branch on the hub, looked up and recorded as its commit; none takes "
-        "the newest.",
+        description="MedGemma only: commit, tag or branch on the hub; its commit is recorded; none takes the newest.",
     )
-    precision: Literal["auto", "nf4", "bf16", "fp32"] = Field(
+    precision: Literal["auto", WeightFormat] = Field(
         "auto",
         title="Precision",
         description="MedGemma only: number format of the weights; `auto` is 4-bit NF4 on a GPU and fp32 on a CPU.",
     )
     device: Literal["cuda", "cpu"] = Field(
-        "cuda", title="Device", description="MedGemma only: a CPU is for small checkpoints."
+        "cuda", title="Device", description="MedGemma only: a CPU suits small checkpoints only."
     )
     image_first: bool = Field(
-        True, title="Image first", description="MedGemma only: whether the image stands before the prompt's text."
+        True, title="Image first", description="MedGemma only: put the image before the text of the prompt."
     )
     at_once: int | None = Field(
         None,
         ge=1,
         le=512,
         title="Reports at once",
-        description="MedGemma only: reports a batch on the GPU; none finds how many fit.",
+        description="MedGemma only: reports per batch on the GPU; none finds how many fit.",
     )
     token_block: str = Field(
         "huggingface-token",
         pattern="^[a-z0-9-]+$",
         title="Token block",
-        description="MedGemma only: Prefect Secret block with the hub's token; without one, HF_TOKEN is taken.",
+        description="MedGemma only: Prefect Secret block with the hub's token; without one, HF_TOKEN is used.",
     )

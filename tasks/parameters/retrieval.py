@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from models.choices import INDEX_KINDS, PUBLISH, IndexKind, Publish, described
 from models.encoders.catalogue import EncoderName
 from tasks.parameters.base import Parameters
 
@@ -24,33 +25,29 @@ class RetrievalParameters(Parameters):
         "train",
         min_length=1,
         title="Classifier",
-        description="`train` takes the one of the forms above, trained if need be; `champion` the registered "
-        "champion; the id of an MLflow run the one that it registered.",
+        description="`train` uses the classifier of the forms above, trained if necessary; `champion` the registered "
+        "champion; the id of an MLflow run the classifier that this run registered.",
     )
-    index: Literal["auto", "flat", "hnsw", "ivf"] = Field(
+    index: Literal["auto", IndexKind] = Field(
         "auto",
         title="Index",
-        description="`flat` compares with every vector; `hnsw` walks a graph and `ivf` looks into a few cells, which "
-        "miss some neighbours but take less time; `auto` chooses by size.",
+        description=described("Vector index; `auto` chooses by the number of vectors", INDEX_KINDS),
     )
-    publish: Literal["if_no_worse", "always", "never"] = Field(
-        "if_no_worse",
-        title="Publish",
-        description="Whether searches take this run's index from now on: if it holds the whole data and finds no worse "
-        "than the one in use, leave-one-out on validation; whatever it is; or not.",
+    publish: Publish = Field(
+        "if_no_worse", title="Publish", description=described("Whether searches use this index from now on", PUBLISH)
     )
     k_values: list[Annotated[int, Field(ge=1, le=200)]] = Field(
-        [1, 5, 10], min_length=1, max_length=10, title="k", description="Cut-offs of precision@k and Hit@k."
+        [1, 5, 10], min_length=1, max_length=10, title="k", description="Cut-offs k of precision@k and hit@k."
     )
     bootstrap_samples: int = Field(
-        1000, ge=50, le=100_000, title="Bootstrap samples", description="Resamples behind each 95 % interval."
+        1000, ge=50, le=100_000, title="Bootstrap samples", description="Resamples per 95 % confidence interval."
     )
     galleries: int = Field(
         8, ge=1, le=40, title="Gallery rows", description="Queries shown with their neighbours, and as many failures."
     )
-    neighbours: int = Field(5, ge=1, le=20, title="Gallery columns", description="Neighbours shown a query.")
+    neighbours: int = Field(5, ge=1, le=20, title="Gallery columns", description="Neighbours shown per query.")
     projection_seed: int = Field(
-        0, ge=0, lt=2**31, title="Projection seed", description="Seed of t-SNE and UMAP, which are for looking only."
+        0, ge=0, lt=2**31, title="Projection seed", description="Seed of t-SNE and UMAP, which are for display only."
     )
     clip: str = Field(
         "openai/clip-vit-base-patch32", min_length=1, title="CLIP", description="Hub id of a CLIP model, or its folder."
@@ -67,4 +64,4 @@ class RetrievalParameters(Parameters):
         title="BiomedCLIP",
         description="Hub id of an open_clip model, or its folder.",
     )
-    device: Literal["cpu", "cuda"] = Field("cpu", title="Device", description="Where the published networks compute.")
+    device: Literal["cpu", "cuda"] = Field("cpu", title="Device", description="Device of the published networks.")

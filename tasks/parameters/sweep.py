@@ -11,7 +11,7 @@ from tasks.parameters.training import TrainingParameters
 
 
 class _ValuesOf:
-    """Makes a list take what a field of the training form takes: the same choices, the same bounds.
+    """A list of values of a field of the training form: the same choices, the same bounds.
 
     Args:
         field: name of that field.
@@ -27,7 +27,7 @@ class _ValuesOf:
 
 
 class SweepParameters(Parameters):
-    """Which trainings to compare: every combination of the lists. An empty list takes the training form's own value."""
+    """Which trainings to compare: all combinations of the lists. An empty list takes the value of the training form."""
 
     architectures: Annotated[list[str], _ValuesOf("architecture")] = Field(
         [], title="Architectures", description="Networks to compare."
@@ -58,8 +58,8 @@ class SweepParameters(Parameters):
         [], title="Batch sizes", description="Batch sizes to compare."
     )
     seeds: Annotated[list[int], _ValuesOf("seed"), MinLen(1)] = Field(
-        [0, 1, 2], title="Seeds", description="Each combination is trained once with each of these seeds."
+        [0, 1, 2], title="Seeds", description="Each combination is trained once per seed."
     )
     at_once: int = Field(
-        2, ge=1, le=64, title="At once", description="Trainings that run at the same time and share the cores."
+        2, ge=1, le=64, title="At once", description="Trainings that run in parallel and share the cores."
     )

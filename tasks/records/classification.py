@@ -2,30 +2,9 @@
 
 from typing import Any
 
+from models.classifier.epoch_metrics import EpochMetrics
 from tasks.records.base import ArrayRecord, DocumentRecord, Record, RunReference, StoredFile, provenance
 from tasks.records.data import DatasetRecord
-
-
-class EpochRecord(Record):
-    """One epoch of a training.
-
-    Attributes:
-        epoch: from 1.
-        train_loss: mean training loss.
-        val_loss: class-balanced log loss on validation.
-        val_auc: area under the ROC curve on validation.
-        learning_rate: at the end of the epoch.
-        seconds: wall time.
-        finished_at: Unix time in milliseconds.
-    """
-
-    epoch: int
-    train_loss: float
-    val_loss: float
-    val_auc: float
-    learning_rate: float
-    seconds: float
-    finished_at: int
 
 
 class PretrainedRecord(Record):
@@ -48,7 +27,7 @@ class ClassifierRecord(Record):
         weights: safetensors with a JSON card (normalisation, labels, image size).
         best_epoch: the epoch whose weights these are.
         dataset_sha256: digest of the dataset file it was trained on.
-        history: one record an epoch.
+        history: one entry per epoch.
         seconds: wall time of the training, resumed parts included.
         run_id: MLflow run that made it.
     """
@@ -57,7 +36,7 @@ class ClassifierRecord(Record):
     weights: StoredFile
     best_epoch: int
     dataset_sha256: str
-    history: tuple[EpochRecord, ...] = provenance(())
+    history: tuple[EpochMetrics, ...] = provenance(())
     seconds: float = provenance(0.0)
     run_id: str = provenance("")
 

@@ -28,13 +28,13 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
+from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from models.markdown import link
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.text import printable
 from tasks.execution.server import prefect_page, without_login
 from tasks.records.base import RunReference, StoredFile
-from tasks.records.classification import EpochRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import GeneratorRecord
 from tasks.records.retrieval import EncoderRecord
@@ -103,7 +103,7 @@ def log_metrics(run: RunReference, metrics: Mapping[str, float]) -> None:
         client.log_batch(run.run_id, metrics=finite[first : first + 900])
 
 
-def log_epochs(run: RunReference, epochs: Sequence[EpochRecord]) -> None:
+def log_epochs(run: RunReference, epochs: Sequence[EpochMetrics]) -> None:
     """Log the curves of a training at the times at which its epochs ended."""
     from mlflow.entities import Metric
 

@@ -26,8 +26,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from models.classifier.epoch_metrics import EpochMetrics
 from models.classifier.preprocessing import Normalization
-from models.classifier.training import EpochMetrics, TrainingSettings, train
+from models.classifier.training import TrainingSettings, train
 from tests.benchmarks.comparison import Comparison
 
 Side = Literal["ours", "official"]

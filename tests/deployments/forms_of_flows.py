@@ -1,4 +1,4 @@
-"""The flows that a person triggers, and the forms that Prefect makes of them."""
+"""The flows that a person triggers, and snapshots of the forms that the Prefect UI shows for them."""
 
 import importlib
 import json
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from prefect import Flow
-from prefect.utilities.callables import parameter_schema
 
 import flows
+from tasks.parameters.forms import FORMS
 
 FOLDER = Path(__file__).parent / "forms"
 
@@ -21,7 +21,13 @@ def triggered_flows() -> dict[str, Flow[..., Any]]:
     return {name: flow for name, flow in found.items() if isinstance(flow, Flow)}
 
 
-def form_of(flow: Flow[..., Any]) -> str:
-    """Write the form that the Prefect UI shows; its order is in the positions, not in the text."""
-    schema = parameter_schema(flow).model_dump()
-    return json.dumps(schema, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+def snapshot(form: str) -> str:
+    """Write the schema of a form: a line for the form itself, then one per field, in the order of the UI."""
+    schema = FORMS[form].model_json_schema()
+    fields = schema.pop("properties")
+    lines = [f"  {_json(name)}: {_json(field)}" for name, field in fields.items()]
+    return f'{_json(schema)[:-1]}, "properties": {{\n' + ",\n".join(lines) + "\n}}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,9 +1,10 @@
 """Write the snapshots of the forms anew: `python -m tests.deployments.renew_forms`."""
 
-from tests.deployments.forms_of_flows import FOLDER, form_of, triggered_flows
+from tasks.parameters.forms import FORMS
+from tests.deployments.forms_of_flows import FOLDER, snapshot
 
 if __name__ == "__main__":
     for old in FOLDER.glob("*.json"):
         old.unlink()
-    for flow in triggered_flows().values():
-        (FOLDER / f"{flow.name}.json").write_text(form_of(flow), encoding="utf-8")
+    for form in FORMS:
+        (FOLDER / f"{form}.json").write_text(snapshot(form), encoding="utf-8")

@@ -1,66 +1,81 @@
-"""The forms of the Prefect UI: a snapshot of each, and what all of them keep to."""
+"""The forms of the Prefect UI: a snapshot of each, which flow shows which, and what all of them keep to."""
 
 import inspect
+import json
 
 import pytest
 from prefect.utilities.callables import parameter_schema
 
-from tests.deployments.forms_of_flows import FOLDER, form_of, triggered_flows
+from tasks.parameters.forms import FORMS
+from tests.deployments.forms_of_flows import FOLDER, snapshot, triggered_flows
 
 FLOWS = {flow.name: flow for flow in triggered_flows().values()}
-MODELS = dict.fromkeys(
-    parameter.annotation for flow in FLOWS.values() for parameter in inspect.signature(flow.fn).parameters.values()
-)
-DEFINITIONS = {
-    form: definition
-    for flow in FLOWS.values()
-    for form, definition in parameter_schema(flow).model_dump()["definitions"].items()
+SHOWN = {
+    "champion": ["champion"],
+    "classification": ["dataset", "training", "evaluation"],
+    "pipeline": ["dataset", "training", "evaluation", "retrieval", "reports", "execution"],
+    "reports": ["dataset", "training", "evaluation", "retrieval", "reports", "execution"],
+    "retrieval": ["dataset", "training", "evaluation", "retrieval", "execution"],
+    "search": ["search"],
+    "sweep": ["dataset", "training", "evaluation", "sweep", "execution"],
 }
+"""The forms of each flow, in the order in which it shows them."""
 FIELDS = {
     f"{form}.{name}": schema
-    for form, definition in DEFINITIONS.items()
-    for name, schema in definition["properties"].items()
+    for form, model in FORMS.items()
+    for name, schema in model.model_json_schema()["properties"].items()
 }
 BOUNDS = ({"minimum", "exclusiveMinimum"}, {"maximum", "exclusiveMaximum"})
 SIMPLE = {"string", "integer", "number", "boolean"}
 
 
-@pytest.mark.parametrize("name", FLOWS)
-def test_the_form_is_the_one_that_was_looked_at(name):
+@pytest.mark.parametrize("form", FORMS)
+def test_the_form_is_the_one_that_was_looked_at(form):
     """Renew the snapshots with `python -m tests.deployments.renew_forms`, and read what changed."""
-    assert form_of(FLOWS[name]) == (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    assert snapshot(form) == (FOLDER / f"{form}.json").read_text(encoding="utf-8")
 
 
-def test_there_is_no_snapshot_without_its_flow():
-    assert {file.stem for file in FOLDER.glob("*.json")} == set(FLOWS)
+def test_every_snapshot_is_of_a_form_and_every_form_is_shown():
+    assert (
+        {file.stem for file in FOLDER.glob("*.json")}
+        == set(FORMS)
+        == {form for shown in SHOWN.values() for form in shown}
+    )
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_every_field_has_a_title_and_a_description_of_its_own(model):
-    assert model.__doc__
-    for name, field in model.model_fields.items():
+def test_the_flows_show_their_forms_in_order():
+    assert {name: list(inspect.signature(flow.fn).parameters) for name, flow in FLOWS.items()} == SHOWN
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_flow_shows_exactly_its_forms_with_their_defaults(name):
+    forms = {form: json.loads((FOLDER / f"{form}.json").read_text(encoding="utf-8")) for form in SHOWN[name]}
+    assert parameter_schema(FLOWS[name]).model_dump() == {
+        "title": "Parameters",
+        "type": "object",
+        "required": [],
+        "properties": {
+            form: {
+                "$ref": f"#/definitions/{schema['title']}",
+                "default": {field: shown["default"] for field, shown in schema["properties"].items()},
+                "position": position,
+                "title": form,
+            }
+            for position, (form, schema) in enumerate(forms.items())
+        },
+        "definitions": {schema["title"]: schema for schema in forms.values()},
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_fields_are_in_the_order_of_the_class_and_each_has_a_title_and_a_sentence(form):
+    schema = FORMS[form].model_json_schema()
+    assert schema["description"]
+    assert [field["position"] for field in schema["properties"].values()] == list(range(len(schema["properties"])))
+    assert list(schema["properties"]) == list(FORMS[form].model_fields)
+    for name, field in FORMS[form].model_fields.items():
         assert field.title, name
-        assert field.description, name
-        assert field.description.endswith("."), name
-
-
-@pytest.mark.parametrize("name", FLOWS)
-def test_the_order_is_that_of_the_signature_and_of_the_classes(name):
-    schema = parameter_schema(FLOWS[name]).model_dump()
-    parameters = inspect.signature(FLOWS[name].fn).parameters
-    assert _in_order(schema["properties"]) == list(parameters)
-    for parameter in parameters.values():
-        form = schema["definitions"][parameter.annotation.__name__]
-        assert _in_order(form["properties"]) == list(parameter.annotation.model_fields)
-
-
-@pytest.mark.parametrize("name", FLOWS)
-def test_every_parameter_is_a_form_with_defaults(name):
-    schema = parameter_schema(FLOWS[name]).model_dump()
-    assert not schema["required"]
-    for field in schema["properties"].values():
-        assert field["$ref"].startswith("#/definitions/")
-        assert field["default"] is not None
+        assert field.description and field.description.endswith("."), name
 
 
 @pytest.mark.parametrize("schema", FIELDS.values(), ids=FIELDS)
@@ -70,12 +85,6 @@ def test_every_field_is_shown_as_an_input_with_bounds(schema):
         assert part["type"] in SIMPLE, f"{part} would be shown as raw JSON"
         if part["type"] in ("integer", "number") and "enum" not in part:
             assert all(bounds & part.keys() for bounds in BOUNDS), part
-
-
-def _in_order(properties):
-    positions = [field["position"] for field in properties.values()]
-    assert sorted(positions) == list(range(len(positions)))
-    return sorted(properties, key=lambda name: properties[name]["position"])
 
 
 def _parts(schema):

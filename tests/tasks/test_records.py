@@ -1,8 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
+from models.classifier.epoch_metrics import EpochMetrics
 from tasks.records.base import StoredFile
-from tasks.records.classification import ClassifierRecord, EpochRecord
+from tasks.records.classification import ClassifierRecord
 
 FILE = StoredFile(uri="sha256/ab/ab.bin", sha256="ab", size=2, media_type="application/octet-stream")
 
@@ -13,7 +14,7 @@ def _classifier(**changes):
 
 
 def test_identity_ignores_where_and_when_a_thing_was_made():
-    epoch = EpochRecord(
+    epoch = EpochMetrics(
         epoch=1, train_loss=0.1, val_loss=0.1, val_auc=0.9, learning_rate=0.1, seconds=1.0, finished_at=5
     )
     plain = _classifier()

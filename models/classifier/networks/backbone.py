@@ -12,10 +12,10 @@ class Backbone:
     Attributes:
         network: maps normalised pixels, shape (images, channels, height, width), to features, shape (images,
             embedding_size).
-        embedding_size: features an image.
-        grad_cam_layer: name of the submodule whose map Grad-CAM weighs, with at least 4×4 positions at 28 pixels.
+        embedding_size: features per image.
+        grad_cam_layer: name of the submodule whose activations Grad-CAM weighs; at 28 pixels at least 4×4 positions.
         branches: parts that share no weights; the features are those of the first, then those of the second, and so
-            on, as many of each.
+            on, equally many of each.
     """
 
     network: nn.Module

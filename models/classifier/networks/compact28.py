@@ -15,10 +15,10 @@ def compact28(channels: int) -> Backbone:
     the time of `resnet18_gray`.
 
     Args:
-        channels: channels of an image.
+        channels: channels per image.
 
     Returns:
-        The network, 512 features an image. Grad-CAM reads the last residual stage.
+        The network, 512 features per image. Grad-CAM reads the last residual stage.
     """
     early, middle, late = WIDTHS
     network = nn.Sequential()

@@ -19,10 +19,10 @@ def efficientnet_lite0(channels: int) -> Backbone:
     image is enlarged four times, and every stride stays.
 
     Args:
-        channels: channels of an image.
+        channels: channels per image.
 
     Returns:
-        The network, 1280 features an image. Grad-CAM reads the fifth stage, 7×7 positions of a 28-pixel image.
+        The network, 1280 features per image. Grad-CAM reads the fifth stage, 7×7 positions of a 28-pixel image.
     """
     import timm  # takes a second, which only this network needs
 

@@ -22,10 +22,10 @@ def ensemble28(channels: int) -> Backbone:
     with one embedding and one heat map.
 
     Args:
-        channels: channels of an image.
+        channels: channels per image.
 
     Returns:
-        The network, 512 features an image. Grad-CAM reads the last residual stages of all branches together, 7×7.
+        The network, 512 features per image. Grad-CAM reads the last residual stages of all branches together, 7×7.
     """
     network = nn.Sequential(
         OrderedDict(

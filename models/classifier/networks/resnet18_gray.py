@@ -15,10 +15,10 @@ def resnet18_gray(channels: int) -> Backbone:
     only the first half of the network has a map that Grad-CAM could explain.
 
     Args:
-        channels: channels of an image; one was the first use, hence the name.
+        channels: channels per image; grey was the first use, hence the name.
 
     Returns:
-        The network, 512 features an image. Grad-CAM reads the second stage: the last is the usual choice at 224
+        The network, 512 features per image. Grad-CAM reads the second stage: the last is the usual choice at 224
         pixels, but at 28 it has 2×2 positions, which cannot point at anything, and the third has 4×4; the 7×7 of the
         second are fine enough to tell parts of a lung apart.
     """

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from transformers import BitsAndBytesConfig, Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
 
+from models.choices import WeightFormat
 from models.errors import InputError
 from models.report_generation.medgemma.source import Source, fetch, resolve_source
 
@@ -18,7 +19,7 @@ __all__ = [
     "loaded_model", "require_memory", "resolve_source", "weights_gib",
 ]  # fmt: skip
 
-Precision = Literal["nf4", "bf16", "fp32"]
+Precision = WeightFormat
 """Number format of the weights. Under `nf4` only the language model's linear layers are 4-bit, see `weights_gib`."""
 
 GIB = 2**30

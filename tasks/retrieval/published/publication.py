@@ -11,19 +11,18 @@ decide at once.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
+from models.choices import Publish
 from models.errors import InputError
 from tasks.records.retrieval import SearchableRecord
 from tasks.retrieval.published.index_comparison import compare
 from tasks.storage.locations import locks
 from tasks.storage.store import DamagedFileError, Store
 
-Publish = Literal["if_no_worse", "always", "never"]
 _SEED = 0
 _NEVERTHELESS = "to search it nevertheless, run with --retrieval.publish always"
 

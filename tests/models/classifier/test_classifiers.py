@@ -1,14 +1,13 @@
-from typing import get_args
-
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from models.classifier.classifiers import Architecture, build_classifier, grad_cam_layer
+from models.choices import ARCHITECTURES
+from models.classifier.classifiers import build_classifier
 from models.errors import InputError
 
-every_architecture = pytest.mark.parametrize("architecture", get_args(Architecture))
+every_architecture = pytest.mark.parametrize("architecture", ARCHITECTURES)
 
 
 def pixels(count=2, channels=1, size=28):
@@ -97,7 +96,7 @@ def test_training_draws_nothing_from_the_global_generator(architecture):
 def test_the_layer_for_grad_cam_has_a_map_at_28_pixels(architecture):
     model = build_classifier(architecture).eval()
     shapes = []
-    grad_cam_layer(model).register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
+    model.grad_cam_layer.register_forward_hook(lambda module, inputs, output: shapes.append(output.shape))
     model(pixels())
     assert len(shapes) == 1
     assert min(shapes[0][-2:]) >= 4

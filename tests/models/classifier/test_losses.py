@@ -1,3 +1,4 @@
+import contextlib
 import math
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from models.choices import LOSSES
 from models.classifier.losses import (
     balanced_class_weights,
     bce,
@@ -14,6 +16,7 @@ from models.classifier.losses import (
     cross_entropy,
     softmax_focal,
 )
+from models.classifier.training_settings import TrainingSettings
 from models.errors import InputError
 
 LABELS = np.array([1, 1, 1, 0, 1, 1, 0, 1])
@@ -95,7 +98,7 @@ def test_focal_losses_are_the_formula_of_the_paper(gamma):
 
 @pytest.mark.parametrize("name", ["bce", "balanced_bce", "focal"])
 def test_a_shared_target_costs_its_shares_of_both_classes(name):
-    loss = build_loss(name, LABELS, label_smoothing=0.1)
+    loss = build_loss(TrainingSettings(loss=name, label_smoothing=0.1), LABELS)
     logit = torch.tensor([0.7])
     whole = [float(loss(logit, torch.tensor([target]))) for target in (0.0, 1.0)]
     assert float(loss(logit, torch.tensor([0.3]))) == pytest.approx(0.7 * whole[0] + 0.3 * whole[1], rel=1e-5)
@@ -103,7 +106,7 @@ def test_a_shared_target_costs_its_shares_of_both_classes(name):
 
 @pytest.mark.parametrize("name", ["cross_entropy", "balanced_cross_entropy", "focal"])
 def test_a_target_shared_by_three_costs_its_shares_of_all(name):
-    loss = build_loss(name, THREE, 3, label_smoothing=0.1)
+    loss = build_loss(TrainingSettings(loss=name, label_smoothing=0.1), THREE, 3)
     logits = torch.tensor([[0.7, -1.0, 0.2]])
     whole = [float(loss(logits, row[None])) for row in torch.eye(3)]
     shared = float(loss(logits, torch.tensor([[0.2, 0.5, 0.3]])))
@@ -125,9 +128,9 @@ def test_loss_by_name():
         "focal": naive_focal(logits, 0.25, 2),
     }
     for name, value in expected.items():
-        loss = build_loss(name, LABELS, label_smoothing=0.05)(logits, targets)
+        loss = build_loss(TrainingSettings(loss=name), LABELS)(logits, targets)
         assert float(loss) == pytest.approx(value, rel=1e-5), name
-    focal = build_loss("focal", LABELS, focal_alpha=0.9, focal_gamma=1.0)(logits, targets)
+    focal = build_loss(TrainingSettings(loss="focal", focal_alpha=0.9, focal_gamma=1.0), LABELS)(logits, targets)
     assert float(focal) == pytest.approx(naive_focal(logits, 0.9, 1), rel=1e-5)
 
 
@@ -140,15 +143,23 @@ def test_loss_of_three_classes_by_name():
         "focal": naive_focal_of_three(logits, weights, 1.5),
     }
     for name, value in expected.items():
-        loss = build_loss(name, THREE, 3, label_smoothing=0.05, focal_gamma=1.5)(logits, targets)
+        loss = build_loss(TrainingSettings(loss=name, focal_gamma=1.5), THREE, 3)(logits, targets)
         assert float(loss) == pytest.approx(value, rel=1e-5), name
 
 
-def test_what_makes_no_loss_is_refused():
-    with pytest.raises(InputError, match="Unknown loss 'hinge'"):
-        build_loss("hinge", LABELS)
+def test_labels_of_one_class_are_refused():
     with pytest.raises(InputError, match="hold 0, 4 images of the classes 0 to 1"):
-        build_loss("balanced_bce", np.ones(4, int))
+        build_loss(TrainingSettings(), np.ones(4, int))
+
+
+def test_every_loss_fits_some_number_of_classes():
+    for name in LOSSES:
+        fits = []
+        for classes in (2, 3):
+            with contextlib.suppress(InputError):
+                check_loss(name, classes)
+                fits.append(classes)
+        assert fits, name
 
 
 @pytest.mark.parametrize(
@@ -157,9 +168,9 @@ def test_what_makes_no_loss_is_refused():
         (
             "balanced_bce",
             9,
-            "does not fit a data set of 9 classes; choose one of: cross_entropy, balanced_cross_entropy",
+            "does not fit a data set of 9 classes; choose one of: balanced_cross_entropy, cross_entropy, focal",
         ),
-        ("cross_entropy", 2, "does not fit a data set of 2 classes; choose one of: bce, balanced_bce, focal"),
+        ("cross_entropy", 2, "does not fit a data set of 2 classes; choose one of: balanced_bce, bce, focal"),
     ],
 )
 def test_a_loss_that_does_not_fit_is_refused(name, classes, sentence):

@@ -7,7 +7,6 @@ import safetensors.torch
 import torch
 import torchvision
 
-from models.classifier import pretrained
 from models.classifier.classifiers import build_classifier
 from models.classifier.networks.compact28 import compact28
 from models.classifier.pretrained import imagenet_file, load_backbone
@@ -213,13 +212,13 @@ def test_a_download_gets_its_name_only_with_the_right_digest(tmp_path, monkeypat
     published.parent.mkdir()
     published.write_bytes(b"not what the name promises")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    weights = torchvision.models.Weights(published.as_uri(), None, {})
-    monkeypatch.setitem(pretrained._IMAGENET, "resnet18_gray", weights)
+    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
+    monkeypatch.setattr(weights.value, "url", published.as_uri())
     with pytest.raises(InputError, match="hash"):
         imagenet_file("resnet18_gray")
     assert not list(Path(torch.hub.get_dir(), "checkpoints").iterdir())
 
 
 def test_the_compact_network_has_no_imagenet_weights():
-    with pytest.raises(InputError, match=r"'compact28', only for .* and efficientnet_lite0"):
+    with pytest.raises(InputError, match=r"'compact28', only for .*, efficientnet_lite0; choose"):
         imagenet_file("compact28")

@@ -4,7 +4,8 @@ import safetensors.torch
 import torch
 
 from models.classifier.classifiers import build_classifier
-from models.classifier.training_state import EpochMetrics, TrainingState
+from models.classifier.epoch_metrics import EpochMetrics
+from models.classifier.training_state import TrainingState
 from models.safetensors_metadata import read_metadata
 
 

@@ -1,12 +1,12 @@
 import json
 import pickle
-from typing import get_args
 
 import pytest
 import safetensors.torch
 import torch
 
-from models.classifier.classifiers import Architecture, build_classifier
+from models.choices import ARCHITECTURES
+from models.classifier.classifiers import build_classifier
 from models.classifier.weights import dump, load
 from models.errors import InputError
 
@@ -95,7 +95,7 @@ def test_a_card_that_contradicts_the_classifier_is_refused(model, change):
         dump(model, CARD | change)
 
 
-@pytest.mark.parametrize("architecture", get_args(Architecture))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_every_architecture_comes_back_with_its_logits(architecture):
     model = build_classifier(architecture, classes=2, channels=3, seed=1).eval()
     loaded, _ = load(dump(model, CARD | {"architecture": architecture, "classes": 2, "channels": 3}))

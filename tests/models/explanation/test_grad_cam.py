@@ -75,7 +75,7 @@ def test_other_weights_give_other_maps_and_the_model_is_left_alone():
 def naive_map(model, image, normalization, target):
     """HiResCAM of one image: the clipped sum over the channels of activation × gradient, stretched to [0, 1]."""
     kept = {}
-    layer = model.backbone.get_submodule(model.grad_cam_layer)
+    layer = model.grad_cam_layer
     hook = layer.register_forward_hook(lambda module, inputs, output: kept.update(activation=output))
     logits = model.eval()(to_tensor(image[None], normalization))[0]
     hook.remove()

@@ -1,11 +1,9 @@
-from typing import get_args
-
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from models.choices import Architecture
+from models.choices import ARCHITECTURES
 from models.classifier.classifiers import build_classifier
 from models.classifier.prediction import predict
 from models.classifier.preprocessing import Normalization, to_tensor
@@ -43,7 +41,7 @@ def cosines(first, second):
     return [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(first, second, strict=True)]
 
 
-@pytest.mark.parametrize("architecture", get_args(Architecture))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_the_maps_of_every_architecture_add_up_to_the_cosine(architecture):
     model = trained_a_little(architecture)
     queries, neighbours = random_images(5, seed=1), random_images(5, seed=2)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from models.choices import REPORT_STRATEGIES
 from models.errors import InputError
 from models.report_generation.parsing import read_report, report_json_schema
 from models.report_generation.prompting import (
     FOLDER,
     NO_PROBABILITY,
-    STRATEGIES,
     VARIABLES,
     load_strategy,
     read_strategy,
@@ -19,9 +19,9 @@ from models.report_generation.prompting import (
 )
 from models.report_generation.schema import Case, NeighbourEvidence, Request
 
-ALL = (*STRATEGIES, "yes_no")
-FREE_TEXT = tuple(name for name in STRATEGIES if load_strategy(name).output == "free_text")
-JSON = tuple(name for name in STRATEGIES if load_strategy(name).output == "json")
+ALL = (*REPORT_STRATEGIES, "yes_no")
+FREE_TEXT = tuple(name for name in REPORT_STRATEGIES if load_strategy(name).output == "free_text")
+JSON = tuple(name for name in REPORT_STRATEGIES if load_strategy(name).output == "json")
 
 NEIGHBOURS = (
     NeighbourEvidence(index=4711, label="pneumonia", similarity=0.931, split="train"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from models.classifier.training import EpochMetrics
+from models.classifier.epoch_metrics import EpochMetrics
 from tasks.classification import figures
 
 TWO = ("normal", "pneumonia")

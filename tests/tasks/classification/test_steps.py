@@ -62,14 +62,14 @@ def test_pretrained_weights_that_are_missing_are_refused(tmp_path):
     for path in (tmp_path / "missing.pth", tmp_path):
         with pytest.raises(InputError) as raised:
             check(pretrained=str(path))
-        assert str(raised.value).startswith(f"--training.pretrained {path} is not a file: expected `imagenet`, or ")
+        assert str(raised.value).startswith(f"The pretrained weights {path} are not a file: expected `imagenet`, or ")
 
 
 def test_imagenet_weights_of_a_network_that_has_none_are_one_sentence():
     with pytest.raises(InputError) as raised:
         check(architecture="compact28", pretrained="imagenet")
     assert str(raised.value) == (
-        "There are no ImageNet weights for 'compact28', only for resnet18_gray, efficientnet_b0 and "
+        "There are no ImageNet weights for 'compact28', only for resnet18_gray, efficientnet_b0, "
         "efficientnet_lite0; choose one of these or train without pretrained weights."
     )
 

@@ -43,7 +43,9 @@ def plot(x):
 FILES = {
     "models/__init__.py": "",
     "models/network.py": "import numpy\nfrom models.layers import Layer\n\n\ndef build(x):\n    return Layer, numpy\n",
-    "models/layers.py": "class Layer:\n    pass\n",
+    "models/layers.py": "from models import choices, settings\n\n\nclass Layer:\n    pass\n",
+    "models/choices.py": "CHOICES = {'a': 'one'}\n",
+    "models/settings.py": "from pydantic import Field\n\nrate = Field(0.1, title='Rate', description='Of learning.')\n",
     "tasks/__init__.py": "",
     "tasks/parameters/__init__.py": "",
     "tasks/parameters/training.py": "class Form:\n    pass\n",
@@ -86,8 +88,8 @@ def _edit(project: Path, name: str, old: str, new: str) -> None:
 def test_it_holds_the_modules_and_libraries_that_a_step_reaches(project):
     found = _fingerprints(project)
     code, libraries = found["train"]
-    assert set(code) == {"tasks.stage.steps:train", "models.network", "models.layers"}
-    assert set(libraries) == {"numpy"}
+    assert set(code) == {"tasks.stage.steps:train", "models.network", "models.layers", "models.settings"}
+    assert set(libraries) == {"numpy", "pydantic"}
     code, libraries = found["plot"]
     assert set(code) == {"tasks.stage.steps:plot", "tasks.stage.figures"}
     assert set(libraries) == {"scipy"}
@@ -102,6 +104,9 @@ def test_it_holds_the_modules_and_libraries_that_a_step_reaches(project):
         ("tasks/stage/steps.py", "def helper(x):", "def helper( x ):"),
         ("tasks/stage/steps.py", "@decorate\ndef train", "def train"),
         ("tasks/parameters/training.py", "pass", "field = 1"),
+        ("models/choices.py", "one", "another"),
+        ("models/settings.py", "Rate", "Pace"),
+        ("models/settings.py", "Of learning", "How fast"),
     ],
 )
 def test_what_cannot_change_the_answer_does_not_count(project, name, old, new):
@@ -114,6 +119,7 @@ def test_what_cannot_change_the_answer_does_not_count(project, name, old, new):
     ("name", "old", "new", "changed"),
     [
         ("models/layers.py", "pass", "x = 1", {"train"}),
+        ("models/settings.py", "0.1", "0.2", {"train"}),
         ("tasks/stage/steps.py", "CONSTANT = 1", "CONSTANT = 2", {"train"}),
         ("tasks/stage/steps.py", "x * CONSTANT", "x + CONSTANT", {"train"}),
         ("tasks/stage/figures.py", "red", "blue", {"plot"}),
@@ -127,6 +133,22 @@ def test_what_can_change_the_answer_counts_for_the_steps_that_reach_it(project, 
     assert {step for step in before if before[step] != after[step]} == changed
 
 
+@pytest.mark.parametrize(("finder", "found"), [("__init__.py", "models.nets"), ("build.py", "models.nets.build")])
+def test_modules_that_are_imported_by_name_count(project, finder, found):
+    _edit(project, "models/layers.py", "choices, settings", "nets" if finder == "__init__.py" else "choices")
+    if finder == "build.py":
+        _edit(project, "models/layers.py", "import choices", "import choices\nfrom models.nets import build")
+    (project / "models/nets").mkdir()
+    (project / "models/nets/__init__.py").touch()
+    (project / "models/nets" / finder).write_text("from importlib import import_module\nmake = import_module\n")
+    (project / "models/nets/small.py").write_text("width = 1\n")
+    before = _fingerprints(project)
+    assert {found, "models.nets.small"} <= set(before["train"][0])
+    _edit(project, "models/nets/small.py", "1", "2")
+    after = _fingerprints(project)
+    assert {step for step in before if before[step] != after[step]} == {"train"}
+
+
 def test_data_files_that_a_module_names_count(project):
     _edit(project, "models/layers.py", "pass", "page, prompts, kind = 'page.html', 'prompts', 'models'")
     names = ("page.html", "prompts/long.yaml", "prompts/deep/short.yaml", "other.html")
@@ -137,7 +159,7 @@ def test_data_files_that_a_module_names_count(project):
         path.write_text("words")
     before = _fingerprints(project)
     assert set(before["train"][0]) == {
-        "tasks.stage.steps:train", "models.network", "models.layers",
+        "tasks.stage.steps:train", "models.network", "models.layers", "models.settings",
         "models.layers:page.html", "models.layers:prompts/long.yaml", "models.layers:prompts/deep/short.yaml",
     }  # fmt: skip
     for name, counts in (("page.html", True), ("prompts/deep/short.yaml", True), ("other.html", False)):

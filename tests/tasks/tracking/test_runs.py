@@ -18,10 +18,10 @@ from prefect.artifacts import Artifact
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import RunReference
-from tasks.records.classification import EpochRecord
 from tasks.records.data import DatasetRecord
 from tasks.storage.store import Store
 from tasks.tracking import runs
@@ -52,7 +52,7 @@ def _in_flow(action=lambda run: None, stage="classification", retries=0):
 
 
 def _epoch(number):
-    return EpochRecord(
+    return EpochMetrics(
         epoch=number, train_loss=1 / number, val_loss=0.5, val_auc=0.9, learning_rate=0.1, seconds=2.0,
         finished_at=1_700_000_000_000 + number,
     )  # fmt: skip

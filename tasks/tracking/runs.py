@@ -1,4 +1,4 @@
-"""MLflow runs: opened, written and closed by explicit run id. Its names are those of MLflow; what is logged is decided by others.
+"""MLflow runs: opened, written and closed by explicit run id. What is logged is decided elsewhere.
 
 A flow run owns one MLflow run, found again by its tag when the flow run is retried, so that nothing is logged twice:
 params and tags keep their values, metrics carry the time at which they were measured, and artifacts are overwritten.
@@ -32,7 +32,7 @@ from models.errors import InputError
 from models.markdown import link
 from models.notices import RESEARCH_NOTICE
 from models.text import printable
-from tasks.execution.server import prefect_page, without_login
+from tasks.execution.server import flow_run_page, without_login
 from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.locations import locks, tracking_artifacts, tracking_page, tracking_uri
 from tasks.storage.store import Store
@@ -76,10 +76,8 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
     status = "FAILED"
     try:
         run = RunReference(run_id=run_id)
-        fields = {name: form.model_dump(mode="json") for name, form in parameters.items()}
-        log_params(
-            run, {f"{name}.{field}": value for name, values in fields.items() for field, value in values.items()}
-        )
+        forms = {name: form.model_dump(mode="json") for name, form in parameters.items()}
+        log_params(run, {f"{name}.{field}": value for name, form in forms.items() for field, value in form.items()})
         monitor.start()
         yield run
         status = "FINISHED"
@@ -352,7 +350,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
     experiment = experiment_id(client, f"pneumonia/{stage}")
     flow_run_id = str(this_flow_run.id)
     known = _runs_of_flow_run(client, flow_run_id)
-    prefect_url = url_for("flow-run", obj_id=flow_run_id) or f"{prefect_page()}/runs/flow-run/{flow_run_id}"
+    prefect_url = url_for("flow-run", obj_id=flow_run_id) or flow_run_page(flow_run_id)
     tags = {
         _FLOW_RUN: flow_run_id,
         "prefect.flow_run_url": prefect_url,

@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
-from flows.support.champion import restore
+from flows.support.promotion import restore
 from flows.support.terminal import print_table
 from models.markdown import escape
 from tasks.execution import events

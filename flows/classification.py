@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.support import champion
+from flows.support import promotion
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset
 from tasks.classification.epoch_curves import epoch_points
@@ -102,7 +102,7 @@ def classification(
             def judge(other: StoredFile) -> ComparisonRecord:
                 return compare_with_champion(data, predictions, calibration, other, evaluation.bootstrap_samples)
 
-            champion.challenge(run, data, package, judge)
+            promotion.challenge(run, data, package, judge)
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,

@@ -6,7 +6,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.classification import classification
-from flows.support import champion
+from flows.support import promotion
 from flows.support.preflight import preflight
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
@@ -83,7 +83,7 @@ def judged(classified: ClassificationResult) -> EvaluatedClassifier:
 
 def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted: str) -> EvaluatedClassifier:
     """Take a registered classifier and score it as the classification does."""
-    version, package = champion.choose(registry.registered_name(dataset.name), wanted)
+    version, package = promotion.choose(registry.registered_name(dataset.name), wanted)
     data = prepare_dataset(locate_source(dataset), dataset.limit)
     classifier = read_package(package, data, version.run_id)
     predictions = predict_classifier(data, classifier)

@@ -229,7 +229,7 @@ def _changes(store: Store, key: str, parts: dict[str, dict[str, Any]]) -> str:
     """
     name = f"keys/{key.split('/')[0]}.json"
     earlier = store.read_note(name, list[dict[str, dict[str, Any]]]) or []
-    latest = [*(other for other in earlier if other != parts), parts][-_REMEMBERED:]
+    latest = [parts, *(other for other in earlier if other != parts)][:_REMEMBERED]
     store.write(name, json.dumps(latest, sort_keys=True).encode())
     if parts in earlier:
         return "no result of an earlier run is stored"

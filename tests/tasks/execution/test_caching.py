@@ -112,7 +112,7 @@ def test_a_step_is_compared_with_its_latest_runs_only_in_one_file():
         repeats = _run(Form(), times=times)[0]["repeat-text"].why
     assert repeats == "changed: times 18 → 19"
     notes = json.loads(Store().read("keys/repeat-text.json"))
-    assert [note["configuration"]["times"] for note in notes] == list(range(4, 20))
+    assert [note["configuration"]["times"] for note in notes] == list(range(19, 3, -1))
 
 
 def test_where_a_step_logs_does_not_count():

@@ -35,7 +35,7 @@ def test_what_cannot_be_done_is_told_alike_by_both(dataset, retrieval, execution
 def test_only_a_flow_that_trains_no_classifier_takes_another():
     forms = DatasetParameters(), RetrievalParameters(classifier="champion", **CLASSIFIER)
     assert preflight(*forms, THREADS) == []
-    with pytest.raises(InputError, match="--retrieval.classifier champion: this flow searches with the classifier"):
+    with pytest.raises(InputError, match=r"--retrieval\.classifier champion: this flow searches with the classifier"):
         preflight_with_reports(*forms, ReportParameters(), THREADS)
 
 

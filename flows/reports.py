@@ -72,7 +72,6 @@ def report(
         )
         requests = plan_reports(data, cases, generator, list(reports.controls), reports.controlled_cases)
         log_generator(run, generator)
-        shown = progress.begin("reports-progress", "reports", requests.rows)
         firsts = range(0, requests.cases, reports.batch_size)
         patient = write_reports.with_options(
             retries=3,
@@ -80,9 +79,10 @@ def report(
             retry_jitter_factor=0.5,
             retry_condition_fn=is_transient,
         )
-        same = {"dataset": data, "requests": requests, "shown": shown}
-        batches = map_step(patient, [{**same, "first": first, "last": first + reports.batch_size} for first in firsts])
-        progress.end(shown)
+        with progress.shown("reports-progress", "reports", requests.rows) as shown:
+            same = {"dataset": data, "requests": requests, "shown": shown}
+            parts = [{**same, "first": first, "last": first + reports.batch_size} for first in firsts]
+            batches = map_step(patient, parts)
         answers = read_reports(data, requests, batches)
         audit = audit_written_reports(cases, answers)
         with steps_at_once() as start:

@@ -35,7 +35,7 @@ def look_around(name: str) -> RunReference:
     return RunReference(run_id=f"{get_transaction().key} {get_run_context().task_run.id}")
 
 
-def test_a_key_and_the_hook_of_its_run_see_the_same_context(monkeypatch):
+def test_a_key_and_the_hook_of_its_run_see_the_same_context(monkeypatch, caplog):
     """Private to Prefect: the key is made in the thread and context in which the completion hook is called."""
     told = []
     policy = look_around.cache_policy
@@ -67,3 +67,7 @@ def test_a_key_and_the_hook_of_its_run_see_the_same_context(monkeypatch):
     for (_, _, of, reason), (_, _, ended, seen) in (told[:2], told[2:]):
         assert of == ended == reason[0]
         assert reason == seen
+    logged = [record.getMessage() for record in caplog.records if record.name == "prefect.task_runs"]
+    assert [line.split(",")[0] for line in logged] == ["look-around run", "look-around hit"], (
+        "of a step one line is left"
+    )

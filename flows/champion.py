@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
+from flows.support.promotion import restore
 from flows.support.terminal import print_table
 from models.markdown import escape
 from tasks.execution import events
@@ -18,7 +19,7 @@ _PRINTED = ("version", "alias", "val/auc", "reason")
 def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
     """Show the registered versions of a classifier, or make an older one the champion again."""
     if champion.version is not None:
-        decision = registry.restore(champion.name, champion.version, champion.reason)
+        decision = restore(champion.name, champion.version, champion.reason)
         if decision.promoted and decision.champion is not None:
             events.champion_changed(champion.name, decision.champion, decision.reason)
         get_run_logger().info("Champion of %s is version %s. %s", champion.name, decision.champion, decision.reason)

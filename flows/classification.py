@@ -4,7 +4,10 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from flows.support.artifacts import show_document, show_steps
+from flows.support import promotion
+from flows.support.products import Products, publish, stage_run
+from flows.support.provenance import log_dataset
+from tasks.classification.epoch_curves import epoch_points
 from tasks.classification.steps import (
     assess_trust,
     audit_labels,
@@ -24,17 +27,17 @@ from tasks.classification.steps import (
 )
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
-from tasks.execution import events
-from tasks.execution.caching import outcomes
+from tasks.execution.mapping import steps_at_once
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.records.base import StoredFile
-from tasks.records.classification import ClassificationResult, FoldsRecord
+from tasks.records.classification import ClassificationResult, ComparisonRecord, FoldsRecord
 from tasks.records.data import DatasetRecord
-from tasks.tracking import registry, runs
+from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
+_SHOWN = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
 LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates would take hours
 
 
@@ -49,9 +52,9 @@ def classification(
     published = look_up(dataset.name, dataset.size)
     pretrained = check_training(training, dataset, len(published.labels), published.images["train"])
     source = locate_source(dataset)
-    with runs.tracked_run("classification", forms) as run:
+    with stage_run("classification", forms) as run:
         data = prepare_dataset(source, dataset.limit)
-        runs.log_dataset(run, data, "training")
+        log_dataset(run, data, "training")
         folds = _folds(data, evaluation.label_folds)  # before the training, since they may turn out impossible
         # The weights to start from count by their content, not by where they lie.
         started = training.model_copy(update={"pretrained": None})
@@ -59,51 +62,47 @@ def classification(
         predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
-        explanation = explain_classifier(data, classifier, predictions, calibration)
-        findings = [
-            assess_trust(data, predictions, calibration),
-            check_explanation(data, classifier, evaluation.explained_images, evaluation.explanation_draws),
-        ]
-        if folds is not None:
-            parts = [predict_fold(data, folds, part) for part in range(folds.count)]
-            findings.append(audit_labels(data, folds, parts))
-        plots = plot_classification(data, classifier, predictions, calibration, explanation, evaluation.failures)
-        document = document_classification(data, classifier, calibration, scores, training, findings)
+        with steps_at_once() as start:
+            checked = start(
+                check_explanation, data, classifier, evaluation.explained_images, evaluation.explanation_draws
+            )
+            explained = start(explain_classifier, data, classifier, predictions, calibration)
+            analyses = [start(assess_trust, data, predictions, calibration), checked]
+            plots = start(
+                plot_classification, data, classifier, predictions, calibration, explained, evaluation.failures
+            )
+            packaged = start(package_classifier, data, classifier, calibration, scores)
+            if folds is not None:
+                # By this thread, one after the other: a training takes all cores, and can only be interrupted here.
+                parts = [predict_fold(data, folds, part) for part in range(folds.count)]
+                analyses.append(start(audit_labels, data, folds, parts))
+            explanation, findings = explained.result(), [analysis.result() for analysis in analyses]
+            document = document_classification(data, classifier, calibration, scores, training, findings)
+            figures, package = plots.result().figures, packaged.result().package
 
-        runs.log_epochs(run, classifier.history)
-        points = {"calibration/temperature": calibration.temperature}
+        runs.log_points(run, epoch_points(classifier.history))
+        points = {"train/seconds": classifier.seconds, "calibration/temperature": calibration.temperature}
         if scores.threshold is not None:
             points["threshold"] = scores.threshold
-        found = {name: value for finding in findings for name, value in finding.metrics.items()}
-        runs.log_metrics(run, scores.metrics | {"train/seconds": classifier.seconds} | points | found)
-        figures = plots.figures | {name: stored for finding in findings for name, stored in finding.figures.items()}
-        files = {f"figures/{name}.png": stored for name, stored in figures.items()}
-        files |= {f"findings/{finding.name}.json": finding.findings for finding in findings}
-        files |= {"report.md": document.document, "data_audit.json": data.audit}
-        package = package_classifier(data, classifier, calibration, scores)
-        runs.log_files(run, files | {"model/classifier.safetensors": package.package})
-        names = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
-        shown = {name: figures[name] for name in names}
-        runs.log_images(run, shown)
-        show_document("classification", document, shown)
-        registered = registry.registered_name(data.name)
-        if evaluation.promote and data.trial is not None:
-            reason = f"Not registered, since it is a trial: {data.trial}."
-            runs.log_tags(run, {registry.REASON: reason})
-            get_run_logger().info(reason)
-        elif evaluation.promote:
+        files = {"data_audit.json": data.audit, "model/classifier.safetensors": package}
+        publish(
+            run,
+            Products(
+                "classification",
+                document,
+                metrics=scores.metrics | points,
+                figures=figures,
+                findings=findings,
+                files=files,
+                shown=_SHOWN,
+            ),
+        )
+        if evaluation.promote:
 
-            def judge(champion: StoredFile) -> tuple[bool, str]:
-                found = compare_with_champion(data, predictions, calibration, champion, evaluation.bootstrap_samples)
-                events.classifier_compared(registered, found.auc, found.champion_auc)
-                return found.promoted, found.reason
+            def judge(other: StoredFile) -> ComparisonRecord:
+                return compare_with_champion(data, predictions, calibration, other, evaluation.bootstrap_samples)
 
-            version = registry.register(run, registered, package.package)
-            decision = registry.promote(run, version, judge)
-            if decision.promoted:
-                events.champion_changed(registered, version.version, decision.reason)
-            get_run_logger().info("%s version %d: %s", version.name, version.version, decision.reason)
-        show_steps("classification", outcomes([str(flow_run.id)]))
+            promotion.challenge(run, data, package, judge)
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,

@@ -8,11 +8,12 @@ from prefect.runtime import flow_run
 
 from flows.classification import classification
 from flows.reports import report
-from flows.retrieval import judged, require_trained, retrieve
+from flows.retrieval import judged, retrieve
 from flows.support.artifacts import show_results, show_steps
-from flows.support.runners import require_workers, task_runner
+from flows.support.preflight import preflight_with_reports
+from flows.support.provenance import log_dataset
+from flows.support.runners import task_runner
 from flows.support.summary import print_results, result_rows, summarize, write_summary
-from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
 from tasks.execution.caching import outcomes
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -20,8 +21,6 @@ from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
-from tasks.reports.steps import locate_generator
-from tasks.retrieval.steps import check_cutoffs, locate_encoders
 from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
@@ -42,11 +41,7 @@ def pipeline(
     forms = {
         "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
     }  # fmt: skip
-    require_pneumonia(dataset)
-    require_trained(retrieval)
-    check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
-    require_workers(execution)
-    generator, located = locate_generator(reports), locate_encoders(retrieval)
+    located, generator = preflight_with_reports(dataset, retrieval, reports, execution)
     with runs.tracked_run("pipeline", forms) as run:
         classified = classification(dataset, training, evaluation)
         retrieved = retrieve(judged(classified), located, retrieval, execution)
@@ -54,7 +49,7 @@ def pipeline(
 
         steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
         seconds = time.monotonic() - started
-        runs.log_dataset(run, classified.dataset, "training")
+        log_dataset(run, classified.dataset, "training")
         metrics = classified.evaluation.metrics | retrieved.retrieval.metrics | reported.audit.metrics
         runs.log_metrics(run, metrics | {"pipeline/seconds": seconds})
         show_steps("pipeline", steps)

@@ -5,14 +5,14 @@ from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
 
 from flows.classification import classification
-from flows.retrieval import judged, require_trained, retrieve
-from flows.support.artifacts import show_document, show_steps
-from flows.support.runners import require_workers, task_runner
-from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
+from flows.retrieval import judged, retrieve
+from flows.support.preflight import preflight_with_reports
+from flows.support.products import Products, publish, stage_run
+from flows.support.provenance import log_dataset, log_generator
+from flows.support.runners import task_runner
 from tasks.execution import progress
-from tasks.execution.caching import outcomes
 from tasks.execution.faults import is_transient
-from tasks.execution.mapping import map_step
+from tasks.execution.mapping import map_step, steps_at_once
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.execution import ExecutionParameters
@@ -26,7 +26,6 @@ from tasks.reports.steps import (
     audit_written_reports,
     choose_report_cases,
     document_reports,
-    locate_generator,
     plan_reports,
     plot_reports,
     read_reports,
@@ -35,9 +34,7 @@ from tasks.reports.steps import (
     trace_answers,
     write_reports,
 )
-from tasks.retrieval.steps import check_cutoffs, locate_encoders
 from tasks.storage.store import Store
-from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
@@ -53,11 +50,7 @@ def reports(
     execution: ExecutionParameters = _EXECUTION,
 ) -> ReportsResult:
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
-    require_pneumonia(dataset)
-    require_trained(retrieval)
-    check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
-    require_workers(execution)
-    generator, located = locate_generator(reports), locate_encoders(retrieval)
+    located, generator = preflight_with_reports(dataset, retrieval, reports, execution)
     classified = classification(dataset, training, evaluation)
     retrieved = retrieve(judged(classified), located, retrieval, execution)
     return report.with_options(task_runner=task_runner(execution))(classified, retrieved, generator, reports)
@@ -72,14 +65,13 @@ def report(
 ) -> ReportsResult:
     """Write and audit reports, once there are a classifier and neighbours."""
     data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation
-    with runs.tracked_run("reports", {"reports": reports}) as run:
-        runs.log_dataset(run, data, "evaluation")
+    with stage_run("reports", {"reports": reports}) as run:
+        log_dataset(run, data, "evaluation")
         cases = choose_report_cases(
             data, evaluation, explanation, retrieved.neighbours, reports.cases, reports.neighbours
         )
         requests = plan_reports(data, cases, generator, list(reports.controls), reports.controlled_cases)
-        runs.log_generator(run, generator)
-        shown = progress.begin("reports-progress", "reports", requests.rows)
+        log_generator(run, generator)
         firsts = range(0, requests.cases, reports.batch_size)
         patient = write_reports.with_options(
             retries=3,
@@ -87,25 +79,32 @@ def report(
             retry_jitter_factor=0.5,
             retry_condition_fn=is_transient,
         )
-        same = {"dataset": data, "requests": requests, "shown": shown}
-        batches = map_step(patient, [{**same, "first": first, "last": first + reports.batch_size} for first in firsts])
-        progress.end(shown)
+        with progress.shown("reports-progress", "reports", requests.rows) as shown:
+            same = {"dataset": data, "requests": requests, "shown": shown}
+            parts = [{**same, "first": first, "last": first + reports.batch_size} for first in firsts]
+            batches = map_step(patient, parts)
         answers = read_reports(data, requests, batches)
         audit = audit_written_reports(cases, answers)
-        plots = plot_reports(data, explanation, cases, generator, answers, audit)
-        pages = show_cases(data, explanation, cases, generator, answers, audit)
-        document = document_reports(data, cases, generator, answers, audit)
+        with steps_at_once() as start:
+            drawn = start(plot_reports, data, explanation, cases, generator, answers, audit)
+            shown_cases = start(show_cases, data, explanation, cases, generator, answers, audit)
+            documented = start(document_reports, data, cases, generator, answers, audit)
+            figures, pages, document = drawn.result().figures, shown_cases.result(), documented.result()
 
-        runs.log_metrics(run, audit.metrics | speed(batches))
         table = Store().get_json(audit.table)
-        runs.log_table(run, "reports.json", table["columns"], table["data"])
-        runs.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})
-        runs.log_files(run, {"report.md": document.document} | pages.files)
+        publish(
+            run,
+            Products(
+                "reports",
+                document,
+                metrics=audit.metrics | speed(batches),
+                figures=figures,
+                files=pages.files,
+                tables={"reports.json": (table["columns"], table["data"])},
+                shown=_SHOWN,
+            ),
+        )
         trace_answers(run, data, requests, answers, audit)
-        figures = {name: plots.figures[name] for name in _SHOWN if name in plots.figures}
-        runs.log_images(run, figures)
-        show_document("reports", document, figures)
-        show_steps("reports", outcomes([str(flow_run.id)]))
     return ReportsResult(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
 
 

@@ -1,17 +1,20 @@
 """Retrieval: embed → index → search → evaluate → project → analyse, with each encoder, and compare them."""
 
 from prefect import flow
+from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.classification import classification
-from flows.support.artifacts import show_document, show_steps
-from flows.support.runners import require_workers, task_runner
-from models.errors import InputError
+from flows.support import promotion
+from flows.support.preflight import preflight
+from flows.support.products import Products, publish, stage_run
+from flows.support.provenance import log_dataset, log_encoder
+from flows.support.runners import task_runner
 from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
-from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia, smallest_test_class
+from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution import events
-from tasks.execution.caching import outcomes
+from tasks.execution.mapping import Starter, steps_at_once
 from tasks.execution.variables import drift_threshold
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -22,11 +25,11 @@ from tasks.records.base import FindingsRecord, RunReference
 from tasks.records.classification import ClassificationResult, EvaluatedClassifier
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, RetrievalResult, SearchableRecord
-from tasks.retrieval.published.publication import in_use, publish
+from tasks.retrieval.published.publication import in_use
+from tasks.retrieval.published.publication import publish as publish_index
 from tasks.retrieval.steps import (
     analyse_failures,
     analyse_neighbours,
-    check_cutoffs,
     classifier_encoder,
     compare_encoders,
     document_retrieval,
@@ -35,7 +38,6 @@ from tasks.retrieval.steps import (
     evaluate_retrieval,
     fit_metric_encoder,
     index_embeddings,
-    locate_encoders,
     map_similarity,
     measure_drift,
     measure_new_images,
@@ -48,6 +50,7 @@ from tasks.retrieval.steps import (
 from tasks.storage.store import DamagedFileError
 from tasks.tracking import registry, runs
 
+_SHOWN = ("precision_at_k", "projection", "gallery_test", "hardest_queries", "prompt_precision")
 NEIGHBOURS = 100  # kept for each test image: for the galleries, and as evidence for reports and against errors
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
@@ -63,10 +66,7 @@ def retrieval(
     execution: ExecutionParameters = _EXECUTION,
 ) -> RetrievalResult:
     """Search for similar cases with each encoder, and judge the search by several protocols."""
-    require_pneumonia(dataset)
-    check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
-    require_workers(execution)
-    located = locate_encoders(retrieval)
+    located = preflight(dataset, retrieval, execution)
     if retrieval.classifier == "train":
         found = judged(classification(dataset, training, evaluation))
     else:
@@ -81,22 +81,9 @@ def judged(classified: ClassificationResult) -> EvaluatedClassifier:
     )
 
 
-def require_trained(retrieval: RetrievalParameters) -> None:
-    """Refuse another classifier where the flow trains one itself.
-
-    Raises:
-        InputError: another one is asked for.
-    """
-    if retrieval.classifier != "train":
-        raise InputError(
-            f"--retrieval.classifier {retrieval.classifier}: this flow searches with the classifier that it trains; "
-            "leave `train`, or run the retrieval flow alone."
-        )
-
-
 def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted: str) -> EvaluatedClassifier:
     """Take a registered classifier and score it as the classification does."""
-    version, package = registry.choose(registry.registered_name(dataset.name), wanted)
+    version, package = promotion.choose(registry.registered_name(dataset.name), wanted)
     data = prepare_dataset(locate_source(dataset), dataset.limit)
     classifier = read_package(package, data, version.run_id)
     predictions = predict_classifier(data, classifier)
@@ -141,71 +128,63 @@ def retrieve_with(
 ) -> RetrievalResult:
     """Embed, index, search and judge with one encoder, and compare it and those before it with the first."""
     data, evaluation, classifier = source.dataset, source.evaluation, source.classifier
-    with runs.tracked_run("retrieval", {"retrieval": retrieval}) as run:
-        runs.log_dataset(run, data, "evaluation")
+    ks, samples = retrieval.k_values, retrieval.bootstrap_samples
+    with stage_run("retrieval", {"retrieval": retrieval}) as run:
+        log_dataset(run, data, "evaluation")
         encoder = published or (
             fit_metric_encoder(data, classifier) if name == "metric" else classifier_encoder(classifier)
         )
-        runs.log_encoder(run, encoder)
+        log_encoder(run, encoder)
         embeddings = embed_images(data, encoder)
-        index = index_embeddings(data, embeddings, retrieval.index)
-        neighbours = search_neighbours(data, embeddings, index, NEIGHBOURS)
-        scores = evaluate_retrieval(data, embeddings, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
-        projected = project_embeddings(embeddings, retrieval.projection_seed)
-        findings = [
-            analyse_failures(
-                data, embeddings, evaluation, neighbours, retrieval.neighbours, retrieval.bootstrap_samples
+        with steps_at_once() as start:
+            projected = start(project_embeddings, embeddings, retrieval.projection_seed)  # takes longest: it goes first
+            index = index_embeddings(data, embeddings, retrieval.index)
+            neighbours = search_neighbours(data, embeddings, index, NEIGHBOURS)
+            scores = evaluate_retrieval(data, embeddings, evaluation, ks, samples)
+            analyses = [
+                start(analyse_failures, data, embeddings, evaluation, neighbours, retrieval.neighbours, samples),
+                start(analyse_neighbours, data, evaluation, neighbours, samples),
+                start(measure_drift, data, embeddings),
+            ]
+            if encoder.name == "classifier":
+                analyses.append(start(map_similarity, data, classifier, neighbours, retrieval.galleries, samples))
+            new = _new_images(start, data, encoder, embeddings) if retrieval.classifier == registry.CHAMPION else None
+            if new is not None:
+                analyses.append(new)
+            if encoder.reads_text:
+                analyses.append(start(query_texts, data, embeddings, encoder, ks, samples))
+            if earlier:
+                analyses.append(start(compare_encoders, data, [*earlier, embeddings], evaluation, ks, samples))
+            documented = start(document_retrieval, data, encoder, embeddings, evaluation, index, analyses, ks, samples)
+            mapped = start(draw_map, data, evaluation, neighbours, projected, name)
+            plotted = start(
+                plot_retrieval, data, embeddings, evaluation, scores, neighbours, projected, ks, retrieval.galleries,
+                retrieval.neighbours, samples,
+            )  # fmt: skip
+            projected.result()
+            findings, document = [analysis.result() for analysis in analyses], documented.result()
+            page, figures = mapped.result(), plotted.result().figures
+
+        files = {"map.html": page.document}
+        files |= {f"index/{kind}.index": stored for kind, stored in index.indices.items()}
+        publish(
+            run,
+            Products(
+                "retrieval",
+                document,
+                metrics=scores.metrics | index.metrics,
+                figures=figures,
+                findings=findings,
+                files=files,
+                shown=_SHOWN,
             ),
-            analyse_neighbours(data, evaluation, neighbours, retrieval.bootstrap_samples),
-            measure_drift(data, embeddings),
-        ]
-        if encoder.name == "classifier":
-            findings.append(
-                map_similarity(data, classifier, neighbours, retrieval.galleries, retrieval.bootstrap_samples)
-            )
-        new = _new_images(data, encoder, embeddings) if retrieval.classifier == registry.CHAMPION else None
-        if new is not None:
-            findings.append(new)
-        if encoder.reads_text:
-            findings.append(query_texts(data, embeddings, encoder, retrieval.k_values, retrieval.bootstrap_samples))
-        if earlier:
-            compared = [*earlier, embeddings]
-            findings.append(
-                compare_encoders(data, compared, evaluation, retrieval.k_values, retrieval.bootstrap_samples)
-            )
-        plots = plot_retrieval(
-            data,
-            embeddings,
-            evaluation,
-            scores,
-            neighbours,
-            projected,
-            retrieval.k_values,
-            retrieval.galleries,
-            retrieval.neighbours,
-            retrieval.bootstrap_samples,
         )
-        page = draw_map(data, evaluation, neighbours, projected, name)
-        document = document_retrieval(
-            data, encoder, embeddings, evaluation, index, findings, retrieval.k_values, retrieval.bootstrap_samples
-        )
-        runs.log_metrics(run, scores.metrics | index.metrics | _metrics(findings))
-        figures = plots.figures | {name: stored for finding in findings for name, stored in finding.figures.items()}
-        files = {f"figures/{name}.png": stored for name, stored in figures.items()}
-        files |= {f"findings/{finding.name}.json": finding.findings for finding in findings}
-        files |= {f"index/{name}.index": stored for name, stored in index.indices.items()}
-        runs.log_files(run, files | {"report.md": document.document, "map.html": page.document})
-        names = ("precision_at_k", "projection", "gallery_test", "hardest_queries", "prompt_precision")
-        shown = {name: figures[name] for name in names if name in figures}
-        runs.log_images(run, shown)
-        show_document("retrieval", document, shown)
-        show_steps("retrieval", outcomes([str(flow_run.id)]))
         if new is not None:
-            events.drift_measured(registry.registered_name(data.name), new.metrics, drift_threshold())
+            events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
         searchable = SearchableRecord(
             dataset=data, encoder=encoder, embeddings=embeddings, index=index, run_id=run.run_id
         )
-        _publish(run, searchable, retrieval)
+        _publish_index(run, searchable, retrieval)
     return RetrievalResult(
         flow_run_id=str(flow_run.id),
         run=run,
@@ -217,7 +196,9 @@ def retrieve_with(
     )
 
 
-def _new_images(data: DatasetRecord, encoder: EncoderRecord, embeddings: EmbeddingsRecord) -> FindingsRecord | None:
+def _new_images(
+    start: Starter, data: DatasetRecord, encoder: EncoderRecord, embeddings: EmbeddingsRecord
+) -> PrefectFuture[FindingsRecord] | None:
     """Compare the test images that the index in use has not seen with those that it is over; None without any.
 
     Only one's own file can bring new ones: an official one never changes, and phantoms are drawn.
@@ -236,19 +217,15 @@ def _new_images(data: DatasetRecord, encoder: EncoderRecord, embeddings: Embeddi
     get_run_logger().info(
         "%d test images are new to the index of the MLflow run %s, over %s.", count, known.run_id, known.dataset.title
     )
-    return measure_new_images(data, embeddings, known.dataset, embed_images(known.dataset, encoder))
+    return start(measure_new_images, data, embeddings, known.dataset, embed_images(known.dataset, encoder))
 
 
-def _publish(run: RunReference, searchable: SearchableRecord, retrieval: RetrievalParameters) -> None:
+def _publish_index(run: RunReference, searchable: SearchableRecord, retrieval: RetrievalParameters) -> None:
     """Let searches take the index if they may, and say in the run's tags and log whether they do and why."""
-    found = publish(searchable, retrieval.publish, retrieval.bootstrap_samples)
+    found = publish_index(searchable, retrieval.publish, retrieval.bootstrap_samples)
     runs.log_tags(run, {"index.published": str(found.published).lower(), "index.reason": found.reason})
     say = get_run_logger().info if found.published or searchable.dataset.trial else get_run_logger().warning
     say("Index of the encoder %s: %s", searchable.encoder.name, found.reason)
-
-
-def _metrics(findings: list[FindingsRecord]) -> dict[str, float]:
-    return {name: value for finding in findings for name, value in finding.metrics.items()}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from flows.classification import classification
 from flows.support.artifacts import show_document, show_steps
+from flows.support.provenance import log_dataset
 from flows.support.runners import dask_executor, require_workers
 from models.errors import LONGEST_SENTENCE, InputError
 from models.text import printable
@@ -68,7 +69,7 @@ def sweep(
     forms = {"dataset": dataset, "training": training, "evaluation": evaluation, "sweep": sweep}
     with runs.tracked_run("sweep", forms) as run:
         data = prepare_dataset(source, dataset.limit)
-        runs.log_dataset(run, data, "training")
+        log_dataset(run, data, "training")
         results, errors = _run_trials(trials, data, dataset, evaluation, sweep.at_once, execution)
         rows = leaderboard(results)
         states = [result.state for result in results]

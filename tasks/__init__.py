@@ -6,8 +6,8 @@ what it logs is printable: every process that does steps imports it.
 
 from models.memory import keep_freed_memory
 from models.standard_streams import outlast_readers
-from tasks.execution.log_records import make_records_printable
+from tasks.execution.log_records import set_up_logging
 
 keep_freed_memory()
 outlast_readers()
-make_records_printable()
+set_up_logging()

@@ -9,7 +9,7 @@ from typing import Any
 from flows.support.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from tasks.execution.caching import Outcome
-from tasks.execution.server import prefect_page
+from tasks.execution.server import flow_run_page
 from tasks.records.base import RunReference
 from tasks.records.classification import ClassificationResult
 from tasks.records.reports import ReportsResult
@@ -150,7 +150,7 @@ def _stage(run: RunReference, metrics: dict[str, float]) -> dict[str, Any]:
 def _where_to_look(contents: dict[str, Any], run: RunReference, written: Path) -> Iterator[str]:
     yield f"{contents['seconds']:.1f} s in the flow. Summary: {written}"
     yield f"MLflow:  {runs.page_of(run)}"
-    yield f"Prefect: {prefect_page()}/runs/flow-run/{contents['flow_run_id']}"
+    yield f"Prefect: {flow_run_page(contents['flow_run_id'])}"
     yield "`make up` serves both pages if they do not answer yet. Figures and reports are in the MLflow runs."
     yield RESEARCH_NOTICE
 

@@ -16,6 +16,7 @@ from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
 from models.text import printable
+from tasks.classification.epoch_curves import epoch_points
 from tasks.execution.caching import current_key, step
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.training import TrainingParameters
@@ -33,7 +34,7 @@ from tasks.records.classification import (
 from tasks.records.data import DatasetRecord
 from tasks.storage.checkpoints import StoredCheckpoints
 from tasks.storage.store import Store
-from tasks.tracking.runs import log_epochs
+from tasks.tracking.runs import log_points
 
 if TYPE_CHECKING:
     from models.classifier.classifiers import Classifier
@@ -97,7 +98,7 @@ def train_classifier(
         def on_epoch(epoch: EpochMetrics) -> None:
             bar.update(epoch.epoch - bar.n)
             bar.set_postfix(val_auc=f"{epoch.val_auc:.4f}", val_loss=f"{epoch.val_loss:.3f}")
-            log_epochs(run, [epoch])
+            log_points(run, epoch_points([epoch]))
             with tqdm.external_write_mode():  # the line goes above the bar
                 logger.info(
                     "epoch %d of %d: validation AUC %.4f, loss %.4f, %.1f s",

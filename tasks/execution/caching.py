@@ -10,8 +10,8 @@ Every step notes in the store's ledger how it ended (hit or run), why, and how l
 import functools
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from prefect import Task, task
@@ -34,7 +34,9 @@ from tasks.storage.store import Store
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_reasons: dict[str, str] = {}  # why a task run hit or ran, from the moment its key is made until its outcome is noted
+_REMEMBERED = 16  # earlier runs of a step that a new one is compared with
+_reason: ContextVar[tuple[str, str]] = ContextVar("reason", default=("", ""))
+"""Id of the task run of this thread whose key was made last, and why it hits or runs, until its outcome is noted."""
 
 
 class Outcome(NamedTuple):
@@ -192,7 +194,7 @@ class ContentPolicy(CachePolicy):
         parts = components(self.function, inputs)
         key = cache_key(self.function, parts)
         kind = self.function.__annotations__["return"]
-        _reasons[str(task_ctx.task_run.id)] = _explain(get_result_store(), key, parts, kind)
+        _reason.set((str(task_ctx.task_run.id), _explain(get_result_store(), key, parts, kind)))
         return key
 
 
@@ -221,10 +223,14 @@ def _explain(results: ResultStore, key: str, parts: dict[str, dict[str, Any]], k
 
 
 def _changes(store: Store, key: str, parts: dict[str, dict[str, Any]]) -> str:
-    """Say what a step without a result has that earlier runs of it had not, and note it for later ones."""
-    notes = (store.read_note(name, dict[str, dict[str, Any]]) for name in store.list(f"keys/{key.split('/')[0]}"))
-    earlier = [note for note in notes if note is not None]
-    store.write(f"keys/{key}.json", json.dumps(parts, sort_keys=True).encode())
+    """Say what a step without a result has that its latest runs had not, and note it for later ones.
+
+    The latest runs of a step are one file. Of two runs at the same moment one may go unnoted, which costs a reason.
+    """
+    name = f"keys/{key.split('/')[0]}.json"
+    earlier = store.read_note(name, list[dict[str, dict[str, Any]]]) or []
+    latest = [parts, *(other for other in earlier if other != parts)][:_REMEMBERED]
+    store.write(name, json.dumps(latest, sort_keys=True).encode())
     if parts in earlier:
         return "no result of an earlier run is stored"
     if not earlier:
@@ -262,25 +268,14 @@ def _differences(parts: dict[str, dict[str, Any]], other: dict[str, dict[str, An
 def note_outcome(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> None:
     """Write to the ledger how a step ended (a Prefect completion hook)."""
     started = task_run.start_time or state.timestamp
+    of, why = _reason.get()
     outcome = Outcome(
         step=task.name,
         hit=state.name == "Cached",
-        why=_reasons.pop(str(task_run.id), ""),
+        why=why if of == str(task_run.id) else "",
         seconds=max((state.timestamp - started).total_seconds(), 0.0),
         started=started.timestamp(),
     )
     Store().write(f"ledger/{task_run.flow_run_id}/{task_run.id}.json", json.dumps(outcome._asdict()).encode())
     ended = "hit" if outcome.hit else "run"  # the UI's page of a flow run does not name the task behind a line
     get_run_logger().info("%s %s, %.1f s: %s", outcome.step, ended, outcome.seconds, outcome.why)
-
-
-def _worth_logging(record: logging.LogRecord) -> bool:
-    """Drop what Prefect logs around every hook and at every good end: the hook's own line says all."""
-    text = record.getMessage()
-    return "note_outcome" not in text and not text.startswith(_GOOD_ENDS)
-
-
-_GOOD_ENDS = ("Finished in state Completed", "Finished in state Cached")
-
-
-logging.getLogger("prefect.task_runs").addFilter(_worth_logging)

@@ -3,6 +3,8 @@
 What libraries say of a file quotes the file, in messages and in tracebacks, and a terminal obeys escape sequences
 wherever they come from. So control characters are written out in the record itself, whatever logger and handler it
 passes.
+
+And what Prefect logs of a step beside the line that says how it ended is left out.
 """
 
 import logging
@@ -23,6 +25,16 @@ class PrintableRecord(logging.LogRecord):
         super().__setattr__(name, visible(value) if name == "exc_text" and value else value)
 
 
-def make_records_printable() -> None:
-    """Let every logger of this process make such records."""
+_GOOD_ENDS = ("Finished in state Completed", "Finished in state Cached")
+
+
+def worth_logging(record: logging.LogRecord) -> bool:
+    """Drop what Prefect logs around every hook and at every good end of a step: the hook's own line says all."""
+    text = record.getMessage()
+    return "note_outcome" not in text and not text.startswith(_GOOD_ENDS)
+
+
+def set_up_logging() -> None:
+    """Let every logger of this process make such records, and Prefect's not say twice how a step ended."""
     logging.setLogRecordFactory(PrintableRecord)
+    logging.getLogger("prefect.task_runs").addFilter(worth_logging)

@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections.abc import Iterator
 from uuid import UUID
 
 import httpx
@@ -15,20 +16,29 @@ _guard = threading.Lock()
 _bars: dict[str, tqdm] = {}
 
 
-def begin(key: str, description: str, total: int) -> ProgressReference:
-    """Show work that has not begun.
+@contextlib.contextmanager
+def shown(key: str, description: str, total: int) -> Iterator[ProgressReference]:
+    """Show how far work is that is done within the block. At its end all is done, now or earlier.
 
     Args:
         key: key of the artifact, such as `reports-progress`.
         description: what is done, in a few words.
         total: units of work.
 
-    Returns:
+    Yields:
         What tasks need to move it.
     """
     artifact_id = str(create_progress_artifact(0.0, key=key, description=f"{description}: 0 of {total}"))
-    _bars[artifact_id] = tqdm(total=total, desc=description, disable=None, leave=False)
-    return ProgressReference(artifact_id=artifact_id, description=description, total=total)
+    progress = ProgressReference(artifact_id=artifact_id, description=description, total=total)
+    with tqdm(total=total, desc=description, disable=None, leave=False) as bar:
+        _bars[artifact_id] = bar
+        try:
+            yield progress
+            with _guard:
+                _move(progress, bar, total)
+        finally:
+            with _guard:
+                del _bars[artifact_id]
 
 
 def advance(progress: ProgressReference, units: int) -> None:
@@ -37,14 +47,6 @@ def advance(progress: ProgressReference, units: int) -> None:
         bar = _bars.get(progress.artifact_id)
         if bar is not None and units:
             _move(progress, bar, bar.n + units)
-
-
-def end(progress: ProgressReference) -> None:
-    """Show that all is done, whether it was done now or earlier."""
-    with _guard:
-        bar = _bars.pop(progress.artifact_id)
-        _move(progress, bar, progress.total)
-        bar.close()
 
 
 def _move(progress: ProgressReference, bar: tqdm, done: int) -> None:

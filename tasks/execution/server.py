@@ -28,6 +28,11 @@ def prefect_page() -> str:
     return api.removesuffix("/api") if api else f"http://127.0.0.1:{os.environ.get('PREFECT_PORT', '4200')}"
 
 
+def flow_run_page(flow_run_id: str) -> str:
+    """Return the address of a flow run's page."""
+    return f"{prefect_page()}/runs/flow-run/{flow_run_id}"
+
+
 def require_server() -> None:
     """Refuse, before anything is computed, a server that does not answer.
 

@@ -8,7 +8,7 @@ content made again, elsewhere or later, is the same input to the next step.
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -61,6 +61,22 @@ class RunReference(Reference):
     """
 
     run_id: str
+
+
+class Point(NamedTuple):
+    """A point of a curve that a tracker shows.
+
+    Attributes:
+        name: of the metric.
+        value: its value.
+        step: where on the curve, an epoch for instance.
+        moment: when, in milliseconds since 1970.
+    """
+
+    name: str
+    value: float
+    step: int
+    moment: int
 
 
 class ProgressReference(Reference):

@@ -39,6 +39,7 @@ from tasks.records.reports import (
 from tasks.reports import generators
 from tasks.reports.cases import choose_cases, group_of
 from tasks.reports.jobs import Job, missing_rows, write_rows
+from tasks.reports.model_calls import model_calls, prompts
 from tasks.reports.requests import plan_requests
 from tasks.reports.summary import reports_summary
 from tasks.storage.store import Store
@@ -419,20 +420,21 @@ def trace_answers(
     images = store.get_arrays(requests.images)["images"]
     rows = ROWS.validate_python(store.get_json(requests.requests))
     author = generators.make(requests.generator, dataset, requests.classifier_sha256)
-    prompts = traces.register_prompts(author.prompts)
+    versions = traces.register_prompts("pneumonia/reports", prompts(author.prompts))
     given = ANSWERS.validate_python(store.get_json(answers.answers))
     logged = given if requests.generator.model else _plain_reports(given)
     told = {answer.row_id for answer in logged}
     picture = functools.cache(lambda image: encode_png(images[image], least_width=_PICTURE_WIDTH))  # rows share images
-    traces.log_generations(
-        run,
+    calls = model_calls(
         logged,
         {row.id: picture(row.request.image) for row in rows if row.id in told and row.request.image is not None},
         store.get_json(audit.feedback),
         generator=requests.generator,
         settings=requests.settings,
-        prompts=prompts,
+        versions=versions,
+        phantoms=dataset.phantoms,
     )
+    traces.log_calls(run, calls)
 
 
 def _plain_reports(answers: Iterable[Answer]) -> list[Answer]:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from models.choices import SplitName
 from models.encoders.catalogue import EncoderName
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
-from tasks.parameters.search import Split
 from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.markdown import document, table
 
@@ -42,12 +42,12 @@ class Query(_Part):
     kind: Literal["index", "image", "text"]
     name: str
     digest: str
-    split: Split | None = None
+    split: SplitName | None = None
     index: int | None = None
     label: int | None = None
 
     @classmethod
-    def from_item(cls, split: Split, index: int, label: int, image: NDArray[np.uint8]) -> "Query":
+    def from_item(cls, split: SplitName, index: int, label: int, image: NDArray[np.uint8]) -> "Query":
         """Describe an item of the dataset.
 
         Args:
@@ -108,7 +108,7 @@ class Hit(_Part):
     """
 
     rank: int
-    split: Split
+    split: SplitName
     index: int
     label: int
     similarity: float
@@ -129,7 +129,7 @@ class SearchedIndex(_Part):
     published_at: str
     dataset: str
     dataset_digest: str
-    images: dict[Split, int]
+    images: dict[SplitName, int]
 
     def __str__(self) -> str:
         """Name it in one sentence."""
@@ -158,7 +158,7 @@ class SearchResult(_Part):
     encoder: EncoderName
     encoder_identity: str
     index: SearchedIndex
-    splits: tuple[Split, ...]
+    splits: tuple[SplitName, ...]
     label: int | None
     k: int = Field(ge=1)
     hits: tuple[Hit, ...] = Field(min_length=1)
@@ -181,7 +181,7 @@ def rank_hits(
     similarities: NDArray[np.floating],
     ids: NDArray[np.int64],
     gallery_ids: NDArray[np.int64],
-    splits: Sequence[Split],
+    splits: Sequence[SplitName],
     indices: NDArray[np.integer],
     labels: NDArray[np.integer],
 ) -> tuple[Hit, ...]:

@@ -340,8 +340,7 @@ def project_embeddings(embeddings: EmbeddingsRecord, seed: int) -> ArrayRecord:
     from tasks.retrieval import projection
 
     store = Store()
-    vectors = _vectors(store, embeddings, "test")
-    arrays = {"tsne": projection.tsne(vectors, seed), "umap": projection.umap(vectors, seed)}
+    arrays = projection.project(_vectors(store, embeddings, "test"), seed)
     return ArrayRecord(arrays=store.put_arrays(arrays), shapes={name: array.shape for name, array in arrays.items()})
 
 

@@ -7,6 +7,7 @@ import getpass
 import http.client
 import os
 import shutil
+import sysconfig
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,9 @@ def _account() -> dict[str, str]:
 
     Prefect's import asks for a home, PyTorch's export for a user's name, matplotlib and numba for a cache folder.
     """
-    found = {}
+    found, cache = {}, outputs() / "cache"
+    if not _can_write(Path(sysconfig.get_path("purelib"))):  # else what numba compiles of a library lies beside it
+        found["NUMBA_CACHE_DIR"] = str(cache / "numba")
     try:
         getpass.getuser()
     except (KeyError, OSError):  # which of them depends on Python's version
@@ -164,7 +167,6 @@ def _account() -> dict[str, str]:
     except RuntimeError:
         return found | {"HOME": str(outputs() / "home")}
     if not _can_write(home / ".cache"):
-        cache = outputs() / "cache"
         found |= {"XDG_CACHE_HOME": str(cache), "MPLCONFIGDIR": str(cache / "matplotlib")}
     return found
 

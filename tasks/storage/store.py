@@ -122,7 +122,7 @@ class Store:
             return
         temporary = f"{path}.{uuid.uuid4().hex}.tmp"
         try:
-            self.filesystem.makedirs(self.filesystem._parent(path), exist_ok=True)
+            self.filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
             with open(temporary, "wb") as file:  # noqa: PTH123 - the store's paths are fsspec's
                 file.write(content)
                 file.flush()

@@ -1,15 +1,16 @@
 """MLflow's model registry: the versions of a classifier, and which of them is the champion.
 
 A version holds the classifier twice: as an exported graph (pt2) for serving, and as safetensors with a card for
-analysis. Nothing in it is pickled. The aliases `champion` and `previous` name the version in use and the one before it.
+analysis. Nothing in it is pickled. The aliases `champion` and `previous` name the version in use and the one before it;
+who gets them is decided elsewhere.
 
-Two processes of one machine never register or promote at once: a lock file keeps one waiting.
+Two processes of one machine never register or decide at once: a lock file keeps one waiting.
 """
 
 import json
 import platform
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,15 +22,14 @@ from models.text import printable
 from tasks.records.base import RunReference, StoredFile
 from tasks.storage.locations import locks, tracking_uri
 from tasks.storage.store import DamagedFileError, Store
-from tasks.tracking.runs import prepare
+from tasks.tracking.runs import new_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 CHAMPION, PREVIOUS = "champion", "previous"
 PACKAGE, CARD = "analysis/classifier.safetensors", "analysis/card.json"  # below the folder of a version
-REASON = "promotion.reason"  # tag of a run and of its version
-_PACKAGE_SHA256, _WITHDRAWN = "package.sha256", "promotion.withdrawn"
+_PACKAGE_SHA256, _VERSION = "package.sha256", "registry.version"  # tags of a version and of its run
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,6 @@ class ModelVersion:
     run_id: str
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Who is champion, and why.
-
-    Attributes:
-        promoted: whether the alias moved.
-        champion: the version that is champion now, or None.
-        reason: why, in words.
-    """
-
-    promoted: bool
-    champion: int | None
-    reason: str
 
 
 def registered_name(flag: str) -> str:
@@ -88,10 +73,10 @@ def register(run: RunReference, name: str, package: StoredFile) -> ModelVersion:
     Returns:
         The version, new or not.
     """
-    client = _client()
-    with _lock(name):
+    client = new_client()
+    with lock(name):
         found = _same_package(client, name, package) or _register(client, run, name, package)
-    client.set_tag(run.run_id, "registry.version", f"{name}/{found.version}")
+    client.set_tag(run.run_id, _VERSION, f"{name}/{found.version}")
     return found
 
 
@@ -101,7 +86,7 @@ def versions(name: str) -> list[ModelVersion]:
     Raises:
         InputError: there is no model of this name.
     """
-    client = _client()
+    client = new_client()
     found = client.search_model_versions(f"name = '{name}'")
     if not found:
         known = ", ".join(sorted(model.name for model in client.search_registered_models())) or "none"
@@ -113,147 +98,62 @@ def versions(name: str) -> list[ModelVersion]:
     return sorted((_version(entry, aliases) for entry in found), key=lambda found: -found.version)
 
 
-def choose(name: str, wanted: str) -> tuple[ModelVersion, StoredFile]:
-    """Find a registered version and bring its package into the store.
-
-    Args:
-        name: registered name.
-        wanted: `champion`, or the id of the MLflow run that registered the version.
+def version_of_run(name: str, run_id: str) -> ModelVersion | None:
+    """Find the version that a run registered.
 
     Returns:
-        The version and its package, as `register` was given it.
+        The version; None where the run registered none of this name.
 
     Raises:
-        InputError: nothing is registered, there is no champion, there is no such run or it registered none, or the
-            package is damaged.
+        InputError: there is no such run.
     """
     from mlflow.exceptions import MlflowException
 
-    known = versions(name)
-    if wanted == CHAMPION:
-        found = next((version for version in known if CHAMPION in version.aliases), None)
-        if found is None:
-            raise InputError(f"No version of {name} is its champion yet; name an MLflow run, or promote a version.")
-        return found, _readable_package(found)
     try:
-        registered = _client().get_run(wanted).data.tags.get("registry.version", "")
+        registered = new_client().get_run(run_id).data.tags.get(_VERSION, "")
     except MlflowException as error:
         raise InputError(
-            f"There is no MLflow run '{printable(wanted)}': expected `train`, `champion`, or the id of a "
+            f"There is no MLflow run '{printable(run_id)}': expected `train`, `champion`, or the id of a "
             "classification run, as its page in MLflow shows it."
         ) from error
-    found = next((version for version in known if f"{name}/{version.version}" == registered), None)
-    if found is None:
-        raise InputError(
-            f"The MLflow run {wanted} registered no version of {name}; name a classification run that did."
-        )
-    return found, _readable_package(found)
+    return next((version for version in versions(name) if f"{name}/{version.version}" == registered), None)
 
 
-def promote(run: RunReference, challenger: ModelVersion, judge: Callable[[StoredFile], tuple[bool, str]]) -> Decision:
-    """Make a version the champion if it is the first, or better than the champion on the same validation split.
-
-    The old champion stays, under the alias `previous`; the reason is a tag on both versions and on the run.
-
-    Args:
-        run: the run of the challenger.
-        challenger: the version.
-        judge: tells from the champion's package whether the challenger is better, and why.
-
-    Returns:
-        The decision.
-    """
-    client = _client()
-    with _lock(challenger.name):
-        champion = next((found for found in versions(challenger.name) if CHAMPION in found.aliases), None)
-        if champion is not None and champion.version == challenger.version:
-            decision = Decision(False, champion.version, f"Version {champion.version} is the champion already.")
-        else:
-            promoted, reason = _decide(challenger, champion, judge)
-            if promoted:
-                _crown(client, challenger, champion, reason)
-            else:
-                _tag(client, challenger, reason)
-            now = challenger.version if promoted else champion.version if champion else None
-            decision = Decision(promoted, now, reason)
-    client.set_tag(run.run_id, REASON, decision.reason)
-    return decision
-
-
-def restore(name: str, wanted: str, reason: str) -> Decision:
-    """Make a version the champion by hand; the champion so far becomes `previous`.
-
-    Args:
-        name: registered name.
-        wanted: number of the version, or an alias of it.
-        reason: why, for the tag.
-
-    Returns:
-        The decision.
+def read_package(version: ModelVersion) -> StoredFile:
+    """Bring the package of a version, as `register` was given it, into the store.
 
     Raises:
-        InputError: there is no such version, or it was trained on phantoms.
+        DamagedFileError: it is damaged, or cannot be read now.
     """
-    client = _client()
-    with _lock(name):
-        known = versions(name)
-        chosen = next((found for found in known if wanted == str(found.version) or wanted in found.aliases), None)
-        if chosen is None:
-            raise InputError(
-                f"{printable(name)} has no version '{printable(wanted, 40)}'; choose one of: "
-                f"{printable(', '.join(str(found.version) for found in known))}."
-            )
-        if chosen.tags["phantoms"] == "true":
-            raise InputError(
-                f"Version {chosen.version} of {name} was trained on drawn phantoms, so it cannot be champion; choose a "
-                "version that was trained on images."
-            )
-        champion = next((found for found in known if CHAMPION in found.aliases), None)
-        if chosen == champion:
-            return Decision(False, chosen.version, f"Version {chosen.version} is the champion already.")
-        if champion is not None:  # else the next run that reproduces it would make it champion again
-            client.set_model_version_tag(name, str(champion.version), _WITHDRAWN, "true")
-        client.set_model_version_tag(name, str(chosen.version), _WITHDRAWN, "false")
-        _crown(client, chosen, champion, f"Set by hand: {reason}")
-    return Decision(True, chosen.version, f"Set by hand: {reason}")
-
-
-def _decide(
-    challenger: ModelVersion, champion: ModelVersion | None, judge: Callable[[StoredFile], tuple[bool, str]]
-) -> tuple[bool, str]:
-    if challenger.tags["phantoms"] == "true":
-        return False, "Trained on drawn phantoms, which never make a champion."
-    if challenger.tags["limited"] == "true":
-        return False, "Trained on a part of the data, for a try, which never makes a champion."
-    if challenger.tags.get(_WITHDRAWN) == "true":
-        return False, "Was champion and replaced by hand, so that only a hand makes it champion again."
-    if champion is None:
-        return True, "The first classifier that was registered."
-    if challenger.tags["dataset.sha256"] != champion.tags["dataset.sha256"]:
-        return False, (
-            f"Cannot be compared with the champion, version {champion.version}, which was chosen on another dataset "
-            f"file; to make it champion nevertheless: python -m flows.champion --champion.name {challenger.name} "
-            f"--champion.version {challenger.version}"
-        )
+    from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
     try:
-        return judge(_package(champion))
-    except (DamagedFileError, InputError, MlflowException, OSError) as error:
-        return False, f"Cannot be compared with the champion, version {champion.version}, which cannot be read: {error}"
+        location = new_client().get_model_version_download_uri(version.name, str(version.version))
+        with tempfile.TemporaryDirectory() as folder:
+            path = download_artifacts(f"{location}/{PACKAGE}", dst_path=folder, tracking_uri=tracking_uri())
+            stored = Store().put(Path(path).read_bytes(), "application/x-safetensors")
+    except (MlflowException, OSError) as error:
+        raise DamagedFileError(printable(error)) from error
+    if stored.sha256 != version.tags[_PACKAGE_SHA256]:
+        raise DamagedFileError(f"{location}/{PACKAGE} does not have the digest in the version's tag.")
+    return stored
 
 
-def _crown(client: "MlflowClient", chosen: ModelVersion, champion: ModelVersion | None, reason: str) -> None:
-    """Move the alias last, so that a run that is killed before leaves the champion where it was."""
-    _tag(client, chosen, reason)
-    if champion is not None:
-        _tag(client, champion, f"Replaced by version {chosen.version}. {reason}")
-        client.set_registered_model_alias(chosen.name, PREVIOUS, str(champion.version))
-    client.set_registered_model_alias(chosen.name, CHAMPION, str(chosen.version))
+def lock(name: str) -> FileLock:
+    """Return the lock for whoever changes the versions of a registered model."""
+    locks().mkdir(parents=True, exist_ok=True)
+    return FileLock(locks() / f"registry-{name}.lock")
 
 
-def _tag(client: "MlflowClient", chosen: ModelVersion, reason: str) -> None:
-    client.set_model_version_tag(chosen.name, str(chosen.version), REASON, reason)
+def set_tag(version: ModelVersion, tag: str, value: str) -> None:
+    """Say something of a version in a tag, replacing one of the same name."""
+    new_client().set_model_version_tag(version.name, str(version.version), tag, value)
+
+
+def set_alias(version: ModelVersion, alias: str) -> None:
+    """Give an alias to a version, and take it from the one that has it."""
+    new_client().set_registered_model_alias(version.name, alias, str(version.version))
 
 
 def _register(client: "MlflowClient", run: RunReference, name: str, package: StoredFile) -> ModelVersion:
@@ -360,36 +260,6 @@ def _tags(card: Mapping[str, Any], package: StoredFile) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 
-def _package(version: ModelVersion) -> StoredFile:
-    """Bring the safetensors of a version into the store."""
-    from mlflow.artifacts import download_artifacts
-
-    location = _client().get_model_version_download_uri(version.name, str(version.version))
-    with tempfile.TemporaryDirectory() as folder:
-        path = download_artifacts(f"{location}/{PACKAGE}", dst_path=folder, tracking_uri=tracking_uri())
-        stored = Store().put(Path(path).read_bytes(), "application/x-safetensors")
-    if stored.sha256 != version.tags[_PACKAGE_SHA256]:
-        raise DamagedFileError(f"{location}/{PACKAGE} does not have the digest in the version's tag.")
-    return stored
-
-
-def _readable_package(version: ModelVersion) -> StoredFile:
-    """Bring the safetensors of a version that somebody asked for into the store.
-
-    Raises:
-        InputError: they are damaged, or cannot be read now.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return _package(version)
-    except (DamagedFileError, MlflowException, OSError) as error:
-        raise InputError(
-            f"Version {version.version} of {version.name} cannot be read from MLflow ({printable(error)}): choose "
-            "another version, or train again."
-        ) from error
-
-
 def _same_package(client: "MlflowClient", name: str, package: StoredFile) -> ModelVersion | None:
     found = client.search_model_versions(f"name = '{name}' and tags.`{_PACKAGE_SHA256}` = '{package.sha256}'")
     return _version(found[0], _aliases(client, name)) if found else None
@@ -402,15 +272,3 @@ def _aliases(client: "MlflowClient", name: str) -> Mapping[str, str]:
 def _version(entry: Any, aliases: Mapping[str, str]) -> ModelVersion:
     mine = tuple(sorted(alias for alias, version in aliases.items() if int(version) == int(entry.version)))
     return ModelVersion(entry.name, int(entry.version), entry.run_id, mine, dict(entry.tags))
-
-
-def _lock(name: str) -> FileLock:
-    locks().mkdir(parents=True, exist_ok=True)
-    return FileLock(locks() / f"registry-{name}.lock")
-
-
-def _client() -> "MlflowClient":
-    from mlflow import MlflowClient
-
-    prepare()
-    return MlflowClient(tracking_uri())

@@ -1,4 +1,4 @@
-"""MLflow runs: opened, written and closed by explicit run id. Beside `tracing`, the only place that knows MLflow.
+"""MLflow runs: opened, written and closed by explicit run id. What is logged is decided elsewhere.
 
 A flow run owns one MLflow run, found again by its tag when the flow run is retried, so that nothing is logged twice:
 params and tags keep their values, metrics carry the time at which they were measured, and artifacts are overwritten.
@@ -28,16 +28,12 @@ from prefect.runtime import flow_run as this_flow_run
 from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
-from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from models.markdown import link
-from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.notices import RESEARCH_NOTICE
 from models.text import printable
-from tasks.execution.server import prefect_page, without_login
-from tasks.records.base import RunReference, StoredFile
-from tasks.records.data import DatasetRecord
-from tasks.records.reports import GeneratorRecord
-from tasks.records.retrieval import EncoderRecord
+from tasks.execution.server import flow_run_page, without_login
+from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.locations import locks, tracking_artifacts, tracking_page, tracking_uri
 from tasks.storage.store import Store
 from tasks.tracking.relocation import follow_the_move
@@ -73,15 +69,17 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
     """
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    client = _client()
+    client = new_client()
     _close_abandoned_runs(client)
     run_id = _open(client, stage)
     monitor = SystemMetricsMonitor(run_id, sampling_interval=_SAMPLING_SECONDS, tracking_uri=tracking_uri())
     status = "FAILED"
     try:
-        _log_params(client, run_id, parameters)
+        run = RunReference(run_id=run_id)
+        forms = {name: form.model_dump(mode="json") for name, form in parameters.items()}
+        log_params(run, {f"{name}.{field}": value for name, form in forms.items() for field, value in form.items()})
         monitor.start()
-        yield RunReference(run_id=run_id)
+        yield run
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit, TerminationSignal):
         status = "KILLED"
@@ -93,87 +91,62 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
 
 def log_metrics(run: RunReference, metrics: Mapping[str, float]) -> None:
     """Log final metrics; values that are not finite are left out, since MLflow's pages cannot show them."""
-    from mlflow.entities import Metric
-
-    client = _client()
     # The start of the run is the one time that a retry repeats exactly, so that a metric is not logged twice.
-    moment = client.get_run(run.run_id).info.start_time
-    finite = [Metric(name, float(value), moment, 0) for name, value in metrics.items() if abs(value) < float("inf")]
-    for first in range(0, len(finite), 900):  # MLflow takes 1000 a request
-        client.log_batch(run.run_id, metrics=finite[first : first + 900])
+    moment = new_client().get_run(run.run_id).info.start_time
+    log_points(run, [Point(name, value, 0, moment) for name, value in metrics.items() if abs(value) < float("inf")])
 
 
-def log_epochs(run: RunReference, epochs: Sequence[EpochMetrics]) -> None:
-    """Log the curves of a training at the times at which its epochs ended."""
+def log_points(run: RunReference, points: Sequence[Point]) -> None:
+    """Log points of curves; those that the run has already are not logged twice."""
     from mlflow.entities import Metric
 
-    fields = {"train_loss": "train/loss", "val_loss": "val/loss", "val_auc": "val/auc_by_epoch"}
-    fields |= {"learning_rate": "train/learning_rate", "seconds": "train/epoch_seconds"}
-    metrics = [
-        Metric(name, float(getattr(epoch, field)), epoch.finished_at, epoch.epoch)
-        for epoch in epochs
-        for field, name in fields.items()
-    ]
-    for first in range(0, len(metrics), 900):
-        _client().log_batch(run.run_id, metrics=metrics[first : first + 900])
+    metrics = [Metric(point.name, float(point.value), point.moment, point.step) for point in points]
+    for first in range(0, len(metrics), 900):  # MLflow takes 1000 per request
+        new_client().log_batch(run.run_id, metrics=metrics[first : first + 900])
 
 
-def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None:
-    """Log which data the run used, and say so in tags where they were drawn or are a part of the file.
+def log_params(run: RunReference, params: Mapping[str, Any]) -> None:
+    """Log params, by which runs are compared; one that the run has already keeps its value."""
+    from mlflow.entities import Param
+
+    new_client().log_batch(run.run_id, params=[Param(name, str(value)) for name, value in params.items()])
+
+
+def log_dataset(
+    run: RunReference,
+    name: str,
+    digest: str,
+    *,
+    kind: str,
+    source: Mapping[str, Any],
+    profile: Mapping[str, Any],
+    context: str,
+) -> None:
+    """Log which data a run uses.
 
     MLflow knows a dataset by its name and digest and keeps the first profile of these, so that both must name the
     images of this run and no others.
 
     Args:
         run: the run.
-        dataset: the dataset.
-        context: what it was used for: `training`, `evaluation`.
+        name: what the page of the run calls the data.
+        digest: of their content.
+        kind: what their source is.
+        source: where they come from, as JSON.
+        profile: what is in them, as JSON.
+        context: what they are used for: `training`, `evaluation`.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    client = _client()
-    entity = Dataset(
-        name=dataset.title,
-        digest=dataset.digest,
-        source_type=dataset.kind,
-        source=json.dumps({"path": dataset.source}),
-        profile=json.dumps({"images": dataset.counts}),
-    )
-    client.log_inputs(run.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
-    tags = {"dataset.sha256": dataset.sha256, "dataset.kind": dataset.kind}
-    if dataset.limit is not None:
-        tags["dataset.limit"] = str(dataset.limit)
-    log_tags(run, tags)
-    if dataset.phantoms:
-        client.set_tag(run.run_id, "phantoms", PHANTOM_NOTICE)
-        get_run_logger().warning(PHANTOM_NOTICE)
+    entity = Dataset(name, digest, source_type=kind, source=json.dumps(source), profile=json.dumps(profile))
+    new_client().log_inputs(run.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", context)])])
 
 
 def log_tags(run: RunReference, tags: Mapping[str, str]) -> None:
     """Say something of a run in tags, replacing those of the same names."""
-    client = _client()
+    client = new_client()
     for name, value in tags.items():
         client.set_tag(run.run_id, name, value)
-
-
-def log_generator(run: RunReference, generator: GeneratorRecord) -> None:
-    """Say in tags what writes the run's reports, and that its weights are random where they are."""
-    client = _client()
-    for name in ("name", "model", "revision", "precision", "device"):
-        value = getattr(generator, name)
-        if value is not None:
-            client.set_tag(run.run_id, f"generator.{name}", value)
-    if generator.random_weights:
-        client.set_tag(run.run_id, "random_weights", RANDOM_WEIGHTS_NOTICE)
-        get_run_logger().warning(RANDOM_WEIGHTS_NOTICE)
-
-
-def log_encoder(run: RunReference, encoder: EncoderRecord) -> None:
-    """Say what made the run's vectors: the name as a param, to compare runs by, and the rest in tags."""
-    client = _client()
-    client.log_param(run.run_id, "encoder", encoder.name)
-    client.set_tag(run.run_id, "encoder.identity", encoder.encoder)
-    client.set_tag(run.run_id, "encoder.licence", encoder.licence or "unknown")
 
 
 def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
@@ -189,7 +162,7 @@ def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
             path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(store.get(stored))
-        _client().log_artifacts(run.run_id, folder)
+        new_client().log_artifacts(run.run_id, folder)
 
 
 def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
@@ -204,7 +177,7 @@ def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    client = _client()
+    client = new_client()
     info = client.get_run(run.run_id).info
     log_files(
         run,
@@ -232,7 +205,7 @@ def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequen
         columns: titles.
         rows: JSON values, as many a row as there are columns.
     """
-    client = _client()
+    client = new_client()
     client.log_dict(run.run_id, {"columns": list(columns), "data": [list(row) for row in rows]}, name)
     tag = "mlflow.loggedArtifacts"  # what MLflow's own log_table sets; that function appends on a retry
     known = json.loads(client.get_run(run.run_id).data.tags.get(tag, "[]"))
@@ -243,7 +216,7 @@ def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequen
 
 def page_of(run: RunReference) -> str:
     """Return the address of a run in MLflow's pages, among those for training models, not for language models."""
-    info = _client().get_run(run.run_id).info
+    info = new_client().get_run(run.run_id).info
     view = "workflowType=machine_learning"
     return f"{tracking_page()}/#/experiments/{info.experiment_id}/runs/{run.run_id}?{view}"
 
@@ -305,6 +278,17 @@ def prepare() -> None:
     _prepared.add(tracking_uri())
 
 
+_prepared: set[str] = set()
+
+
+def new_client() -> "MlflowClient":
+    """Return a client of the tracker, with its schema and experiments made."""
+    from mlflow import MlflowClient
+
+    prepare()
+    return MlflowClient(tracking_uri())
+
+
 def _prepare(uri: str) -> None:
     from mlflow import MlflowClient
 
@@ -362,21 +346,11 @@ def _warn(message: str, *values: object) -> None:
         logging.getLogger(__name__).warning(message, *values)
 
 
-_prepared: set[str] = set()
-
-
-def _client() -> "MlflowClient":
-    from mlflow import MlflowClient
-
-    prepare()
-    return MlflowClient(tracking_uri())
-
-
 def _open(client: "MlflowClient", stage: str) -> str:
     experiment = experiment_id(client, f"pneumonia/{stage}")
     flow_run_id = str(this_flow_run.id)
     known = _runs_of_flow_run(client, flow_run_id)
-    prefect_url = url_for("flow-run", obj_id=flow_run_id) or f"{prefect_page()}/runs/flow-run/{flow_run_id}"
+    prefect_url = url_for("flow-run", obj_id=flow_run_id) or flow_run_page(flow_run_id)
     tags = {
         _FLOW_RUN: flow_run_id,
         "prefect.flow_run_url": prefect_url,
@@ -413,17 +387,6 @@ def _runs_of_flow_run(client: "MlflowClient", flow_run_id: str | None) -> list[s
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, f"tags.`{_FLOW_RUN}` = '{flow_run_id}'", max_results=1)
     return [run.info.run_id for run in runs]
-
-
-def _log_params(client: "MlflowClient", run_id: str, parameters: Mapping[str, BaseModel]) -> None:
-    from mlflow.entities import Param
-
-    params = [
-        Param(f"{form}.{field}", str(value))
-        for form, values in parameters.items()
-        for field, value in values.model_dump(mode="json").items()
-    ]
-    client.log_batch(run_id, params=params)
 
 
 def _close_abandoned_runs(client: "MlflowClient") -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
+from flows.support.promotion import promote
 from models.classifier import weights
 from models.classifier.classifiers import build_classifier
 from models.classifier.prediction import predict
@@ -47,7 +48,7 @@ def classifier(shared_outputs):
     }  # fmt: skip
     package = Store().put(weights.dump(model, card), "application/x-safetensors")
     version = registry.register(run, "pneumonia-classifier", package)
-    registry.promote(run, version, lambda stored: (True, ""))
+    promote(run, version, lambda stored: (True, ""))
     return model
 
 

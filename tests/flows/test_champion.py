@@ -5,6 +5,7 @@ from mlflow import MlflowClient
 from prefect.artifacts import Artifact
 
 from flows.champion import champion
+from flows.support.promotion import promote
 from flows.support.shell import main
 from tasks.parameters.champion import ChampionParameters
 from tasks.records.base import RunReference
@@ -23,7 +24,7 @@ def _two_versions(shared_outputs):
     experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
     for seed in (0, 1):
         run = RunReference(run_id=client.create_run(experiment).info.run_id)
-        registry.promote(run, registry.register(run, NAME, package(seed)), lambda stored: (True, "It is better."))
+        promote(run, registry.register(run, NAME, package(seed)), lambda stored: (True, "It is better."))
 
 
 def _aliases():

@@ -3,10 +3,6 @@
 import errno
 import json
 import pickle
-import subprocess
-import sys
-import textwrap
-import time
 
 import fsspec
 import pytest
@@ -17,7 +13,6 @@ from prefect.filesystems import LocalFileSystem
 from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
 
 from tasks.execution.caching import current_key, is_kept, outcomes, step
-from tasks.execution.locks import ProcessLocks
 from tasks.parameters.base import Parameters
 from tasks.records.base import DocumentRecord, RunReference
 from tasks.storage.store import Store
@@ -110,6 +105,14 @@ def test_only_steps_whose_configuration_or_inputs_changed_run_again():
     assert _hits(found) == {"write-text": False, "repeat-text": False}
     assert found["write-text"].why == "changed: form.size 1 → 4"
     assert found["repeat-text"].why == "changed: inputs text"
+
+
+def test_a_step_is_compared_with_its_latest_runs_only_in_one_file():
+    for times in range(1, 20):
+        repeats = _run(Form(), times=times)[0]["repeat-text"].why
+    assert repeats == "changed: times 18 → 19"
+    notes = json.loads(Store().read("keys/repeat-text.json"))
+    assert [note["configuration"]["times"] for note in notes] == list(range(19, 3, -1))
 
 
 def test_where_a_step_logs_does_not_count():
@@ -206,7 +209,7 @@ def test_what_cannot_be_read_at_the_moment_stays_and_is_used(outputs, monkeypatc
 def test_a_damaged_note_of_what_ran_before_stops_nothing(outputs, content):
     flow_run_id, _ = chain(Form())
     store = Store()
-    for name in (*store.list("keys/repeat-text"), *store.list(f"ledger/{flow_run_id}")[:1]):
+    for name in ("keys/repeat-text.json", *store.list(f"ledger/{flow_run_id}")[:1]):
         store.write(name, content)
     assert len(outcomes([flow_run_id])) == 1
     found, _ = _run(Form(), times=3)
@@ -245,42 +248,6 @@ def test_a_flow_can_tell_what_is_kept_before_the_step_runs():
 
 def test_the_function_of_a_step_is_found_by_another_process_where_it_is():
     assert pickle.loads(pickle.dumps(write_text.fn)) is write_text.fn  # noqa: S301  our own bytes
-
-
-def test_a_lock_is_held_by_one_and_freed_by_its_holder():
-    mine, other = ProcessLocks(), ProcessLocks()
-    assert mine.acquire_lock("step/key", holder="me")
-    assert mine.is_lock_holder("step/key", "me")
-    assert other.is_locked("step/key")
-    assert not other.acquire_lock("step/key", holder="you", acquire_timeout=0.1)
-    assert not other.wait_for_lock("step/key", timeout=0.1)
-    with pytest.raises(ValueError, match="does not hold"):
-        mine.release_lock("step/key", holder="you")
-    mine.release_lock("step/key", holder="me")
-    assert not other.is_locked("step/key")
-    assert other.acquire_lock("step/key", holder="you", acquire_timeout=0.1)
-    other.release_lock("step/key", holder="you")
-
-
-def test_a_killed_process_frees_its_lock():
-    code = """
-        import time
-        from tasks.execution.locks import ProcessLocks
-        locks = ProcessLocks()
-        locks.acquire_lock("step/key", holder="child")
-        print("held", flush=True)
-        time.sleep(60)
-    """
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
-    assert child.stdout.readline().strip() == "held"
-    locks = ProcessLocks()
-    assert locks.is_locked("step/key")
-    child.kill()
-    child.wait()
-    started = time.monotonic()
-    assert locks.acquire_lock("step/key", holder="me", acquire_timeout=5)
-    assert time.monotonic() - started < 5
-    locks.release_lock("step/key", holder="me")
 
 
 @step

@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -24,12 +26,11 @@ def test_the_artifact_follows_the_work():
 
     @flow
     def work():
-        reference = progress.begin("test-progress", "reports", 8)
-        seen.append(_shown(reference))
-        for units in (2, 0, 4):
-            progress.advance(reference, units)
+        with progress.shown("test-progress", "reports", 8) as reference:
             seen.append(_shown(reference))
-        progress.end(reference)
+            for units in (2, 0, 4):
+                progress.advance(reference, units)
+                seen.append(_shown(reference))
         seen.append(_shown(reference))
         progress.advance(reference, 1)  # a task that ends late moves nothing
 
@@ -40,11 +41,23 @@ def test_the_artifact_follows_the_work():
     ]  # fmt: skip
 
 
+def test_work_that_fails_stays_where_it_was():
+    @flow
+    def work():
+        with contextlib.suppress(RuntimeError), progress.shown("test-progress", "reports", 8) as reference:
+            progress.advance(reference, 2)
+            raise RuntimeError
+        progress.advance(reference, 1)
+        return _shown(reference)
+
+    assert work() == (25, "reports: 2 of 8")
+
+
 def test_nothing_to_do_is_all_done():
     @flow
     def work():
-        reference = progress.begin("test-progress", "reports", 0)
-        progress.end(reference)
+        with progress.shown("test-progress", "reports", 0) as reference:
+            pass
         return _shown(reference)
 
     assert work() == (100, "reports: 0 of 0")

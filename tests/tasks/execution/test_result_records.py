@@ -9,7 +9,7 @@ import time
 
 import pytest
 from prefect.filesystems import LocalFileSystem
-from prefect.results import ResultRecord, ResultRecordMetadata, ResultStore
+from prefect.results import ResultRecordMetadata, ResultStore
 from prefect.serializers import JSONSerializer, PickleSerializer
 
 from models.bounds import JSON_BYTES, JSON_DEPTH
@@ -107,11 +107,3 @@ def test_damaged_deep_huge_and_foreign_json_is_refused_in_one_line(results, resu
         deserialize(json.dumps(content | {"result": result}).encode())
     assert len(str(caught.value)) < 200
     assert str(caught.value).isprintable()
-
-
-def test_prefect_reads_results_through_what_the_guard_replaces():
-    """Private to Prefect: where these names move, the guard must move too."""
-    from prefect import results
-
-    assert ResultRecord.deserialize is deserialize
-    assert results.ResultRecord[int].deserialize is deserialize

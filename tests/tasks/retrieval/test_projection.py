@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from tasks.retrieval.projection import tsne, umap
+from tasks.retrieval.projection import project, tsne, umap
 
 PROJECTIONS = [tsne, umap]
 
@@ -36,6 +36,15 @@ def test_the_same_seed_gives_the_same_map_and_lengths_do_not_matter(project, clu
     first = project(vectors, 3)
     np.testing.assert_array_equal(first, project(vectors, 3))
     np.testing.assert_array_equal(first, project(vectors * 4, 3))  # exact: a power of two
+
+
+def test_a_process_of_its_own_gives_the_same_maps_and_refuses_the_same(clusters):
+    maps = project(clusters[0] * 3, 3)
+    assert maps.keys() == {"tsne", "umap"}
+    np.testing.assert_array_equal(maps["tsne"], tsne(clusters[0] * 3, 3))
+    np.testing.assert_array_equal(maps["umap"], umap(clusters[0] * 3, 3))
+    with pytest.raises(InputError, match="7 vectors"):
+        project(np.eye(7), 0)
 
 
 def test_another_seed_gives_another_map(clusters):

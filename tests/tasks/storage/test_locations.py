@@ -1,6 +1,7 @@
 import http.server
 import json
 import os
+import sysconfig
 import threading
 
 import pytest
@@ -103,7 +104,13 @@ def test_what_a_file_in_the_working_folder_sets_is_left_alone(tmp_path):
 
 def test_a_machine_with_an_account_and_a_home_keeps_them(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert not {"HOME", "LOGNAME", "XDG_CACHE_HOME", "MPLCONFIGDIR"} & locations.environment().keys()
+    kept = {"HOME", "LOGNAME", "XDG_CACHE_HOME", "MPLCONFIGDIR", "NUMBA_CACHE_DIR"}
+    assert not kept & locations.environment().keys()
+
+
+def test_what_is_compiled_of_libraries_lies_under_outputs_where_they_cannot_be_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: "/proc/1/nobody")
+    assert locations.environment()["NUMBA_CACHE_DIR"] == str(tmp_path / "outputs" / "cache" / "numba")
 
 
 @pytest.mark.parametrize("home", ["/proc/1/nobody", "/dev/null"])

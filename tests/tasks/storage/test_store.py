@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.storage.checkpoints import StoredCheckpoints
 from tasks.storage.store import DamagedFileError, Store
 from tests.conftest import CHECKOUT
 
@@ -106,21 +105,6 @@ def test_arrays_of_objects_are_refused(store):
         store.put_arrays({"a": np.array([{}], dtype=object)})
 
 
-def test_checkpoints_keep_the_two_latest_and_skip_a_damaged_one(store):
-    checkpoints = StoredCheckpoints(store, "train/key")
-    assert checkpoints.load() is None
-    for epoch in (1, 2, 10):
-        checkpoints.save(epoch, f"epoch {epoch}".encode())
-    names = store.list("checkpoints/train/key")
-    assert len(names) == 2
-    assert checkpoints.load() == b"epoch 10"
-    store.write(names[-1], b"torn")
-    assert checkpoints.load() == b"epoch 2"
-    assert StoredCheckpoints(store, "train/other").load() is None
-    checkpoints.clear()
-    assert checkpoints.load() is None
-
-
 FULL = """
 import resource, sys
 from tasks.storage.store import Store
@@ -169,11 +153,6 @@ def test_a_file_that_cannot_be_read_now_is_not_called_damaged():
         with unreadable(path), pytest.raises(PermissionError):
             store.intact(stored)
         assert store.intact(stored)
-        checkpoints = StoredCheckpoints(store, "job")
-        checkpoints.save(1, b"first")
-        with unreadable(Path(folder) / store.list("checkpoints/job")[0]), pytest.raises(PermissionError):
-            checkpoints.load()
-        assert checkpoints.load() == b"first"
 
 
 def test_putting_content_whose_file_cannot_be_read_writes_it_again(store, monkeypatch):

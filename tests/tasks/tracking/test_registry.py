@@ -1,7 +1,6 @@
-"""Registration and promotion on a real SQLite store, with real networks."""
+"""Registration on a real SQLite store, with real networks."""
 
 import json
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -15,7 +14,6 @@ from models.classifier import weights
 from models.classifier.classifiers import build_classifier
 from models.classifier.prediction import predict
 from models.classifier.preprocessing import Normalization
-from models.errors import InputError
 from tasks.classification.trust.calibration import calibrated_probabilities
 from tasks.records.base import RunReference, StoredFile
 from tasks.storage.locations import tracking_uri
@@ -53,22 +51,6 @@ def package(seed=0, classes=2, channels=1, **card) -> StoredFile:
 def run(client):
     experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
     return lambda: RunReference(run_id=client.create_run(experiment).info.run_id)
-
-
-def _better(package):
-    return True, "It is better."
-
-
-def _worse(package):
-    return False, "It is not better."
-
-
-def _never(package):
-    raise AssertionError("There is nothing to compare.")
-
-
-def _aliases(client, name):
-    return {alias: int(version) for alias, version in client.get_registered_model(name).aliases.items()}
 
 
 def test_the_names_of_registered_models():
@@ -136,117 +118,6 @@ def test_the_same_package_is_registered_once(client, run, name):
     assert len(client.get_run(first.run_id).outputs.model_outputs) == 1
 
 
-def test_the_first_becomes_champion_and_only_a_better_one_replaces_it(client, run, name):
-    references = [run() for _ in range(3)]
-    first, second, third = (registry.register(references[seed], name, package(seed)) for seed in range(3))
-    decision = registry.promote(references[0], first, _never)
-    assert (decision.promoted, decision.champion) == (True, 1)
-    assert _aliases(client, name) == {"champion": 1}
-
-    seen = []
-    decision = registry.promote(references[1], second, lambda stored: (seen.append(stored), _worse(stored))[1])
-    assert (decision.promoted, decision.champion, decision.reason) == (False, 1, "It is not better.")
-    assert _aliases(client, name) == {"champion": 1}
-    assert seen[0].sha256 == package(0).sha256  # the champion's own weights
-
-    assert registry.promote(references[2], third, _better).champion == 3
-    assert _aliases(client, name) == {"champion": 3, "previous": 1}
-    reasons = {version.version: version.tags["promotion.reason"] for version in registry.versions(name)}
-    assert reasons == {
-        1: "Replaced by version 3. It is better.", 2: "It is not better.", 3: "It is better.",
-    }  # fmt: skip
-    assert client.get_run(references[2].run_id).data.tags["promotion.reason"] == "It is better."
-
-    (third,) = [version for version in registry.versions(name) if version.version == 3]
-    again = registry.promote(run(), third, _never)
-    assert (again.promoted, again.champion) == (False, 3)
-    assert registry.versions(name)[0].tags["promotion.reason"] == "It is better."
-
-
-@pytest.mark.parametrize("card", [{"phantoms": True}, {"limited": True}])
-def test_phantoms_and_tries_never_make_a_champion(client, run, name, card):
-    reference = run()
-    decision = registry.promote(reference, registry.register(reference, name, package(**card)), _never)
-    assert (decision.promoted, decision.champion) == (False, None)
-    assert _aliases(client, name) == {}
-    assert registry.versions(name)[0].tags["promotion.reason"] == decision.reason
-
-
-def test_a_champion_of_other_data_is_not_compared(client, run, name):
-    reference = run()
-    registry.promote(reference, registry.register(reference, name, package(0)), _never)
-    other = registry.register(reference, name, package(1, dataset_sha256="d2"))
-    decision = registry.promote(reference, other, _never)
-    assert (decision.promoted, decision.champion) == (False, 1)
-    assert "another dataset" in decision.reason
-    assert "--champion.version 2" in decision.reason
-    assert _aliases(client, name) == {"champion": 1}
-
-
-def test_a_champion_whose_file_is_gone_or_damaged_stays_and_ends_no_run(client, run, name):
-    reference = run()
-    registry.promote(reference, registry.register(reference, name, package(0)), _never)
-    challenger = registry.register(reference, name, package(1))
-    location = client.get_model_version_download_uri(name, "1").removeprefix("file://")
-    Path(location, registry.PACKAGE).write_bytes(b"damaged")
-    assert "cannot be read" in registry.promote(reference, challenger, _never).reason
-    with pytest.raises(InputError, match=r"Version 1 of .* cannot be read from MLflow \(.*digest.*\): choose another"):
-        registry.choose(name, "champion")
-    Path(location, registry.PACKAGE).unlink()
-    assert "cannot be read" in registry.promote(reference, challenger, _never).reason
-    assert _aliases(client, name) == {"champion": 1}
-
-
-def test_of_two_promotions_at_once_the_second_meets_the_first_as_champion(client, run, name):
-    reference = run()
-    registry.promote(reference, registry.register(reference, name, package(0)), _never)
-    met = {}
-
-    def contend(version):
-        def judge(stored):
-            met[version.version] = stored.sha256
-            time.sleep(0.5)
-            return _better(stored)
-
-        registry.promote(reference, version, judge)
-
-    challengers = [registry.register(reference, name, package(seed)) for seed in (1, 2)]
-    threads = [threading.Thread(target=contend, args=(version,)) for version in challengers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    champion = _aliases(client, name)["champion"]
-    before = ({2, 3} - {champion}).pop()
-    assert _aliases(client, name) == {"champion": champion, "previous": before}
-    assert met == {before: package(0).sha256, champion: package(before - 1).sha256}
-
-
-def test_an_older_version_is_restored_and_the_replaced_one_stays_replaced(client, run, name):
-    reference = run()
-    for seed in (0, 1):
-        registry.promote(reference, registry.register(reference, name, package(seed)), _better)
-    decision = registry.restore(name, "previous", "it missed cases")
-    assert (decision.promoted, decision.champion) == (True, 1)
-    assert _aliases(client, name) == {"champion": 1, "previous": 2}
-    assert "Set by hand: it missed cases" in registry.versions(name)[0].tags["promotion.reason"]
-    repeated = registry.register(run(), name, package(1))
-    assert "replaced by hand" in registry.promote(reference, repeated, _never).reason
-    assert registry.restore(name, "2", "it did not").champion == 2
-    assert not registry.restore(name, "2", "again").promoted
-    assert _aliases(client, name) == {"champion": 2, "previous": 1}
-
-
-def test_what_cannot_be_restored_is_one_sentence(client, run, name):
-    with pytest.raises(InputError, match="No classifier is registered as"):
-        registry.restore(name, "1", "why")
-    registry.register(run(), name, package(phantoms=True))
-    with pytest.raises(InputError, match=r"has no version '7'; choose one of: 1\."):
-        registry.restore(name, "7", "why")
-    with pytest.raises(InputError, match="drawn phantoms"):
-        registry.restore(name, "1", "why")
-
-
 def test_a_failed_export_leaves_no_version_and_says_so(client, run, name):
     reference = run()
     with pytest.raises(TypeError):
@@ -254,27 +125,3 @@ def test_a_failed_export_leaves_no_version_and_says_so(client, run, name):
     assert client.search_model_versions(f"name = '{name}'") == []
     models = client.search_logged_models([client.get_run(reference.run_id).info.experiment_id])
     assert [model.status for model in models if model.source_run_id == reference.run_id] == ["FAILED"]
-
-
-def test_the_champion_or_the_version_of_a_run_is_chosen_with_its_package(client, run, name):
-    first, second = run(), run()
-    for reference, seed in ((first, 0), (second, 1)):
-        version = registry.register(reference, name, package(seed))
-        registry.promote(reference, version, _worse)
-    for wanted, seed in (("champion", 0), (first.run_id, 0), (second.run_id, 1)):
-        version, stored = registry.choose(name, wanted)
-        assert version.version == seed + 1
-        assert stored == package(seed)
-
-
-def test_what_cannot_be_chosen_is_one_sentence(client, run, name):
-    with pytest.raises(InputError, match=f"No classifier is registered as '{name}'"):
-        registry.choose(name, "champion")
-    registry.promote(run(), registry.register(run(), name, package(limited=True)), _never)
-    with pytest.raises(InputError, match="is its champion yet"):
-        registry.choose(name, "champion")
-    with pytest.raises(InputError, match="There is no MLflow run 'nothing'"):
-        registry.choose(name, "nothing")
-    other = run()
-    with pytest.raises(InputError, match=f"run {other.run_id} registered no version of {name}"):
-        registry.choose(name, other.run_id)

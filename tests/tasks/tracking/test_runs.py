@@ -18,11 +18,9 @@ from prefect.artifacts import Artifact
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from tasks.parameters.dataset import DatasetParameters
-from tasks.records.base import RunReference
-from tasks.records.data import DatasetRecord
+from tasks.records.base import Point, RunReference
 from tasks.storage.store import Store
 from tasks.tracking import runs
 from tasks.tracking.views import TAG
@@ -31,13 +29,13 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 FORMS = {"dataset": DatasetParameters()}
 
 
-def _client():
+def new_client():
     from tasks.storage.locations import tracking_uri
 
     return MlflowClient(tracking_uri())
 
 
-def _in_flow(action=lambda run: None, stage="classification", retries=0):
+def in_flow(action=lambda run: None, stage="classification", retries=0):
     """Run an action inside a tracked flow run; give the MLflow run id."""
     seen = []
 
@@ -51,16 +49,9 @@ def _in_flow(action=lambda run: None, stage="classification", retries=0):
     return seen[-1]
 
 
-def _epoch(number):
-    return EpochMetrics(
-        epoch=number, train_loss=1 / number, val_loss=0.5, val_auc=0.9, learning_rate=0.1, seconds=2.0,
-        finished_at=1_700_000_000_000 + number,
-    )  # fmt: skip
-
-
 def test_a_run_carries_params_links_and_a_true_end():
-    run_id = _in_flow()
-    run = _client().get_run(run_id)
+    run_id = in_flow()
+    run = new_client().get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["dataset.size"] == "28"
     flow_run_id = run.data.tags["prefect.flow_run_id"]
@@ -84,8 +75,8 @@ def test_the_status_is_true_after_a_failure(error, status):
         raise error
 
     with pytest.raises(BaseException):  # noqa: B017 - Prefect wraps some of them
-        _in_flow(fail)
-    assert _client().get_run(seen[0]).info.status == status
+        in_flow(fail)
+    assert new_client().get_run(seen[0]).info.status == status
 
 
 def test_a_run_whose_params_are_refused_does_not_stay_open():
@@ -100,7 +91,7 @@ def test_a_run_whose_params_are_refused_does_not_stay_open():
 
     with pytest.raises(MlflowException, match=r"dataset\.limit"):
         changed()
-    assert _client().get_run(seen[0]).info.status == "FAILED"
+    assert new_client().get_run(seen[0]).info.status == "FAILED"
 
 
 def test_a_retry_goes_on_in_the_same_run_and_logs_nothing_twice():
@@ -109,14 +100,14 @@ def test_a_retry_goes_on_in_the_same_run_and_logs_nothing_twice():
     def log_then_fail_once(run):
         tries.append(run.run_id)
         runs.log_metrics(run, {"test/auc": 0.5, "test/undefined": float("nan")})
-        runs.log_epochs(run, [_epoch(1), _epoch(2)])
+        runs.log_points(run, [Point("train/loss", 1 / epoch, epoch, 1_700_000_000_000 + epoch) for epoch in (1, 2)])
         runs.log_table(run, "cases.json", ["index"], [[1], [2]])
         runs.log_files(run, {"report.md": Store().put(b"# Report", "text/markdown")})
         if len(tries) == 1:
             raise RuntimeError("transient")
 
-    run_id = _in_flow(log_then_fail_once, retries=1)
-    client = _client()
+    run_id = in_flow(log_then_fail_once, retries=1)
+    client = new_client()
     assert tries == [run_id, run_id]
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
@@ -140,9 +131,9 @@ def test_images_are_named_as_mlflow_names_them_and_logged_once_on_a_retry():
         if len(tries) == 1:
             raise RuntimeError("transient")
 
-    ours = _in_flow(log_then_fail_once, retries=1)
-    client = _client()
-    theirs = _in_flow(lambda run: client.log_image(run.run_id, picture, key="figures/roc_curve"))
+    ours = in_flow(log_then_fail_once, retries=1)
+    client = new_client()
+    theirs = in_flow(lambda run: client.log_image(run.run_id, picture, key="figures/roc_curve"))
     assert len(tries) == 2
     assert _shapes(client, ours) == _shapes(client, theirs) != []
     tags = [client.get_run(run_id).data.tags["mlflow.loggedImages"] for run_id in (ours, theirs)]
@@ -151,13 +142,13 @@ def test_images_are_named_as_mlflow_names_them_and_logged_once_on_a_retry():
 
 def test_the_view_of_the_figures_is_saved_once_and_then_left_to_the_people():
     figure = Store().put(b"PNG", "image/png")
-    run_id = _in_flow(lambda run: runs.log_images(run, {"roc_curve": figure}), stage="reports")
-    client = _client()
+    run_id = in_flow(lambda run: runs.log_images(run, {"roc_curve": figure}), stage="reports")
+    client = new_client()
     experiment = client.get_run(run_id).info.experiment_id
     view = client.get_experiment(experiment).tags[TAG]
     (chart,) = json.loads(json.loads(view)["state"])["compareRunCharts"]
     assert chart["imageKeys"] == ["figures/roc_curve"]
-    _in_flow(lambda run: runs.log_images(run, {"grad_cam": figure}), stage="reports")
+    in_flow(lambda run: runs.log_images(run, {"grad_cam": figure}), stage="reports")
     assert client.get_experiment(experiment).tags[TAG] == view
 
 
@@ -176,11 +167,11 @@ def test_a_view_that_another_run_saves_at_the_same_moment_ends_no_run(outputs):
 
     event.listen(Session, "before_flush", save_first)
     try:
-        _in_flow(lambda run: runs.log_images(run, {"roc_curve": figure}))
+        in_flow(lambda run: runs.log_images(run, {"roc_curve": figure}))
     finally:
         event.remove(Session, "before_flush", save_first)
     (experiment,) = saved
-    assert _client().get_experiment(str(experiment)).tags[TAG] == "of another run"
+    assert new_client().get_experiment(str(experiment)).tags[TAG] == "of another run"
 
 
 def _shapes(client, run_id):
@@ -204,63 +195,20 @@ def test_a_subflow_is_a_child_in_mlflow_too():
             inner()
 
     outer()
-    assert _client().get_run(ids["inner"]).data.tags["mlflow.parentRunId"] == ids["outer"]
-    assert "mlflow.parentRunId" not in _client().get_run(ids["outer"]).data.tags
-
-
-def _dataset(**fields):
-    file = Store().put(b"{}", "application/json")
-    return DatasetRecord(
-        **{
-            "name": "pneumoniamnist", "kind": "official", "size": 28, "channels": 1, "labels": ("normal", "pneumonia"),
-            "licence": "CC BY 4.0", "md5": "28209eda62fecd6e6a2d98b1501bb15f", "sha256": "5a", "splits": file,
-            "audit": file, "audit_table": file, "counts": {"train": 3, "val": 2, "test": 1}, "excluded_train": (),
-            "phantoms": False,
-        }
-        | fields
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("phantoms", [False, True])
-def test_the_dataset_is_logged_with_its_digest_and_phantoms_are_said(phantoms):
-    dataset = _dataset(phantoms=phantoms, kind="phantoms" if phantoms else "official")
-    run_id = _in_flow(lambda run: runs.log_dataset(run, dataset, "training"))
-    run = _client().get_run(run_id)
-    (entry,) = run.inputs.dataset_inputs
-    assert entry.dataset.digest == dataset.md5
-    assert entry.dataset.name == ("pneumoniamnist (drawn phantoms)" if phantoms else "pneumoniamnist")
-    assert ("phantoms" in run.data.tags) == phantoms
-    assert "dataset.limit" not in run.data.tags
-
-
-def test_what_mlflow_shows_of_a_dataset_is_true_of_each_run():
-    """MLflow keeps one profile for a name and a digest, the first that it is told."""
-    shown = []
-    for limit, counts in ((None, [4708, 524, 624]), (160, [159, 159, 159]), (32, [31, 31, 31])):
-        dataset = _dataset(limit=limit, counts=dict(zip(("train", "val", "test"), counts, strict=True)))
-        run_id = _in_flow(lambda run, dataset=dataset: runs.log_dataset(run, dataset, "training"))
-        run = _client().get_run(run_id)
-        (entry,) = run.inputs.dataset_inputs
-        assert list(json.loads(entry.dataset.profile)["images"].values()) == counts
-        shown.append((entry.dataset.name, entry.dataset.digest, run.data.tags.get("dataset.limit")))
-    assert shown == [
-        ("pneumoniamnist", "28209eda62fecd6e6a2d98b1501bb15f", None),
-        ("pneumoniamnist (first 160 of each split)", "28209eda62fecd6e6a2d98b1501b-160", "160"),
-        ("pneumoniamnist (first 32 of each split)", "28209eda62fecd6e6a2d98b1501b-32", "32"),
-    ]
-    assert len(_dataset(limit=1_000_000).digest) == 36  # MLflow takes no longer one
+    assert new_client().get_run(ids["inner"]).data.tags["mlflow.parentRunId"] == ids["outer"]
+    assert "mlflow.parentRunId" not in new_client().get_run(ids["outer"]).data.tags
 
 
 @pytest.mark.parametrize("new_process", [False, True])
 def test_an_experiment_that_was_deleted_is_restored_and_the_log_says_so(new_process, caplog):
     """In the process that made the experiment, and in one that finds it deleted."""
-    before = _in_flow(stage="reports")
-    client = _client()
+    before = in_flow(stage="reports")
+    client = new_client()
     experiment = client.get_experiment_by_name("pneumonia/reports").experiment_id
     client.delete_experiment(experiment)
     if new_process:
         runs._prepared.clear()
-    run = client.get_run(_in_flow(stage="reports"))
+    run = client.get_run(in_flow(stage="reports"))
     assert (run.info.experiment_id, run.info.status) == (experiment, "FINISHED")
     assert client.get_run(before).info.lifecycle_stage == "active"
     told = [record.getMessage() for record in caplog.records if "had been deleted" in record.getMessage()]
@@ -273,21 +221,21 @@ def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     identity = runs._process_identity(child.pid)
     assert identity
-    run_id = _in_flow()
-    client = _client()
+    run_id = in_flow()
+    client = new_client()
     client.update_run(run_id, status="RUNNING")
     client.set_tag(run_id, "process.id", identity)
-    _in_flow()
+    in_flow()
     assert client.get_run(run_id).info.status == "RUNNING"  # its process lives
     child.kill()
     child.wait()
-    _in_flow()
+    in_flow()
     assert client.get_run(run_id).info.status == "KILLED"
 
 
 def test_the_address_of_a_run_names_its_experiment():
-    run_id = _in_flow()
-    experiment = _client().get_run(run_id).info.experiment_id
+    run_id = in_flow()
+    experiment = new_client().get_run(run_id).info.experiment_id
     assert f"/#/experiments/{experiment}/runs/{run_id}?" in runs.page_of(RunReference(run_id=run_id))
 
 

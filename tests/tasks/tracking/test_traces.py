@@ -21,6 +21,7 @@ from models.report_generation.prompting import Strategy
 from models.report_generation.schema import Answer, Provenance, Report, Usage
 from tasks.records.base import RunReference
 from tasks.records.reports import GeneratorRecord
+from tasks.reports.model_calls import model_calls, prompts
 from tasks.storage.locations import tracking_uri
 from tasks.tracking import runs as tracking
 from tasks.tracking import traces as tracing
@@ -40,10 +41,10 @@ def _png(grey):
     return file.getvalue()
 
 
-def _report(phantoms=False):
+def _report():
     source = Provenance(
         generator="medgemma", version="3", strategy="structured", language_model=True, dataset="pneumoniamnist",
-        classifier_sha256="5a", phantoms=phantoms,
+        classifier_sha256="5a", phantoms=False,
     )  # fmt: skip
     return Report(
         case_index=7, impression="An opacity.", label="pneumonia", limitations=("Research.",), provenance=source
@@ -72,10 +73,17 @@ def _run():
     return RunReference(run_id=client.create_run(experiment).info.run_id)
 
 
-def _log(run, answers, images=None, scores=None, generator=MEDGEMMA, prompts=None):
-    tracing.log_generations(
-        run, answers, images or {}, scores or {}, generator=generator, settings=SETTINGS, prompts=prompts or {}
-    )
+def _log(run, answers, images=None, scores=None, generator=MEDGEMMA, versions=None, phantoms=False):
+    calls = model_calls(
+        answers, images or {}, scores or {}, generator=generator, settings=SETTINGS, versions=versions or {},
+        phantoms=phantoms,
+    )  # fmt: skip
+    tracing.log_calls(run, calls)
+
+
+def _register(strategies):
+    found = tracing.register_prompts("pneumonia/reports", prompts(strategies))
+    return {name.removeprefix("pneumonia-report-"): version for name, version in found.items()}
 
 
 def _traces(run):
@@ -90,7 +98,7 @@ def _traces(run):
 
 def test_a_trace_shows_what_was_asked_and_what_came():
     run, image = _run(), _png(90)
-    _log(run, [_answer()], {"a1": image}, prompts={"structured": 2})
+    _log(run, [_answer()], {"a1": image}, versions={"pneumonia-report-structured": 2})
     trace = _traces(run)["a1"]
     (span,) = trace.data.spans
     (message,) = span.inputs["messages"]
@@ -195,20 +203,13 @@ def test_feedback_has_its_value_its_scorer_and_its_run():
 
 def test_random_weights_and_phantoms_are_said_wherever_the_text_shows():
     run = _run()
-    answers = [_answer("a1", report=_report(phantoms=True)), _answer("a2", report=None, problem="no JSON")]
-    _log(run, answers, generator=MEDGEMMA.model_copy(update={"random_weights": True}))
+    answers = [_answer("a1"), _answer("a2", report=None, problem="no JSON")]
+    _log(run, answers, generator=MEDGEMMA.model_copy(update={"random_weights": True}), phantoms=True)
     for trace in _traces(run).values():
         said = {"random_weights": RANDOM_WEIGHTS_NOTICE, "phantoms": PHANTOM_NOTICE}
         assert {name: trace.info.tags[name] for name in said} == said
         assert {name: trace.data.spans[0].outputs[name] for name in said} == said
         assert trace.info.response_preview.startswith(RANDOM_WEIGHTS_NOTICE)
-
-
-def test_phantoms_are_known_from_the_run_where_no_report_could_be_read():
-    run = _run()
-    _client().set_tag(run.run_id, "phantoms", PHANTOM_NOTICE)
-    _log(run, [_answer(report=None, problem="no JSON")])
-    assert _traces(run)["a1"].info.tags["phantoms"] == PHANTOM_NOTICE
 
 
 def test_a_second_call_adds_nothing_and_changes_nothing():
@@ -281,12 +282,12 @@ def _strategy(**other):
 
 def test_a_prompt_is_registered_once_until_its_words_change():
     client, name = _client(), "pneumonia-report-structured"
-    assert tracing.register_prompts([_strategy()]) == {"structured": 1}
-    assert tracing.register_prompts([_strategy(version=2, description="Other.")]) == {"structured": 1}
-    assert tracing.register_prompts([_strategy(version=3, user="{{probability}}?")]) == {"structured": 2}
-    assert tracing.register_prompts([_strategy(version=4, user="{{probability}}?", system=None)]) == {"structured": 3}
+    assert _register([_strategy()]) == {"structured": 1}
+    assert _register([_strategy(version=2, description="Other.")]) == {"structured": 1}
+    assert _register([_strategy(version=3, user="{{probability}}?")]) == {"structured": 2}
+    assert _register([_strategy(version=4, user="{{probability}}?", system=None)]) == {"structured": 3}
     again = _strategy(version=5, user="{{probability}}?", system=None, paraphrase="So, {{probability}}?")
-    assert tracing.register_prompts([again, again.model_copy(update={"name": "concise"})]) == {
+    assert _register([again, again.model_copy(update={"name": "concise"})]) == {
         "structured": 4,
         "concise": 1,
     }
@@ -302,7 +303,7 @@ def test_a_prompt_is_registered_once_until_its_words_change():
     listed = client.search_prompts(f"experiment_id = '{experiment}'")
     assert {prompt.name for prompt in listed} >= {"pneumonia-report-concise", name}
     client.delete_experiment(experiment)
-    assert tracing.register_prompts([_strategy(name="zero_shot")]) == {"zero_shot": 1}
+    assert _register([_strategy(name="zero_shot")]) == {"zero_shot": 1}
     assert client.get_experiment(experiment).lifecycle_stage == "active"
 
 
@@ -311,13 +312,13 @@ def test_two_processes_at_once_register_each_prompt_once(shared_outputs):
     code = (
         "import os, sys, time, tests.conftest\n"
         "os.environ['OUTPUTS'] = sys.argv[1]\n"
-        "from tasks import tracing, tracking\n"
-        "from tests.tasks.tracking.test_traces import _client, _strategy\n"
+        "from tasks.tracking import runs as tracking\n"
+        "from tests.tasks.tracking.test_traces import _client, _register, _strategy\n"
         "tracking.prepare()\n"
         "_client().get_prompt('none')\n"  # so that neither has to open the store at the moment of the start
         "print('ready', flush=True)\n"
         "time.sleep(float(sys.stdin.readline()) - time.time())\n"
-        "print(tracing.register_prompts([_strategy(name=f'n{i}') for i in range(6)]))\n"
+        "print(_register([_strategy(name=f'n{i}') for i in range(6)]))\n"
     )
     command = [sys.executable, "-c", code, str(shared_outputs)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -367,11 +368,10 @@ def server(shared_outputs, monkeypatch, server_logs):
 @pytest.mark.usefixtures("server")
 def test_a_server_is_told_the_same_once():
     run, strategy = _run(), _strategy(name="served")
-    prompts = tracing.register_prompts([strategy])
-    assert prompts == tracing.register_prompts([strategy]) == {"served": 1}
+    assert _register([strategy]) == _register([strategy]) == {"served": 1}
     answers, image = [_answer("a1"), _answer("a2", report=None, problem="no JSON")], _png(40)
     for _ in range(2):
-        _log(run, answers, {"a1": image}, {"a1": {"parsed": True}, "a2": {"parsed": False}}, prompts=prompts)
+        _log(run, answers, {"a1": image}, {"a1": {"parsed": True}, "a2": {"parsed": False}})
     traces = _traces(run)
     assert {row: trace.info.state for row, trace in traces.items()} == {"a1": "OK", "a2": "ERROR"}
     values = {row: [feedback.value for feedback in trace.info.assessments] for row, trace in traces.items()}

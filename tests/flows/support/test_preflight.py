@@ -1,0 +1,46 @@
+import pytest
+
+from flows.support.preflight import preflight, preflight_with_reports
+from models.errors import InputError
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.execution import ExecutionParameters
+from tasks.parameters.reports import ReportParameters
+from tasks.parameters.retrieval import RetrievalParameters
+
+THREADS, CLASSIFIER = ExecutionParameters(), {"encoders": ["classifier"]}
+
+
+@pytest.fixture(autouse=True)
+def _data(official_file, outputs, monkeypatch):
+    monkeypatch.setenv("DATA", str(official_file.parent))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "retrieval", "execution", "told"),
+    [
+        ({"name": "bloodmnist"}, CLASSIFIER, {}, "--dataset.name bloodmnist: retrieval and reports are about"),
+        ({"limit": 32}, {**CLASSIFIER, "k_values": [30]}, {}, "--retrieval.k_values: k = 30 neighbours are more"),
+        ({}, {"encoders": ["classifier", "classifier"]}, {}, "--retrieval.encoders classifier, classifier: one is"),
+        ({}, CLASSIFIER, {"scheduler": "tcp://127.0.0.1:9"}, "--execution.scheduler tcp://127.0.0.1:9 is for Dask"),
+    ],
+)
+def test_what_cannot_be_done_is_told_alike_by_both(dataset, retrieval, execution, told):
+    forms = DatasetParameters(**dataset), RetrievalParameters(**retrieval)
+    with pytest.raises(InputError, match=told):
+        preflight(*forms, ExecutionParameters(**execution))
+    with pytest.raises(InputError, match=told):
+        preflight_with_reports(*forms, ReportParameters(), ExecutionParameters(**execution))
+
+
+def test_only_a_flow_that_trains_no_classifier_takes_another():
+    forms = DatasetParameters(), RetrievalParameters(classifier="champion", **CLASSIFIER)
+    assert preflight(*forms, THREADS) == []
+    with pytest.raises(InputError, match=r"--retrieval\.classifier champion: this flow searches with the classifier"):
+        preflight_with_reports(*forms, ReportParameters(), THREADS)
+
+
+def test_the_generator_and_the_encoders_are_found():
+    located, generator = preflight_with_reports(
+        DatasetParameters(), RetrievalParameters(**CLASSIFIER), ReportParameters(), THREADS
+    )
+    assert (located, generator.name) == ([], "template")

@@ -28,12 +28,12 @@ from deployments.heartbeat import heartbeat_window
 from deployments.webhook import alerts_webhook
 from models.errors import InputError
 from models.text import printable
+from tasks.disks import require_room
 from tasks.locations import (
     environment,
     noted_services,
     open_directly,
     outputs,
-    require_room,
     services_file,
     tracking_artifacts,
 )

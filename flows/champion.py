@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 from flows.terminal import print_table
 from models.markdown import escape
 from tasks import events, registry
+from tasks.disks import in_plain_words
 from tasks.parameters import ChampionParameters
 
 _CHAMPION = ChampionParameters()
@@ -14,6 +15,7 @@ _PRINTED = ("version", "alias", "val/auc", "reason")
 
 
 @flow(name="champion", flow_run_name="champion of {champion.name}")
+@in_plain_words
 def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
     """Show the registered versions of a classifier, or make an older one the champion again."""
     if champion.version is not None:

@@ -26,6 +26,7 @@ from tasks.classification.steps import (
 )
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
+from tasks.disks import in_plain_words
 from tasks.parameters import DatasetParameters, EvaluationParameters, TrainingParameters
 from tasks.records import Classified, DatasetRecord, FoldsRecord, StoredFile
 
@@ -34,6 +35,7 @@ LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates
 
 
 @flow(name="classification", flow_run_name="classification {training.architecture} seed {training.seed}")
+@in_plain_words
 def classification(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,

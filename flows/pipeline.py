@@ -15,6 +15,7 @@ from flows.summary import print_results, result_rows, summarize, write_summary
 from tasks import tracking
 from tasks.caching import outcomes
 from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
+from tasks.disks import in_plain_words
 from tasks.parameters import (
     DatasetParameters,
     EvaluationParameters,
@@ -31,6 +32,7 @@ _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), Ex
 
 
 @flow(name="pipeline", flow_run_name="pipeline {training.architecture} seed {training.seed}")
+@in_plain_words
 def pipeline(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,

@@ -11,6 +11,7 @@ from flows.runners import require_workers, task_runner
 from tasks import progress, tracking
 from tasks.caching import outcomes
 from tasks.data.steps import locate_source, require_pneumonia, smallest_test_class
+from tasks.disks import in_plain_words
 from tasks.faults import is_transient
 from tasks.mapping import map_step
 from tasks.parameters import (
@@ -43,6 +44,7 @@ _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), Ex
 
 
 @flow(name="reports", flow_run_name="reports {reports.generator} seed {training.seed}")
+@in_plain_words
 def reports(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,
@@ -66,6 +68,7 @@ _SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
 
 
 @flow(name="report", flow_run_name="reports {generator.name}")
+@in_plain_words
 def report(
     classified: Classified, retrieved: Retrieved, generator: GeneratorRecord, reports: ReportParameters
 ) -> Reported:

@@ -12,6 +12,7 @@ from tasks import events, registry, tracking
 from tasks.caching import outcomes
 from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia, smallest_test_class
+from tasks.disks import in_plain_words
 from tasks.parameters import (
     DatasetParameters,
     EvaluationParameters,
@@ -63,6 +64,7 @@ _RETRIEVAL, _EXECUTION = RetrievalParameters(), ExecutionParameters()
 
 
 @flow(name="retrieval", flow_run_name="retrieval, classifier: {retrieval.classifier}")
+@in_plain_words
 def retrieval(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,
@@ -135,6 +137,7 @@ def retrieve(
 
 
 @flow(name="retrieve", flow_run_name="retrieval with {name}")
+@in_plain_words
 def retrieve_with(
     source: JudgedRecord,
     name: str,

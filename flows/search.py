@@ -9,6 +9,7 @@ from flows.artifacts import show_document
 from flows.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE
 from tasks.data.steps import read_picture
+from tasks.disks import in_plain_words
 from tasks.locations import outputs
 from tasks.parameters import SearchParameters
 from tasks.records import DocumentRecord, SearchRecord
@@ -21,6 +22,7 @@ _SEARCH = SearchParameters()
 
 
 @flow(name="search", flow_run_name="search with {search.encoder}")
+@in_plain_words
 def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     """Find the cases that are most like an image of the dataset, an image file or a text."""
     searchable = find_published(search.encoder)

@@ -39,6 +39,7 @@ from tasks.classification.steps import calibrate_classifier, evaluate_classifier
 from tasks.classification.sweep_grid import Trial, grid
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
+from tasks.disks import in_plain_words
 from tasks.parameters import (
     DatasetParameters,
     EvaluationParameters,
@@ -54,6 +55,7 @@ _SWEEP, _EXECUTION = SweepParameters(), ExecutionParameters()
 
 
 @flow(name="sweep", flow_run_name="sweep over {dataset.name}")
+@in_plain_words
 def sweep(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,

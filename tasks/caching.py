@@ -29,6 +29,7 @@ from pydantic import BaseModel, TypeAdapter
 from models.errors import keep_printable
 from models.text import printable
 from tasks.code_fingerprint import fingerprint
+from tasks.disks import in_plain_words
 from tasks.locations import locks
 from tasks.records import Record, Reference
 from tasks.result_records import SERIALIZER, DamagedRecordError
@@ -75,7 +76,7 @@ def step(function: Callable[P, R]) -> Task[P, R]:
         result_serializer=SERIALIZER,
         cache_result_in_memory=False,  # a result in memory would hide that its file is gone
         on_completion=[note_outcome],
-    )(_printable_errors(function))
+    )(_printable_errors(in_plain_words(function)))
     # The task has taken the function's name. Where it is found now is what another process needs to import it.
     made.fn.__qualname__ += ".fn"
     return made

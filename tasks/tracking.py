@@ -32,6 +32,7 @@ from models.errors import InputError
 from models.markdown import link
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.text import printable
+from tasks.disks import disk_error
 from tasks.figure_view import TAG, figure_view
 from tasks.locations import locks, tracking_artifacts, tracking_page, tracking_uri
 from tasks.records import DatasetRecord, EncoderRecord, EpochRecord, GeneratorRecord, RunReference, StoredFile
@@ -296,6 +297,9 @@ def prepare() -> None:
     try:
         _prepare(tracking_uri())
     except (MlflowException, SQLAlchemyError) as error:
+        full = disk_error(error)
+        if full is not None:
+            raise full from error
         shown = printable(without_login(tracking_uri()))
         raise InputError(f"MLflow at {shown} cannot be used: {printable(error, 180)}") from error
     _prepared.add(tracking_uri())

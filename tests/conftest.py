@@ -21,6 +21,7 @@ for _name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "STORE_URI"):
     os.environ.pop(_name, None)
 
 import flows  # noqa: E402, F401  sets the environment that Prefect reads when it is imported
+from models.standard_streams import written_to  # noqa: E402
 from tests.server_logs import EMBEDDED, ServerLogs  # noqa: E402
 
 OFFICIAL_FILE = "pneumoniamnist.npz"
@@ -48,26 +49,11 @@ def prefect_server() -> Iterator[None]:
     from tasks.gpu import ensure_limit
 
     with contextlib.ExitStack() as stack:
-        with _output_to(_EMBEDDED_LOG):
+        with written_to(_EMBEDDED_LOG):
             stack.enter_context(prefect_test_harness(server_startup_timeout=180))
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         ensure_limit()
         yield
-
-
-@contextlib.contextmanager
-def _output_to(file: Path) -> Iterator[None]:
-    """Let the processes that are started meanwhile write to a file."""
-    kept = {number: os.dup(number) for number in (1, 2)}
-    with file.open("ab") as log:
-        try:
-            for number in kept:
-                os.dup2(log.fileno(), number)
-            yield
-        finally:
-            for number, copy in kept.items():
-                os.dup2(copy, number)
-                os.close(copy)
 
 
 @pytest.fixture(scope="module")

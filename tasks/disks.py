@@ -145,9 +145,11 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _said(error: BaseException) -> DiskError | None:
     if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNWRITABLE:
-        return _sentence(f"The database {printable(_tracking_database() or '')}", str(error), "MLFLOW_TRACKING_URI")
+        database = _tracking_database()
+        named = "A database" if database is None else f"The database {printable(database)}"
+        return _sentence(named, str(error), "MLFLOW_TRACKING_URI")
     if isinstance(error, OSError) and error.errno in NO_ROOM:
-        named = f"{printable(error.filename)}" if error.filename else "A disk that the run writes to"
+        named = printable(error.filename) if error.filename else "A disk that the run writes to"
         return _sentence(named, os.strerror(error.errno), "OUTPUTS=dir or TMPDIR=dir")
     return None
 

@@ -123,8 +123,9 @@ def test_what_a_database_says_is_the_sentence_of_the_shell_and_of_the_state(outp
     finally:
         event.remove(Engine, "connect", _take_no_more)
     sentence = (
-        f"The database {printable(outputs / 'mlflow.db')} cannot be written (database or disk is full): make room there, "
-        "or give write access, or name another place with MLFLOW_TRACKING_URI; then run again: what was finished is kept."
+        f"The database {printable(outputs / 'mlflow.db')} cannot be written (database or disk is full): make room "
+        "there, or give write access, or name another place with MLFLOW_TRACKING_URI; then run again: what was "
+        "finished is kept."
     )
     captured = capsys.readouterr()
     assert "Traceback" not in captured.err + captured.out

@@ -70,7 +70,8 @@ def server_logs(request: pytest.FixtureRequest) -> Iterator[ServerLogs]:
 
 
 @pytest.fixture(autouse=True)
-def _server_logs_are_read(server_logs: ServerLogs) -> Iterator[None]:
+def _server_logs_are_read(server_logs: ServerLogs, tmp_path: Path) -> Iterator[None]:
+    server_logs.watch(tmp_path / "outputs" / "prefect" / "embedded.log", *EMBEDDED)  # of runs from the shell
     yield
     server_logs.check()
 

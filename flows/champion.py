@@ -9,6 +9,7 @@ from flows.support.terminal import print_table
 from models.markdown import escape
 from tasks.execution import events
 from tasks.parameters.champion import ChampionParameters
+from tasks.storage.disks import in_plain_words
 from tasks.tracking import registry
 
 _CHAMPION = ChampionParameters()
@@ -16,6 +17,7 @@ _PRINTED = ("version", "alias", "val/auc", "reason")
 
 
 @flow(name="champion", flow_run_name="champion of {champion.name}")
+@in_plain_words
 def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
     """Show the registered versions of a classifier, or make an older one the champion again."""
     if champion.version is not None:

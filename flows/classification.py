@@ -34,6 +34,7 @@ from tasks.parameters.training import TrainingParameters
 from tasks.records.base import StoredFile
 from tasks.records.classification import ClassificationResult, ComparisonRecord, FoldsRecord
 from tasks.records.data import DatasetRecord
+from tasks.storage.disks import in_plain_words
 from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
@@ -42,6 +43,7 @@ LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates
 
 
 @flow(name="classification", flow_run_name="classification {training.architecture} seed {training.seed}")
+@in_plain_words
 def classification(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,

@@ -21,6 +21,7 @@ from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
+from tasks.storage.disks import in_plain_words
 from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
@@ -28,6 +29,7 @@ _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), Ex
 
 
 @flow(name="pipeline", flow_run_name="pipeline {training.architecture} seed {training.seed}")
+@in_plain_words
 def pipeline(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,

@@ -34,6 +34,7 @@ from tasks.reports.steps import (
     trace_answers,
     write_reports,
 )
+from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
@@ -41,6 +42,7 @@ _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), Ex
 
 
 @flow(name="reports", flow_run_name="reports {reports.generator} seed {training.seed}")
+@in_plain_words
 def reports(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,
@@ -60,6 +62,7 @@ _SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
 
 
 @flow(name="report", flow_run_name="reports {generator.name}")
+@in_plain_words
 def report(
     classified: ClassificationResult, retrieved: RetrievalResult, generator: GeneratorRecord, reports: ReportParameters
 ) -> ReportsResult:

@@ -47,6 +47,7 @@ from tasks.retrieval.steps import (
     query_texts,
     search_neighbours,
 )
+from tasks.storage.disks import in_plain_words
 from tasks.storage.store import DamagedFileError
 from tasks.tracking import registry, runs
 
@@ -58,6 +59,7 @@ _RETRIEVAL, _EXECUTION = RetrievalParameters(), ExecutionParameters()
 
 
 @flow(name="retrieval", flow_run_name="retrieval, classifier: {retrieval.classifier}")
+@in_plain_words
 def retrieval(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,
@@ -119,6 +121,7 @@ def retrieve(
 
 
 @flow(name="retrieve", flow_run_name="retrieval with {name}")
+@in_plain_words
 def retrieve_with(
     source: EvaluatedClassifier,
     name: str,

@@ -15,6 +15,7 @@ from tasks.records.retrieval import SearchRecord
 from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.retrieval.search_result import SearchedIndex
 from tasks.retrieval.steps import check_search, find_published, search_cases
+from tasks.storage.disks import in_plain_words
 from tasks.storage.locations import outputs
 from tasks.storage.store import Store
 
@@ -22,6 +23,7 @@ _SEARCH = SearchParameters()
 
 
 @flow(name="search", flow_run_name="search with {search.encoder}")
+@in_plain_words
 def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     """Find the cases that are most like an image of the dataset, an image file or a text."""
     searchable = find_published(search.encoder)

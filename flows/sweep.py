@@ -46,6 +46,7 @@ from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.records.base import DocumentRecord
 from tasks.records.data import DatasetRecord
+from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 from tasks.tracking import runs
 
@@ -54,6 +55,7 @@ _SWEEP, _EXECUTION = SweepParameters(), ExecutionParameters()
 
 
 @flow(name="sweep", flow_run_name="sweep over {dataset.name}")
+@in_plain_words
 def sweep(
     dataset: DatasetParameters = _DATASET,
     training: TrainingParameters = _TRAINING,

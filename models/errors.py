@@ -1,4 +1,4 @@
-"""The one error a user can cause."""
+"""The errors that a user can cause, and mend."""
 
 import errno
 
@@ -31,3 +31,7 @@ class InputError(ValueError):
 
     def __init__(self, sentence: str) -> None:
         super().__init__(printable(sentence, LONGEST_SENTENCE))
+
+
+class DiskError(InputError):
+    """A disk that takes no more, which no step and no server can help: its user has to make room."""

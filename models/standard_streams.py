@@ -8,7 +8,10 @@ bars raise, and Rich, with which Prefect logs, ends the process (`rich.console.C
 import contextlib
 import io
 import logging
+import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 
@@ -35,6 +38,25 @@ def outlast_readers() -> None:
             setattr(sys, name, lasting)
             setattr(sys, f"__{name}__", lasting)
             _hand_to_loggers(stream, lasting)
+
+
+@contextlib.contextmanager
+def written_to(file: Path) -> Iterator[None]:
+    """Let the processes that are started meanwhile write what they print to a file; this one's own goes there too.
+
+    Args:
+        file: what is printed is added at its end.
+    """
+    kept = {number: os.dup(number) for number in (1, 2)}
+    try:
+        with file.open("ab") as log:
+            for number in kept:
+                os.dup2(log.fileno(), number)
+        yield
+    finally:
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
 
 
 def _lasting(stream: io.TextIOWrapper) -> io.TextIOWrapper:

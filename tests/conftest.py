@@ -23,6 +23,7 @@ for _name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI", "STORE_URI"):
     os.environ.pop(_name, None)
 
 import flows  # noqa: E402, F401  sets the environment that Prefect reads when it is imported
+from models.standard_streams import written_to  # noqa: E402
 from tests.server_logs import EMBEDDED, ServerLogs  # noqa: E402
 
 OFFICIAL_FILE = "pneumoniamnist.npz"
@@ -51,26 +52,11 @@ def prefect_server() -> Iterator[None]:
     from tasks.execution.gpu import ensure_limit
 
     with contextlib.ExitStack() as stack:
-        with _output_to(_EMBEDDED_LOG):
+        with written_to(_EMBEDDED_LOG):
             stack.enter_context(prefect_test_harness(server_startup_timeout=180))
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         ensure_limit()
         yield
-
-
-@contextlib.contextmanager
-def _output_to(file: Path) -> Iterator[None]:
-    """Let the processes that are started meanwhile write to a file."""
-    kept = {number: os.dup(number) for number in (1, 2)}
-    with file.open("ab") as log:
-        try:
-            for number in kept:
-                os.dup2(log.fileno(), number)
-            yield
-        finally:
-            for number, copy in kept.items():
-                os.dup2(copy, number)
-                os.close(copy)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +73,8 @@ def server_logs(request: pytest.FixtureRequest) -> Iterator[ServerLogs]:
 
 
 @pytest.fixture(autouse=True)
-def _server_logs_are_read(server_logs: ServerLogs) -> Iterator[None]:
+def _server_logs_are_read(server_logs: ServerLogs, tmp_path: Path) -> Iterator[None]:
+    server_logs.watch(tmp_path / "outputs" / "prefect" / "embedded.log", *EMBEDDED)  # of runs from the shell
     yield
     server_logs.check()
 
@@ -107,7 +94,7 @@ def start_cluster(server_logs: ServerLogs) -> Iterator[Callable[..., Any]]:
     with contextlib.ExitStack() as stack:
 
         def start(**options: Any) -> LocalCluster:
-            with _output_to(_DASK_LOG):
+            with written_to(_DASK_LOG):
                 return stack.enter_context(LocalCluster(**options))
 
         yield start

@@ -28,12 +28,12 @@ from deployments.automations.heartbeat import heartbeat_window
 from deployments.automations.webhook import alerts_webhook
 from models.errors import InputError
 from models.text import printable
+from tasks.storage.disks import require_room
 from tasks.storage.locations import (
     environment,
     noted_services,
     open_directly,
     outputs,
-    require_room,
     services_file,
     tracking_artifacts,
 )

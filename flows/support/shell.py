@@ -19,12 +19,14 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from models.errors import LONGEST_SENTENCE, NO_ROOM, InputError
+from models.errors import LONGEST_SENTENCE, DiskError, InputError
+from models.standard_streams import written_to
 from models.text import printable
 from tasks.execution.gpu import ensure_limit
 from tasks.execution.server import is_embedded, require_server
 from tasks.parameters.presets import Preset, form
-from tasks.storage.locations import locks, outputs, require_room
+from tasks.storage.disks import disk_error, require_room
+from tasks.storage.locations import embedded_log, locks
 from tasks.storage.proxies import require_proxies
 from tasks.tracking import runs
 
@@ -61,7 +63,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         arguments: command line without the program's name; None takes the process's own.
 
     Returns:
-        Exit code: 0 when the run completed, 1 on a full disk, 2 after a mistake of the user, 130 after an interrupt.
+        Exit code: 0 when the run completed, 2 after a mistake of the user or on a full disk, 130 after an interrupt.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -77,20 +79,17 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         frequency = None if is_embedded() else PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: frequency}):
             flow(**values)
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return MISTAKE
     except (ValidationError, ParameterTypeError, SettingsError) as error:
         sys.stderr.write(f"error: {_sentence(error)}\n")
         return MISTAKE
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+    except Exception as error:
+        mistake = error if isinstance(error, InputError) else disk_error(error)
+        if mistake is None:
             raise
-        sys.stderr.write(
-            f"error: {printable(outputs())} takes no more ({error.strerror}): make room, or name another folder with "
-            "OUTPUTS=dir; then run again: what was finished is kept.\n"
-        )
-        return 1
+        if isinstance(mistake, DiskError):
+            logging.raiseExceptions = False  # what is still to be logged has no room either
+        sys.stderr.write(f"error: {mistake}\n")
+        return MISTAKE
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the next run goes on where this one was\n")
         return 130
@@ -155,25 +154,31 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module="prefect")
     for name in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
         logging.getLogger(name).addFilter(_worth_reading)
+    for name in ("mlflow.store.db.utils", "mlflow.system_metrics.system_metrics_monitor"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # of an error of the database, which is raised as well
 
 
 def _worth_reading(record: logging.LogRecord) -> bool:
     mistake = record.exc_info is not None and isinstance(record.exc_info[1], InputError)
     text = record.getMessage()
-    return not mistake and not text.startswith(("Beginning ", "Finished in state"))
+    return not mistake and not text.startswith(("Beginning ", "Finished in state", "Failed to write result"))
 
 
 def _start_embedded_server() -> None:
-    """Reach the server, or start the embedded one; first starts at once would both migrate its database.
+    """Start the server where it is embedded; first starts at once would both migrate its database.
 
-    One's own server gets the limit that language models need; on a server elsewhere it is its operator's to set.
+    One's own server gets the limit that language models need; on a server elsewhere it is its operator's to set. What
+    it logs is not for the terminal: of an error that it answers, a full disk for instance, the run says what is to say.
     """
     threading.Thread(target=_warm_up, name="warm-up", daemon=True).start()
     locks().mkdir(parents=True, exist_ok=True)
-    with FileLock(locks() / "prefect.lock"), get_client(sync_client=True) as client:
-        client.hello()
-        if is_embedded():
-            ensure_limit()
+    if not is_embedded():
+        return
+    sys.stderr.write(f"Starting a Prefect server for this run, which logs to {printable(embedded_log())}\n")
+    with FileLock(locks() / "prefect.lock"):
+        with written_to(embedded_log()), get_client(sync_client=True) as client:
+            client.hello()
+        ensure_limit()
 
 
 def _warm_up() -> None:

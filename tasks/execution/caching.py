@@ -29,6 +29,7 @@ from tasks.execution.fingerprint import fingerprint
 from tasks.execution.locks import ProcessLocks
 from tasks.execution.result_records import SERIALIZER, DamagedRecordError
 from tasks.records.base import Record, Reference
+from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 
 P = ParamSpec("P")
@@ -74,7 +75,7 @@ def step(function: Callable[P, R]) -> Task[P, R]:
         result_serializer=SERIALIZER,
         cache_result_in_memory=False,  # a result in memory would hide that its file is gone
         on_completion=[note_outcome],
-    )(_printable_errors(function))
+    )(_printable_errors(in_plain_words(function)))
     # The task has taken the function's name. Where it is found now is what another process needs to import it.
     made.fn.__qualname__ += ".fn"
     return made

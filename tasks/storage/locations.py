@@ -6,7 +6,6 @@ This module imports neither Prefect nor MLflow, since it decides the environment
 import getpass
 import http.client
 import os
-import shutil
 import sysconfig
 import urllib.request
 from pathlib import Path
@@ -15,12 +14,8 @@ from typing import Any
 from dotenv import dotenv_values
 
 from models.bounded_json import parse_json
-from models.errors import InputError
-from models.text import printable
 from tasks.storage.proxies import loopback_without_proxy
 
-LEAST_FREE_MB = 100
-"""What a short run needs; with less, databases fail in ways that nobody understands."""
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; Prefect allows no fewer, and waits six times as long if it is not told."""
 
@@ -28,21 +23,6 @@ HEARTBEAT_SECONDS = 30
 def outputs() -> Path:
     """Return the folder of all products: `OUTPUTS`, else `outputs` in the working directory."""
     return Path(os.environ.get("OUTPUTS") or "outputs").expanduser().resolve()
-
-
-def require_room() -> None:
-    """Refuse, before anything is started, a disk that is full.
-
-    Raises:
-        InputError: there is less room than a short run needs.
-    """
-    folder = next(each for each in (outputs(), *outputs().parents) if each.exists())
-    free = shutil.disk_usage(folder).free // 10**6
-    if free < LEAST_FREE_MB:
-        raise InputError(
-            f"The disk under {printable(outputs())} has {free} MB left, and a run needs {LEAST_FREE_MB} at the very "
-            "least: make room (see Clean up in docs/operations.md), or name another folder with OUTPUTS=dir."
-        )
 
 
 def store_uri() -> str:
@@ -53,6 +33,11 @@ def store_uri() -> str:
 def locks() -> Path:
     """Return the folder of the lock files that keep two runs from doing the same step at once."""
     return outputs() / "locks"
+
+
+def embedded_log() -> Path:
+    """Return the file into which the servers that are embedded in runs write what they log."""
+    return outputs() / "prefect" / "embedded.log"
 
 
 def data_folder() -> Path | None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from models.bounded_json import parse_json
-from models.errors import NO_ROOM, InputError
+from models.errors import NO_ROOM, DiskError
 from models.text import printable
 from models.zip_archive import open_archive
 from tasks.records.base import StoredFile
@@ -114,7 +114,7 @@ class Store:
         A local file is written to a temporary name, synced to the disk and renamed; object stores do this themselves.
 
         Raises:
-            InputError: the disk takes no more.
+            DiskError: the disk takes no more.
         """
         path = self._path(name)
         if not isinstance(self.filesystem, LocalFileSystem):
@@ -132,7 +132,7 @@ class Store:
             with contextlib.suppress(OSError):
                 os.remove(temporary)  # noqa: PTH107
             if isinstance(error, OSError) and error.errno in NO_ROOM:
-                raise InputError(
+                raise DiskError(
                     f"The store at {printable(self.root)} takes no more ({error.strerror}): make room, or name another "
                     "place with STORE_URI or OUTPUTS; then run again: what was finished is kept."
                 ) from error

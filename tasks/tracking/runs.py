@@ -34,6 +34,7 @@ from models.notices import RESEARCH_NOTICE
 from models.text import printable
 from tasks.execution.server import flow_run_page, without_login
 from tasks.records.base import Point, RunReference, StoredFile
+from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, tracking_artifacts, tracking_page, tracking_uri
 from tasks.storage.store import Store
 from tasks.tracking.relocation import follow_the_move
@@ -273,6 +274,9 @@ def prepare() -> None:
     try:
         _prepare(tracking_uri())
     except (MlflowException, SQLAlchemyError) as error:
+        full = disk_error(error)
+        if full is not None:
+            raise full from error
         shown = printable(without_login(tracking_uri()))
         raise InputError(f"MLflow at {shown} cannot be used: {printable(error, 180)}") from error
     _prepared.add(tracking_uri())

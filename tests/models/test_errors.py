@@ -15,7 +15,11 @@ def sentences() -> Iterator[tuple[str, int, int]]:
     for package in ("models", "tasks", "flows", "deployments"):
         for file in (PROJECT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "InputError":
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Name)
+                    and node.func.id in ("InputError", "DiskError")
+                ):
                     parts = list(ast.walk(node))
                     words = [part.value for part in parts if isinstance(part, ast.Constant)]
                     quoted = sum(isinstance(part, ast.FormattedValue) for part in parts)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import pickle
 
 import fsspec
@@ -12,6 +13,7 @@ from prefect.context import get_run_context
 from prefect.filesystems import LocalFileSystem
 from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
 
+from models.errors import DiskError
 from tasks.execution.caching import current_key, is_kept, outcomes, step
 from tasks.parameters.base import Parameters
 from tasks.records.base import DocumentRecord, RunReference
@@ -267,6 +269,23 @@ def test_the_state_of_a_run_quotes_no_file_at_length_and_steers_no_terminal():
     assert ends.message.isprintable()
     assert "\\x1b[31mname\\x07xx" in ends.message
     assert len(ends.message) < 400
+
+
+@step
+def find_no_room() -> DocumentRecord:
+    """Write to a disk that is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/full/file")
+
+
+@flow
+def without_room() -> DocumentRecord:
+    return find_no_room()
+
+
+def test_a_step_that_finds_no_room_says_so_in_its_state():
+    ends = without_room(return_state=True)
+    assert isinstance(ends.result(raise_on_failure=False), DiskError)
+    assert "DiskError: /full/file cannot be written (No space left on device): make room there" in ends.message
 
 
 def test_moved_products_are_hits(outputs, tmp_path, monkeypatch):

@@ -119,7 +119,7 @@ except ValueError as error:
 def test_a_disk_that_takes_no_more_is_one_sentence_and_leaves_nothing_behind(tmp_path):
     command = [sys.executable, "-c", FULL, str(tmp_path / "store")]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith(f"InputError The store at {tmp_path / 'store'} takes no more (File too large): make")
+    assert done.stdout.startswith(f"DiskError The store at {tmp_path / 'store'} takes no more (File too large): make")
     assert len(done.stdout.splitlines()) == 1
     assert not [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
 

@@ -49,7 +49,7 @@ PRECISIONS: dict[Precision, str] = {
 
 Device = Literal["auto", "cpu", "cuda"]
 
-SplitName = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test"]
 
 ThresholdRuleName = Literal["balanced_likelihood", "balanced_accuracy", "fixed"]
 THRESHOLD_RULES: dict[ThresholdRuleName, str] = {

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from models.choices import Split
 from models.encoders.catalogue import EncoderName
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
-from tasks.parameters.search import Split
 from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.markdown import document, table
 

@@ -5,8 +5,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Split
 from models.errors import InputError
-from tasks.data.validation import SPLITS, Split, Splits
+from tasks.data.validation import SPLITS, Splits
 
 
 def take_first(splits: Splits, limit: int) -> Splits:

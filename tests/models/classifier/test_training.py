@@ -323,5 +323,6 @@ def test_one_class_and_divergence_are_refused():
         train(*TRAIN, VAL[0], np.ones_like(VAL[1]), NORMALIZATION, SETTINGS)
     with pytest.raises(InputError, match="diverged"):
         run(changed(learning_rate=1e30))
+    assert not torch.backends.cudnn.deterministic, "the flags are restored after an error, too"
     with pytest.raises(InputError, match="every class from 0 to 3"):
         train(*COLOUR_TRAIN, *COLOUR_VAL, Normalization.from_images(COLOUR_TRAIN[0]), COLOUR_SETTINGS, classes=4)

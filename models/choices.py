@@ -36,7 +36,7 @@ AugmentationName = Literal["none", "light", "standard", "strong"]
 AUGMENTATIONS: dict[AugmentationName, str] = {
     "none": "images as they are",
     "light": "half the ranges of `standard`",
-    "standard": "±10° rotation, ±8 % translation, ±10 % scale, moderate gamma, contrast and brightness",
+    "standard": "small rotation, translation and scaling, moderate gamma, contrast and brightness",
     "strong": "the geometry of `standard` with a wider range of gamma, contrast and brightness",
 }
 
@@ -49,7 +49,7 @@ PRECISIONS: dict[Precision, str] = {
 
 Device = Literal["auto", "cpu", "cuda"]
 
-SplitName = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test"]
 
 ThresholdRuleName = Literal["balanced_likelihood", "balanced_accuracy", "fixed"]
 THRESHOLD_RULES: dict[ThresholdRuleName, str] = {

@@ -183,20 +183,17 @@ def _focal_alpha(settings: TrainingSettings, weights: tuple[float, ...]) -> floa
     return weights[1] / sum(weights) if settings.focal_alpha is None else settings.focal_alpha
 
 
+# From the settings of a training, and the class weights that balance its labels, to its loss.
 _Builder = Callable[[TrainingSettings, tuple[float, ...]], Loss]
-"""From the settings of a training, and the class weights that balance its labels, to its loss."""
-
 _TWO_CLASSES: dict[LossName, _Builder] = {
-    "balanced_bce": lambda s, weights: partial(bce, label_smoothing=s.label_smoothing, class_weights=weights),
-    "bce": lambda s, weights: partial(bce, label_smoothing=s.label_smoothing),
-    "focal": lambda s, weights: partial(binary_focal, alpha=_focal_alpha(s, weights), gamma=s.focal_gamma),
+    "balanced_bce": lambda s, w: partial(bce, label_smoothing=s.label_smoothing, class_weights=w),
+    "bce": lambda s, w: partial(bce, label_smoothing=s.label_smoothing),
+    "focal": lambda s, w: partial(binary_focal, alpha=_focal_alpha(s, w), gamma=s.focal_gamma),
 }
 _MORE_CLASSES: dict[LossName, _Builder] = {
-    "balanced_cross_entropy": lambda s, weights: partial(
-        cross_entropy, label_smoothing=s.label_smoothing, class_weights=weights
-    ),
-    "cross_entropy": lambda s, weights: partial(cross_entropy, label_smoothing=s.label_smoothing),
-    "focal": lambda s, weights: partial(softmax_focal, gamma=s.focal_gamma, class_weights=weights),
+    "balanced_cross_entropy": lambda s, w: partial(cross_entropy, label_smoothing=s.label_smoothing, class_weights=w),
+    "cross_entropy": lambda s, w: partial(cross_entropy, label_smoothing=s.label_smoothing),
+    "focal": lambda s, w: partial(softmax_focal, gamma=s.focal_gamma, class_weights=w),
 }
 
 

@@ -5,8 +5,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Split
 from models.errors import InputError
-from tasks.data.validation import SPLITS, SplitName, Splits
+from tasks.data.validation import SPLITS, Splits
 
 
 def take_first(splits: Splits, limit: int) -> Splits:
@@ -33,7 +34,7 @@ def take_first(splits: Splits, limit: int) -> Splits:
     )
 
 
-def _first(labels: NDArray[np.int64], limit: int, split: SplitName) -> NDArray[np.int64]:
+def _first(labels: NDArray[np.int64], limit: int, split: Split) -> NDArray[np.int64]:
     if limit >= len(labels):
         return np.arange(len(labels))
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]

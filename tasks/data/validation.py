@@ -14,12 +14,12 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from models.bounds import NPY_HEADER_BYTES, UNPACKED_BYTES
-from models.choices import SplitName
+from models.choices import Split
 from models.errors import InputError
 from models.text import printable, reason
 from models.zip_archive import open_archive
 
-SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 ARRAYS = tuple(f"{split}_{part}" for part in ("images", "labels") for split in SPLITS)
 MAXIMUM_BYTES = UNPACKED_BYTES  # all official files of 28 and 64 pixels are below it
 
@@ -48,12 +48,12 @@ class Splits:
     val_labels: NDArray[np.int64]
     test_labels: NDArray[np.int64]
 
-    def images(self, split: SplitName) -> NDArray[np.uint8]:
+    def images(self, split: Split) -> NDArray[np.uint8]:
         """Look up the images of a split by its name, shape as in `train_images`."""
         images: NDArray[np.uint8] = getattr(self, f"{split}_images")
         return images
 
-    def labels(self, split: SplitName) -> NDArray[np.int64]:
+    def labels(self, split: Split) -> NDArray[np.int64]:
         """Look up the labels of a split by its name, shape (images,)."""
         labels: NDArray[np.int64] = getattr(self, f"{split}_labels")
         return labels

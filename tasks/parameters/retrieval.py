@@ -31,7 +31,7 @@ class RetrievalParameters(Parameters):
     index: Literal["auto", IndexKind] = Field(
         "auto",
         title="Index",
-        description=described("Vector index; `auto` chooses by the number of vectors", INDEX_KINDS),
+        description=described("Vector index, which `auto` chooses by the number of vectors", INDEX_KINDS),
     )
     publish: Publish = Field(
         "if_no_worse", title="Publish", description=described("Whether searches use this index from now on", PUBLISH)

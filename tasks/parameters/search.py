@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.choices import SplitName
+from models.choices import Split
 from models.encoders.catalogue import EncoderName
 from tasks.parameters.base import Parameters
 
@@ -19,7 +19,7 @@ class SearchParameters(Parameters):
         title="Image of the dataset",
         description="Position in the split named below; the image itself is not among the results.",
     )
-    split: SplitName = Field("test", title="Split", description="Split of the image of the dataset.")
+    split: Split = Field("test", title="Split", description="Split of the image of the dataset.")
     image: str | None = Field(
         None,
         min_length=1,
@@ -34,7 +34,7 @@ class SearchParameters(Parameters):
         description="Encoder whose index is searched: the one that a retrieval run published last.",
     )
     k: int = Field(10, ge=1, le=100, title="k", description="Number of nearest images to return.")
-    among_splits: list[SplitName] = Field(
+    among_splits: list[Split] = Field(
         ["train", "val", "test"], min_length=1, title="Among splits", description="Splits to search."
     )
     among_class: Literal["normal", "pneumonia"] | None = Field(

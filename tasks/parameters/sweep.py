@@ -26,37 +26,27 @@ class _ValuesOf:
         return handler.generate_schema(self._values)
 
 
+def _compared(title: str, values: str) -> Any:
+    return Field([], title=title, description=f"{values} to compare.")
+
+
 class SweepParameters(Parameters):
     """Which trainings to compare: all combinations of the lists. An empty list takes the value of the training form."""
 
-    architectures: Annotated[list[str], _ValuesOf("architecture")] = Field(
-        [], title="Architectures", description="Networks to compare."
+    architectures: Annotated[list[str], _ValuesOf("architecture")] = _compared("Architectures", "Networks")
+    losses: Annotated[list[str], _ValuesOf("loss")] = _compared("Losses", "Losses")
+    schedules: Annotated[list[str], _ValuesOf("schedule")] = _compared("Schedules", "Schedules")
+    augmentations: Annotated[list[str], _ValuesOf("augmentation")] = _compared("Augmentations", "Augmentations")
+    learning_rates: Annotated[list[float], _ValuesOf("learning_rate")] = _compared(
+        "Learning rates", "Peak learning rates"
     )
-    losses: Annotated[list[str], _ValuesOf("loss")] = Field([], title="Losses", description="Losses to compare.")
-    schedules: Annotated[list[str], _ValuesOf("schedule")] = Field(
-        [], title="Schedules", description="Schedules to compare."
+    weight_decays: Annotated[list[float], _ValuesOf("weight_decay")] = _compared("Weight decays", "Weight decays")
+    label_smoothings: Annotated[list[float], _ValuesOf("label_smoothing")] = _compared(
+        "Label smoothings", "Label smoothings"
     )
-    augmentations: Annotated[list[str], _ValuesOf("augmentation")] = Field(
-        [], title="Augmentations", description="Augmentations to compare."
-    )
-    learning_rates: Annotated[list[float], _ValuesOf("learning_rate")] = Field(
-        [], title="Learning rates", description="Peak learning rates to compare."
-    )
-    weight_decays: Annotated[list[float], _ValuesOf("weight_decay")] = Field(
-        [], title="Weight decays", description="Weight decays to compare."
-    )
-    label_smoothings: Annotated[list[float], _ValuesOf("label_smoothing")] = Field(
-        [], title="Label smoothings", description="Label smoothings to compare."
-    )
-    mixups: Annotated[list[float], _ValuesOf("mixup")] = Field(
-        [], title="Mixups", description="Values of mixup's α to compare."
-    )
-    epochs: Annotated[list[int], _ValuesOf("epochs")] = Field(
-        [], title="Epochs", description="Lengths of training to compare."
-    )
-    batch_sizes: Annotated[list[int], _ValuesOf("batch_size")] = Field(
-        [], title="Batch sizes", description="Batch sizes to compare."
-    )
+    mixups: Annotated[list[float], _ValuesOf("mixup")] = _compared("Mixups", "Values of mixup's α")
+    epochs: Annotated[list[int], _ValuesOf("epochs")] = _compared("Epochs", "Lengths of training")
+    batch_sizes: Annotated[list[int], _ValuesOf("batch_size")] = _compared("Batch sizes", "Batch sizes")
     seeds: Annotated[list[int], _ValuesOf("seed"), MinLen(1)] = Field(
         [0, 1, 2], title="Seeds", description="Each combination is trained once per seed."
     )

@@ -4,11 +4,16 @@ import torch
 from torch.optim.lr_scheduler import MultiStepLR
 
 from models.choices import SCHEDULES
-from models.classifier.schedules import learning_rate
+from models.classifier.schedules import COSINE_WARM_UP, ONE_CYCLE_WARM_UP, learning_rate
 
 
 def rates(schedule, steps=100, peak=2e-3):
     return np.array([learning_rate(schedule, step, steps, peak) for step in range(steps)])
+
+
+def test_the_form_names_the_warm_up_that_is_computed():
+    for name, share in (("one_cycle", ONE_CYCLE_WARM_UP), ("cosine", COSINE_WARM_UP)):
+        assert SCHEDULES[name].startswith(f"{100 * share:.0f} % ")
 
 
 def test_one_cycle_rises_falls_and_ends_near_zero():

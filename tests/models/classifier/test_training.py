@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 import logging
 import struct
@@ -66,16 +67,16 @@ def misled(settings, **options):
 
 
 class InMemory:
-    def __init__(self, payload=None):
-        self.payload = payload
-        self.epochs = []
+    """Checkpoints that start from one or none, and keep all that are saved."""
+
+    def __init__(self, *payloads):
+        self.payloads = list(payloads)
 
     def save(self, epoch, payload):
-        self.epochs.append(epoch)
-        self.payload = payload
+        self.payloads.append(payload)
 
     def load(self):
-        return self.payload
+        return self.payloads[-1] if self.payloads else None
 
 
 class InterruptionError(Exception):
@@ -91,8 +92,14 @@ def interrupt_after(epoch):
 
 
 @pytest.fixture(scope="module")
-def undisturbed():
-    return run()
+def checkpoints():
+    """All checkpoints of a training."""
+    return InMemory()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(checkpoints):
+    return run(checkpoints=checkpoints)
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +108,8 @@ def interrupted():
     checkpoints = InMemory()
     with pytest.raises(InterruptionError):
         run(checkpoints=checkpoints, on_epoch=interrupt_after(2))
-    assert checkpoints.epochs == [1, 2]
-    return checkpoints.payload
+    assert len(checkpoints.payloads) == 2
+    return checkpoints.load()
 
 
 def untimed(history):
@@ -122,7 +129,15 @@ def test_a_resumed_training_ends_with_the_same_bits(undisturbed, interrupted):
     resumed = run(checkpoints=checkpoints, on_epoch=lambda metrics: seen.append(metrics.epoch))
     assert seen == [3], "only the missing epoch is trained"
     assert_same(resumed, undisturbed)
-    assert_same(run(checkpoints=InMemory(checkpoints.payload), on_epoch=interrupt_after(3)), undisturbed)
+    assert_same(run(checkpoints=InMemory(checkpoints.load()), on_epoch=interrupt_after(3)), undisturbed)
+
+
+def assert_resumes(training, settings, epoch=1):
+    """A training from a checkpoint ends like the whole one, whose checkpoints are those of an interrupted one."""
+    checkpoints = InMemory()
+    whole = training(settings, checkpoints=checkpoints)
+    assert_same(training(settings, checkpoints=InMemory(checkpoints.payloads[epoch - 1])), whole)
+    return whole
 
 
 @pytest.mark.parametrize(
@@ -136,28 +151,17 @@ def test_a_resumed_training_ends_with_the_same_bits(undisturbed, interrupted):
     ids=str,
 )
 def test_every_way_of_training_resumes_with_the_same_bits(change):
-    settings = changed(epochs=2, **change)
-    checkpoints = InMemory()
-    with pytest.raises(InterruptionError):
-        run(settings, checkpoints=checkpoints, on_epoch=interrupt_after(1))
-    assert_same(run(settings, checkpoints=checkpoints), run(settings))
+    assert_resumes(run, changed(epochs=2, **change))
 
 
 def test_three_classes_in_colour_resume_with_the_same_bits():
-    settings = changed(COLOUR_SETTINGS, mixup=0.4)
-    checkpoints = InMemory()
-    with pytest.raises(InterruptionError):
-        run_colour(settings, checkpoints=checkpoints, on_epoch=interrupt_after(2))
-    assert_same(run_colour(settings, checkpoints=checkpoints), run_colour(settings))
+    assert_resumes(run_colour, changed(COLOUR_SETTINGS, mixup=0.4), epoch=2)
 
 
 def test_a_best_epoch_before_the_interruption_is_kept():
-    whole = misled(SETTINGS)
+    whole = assert_resumes(misled, SETTINGS, epoch=2)
     assert whole.best_epoch == 1
-    checkpoints = InMemory()
-    with pytest.raises(InterruptionError):
-        misled(SETTINGS, checkpoints=checkpoints, on_epoch=interrupt_after(2))
-    assert_same(misled(SETTINGS, checkpoints=checkpoints), whole)
+    assert (len(whole.history), whole.stopped_early) == (3, False), "without patience every epoch is trained"
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "history", "tensor", "metadata"])
@@ -193,12 +197,9 @@ def test_a_checkpoint_of_other_settings_or_data_is_ignored_with_a_warning(interr
     assert "other settings or data" in caplog.text
 
 
-def test_the_checkpoint_holds_no_pickle_and_repeats(interrupted):
-    checkpoints = InMemory()
-    with pytest.raises(InterruptionError):
-        run(checkpoints=checkpoints, on_epoch=interrupt_after(2))
-    length = struct.unpack("<Q", interrupted[:8])[0]
-    assert checkpoints.payload[8 + len(checkpoints.payload) - len(interrupted) + length :] == interrupted[8 + length :]
+def test_the_checkpoint_holds_no_pickle_and_repeats(undisturbed, checkpoints, interrupted):
+    length, again = struct.unpack("<Q", interrupted[:8])[0], checkpoints.payloads[1]
+    assert again[8 + len(again) - len(interrupted) + length :] == interrupted[8 + length :]
     assert {entry["dtype"] for name, entry in json.loads(interrupted[8 : 8 + length]).items() if name[0] != "_"} <= {
         "F32",
         "I64",
@@ -260,16 +261,7 @@ def test_patience_ends_the_training_and_a_resumed_one_ends_there_too():
 
     finished = misled(settings, checkpoints=checkpoints, on_epoch=lambda metrics: pytest.fail("an epoch too many"))
     assert_same(finished, whole)
-    checkpoints = InMemory()
-    with pytest.raises(InterruptionError):
-        misled(settings, checkpoints=checkpoints, on_epoch=interrupt_after(1))
-    assert_same(misled(settings, checkpoints=checkpoints), whole)
-
-
-def test_without_patience_every_epoch_is_trained():
-    result = misled(SETTINGS)
-    assert len(result.history) == 3
-    assert not result.stopped_early
+    assert_same(misled(settings, checkpoints=InMemory(checkpoints.payloads[0])), whole)
 
 
 def test_the_schedule_decides_the_last_rate_of_an_epoch(undisturbed):
@@ -291,14 +283,10 @@ def test_bf16_trains_nearly_the_same(undisturbed):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_compiled_training_on_a_gpu_resumes_with_the_same_bits():
+    on_gpu = functools.partial(run, device="cuda")
     settings = changed(epochs=2, compile=True)
-    checkpoints = InMemory()
-    with pytest.raises(InterruptionError):
-        run(settings, "cuda", checkpoints=checkpoints, on_epoch=interrupt_after(1))
-    resumed = run(settings, "cuda", checkpoints=checkpoints)
-    assert_same(resumed, run(settings, "cuda"))
-    exact = run(changed(settings, compile=False, precision="fp32"), "cuda")
-    assert resumed.history[0].train_loss == pytest.approx(exact.history[0].train_loss, rel=0.05)
+    compiled, exact = assert_resumes(on_gpu, settings), on_gpu(changed(settings, compile=False, precision="fp32"))
+    assert compiled.history[0].train_loss == pytest.approx(exact.history[0].train_loss, rel=0.05)
 
 
 def test_training_starts_from_the_weights_of_a_file_and_the_file_counts(tmp_path, undisturbed):
@@ -335,5 +323,6 @@ def test_one_class_and_divergence_are_refused():
         train(*TRAIN, VAL[0], np.ones_like(VAL[1]), NORMALIZATION, SETTINGS)
     with pytest.raises(InputError, match="diverged"):
         run(changed(learning_rate=1e30))
+    assert not torch.backends.cudnn.deterministic, "the flags are restored after an error, too"
     with pytest.raises(InputError, match="every class from 0 to 3"):
         train(*COLOUR_TRAIN, *COLOUR_VAL, Normalization.from_images(COLOUR_TRAIN[0]), COLOUR_SETTINGS, classes=4)

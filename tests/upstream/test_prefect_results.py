@@ -68,6 +68,5 @@ def test_a_key_and_the_hook_of_its_run_see_the_same_context(monkeypatch, caplog)
         assert of == ended == reason[0]
         assert reason == seen
     logged = [record.getMessage() for record in caplog.records if record.name == "prefect.task_runs"]
-    assert [line.split(",")[0] for line in logged] == ["look-around run", "look-around hit"], (
-        "of a step one line is left"
-    )
+    lines = [line.split(",")[0] for line in logged if "ook 'hook'" not in line]
+    assert lines == ["look-around run", "look-around hit"]  # all else that Prefect logs of a good end is left out

@@ -37,11 +37,11 @@ def _products(**other):
     return Products("classification", document, **(fields | other))
 
 
-def test_all_that_a_stage_has_produced_is_in_its_run_and_on_the_page_of_its_flow_run(tmp_path):
+def test_all_that_a_stage_has_produced_is_in_its_run_and_on_the_page_of_its_flow_run(tmp_path_factory):
     run_id = in_flow(lambda run: publish(run, _products()))
     client = runs.new_client()
-    client.download_artifacts(run_id, "", str(tmp_path))
-    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    folder = Path(client.download_artifacts(run_id, "", str(tmp_path_factory.mktemp("downloaded"))))
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {file for file in files if not file.startswith("images/")} == {
         "figures/roc_curve.png", "figures/shift.png", "findings/trust.json", "model/weights.bin", "report.md",
         "reports.json",
@@ -53,7 +53,7 @@ def test_all_that_a_stage_has_produced_is_in_its_run_and_on_the_page_of_its_flow
     assert {name: value for name, value in logged.items() if not name.startswith("system/")} == {
         "test/auc": 0.5, "trust/a": 0.25,
     }  # fmt: skip
-    assert json.loads((tmp_path / "reports.json").read_text()) == {"columns": ["row"], "data": [[1]]}
+    assert json.loads((folder / "reports.json").read_text()) == {"columns": ["row"], "data": [[1]]}
     shown = Artifact.get("classification-report").data
     assert shown.startswith("# Report")
     assert 0 < shown.index("![shift](data:image/png") < shown.index("![roc_curve]")

@@ -7,6 +7,7 @@ from prefect.runtime import flow_run
 from flows.classification import classification
 from flows.support.artifacts import show_document, show_steps
 from flows.support.runners import require_workers, task_runner
+from models.encoders.encoder import encoder_class
 from models.errors import InputError
 from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia, smallest_test_class
@@ -27,19 +28,18 @@ from tasks.retrieval.steps import (
     analyse_failures,
     analyse_neighbours,
     check_cutoffs,
-    classifier_encoder,
     compare_encoders,
     document_retrieval,
     draw_map,
     embed_images,
     evaluate_retrieval,
-    fit_metric_encoder,
     index_embeddings,
     locate_encoders,
     map_similarity,
     measure_drift,
     measure_new_images,
     new_images,
+    own_encoder,
     plot_retrieval,
     project_embeddings,
     query_texts,
@@ -143,9 +143,7 @@ def retrieve_with(
     data, evaluation, classifier = source.dataset, source.evaluation, source.classifier
     with runs.tracked_run("retrieval", {"retrieval": retrieval}) as run:
         runs.log_dataset(run, data, "evaluation")
-        encoder = published or (
-            fit_metric_encoder(data, classifier) if name == "metric" else classifier_encoder(classifier)
-        )
+        encoder = published or own_encoder(data, classifier, name)
         runs.log_encoder(run, encoder)
         embeddings = embed_images(data, encoder)
         index = index_embeddings(data, embeddings, retrieval.index)
@@ -159,7 +157,7 @@ def retrieve_with(
             analyse_neighbours(data, evaluation, neighbours, retrieval.bootstrap_samples),
             measure_drift(data, embeddings),
         ]
-        if encoder.name == "classifier":
+        if encoder_class(encoder.name).is_classifier:
             findings.append(
                 map_similarity(data, classifier, neighbours, retrieval.galleries, retrieval.bootstrap_samples)
             )
@@ -222,7 +220,7 @@ def _new_images(data: DatasetRecord, encoder: EncoderRecord, embeddings: Embeddi
 
     Only one's own file can bring new ones: an official one never changes, and phantoms are drawn.
     """
-    if encoder.name != "classifier" or data.kind != "own file":
+    if not encoder_class(encoder.name).is_classifier or data.kind != "own file":
         return None
     try:
         known = in_use(encoder.name, phantoms=data.phantoms)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.encoders.catalogue import EncoderName
+from models.choices import EncoderName
 from tasks.parameters.base import Parameters
 
 Split = Literal["train", "val", "test"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from models.encoders.catalogue import EncoderName
+from models.choices import EncoderName
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
 from tasks.parameters.search import Split

@@ -10,7 +10,6 @@ import pytest
 from models.encoders.biomedclip import BiomedClip
 from models.encoders.checkpoint import Source
 from models.encoders.clip import Clip
-from models.encoders.encoder import encoder_class
 from models.encoders.pubmedclip import PubMedClip
 from models.errors import InputError
 from tests.models.encoders.twins import write_clip
@@ -73,17 +72,6 @@ def test_the_declared_commit_is_asked_for_unless_another_one_is(
         with pytest.raises(InputError, match=f'{Clip.model} has no revision "{Clip.revision}"'):
             Clip.resolve()
         assert Clip.resolve(revision="main").revision == COMMIT
-
-
-@pytest.mark.parametrize("name", ["clip", "pubmedclip", "biomedclip"])
-def test_no_hub_and_no_cache_names_the_id_and_how_to_supply_a_folder(
-    name: str, folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kind = encoder_class(name)
-    with serve(folders["clip"], "someone/clip", tmp_path / "cache", monkeypatch):
-        monkeypatch.setenv("HF_ENDPOINT", unused_address())
-        with pytest.raises(InputError, match=f"^{kind.model} is not in this .* give the folder as the mod"):
-            kind.resolve()
 
 
 def change(folder: Path, file: str, **fields: object) -> None:

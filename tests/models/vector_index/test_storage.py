@@ -57,13 +57,6 @@ def test_a_damaged_index_is_refused(make, kind):
             load(damaged)
 
 
-def test_an_index_of_another_kind_behind_the_header_is_refused(make):
-    index, _ = make("flat")
-    index.kind = "ivf"
-    with pytest.raises(InputError, match=r"IndexFlat.* but an index of the kind ivf"):
-        load(dump(index))
-
-
 def parts(content):
     """FAISS's part, the header, and ids and labels."""
     body_bytes, header_bytes = struct.unpack("<QQ", content[-48:-32])

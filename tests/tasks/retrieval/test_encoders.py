@@ -1,6 +1,5 @@
 """From the form to an encoder. The hub is a real HTTP server on loopback, see `tests.models.hub_server`."""
 
-import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -144,11 +143,3 @@ def test_a_folder_that_is_gone_or_broken_is_one_sentence(clip_folder, tmp_path, 
     with pytest.raises(InputError, match=r"copy is neither a folder nor an id on the Hugging Face hub") as gone:
         encoders.load(record)
     assert "\n" not in str(broken.value) + str(gone.value)
-
-
-def test_a_checkpoint_of_another_class_is_one_sentence(clip_folder, tmp_path):
-    copy = shutil.copytree(clip_folder, tmp_path / "copy")
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"model_type": "siglip"}))
-    with pytest.raises(InputError, match="of another class than clip"):
-        locate("clip", clip=str(copy))

@@ -1,14 +1,34 @@
-"""Names of the networks, for whoever checks a choice without building one: that takes seconds to import."""
+"""Names that forms and code share, each with a line that says what it is.
 
-from typing import Literal
+Forms take their options and their texts from here, builders look up the same names. Nothing is imported that takes time
+to load: a form must not wait for PyTorch.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, TypeVar
+
+Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28"]
 
 EncoderName = Literal["classifier", "metric", "clip", "pubmedclip", "biomedclip"]
 ENCODERS: dict[EncoderName, str] = {
     "classifier": "the classifier without its head",
-    "metric": "its features and those of an ImageNet network side by side",
-    "clip": "CLIP, of photographs and their captions; reads texts",
-    "pubmedclip": "CLIP fine-tuned on radiology images and their captions; reads texts",
-    "biomedclip": "of the figures and captions of biomedical articles; reads texts",
+    "metric": "the classifier's features beside those of an ImageNet network, for search",
+    "clip": "CLIP, trained on photographs with captions, reads texts too",
+    "pubmedclip": "CLIP fine-tuned on radiology images with captions, reads texts too",
+    "biomedclip": "BiomedCLIP, trained on figures of biomedical articles with captions, reads texts too",
 }
 
-Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28"]
+Name = TypeVar("Name", bound=str)
+
+
+def described(text: str, choices: Mapping[Name, str]) -> str:
+    """Describe a field of named choices.
+
+    Args:
+        text: what is chosen.
+        choices: what each name stands for.
+
+    Returns:
+        One sentence for a form.
+    """
+    return f"{text}: {'; '.join(f'`{name}` – {line}' for name, line in choices.items())}."

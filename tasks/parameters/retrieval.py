@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from models.choices import EncoderName
+from models.choices import ENCODERS, EncoderName, described
 from models.encoders.encoder import encoder_class
 from models.encoders.published import PublishedEncoder
 from tasks.parameters.base import Parameters
@@ -23,11 +23,10 @@ class RetrievalParameters(Parameters):
     encoders: list[EncoderName] = Field(
         ["classifier", "metric"],
         min_length=1,
-        max_length=5,
+        max_length=len(ENCODERS),
         title="Encoders",
-        description="What turns images into vectors: the classifier without its head, the same tuned for search, or "
-        "published networks that also read texts. Each gets its own MLflow run; the others are compared with the "
-        "first, whose neighbours the reports cite.",
+        description=described("What turns images into vectors", ENCODERS) + " Each gets its own MLflow run; the others "
+        "are compared with the first, whose neighbours the reports cite.",
     )
     classifier: str = Field(
         "train",

@@ -86,8 +86,7 @@ def test_the_cosine_is_the_weighted_mean_of_both_cosines(found, parts):
 
 
 def test_vectors_do_not_depend_on_the_batch(encoder, images, found):
-    np.testing.assert_allclose(encoder.encode_images(images[FITTED:], batch_size=3), found, atol=1e-5)
-    np.testing.assert_allclose(encoder.encode_images(images[FITTED:][::-1])[::-1], found, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_images(images[FITTED:][::-1], batch_size=3)[::-1], found, atol=1e-5)
 
 
 def test_the_identity_names_every_part():
@@ -96,8 +95,8 @@ def test_the_identity_names_every_part():
     assert MetricEncoder.identify(digests[0].hex(), digests[1].hex()) == f"metric sha256:{whole}"
 
 
-def test_the_projection_repeats_bit_by_bit(images):
-    assert MetricEncoder.fit(images[:4]) == MetricEncoder.fit(images[:4].copy())
+def test_the_projection_repeats_bit_by_bit(images, projection):
+    assert MetricEncoder.fit(images[:FITTED].copy()) == projection
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of the shares of variance, which nobody reads

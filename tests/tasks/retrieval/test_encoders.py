@@ -15,6 +15,7 @@ from models.encoders.encoder import encoder_class
 from models.encoders.metric import MetricEncoder
 from models.encoders.published import PublishedEncoder
 from models.errors import InputError
+from tasks.execution.fingerprint import fingerprint
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.classification import ClassifierRecord
 from tasks.records.retrieval import EncoderRecord
@@ -143,3 +144,7 @@ def test_a_folder_that_is_gone_or_broken_is_one_sentence(clip_folder, tmp_path, 
     with pytest.raises(InputError, match=r"copy is neither a folder nor an id on the Hugging Face hub") as gone:
         encoders.load(record)
     assert "\n" not in str(broken.value) + str(gone.value)
+
+
+def test_the_code_of_every_encoder_counts_for_what_loads_one():
+    assert {f"models.encoders.{name}" for name in ENCODERS} <= fingerprint(encoders.load).code.keys()

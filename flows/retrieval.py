@@ -11,6 +11,7 @@ from flows.support.preflight import preflight
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
 from flows.support.runners import task_runner
+from models.encoders.encoder import encoder_class
 from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution import events
@@ -30,18 +31,17 @@ from tasks.retrieval.published.publication import publish as publish_index
 from tasks.retrieval.steps import (
     analyse_failures,
     analyse_neighbours,
-    classifier_encoder,
     compare_encoders,
     document_retrieval,
     draw_map,
     embed_images,
     evaluate_retrieval,
-    fit_metric_encoder,
     index_embeddings,
     map_similarity,
     measure_drift,
     measure_new_images,
     new_images,
+    own_encoder,
     plot_retrieval,
     project_embeddings,
     query_texts,
@@ -134,9 +134,7 @@ def retrieve_with(
     ks, samples = retrieval.k_values, retrieval.bootstrap_samples
     with stage_run("retrieval", {"retrieval": retrieval}) as run:
         log_dataset(run, data, "evaluation")
-        encoder = published or (
-            fit_metric_encoder(data, classifier) if name == "metric" else classifier_encoder(classifier)
-        )
+        encoder = published or own_encoder(data, classifier, name)
         log_encoder(run, encoder)
         embeddings = embed_images(data, encoder)
         with steps_at_once() as start:
@@ -149,7 +147,7 @@ def retrieve_with(
                 start(analyse_neighbours, data, evaluation, neighbours, samples),
                 start(measure_drift, data, embeddings),
             ]
-            if encoder.name == "classifier":
+            if encoder_class(encoder.name).is_classifier:
                 analyses.append(start(map_similarity, data, classifier, neighbours, retrieval.galleries, samples))
             new = _new_images(start, data, encoder, embeddings) if retrieval.classifier == registry.CHAMPION else None
             if new is not None:
@@ -206,7 +204,7 @@ def _new_images(
 
     Only one's own file can bring new ones: an official one never changes, and phantoms are drawn.
     """
-    if encoder.name != "classifier" or data.kind != "own file":
+    if not encoder_class(encoder.name).is_classifier or data.kind != "own file":
         return None
     try:
         known = in_use(encoder.name, phantoms=data.phantoms)

@@ -58,6 +58,15 @@ THRESHOLD_RULES: dict[ThresholdRuleName, str] = {
     "fixed": "0.5, set beforehand, which suits a class-balanced loss",
 }
 
+EncoderName = Literal["classifier", "metric", "clip", "pubmedclip", "biomedclip"]
+ENCODERS: dict[EncoderName, str] = {
+    "classifier": "the classifier without its head",
+    "metric": "the classifier's features beside those of an ImageNet network, for search",
+    "clip": "CLIP, trained on photographs with captions, reads texts too",
+    "pubmedclip": "CLIP fine-tuned on radiology images with captions, reads texts too",
+    "biomedclip": "BiomedCLIP, trained on figures of biomedical articles with captions, reads texts too",
+}
+
 IndexKind = Literal["flat", "hnsw", "ivf"]
 INDEX_KINDS: dict[IndexKind, str] = {
     "flat": "exact: compares the query with every vector",

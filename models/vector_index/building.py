@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from models.vector_index.flat import FlatStructure
 from models.vector_index.hnsw import HnswStructure
 from models.vector_index.index import VectorIndex, prepare
-from models.vector_index.ivf import SAMPLE, IvfStructure
+from models.vector_index.ivf import TRAINING_VECTORS, IvfStructure
 from models.vector_index.kinds import Kind, Metric, choose_kind, faiss_metric
 from models.vector_index.shards import Shard, count, sample
-from models.vector_index.structures import Structure
+from models.vector_index.structure import Structure
 
 _SEED = 0
 
@@ -22,8 +22,8 @@ def build(
 ) -> VectorIndex:
     """Build an index; on one machine the same shards give the same index, byte for byte.
 
-    The shards are gone through to count the vectors, for inverted lists again to draw what k-means is trained on (an
-    even draw of at most `ivf.SAMPLE` vectors with a fixed seed), and to add them. One shard is in memory at a time,
+    The shards are gone through to count the vectors, for inverted lists again to draw what k-means is trained on
+    (evenly, at most `ivf.TRAINING_VECTORS`, with a fixed seed), and to add them. One shard is in memory at a time,
     beside the index and that draw, if the shards are read as they are gone through.
 
     Args:
@@ -53,5 +53,5 @@ def _structure(kind: Kind, metric: Metric, dimension: int, size: int, shards: It
         return FlatStructure.new(dimension, faiss_metric(metric))
     if kind == "hnsw":
         return HnswStructure.new(dimension, faiss_metric(metric))
-    vectors: NDArray[np.float32] = prepare(sample(shards, size, SAMPLE, _SEED)[0], metric)
+    vectors: NDArray[np.float32] = prepare(sample(shards, size, TRAINING_VECTORS, _SEED)[0], metric)
     return IvfStructure.new(dimension, faiss_metric(metric), size, vectors)

@@ -3,31 +3,18 @@
 Johnson, Douze and Jégou, "Billion-scale similarity search with GPUs", 2019.
 """
 
-from typing import Any
-
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from models.vector_index.selection import selector
-
-# Through BLAS the cosine of two identical vectors differs in the last bits with their place in the block, and ties
-# would be broken by that noise. FAISS's own kernel gives equal vectors equal cosines. FAISS takes BLAS, which is four
-# times as fast on 10⁵ vectors, from this many numbers (queries × dimensions) a call: the exact search stays below,
-# k-means and the assignment to lists, where ties do not matter, mostly above.
-BLAS_FROM = 2**21
-faiss.cvar.distance_compute_blas_threshold = BLAS_FROM
+from models.vector_index.faiss_adapter import BLAS_FROM, selector, stored_bytes
+from models.vector_index.structure import Structure
 
 
-class FlatStructure:
-    """Vectors in one float32 array.
+class FlatStructure(Structure):
+    """Vectors in one float32 array."""
 
-    Attributes:
-        index: FAISS's index.
-    """
-
-    def __init__(self, index: Any) -> None:
-        self.index = index
+    faiss_class = faiss.IndexFlat
 
     @classmethod
     def new(cls, dimension: int, metric: int) -> "FlatStructure":
@@ -44,16 +31,7 @@ class FlatStructure:
 
     def fits(self, rows: int) -> bool:
         """Compare the sizes; see `Structure`."""
-        return bool(self.index.ntotal == rows and self.index.codes.size() == rows * self.index.d * 4)
-
-    def add(self, vectors: NDArray[np.float32], first_row: int) -> None:
-        """Append vectors; see `Structure`."""
-        self.index.add(vectors)
-
-    def remove(self, kept: NDArray[np.bool_]) -> bool:
-        """Remove vectors; those behind them move up. See `Structure`."""
-        self.index.remove_ids(selector(~kept))
-        return True
+        return bool(self.index.ntotal == rows and stored_bytes(self.index) == rows * self.index.d * 4)
 
     def search(
         self, vectors: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None

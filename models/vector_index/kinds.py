@@ -9,7 +9,7 @@ from models.choices import IndexKind
 Kind = IndexKind
 Metric = Literal["cosine", "l2"]
 
-# A flat search reads every vector: 10⁵ × 512 take about 10 ms a query and core, still quick, and the answer is exact.
+# A flat search reads every vector: 10⁵ × 512 take about 10 ms per query and core, still quick, and the answer is exact.
 FLAT_LIMIT = 100_000
 # A graph lives in memory: 2·10⁶ × 512 take 2.2 GiB and their building the better part of an hour on two cores.
 # Inverted lists are built several times faster and can stay on disk.

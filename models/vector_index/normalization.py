@@ -21,7 +21,7 @@ def finite_rows(vectors: ArrayLike) -> NDArray[np.float32]:
     values = np.ascontiguousarray(vectors, dtype=np.float32)
     if np.ndim(vectors) != 2:
         raise InputError(
-            f"The vectors have shape {np.shape(vectors)}, but (vectors, dimensions) was expected; pass one row a "
+            f"The vectors have shape {np.shape(vectors)}, but (vectors, dimensions) was expected; pass one row per "
             "vector."
         )
     finite = np.isfinite(_lengths(values))

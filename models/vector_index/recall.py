@@ -23,7 +23,7 @@ def recall_at(index: VectorIndex, shards: Iterable[Shard], k: int = 10, queries:
     Args:
         index: the index.
         shards: what it was built from; it holds these vectors and no others.
-        k: neighbours a query.
+        k: neighbours per query.
         queries: queries at most.
 
     Returns:
@@ -56,7 +56,7 @@ def _search_exactly(
         if not len(vectors):
             continue
         shard = FlatStructure.new(unit.shape[1], faiss_metric(index.metric))
-        shard.add(prepare(vectors, index.metric), 0)
+        shard.index.add(prepare(vectors, index.metric))
         scores, rows = shard.search(unit, min(k + 1, len(vectors)), None)  # one more for the query itself
         found_ids = np.asarray(ids)[rows]
         far = np.where(found_ids == own[:, None], np.inf, sign * scores)

@@ -38,7 +38,7 @@ def count(shards: Iterable[Shard]) -> tuple[int, int]:
     if odd:
         raise InputError(
             f"The vectors have shape {odd[0]}, but (vectors, dimensions), with the same dimensions in every shard, was "
-            "expected; pass one row a vector."
+            "expected; pass one row per vector."
         )
     return sum(shape[0] for shape in shapes), shapes[0][1]
 
@@ -57,8 +57,8 @@ def require_one_each(size: int, ids: NDArray[np.int64], labels: NDArray[np.int64
     for name, values in (("ids", ids), ("labels", labels)):
         if np.shape(values) != (size,):
             raise InputError(
-                f"There are {size} vectors and {name} of shape {np.shape(values)}, but one a vector was expected; pass "
-                "both for the same images."
+                f"There are {size} vectors and {name} of shape {np.shape(values)}, but one per vector was expected; "
+                "pass both for the same images."
             )
 
 

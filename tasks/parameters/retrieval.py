@@ -1,12 +1,20 @@
 """How to search for similar cases and judge the search."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from models.choices import INDEX_KINDS, PUBLISH, IndexKind, Publish, described
-from models.encoders.catalogue import EncoderName
+from models.choices import ENCODERS, INDEX_KINDS, PUBLISH, EncoderName, IndexKind, Publish, described
+from models.encoders.encoder import encoder_class
+from models.encoders.published import PublishedEncoder
 from tasks.parameters.base import Parameters
+
+
+def _checkpoint(name: EncoderName, title: str) -> Any:
+    """Make the field, named like a published encoder, that lets another checkpoint take the place of its own."""
+    kind = encoder_class(name)
+    assert issubclass(kind, PublishedEncoder)
+    return Field(kind.model, min_length=1, title=title, description=f"Hub id of {kind.layout.title}, or its folder.")
 
 
 class RetrievalParameters(Parameters):
@@ -15,11 +23,10 @@ class RetrievalParameters(Parameters):
     encoders: list[EncoderName] = Field(
         ["classifier", "metric"],
         min_length=1,
-        max_length=5,
+        max_length=len(ENCODERS),
         title="Encoders",
-        description="What turns images into vectors: the classifier without its head, the same tuned for search, or "
-        "published networks that also read texts. Each gets its own MLflow run; the others are compared with the "
-        "first, whose neighbours the reports cite.",
+        description=described("What turns images into vectors", ENCODERS) + " Each gets its own MLflow run; the others "
+        "are compared with the first, whose neighbours the reports cite.",
     )
     classifier: str = Field(
         "train",
@@ -49,19 +56,7 @@ class RetrievalParameters(Parameters):
     projection_seed: int = Field(
         0, ge=0, lt=2**31, title="Projection seed", description="Seed of t-SNE and UMAP, which are for display only."
     )
-    clip: str = Field(
-        "openai/clip-vit-base-patch32", min_length=1, title="CLIP", description="Hub id of a CLIP model, or its folder."
-    )
-    pubmedclip: str = Field(
-        "flaviagiammarino/pubmed-clip-vit-base-patch32",
-        min_length=1,
-        title="PubMedCLIP",
-        description="Hub id of a CLIP model, or its folder.",
-    )
-    biomedclip: str = Field(
-        "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
-        min_length=1,
-        title="BiomedCLIP",
-        description="Hub id of an open_clip model, or its folder.",
-    )
+    clip: str = _checkpoint("clip", "CLIP")
+    pubmedclip: str = _checkpoint("pubmedclip", "PubMedCLIP")
+    biomedclip: str = _checkpoint("biomedclip", "BiomedCLIP")
     device: Literal["cpu", "cuda"] = Field("cpu", title="Device", description="Device of the published networks.")

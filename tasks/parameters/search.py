@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from models.choices import Split
-from models.encoders.catalogue import EncoderName
+from models.choices import EncoderName, Split
 from tasks.parameters.base import Parameters
 
 

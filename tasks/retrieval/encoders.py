@@ -3,67 +3,68 @@
 import functools
 import threading
 
-from models.encoders.catalogue import TEXT_ENCODERS
-from models.encoders.encoder import Encoder
-from models.encoders.source import EncoderSource, published_model, resolve_source
-from models.errors import InputError
+from models.encoders.checkpoint import Source
+from models.encoders.encoder import Encoder, encoder_class
+from models.encoders.published import PublishedEncoder
 from tasks.parameters.retrieval import RetrievalParameters
+from tasks.records.base import StoredFile
 from tasks.records.classification import ClassifierRecord
 from tasks.records.retrieval import EncoderRecord
 from tasks.storage.store import Store
 
-OWN_LICENCE = "Apache-2.0, and that of the data which it was trained on"
 
-
-def locate(name: str, parameters: RetrievalParameters) -> EncoderRecord:
-    """Find out what a published encoder's name stands for, without loading it.
+def locate(parameters: RetrievalParameters) -> list[EncoderRecord]:
+    """Find out what the published encoders of a form stand for, without loading them.
 
     Args:
-        name: one of `TEXT_ENCODERS`.
-        parameters: the form, which may name another checkpoint of the same class.
+        parameters: the form; a field with the name of an encoder may name another checkpoint of the same layout.
 
     Returns:
-        The encoder, pinned to a commit or to the digest of a folder's files.
+        The published ones among its encoders, pinned to a commit or to the digest of a folder's files.
 
     Raises:
-        InputError: its files cannot be had.
+        InputError: the files of one cannot be had.
     """
-    published = published_model(name)
-    wanted = getattr(parameters, name)
-    source = resolve_source(name, wanted)  # type: ignore[arg-type]  # `published_model` has checked the name
-    return EncoderRecord(
-        name=name,
-        encoder=source.identity,
-        model=source.model,
-        revision=source.revision,
-        reads_text=True,
-        licence=published.licence if wanted == published.model else "",
-        path=source.path,
-        device=parameters.device,
-    )
+    found = []
+    for name in parameters.encoders:
+        kind = encoder_class(name)
+        if issubclass(kind, PublishedEncoder):
+            source = kind.resolve(getattr(parameters, name, None))
+            found.append(
+                EncoderRecord(
+                    name=name,
+                    encoder=source.identity,
+                    model=source.model,
+                    revision=source.revision,
+                    reads_text=kind.reads_text,
+                    licence=kind.licence if source.model == kind.model else "",
+                    path=source.path,
+                    device=parameters.device,
+                )
+            )
+    return found
 
 
-def of_classifier(classifier: ClassifierRecord) -> EncoderRecord:
-    """Describe the classifier without its head as an encoder.
+def describe(name: str, classifier: ClassifierRecord, *fitted: StoredFile) -> EncoderRecord:
+    """Describe an encoder that is made here.
 
     Args:
-        classifier: the classifier.
+        name: the encoder.
+        classifier: the trained classifier, which the encoder may need.
+        fitted: what its `fit` gave, if it fits anything.
 
     Returns:
         The encoder.
     """
-    identity = f"classifier sha256:{classifier.weights.sha256}"
-    return EncoderRecord(name="classifier", encoder=identity, weights=(classifier.weights,), licence=OWN_LICENCE)
-
-
-def require_text(name: str) -> None:
-    """Refuse an encoder that reads no text.
-
-    Raises:
-        InputError: it reads none.
-    """
-    if name not in TEXT_ENCODERS:
-        raise InputError(f"The encoder {name} reads no text; text queries need one of {', '.join(TEXT_ENCODERS)}.")
+    kind = encoder_class(name)
+    weights = (classifier.weights, *fitted) if kind.needs_classifier else fitted
+    return EncoderRecord(
+        name=name,
+        encoder=kind.identify(*(file.sha256 for file in weights)),
+        weights=weights,
+        reads_text=kind.reads_text,
+        licence=kind.licence,
+    )
 
 
 def load(record: EncoderRecord) -> Encoder:
@@ -90,18 +91,7 @@ _loading = threading.Lock()
 @functools.lru_cache(maxsize=2)  # a second search must not wait for the weights again; they take memory
 def _load(description: str) -> Encoder:
     record = EncoderRecord.model_validate_json(description)
-    payloads = [Store().get(weights) for weights in record.weights]
-    if record.name == "classifier":
-        from models.encoders.classifier import ClassifierEncoder
-
-        return ClassifierEncoder(*payloads, device=record.device)
-    if record.name == "metric":
-        from models.encoders.metric import MetricEncoder
-
-        return MetricEncoder(*payloads, device=record.device)
-    from models.encoders.loading import load_source
-
-    source = EncoderSource(record.name, record.model, record.revision, record.path)  # type: ignore[arg-type]
-    if record.revision.startswith("sha256:"):  # a folder's files may have changed since
-        source = resolve_source(source.name, source.path, source.revision)
-    return load_source(source, device=record.device)
+    kind = encoder_class(record.name)
+    if issubclass(kind, PublishedEncoder):
+        return kind(Source(record.name, record.model, record.revision, record.path), device=record.device)
+    return kind(*map(Store().get, record.weights), device=record.device)

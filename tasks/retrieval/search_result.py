@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from models.choices import SplitName
-from models.encoders.catalogue import EncoderName
+from models.choices import EncoderName, Split
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
 from tasks.retrieval.metrics.ranking import CLASS_NAMES
@@ -42,12 +41,12 @@ class Query(_Part):
     kind: Literal["index", "image", "text"]
     name: str
     digest: str
-    split: SplitName | None = None
+    split: Split | None = None
     index: int | None = None
     label: int | None = None
 
     @classmethod
-    def from_item(cls, split: SplitName, index: int, label: int, image: NDArray[np.uint8]) -> "Query":
+    def from_item(cls, split: Split, index: int, label: int, image: NDArray[np.uint8]) -> "Query":
         """Describe an item of the dataset.
 
         Args:
@@ -108,7 +107,7 @@ class Hit(_Part):
     """
 
     rank: int
-    split: SplitName
+    split: Split
     index: int
     label: int
     similarity: float
@@ -129,7 +128,7 @@ class SearchedIndex(_Part):
     published_at: str
     dataset: str
     dataset_digest: str
-    images: dict[SplitName, int]
+    images: dict[Split, int]
 
     def __str__(self) -> str:
         """Name it in one sentence."""
@@ -158,7 +157,7 @@ class SearchResult(_Part):
     encoder: EncoderName
     encoder_identity: str
     index: SearchedIndex
-    splits: tuple[SplitName, ...]
+    splits: tuple[Split, ...]
     label: int | None
     k: int = Field(ge=1)
     hits: tuple[Hit, ...] = Field(min_length=1)
@@ -181,7 +180,7 @@ def rank_hits(
     similarities: NDArray[np.floating],
     ids: NDArray[np.int64],
     gallery_ids: NDArray[np.int64],
-    splits: Sequence[SplitName],
+    splits: Sequence[Split],
     indices: NDArray[np.integer],
     labels: NDArray[np.integer],
 ) -> tuple[Hit, ...]:

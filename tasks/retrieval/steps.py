@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.bounded_json import parse_json
+from models.encoders.encoder import encoder_class
 from models.errors import InputError
 from models.text import printable
 from tasks.execution.caching import step
@@ -60,7 +61,7 @@ def locate_encoders(parameters: RetrievalParameters) -> list[EncoderRecord]:
         raise InputError(
             f"--retrieval.encoders {', '.join(parameters.encoders)}: one is named twice; name each encoder once."
         )
-    return [encoders.locate(name, parameters) for name in parameters.encoders if name not in ("classifier", "metric")]
+    return encoders.locate(parameters)
 
 
 def check_cutoffs(parameters: RetrievalParameters, smallest: int | None) -> None:
@@ -82,28 +83,23 @@ def check_cutoffs(parameters: RetrievalParameters, smallest: int | None) -> None
         )
 
 
-def classifier_encoder(classifier: ClassifierRecord) -> EncoderRecord:
-    """Describe the classifier without its head as an encoder."""
+def own_encoder(dataset: DatasetRecord, classifier: ClassifierRecord, name: str) -> EncoderRecord:
+    """Describe an encoder that is made here, once it has learnt what it learns from the training split."""
     from tasks.retrieval import encoders
 
-    return encoders.of_classifier(classifier)
+    if encoder_class(name).needs_fitting:
+        return fit_encoder.with_options(name=f"fit-{name}-encoder")(dataset, classifier, name)
+    return encoders.describe(name, classifier)
 
 
 @step
-def fit_metric_encoder(dataset: DatasetRecord, classifier: ClassifierRecord) -> EncoderRecord:
-    """Fit what the encoder `metric` adds to the classifier's embedding, on the training split."""
-    from models.encoders.metric import MetricEncoder, fit_projection
+def fit_encoder(dataset: DatasetRecord, classifier: ClassifierRecord, name: str) -> EncoderRecord:
+    """Let an encoder learn from the training split."""
+    from tasks.retrieval import encoders
 
     store = Store()
     images = np.delete(store.get_arrays(dataset.splits)["train_images"], dataset.excluded_train, axis=0)
-    payload = fit_projection(images)
-    encoder = MetricEncoder(store.get(classifier.weights), payload)
-    return EncoderRecord(
-        name="metric",
-        encoder=encoder.identity,
-        weights=(classifier.weights, store.put(payload, "application/x-safetensors")),
-        licence=encoder.licence,
-    )
+    return encoders.describe(name, classifier, store.put(encoder_class(name).fit(images), "application/x-safetensors"))
 
 
 @step
@@ -719,8 +715,6 @@ def check_search(search: SearchParameters, searchable: SearchableRecord) -> None
     Raises:
         InputError: there is not exactly one query, or the dataset has no such image or class.
     """
-    from tasks.retrieval import encoders
-
     dataset = searchable.dataset
     given = [name for name in ("index", "image", "text") if getattr(search, name) is not None]
     if len(given) != 1:
@@ -731,7 +725,7 @@ def check_search(search: SearchParameters, searchable: SearchableRecord) -> None
     if search.text is not None:
         if not search.text.strip():
             raise InputError("--search.text is empty: write what to look for, `chest X-ray of pneumonia` for instance.")
-        encoders.require_text(search.encoder)
+        encoder_class(search.encoder).require_text()
     count = dataset.counts[search.split]
     if search.index is not None and search.index >= count:
         raise InputError(

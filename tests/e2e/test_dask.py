@@ -37,7 +37,7 @@ from tasks.records.classification import ClassificationResult, ClassifierRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, RetrievalRecord, RetrievalResult
 from tasks.reports.steps import locate_generator
-from tasks.retrieval.steps import classifier_encoder, embed_images, index_embeddings, search_neighbours
+from tasks.retrieval.steps import embed_images, index_embeddings, own_encoder, search_neighbours
 from tasks.storage.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
@@ -99,7 +99,7 @@ def _embed(execution: ExecutionParameters) -> tuple[EmbeddingsRecord, list[bool]
     @flow(task_runner=task_runner(execution))
     def embed() -> tuple[EmbeddingsRecord, str]:
         data, classifier = _data_and_classifier()
-        return embed_images(data, classifier_encoder(classifier), size=SHARD), str(flow_run.id)
+        return embed_images(data, own_encoder(data, classifier, "classifier"), size=SHARD), str(flow_run.id)
 
     embeddings, flow_run_id = embed()
     return embeddings, [step.hit for step in outcomes([flow_run_id]) if step.step == "embed-shard"]
@@ -149,7 +149,7 @@ def _evidence() -> tuple[ClassificationResult, RetrievalResult]:
         predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, "fixed")
         evaluation = evaluate_classifier(predictions, calibration, 100)
-        embeddings = embed_images(data, classifier_encoder(classifier), size=SHARD)
+        embeddings = embed_images(data, own_encoder(data, classifier, "classifier"), size=SHARD)
         index = index_embeddings(data, embeddings, "flat")
         neighbours = search_neighbours(data, embeddings, index, 5)
         empty = Store().put_json({})

@@ -6,14 +6,10 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.models.encoders.twins import write_clip
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folder with a checkpoint by the name of the encoder that it fits."""
+    from tests.models.encoders.twins import write_biomedclip, write_clip
 
-    return write_clip(tmp_path_factory.mktemp("clip"))
-
-
-@pytest.fixture(scope="session")
-def biomedclip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.models.encoders.twins import write_biomedclip
-
-    return write_biomedclip(tmp_path_factory.mktemp("biomedclip"))
+    clip = write_clip(tmp_path_factory.mktemp("clip"))
+    biomedclip = write_biomedclip(tmp_path_factory.mktemp("biomedclip"))
+    return {"clip": clip, "pubmedclip": clip, "biomedclip": biomedclip}

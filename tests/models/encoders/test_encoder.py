@@ -1,30 +1,65 @@
+import inspect
+import subprocess
+import sys
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pytest
 
-from models.encoders.catalogue import HUB_MODELS, TEXT_ENCODERS, EncoderName
-from models.encoders.encoder import Encoder
+from models.choices import ENCODERS, EncoderName
+from models.encoders.encoder import Encoder, encoder_class
+from models.encoders.published import PublishedEncoder
 from models.errors import InputError
 
 
 class Means(Encoder):
-    name, dimension, licence, identity, preprocessing = "means", 1, "none", "means", "None."
+    name, licence, dimension = "means", "none", 1
 
     def encode_images(self, images, *, batch_size=64):
         return images.mean(axis=(1, 2), dtype=np.float32)[:, None]
 
 
+@pytest.mark.parametrize("name", get_args(EncoderName))
+def test_an_encoder_is_one_class_in_the_file_of_its_name(name):
+    found = encoder_class(name)
+    assert found.name == name
+    assert Path(inspect.getfile(found)).name == f"{name}.py"
+    assert found.licence
+    assert ENCODERS[name]
+    if issubclass(found, PublishedEncoder):
+        assert found.reads_text
+        assert len(found.revision) == 40
+        assert set(found.revision) <= set("0123456789abcdef")
+
+
+def test_another_name_is_refused():
+    with pytest.raises(InputError, match=r"^There is no encoder 'me tric'; choose one of classifier, metric, clip, "):
+        encoder_class("me\ntric")
+
+
 def test_an_encoder_without_text_names_those_that_have_it():
-    with pytest.raises(
-        InputError,
-        match=r"^The encoder means reads no text; text queries need one of clip, pubmedclip, biomedclip\.$",
-    ):
+    for name in ("clip", "pubmedclip", "biomedclip"):
+        encoder_class(name).require_text()
+    for encoder in (Means(), encoder_class("classifier"), encoder_class("metric")):
+        told = f"^The encoder {encoder.name} reads no text; text queries need one of clip, pubmedclip, biomedclip.$"
+        with pytest.raises(InputError, match=told):
+            encoder.require_text()
+    with pytest.raises(InputError, match="reads no text"):
         Means().encode_texts(["pneumonia"])
 
 
-def test_the_catalogue_pins_every_hub_model_to_a_commit():
-    assert set(TEXT_ENCODERS) == set(HUB_MODELS) == set(get_args(EncoderName)) - {"classifier", "metric"}
-    for model in HUB_MODELS.values():
-        assert len(model.revision) == 40
-        assert set(model.revision) <= set("0123456789abcdef")
+def test_the_identity_names_the_weights():
+    assert Means.identify() == "means"
+    assert Means.identify("ab" * 32) == f"means sha256:{'ab' * 32}"
+    assert len({Means.identify(*digests) for digests in (["ab" * 32, "cd" * 32], ["cd" * 32, "ab" * 32])}) == 2
+
+
+def test_what_encoders_declare_is_read_without_the_libraries_that_they_compute_with():
+    code = (
+        "import sys\nfrom models.choices import ENCODERS\nfrom models.encoders.encoder import encoder_class\n"
+        "[encoder_class(name) for name in ENCODERS]\n"
+        "assert not {'torch', 'transformers', 'open_clip', 'faiss', 'huggingface_hub'} & set(sys.modules)\n"
+        "from models import hub\nassert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

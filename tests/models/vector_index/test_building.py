@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.vector_index import build, dump, kinds
-from models.vector_index.ivf import SAMPLE
+from models.vector_index import build, building, dump, ivf, kinds
 
 
 def cut(vectors, ids, labels, size):
@@ -38,22 +37,32 @@ def test_the_lists_are_as_many_as_the_draw_can_place(clustered):
     assert few.structure.index.nlist == 1
 
 
-def test_k_means_sees_a_bounded_draw_of_shards_that_are_made_as_they_are_read():
+@pytest.mark.parametrize(("bound", "nlist"), [(ivf.TRAINING_VECTORS, 800), (2000, 50)])  # 4 √40 000, 2000 / 40
+def test_k_means_sees_a_bounded_draw_of_shards_that_are_made_as_they_are_read(bound, nlist, monkeypatch):
     class Shards:
         def __init__(self):
             self.started = 0
 
         def __iter__(self):
             self.started += 1
-            for start in range(0, 200_000, 20_000):
-                ids = np.arange(start, start + 20_000)
-                yield np.random.default_rng(start).normal(size=(20_000, 2)).astype(np.float32), ids, ids % 2
+            for start in range(0, 40_000, 8000):
+                ids = np.arange(start, start + 8000)
+                yield np.random.default_rng(start).normal(size=(8000, 2)).astype(np.float32), ids, ids % 2
 
     shards = Shards()
+    monkeypatch.setattr(building, "TRAINING_VECTORS", bound)
     index = build(shards, encoder="e", kind="ivf")
-    assert len(index) == 200_000 > SAMPLE
-    assert index.structure.index.nlist == 1788  # 4 √200 000
+    assert len(index) == 40_000
+    assert index.structure.index.nlist == nlist
     assert shards.started == 3  # counted, drawn from, added
+
+
+@pytest.mark.parametrize(
+    ("size", "kind"),
+    [(1, "flat"), (100_000, "flat"), (100_001, "hnsw"), (2_000_000, "hnsw"), (2_000_001, "ivf")],
+)
+def test_the_kind_follows_from_the_size(size, kind):
+    assert kinds.choose_kind(size) == kind
 
 
 def test_the_kind_is_chosen_by_the_size(clustered, monkeypatch):

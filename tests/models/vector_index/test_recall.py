@@ -27,7 +27,7 @@ def test_the_others_find_most(shards, kind, metric):
 
 def test_recall_is_what_a_loop_counts(shards, naive_search, monkeypatch):
     index = build(shards, encoder="e", kind="ivf")
-    monkeypatch.setattr(ivf, "PROBES", 1)
+    monkeypatch.setattr(ivf, "NPROBE", 1)
     measured = recall_at(index, shards, k=5, queries=2000)
     vectors, ids = np.concatenate([shard[0] for shard in shards]), np.concatenate([shard[1] for shard in shards])
     found = index.search(vectors, 5, encoder="e", exclude=ids).ids

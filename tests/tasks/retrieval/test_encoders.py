@@ -1,6 +1,5 @@
 """From the form to an encoder. The hub is a real HTTP server on loopback, see `tests.models.hub_server`."""
 
-import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,12 +7,15 @@ import numpy as np
 import pytest
 from huggingface_hub import constants
 
+from models.choices import ENCODERS
 from models.classifier.classifiers import build_classifier
 from models.classifier.weights import dump
-from models.encoders.catalogue import HUB_MODELS
 from models.encoders.classifier import ClassifierEncoder
-from models.encoders.metric import MetricEncoder, fit_projection
+from models.encoders.encoder import encoder_class
+from models.encoders.metric import MetricEncoder
+from models.encoders.published import PublishedEncoder
 from models.errors import InputError
+from tasks.execution.fingerprint import fingerprint
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.classification import ClassifierRecord
 from tasks.records.retrieval import EncoderRecord
@@ -24,6 +26,7 @@ from tests.models.hub_server import COMMIT, GOOD, serve, unused_address
 
 pytestmark = pytest.mark.usefixtures("outputs")
 
+PUBLISHED = [name for name in ENCODERS if issubclass(encoder_class(name), PublishedEncoder)]
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 28, 28), dtype=np.uint8)
 
 
@@ -49,79 +52,81 @@ def classifier():
     return ClassifierRecord(architecture="compact28", weights=weights, best_epoch=1, dataset_sha256="0" * 64)
 
 
+def locate(name, **chosen):
+    (record,) = encoders.locate(RetrievalParameters(encoders=["classifier", name], **chosen))
+    return record
+
+
+def test_a_field_named_like_a_published_encoder_says_what_its_class_says():
+    found = {name: field.default for name, field in RetrievalParameters.model_fields.items() if name in PUBLISHED}
+    assert {"clip", "pubmedclip", "biomedclip"} <= found.keys()
+    assert found == {name: encoder_class(name).model for name in found}
+
+
 def test_a_folder_is_described_without_loading_it(clip_folder, tmp_path):
-    form = RetrievalParameters(pubmedclip=str(clip_folder), device="cuda")
-    record = encoders.locate("pubmedclip", form)
+    record = locate("pubmedclip", pubmedclip=str(clip_folder), device="cuda")
     assert (record.name, record.model, record.path) == ("pubmedclip", str(clip_folder), str(clip_folder))
     assert record.encoder == f"pubmedclip {record.revision}"
     assert record.revision.startswith("sha256:")
     assert record.reads_text
     assert record.device == "cuda"
-    assert record.licence == ""  # of the catalogue's model something is known, of a folder nothing
+    assert record.licence == ""  # of the declared model something is known, of a folder nothing
     assert record.weights == ()
 
 
 def test_where_an_encoder_lies_or_computes_changes_no_cache_key_but_other_weights_do(clip_folder, tmp_path):
-    record = encoders.locate("clip", RetrievalParameters(clip=str(clip_folder)))
+    record = locate("clip", clip=str(clip_folder))
     elsewhere = record.model_copy(update={"path": str(tmp_path), "device": "cuda"})
     assert elsewhere.content_digest() == record.content_digest()
     other = write_clip(tmp_path / "other", seed=1)
-    assert encoders.locate("clip", RetrievalParameters(clip=str(other))).content_digest() != record.content_digest()
+    assert locate("clip", clip=str(other)).content_digest() != record.content_digest()
 
 
 def test_a_hub_model_is_pinned_to_its_commit(clip_folder, tmp_path, monkeypatch):
     with serve(clip_folder, "someone/clip", tmp_path / "cache", monkeypatch):
         monkeypatch.setenv("HF_TOKEN", GOOD)
-        record = encoders.locate("clip", RetrievalParameters(clip="someone/clip"))
+        record = locate("clip", clip="someone/clip")
     assert (record.encoder, record.model) == (f"clip someone/clip@{COMMIT}", "someone/clip")
     assert record.licence == ""
 
 
-@pytest.mark.parametrize("name", HUB_MODELS)
+@pytest.mark.parametrize("name", PUBLISHED)
 def test_a_model_that_cannot_be_had_offline_is_one_sentence(name, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", unused_address())
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # what the variable of that name sets in a new process
-    with pytest.raises(InputError, match=f"^{HUB_MODELS[name].model} is not in this machine's cache .* in a folder"):
-        encoders.locate(name, RetrievalParameters())
+    with pytest.raises(InputError, match=f"^{encoder_class(name).model} is not in this machine's cache .* in a folder"):
+        locate(name)
 
 
 def test_the_classifier_becomes_the_encoder_that_its_weights_name(classifier):
-    record = encoders.of_classifier(classifier)
-    encoder = encoders.load(record)
-    direct = ClassifierEncoder(Store().get(classifier.weights))
-    assert record.encoder == encoder.identity == direct.identity
-    assert record.licence == encoder.licence
+    record = encoders.describe("classifier", classifier)
+    assert record.encoder == f"classifier sha256:{classifier.weights.sha256}"
     assert not record.reads_text
-    np.testing.assert_array_equal(encoder.encode_images(IMAGES), direct.encode_images(IMAGES))
+    direct = ClassifierEncoder(Store().get(classifier.weights))
+    np.testing.assert_array_equal(encoders.load(record).encode_images(IMAGES), direct.encode_images(IMAGES))
 
 
 def test_the_encoder_metric_is_made_of_both_its_files(classifier):
-    projection = fit_projection(IMAGES)
-    store = Store()
-    direct = MetricEncoder(store.get(classifier.weights), projection)
-    record = EncoderRecord(
-        name="metric",
-        encoder=direct.identity,
-        weights=(classifier.weights, store.put(projection, "application/x-safetensors")),
-        licence=direct.licence,
-    )
-    loaded = encoders.load(record)
-    assert loaded.identity == record.encoder
-    np.testing.assert_allclose(loaded.encode_images(IMAGES), direct.encode_images(IMAGES), atol=1e-6)
+    projection = MetricEncoder.fit(IMAGES)
+    stored = Store().put(projection, "application/x-safetensors")
+    record = encoders.describe("metric", classifier, stored)
+    assert record.weights == (classifier.weights, stored)
+    assert record.encoder == MetricEncoder.identify(classifier.weights.sha256, stored.sha256)
+    direct = MetricEncoder(Store().get(classifier.weights), projection)
+    np.testing.assert_allclose(encoders.load(record).encode_images(IMAGES), direct.encode_images(IMAGES), atol=1e-6)
 
 
 def test_a_published_encoder_is_loaded_as_it_was_located_and_only_once(clip_folder):
-    record = encoders.locate("clip", RetrievalParameters(clip=str(clip_folder)))
+    record = locate("clip", clip=str(clip_folder))
     encoder = encoders.load(record)
-    assert encoder.identity == record.encoder
     assert encoder.encode_images(IMAGES).shape == (4, 24)
     assert encoder.encode_texts(["pneumonia"]).shape == (1, 24)
     assert encoders.load(EncoderRecord.model_validate_json(record.model_dump_json())) is encoder
 
 
 def test_threads_that_ask_at_once_get_the_one_that_was_loaded(clip_folder):
-    record = encoders.locate("clip", RetrievalParameters(clip=str(clip_folder)))
+    record = locate("clip", clip=str(clip_folder))
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(encoders.load, [record] * 4))
     assert all(encoder is found[0] for encoder in found)
@@ -131,7 +136,7 @@ def test_a_folder_that_is_gone_or_broken_is_one_sentence(clip_folder, tmp_path, 
     monkeypatch.setenv("HF_ENDPOINT", unused_address())
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     copy = shutil.copytree(clip_folder, tmp_path / "copy")
-    record = encoders.locate("clip", RetrievalParameters(clip=str(copy)))
+    record = locate("clip", clip=str(copy))
     (copy / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"lacks tokenizer\.json; supply all files of the model") as broken:
         encoders.load(record)
@@ -141,17 +146,5 @@ def test_a_folder_that_is_gone_or_broken_is_one_sentence(clip_folder, tmp_path, 
     assert "\n" not in str(broken.value) + str(gone.value)
 
 
-def test_a_checkpoint_of_another_class_is_one_sentence(clip_folder, tmp_path):
-    copy = shutil.copytree(clip_folder, tmp_path / "copy")
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"model_type": "siglip"}))
-    with pytest.raises(InputError, match="of another class than clip"):
-        encoders.locate("clip", RetrievalParameters(clip=str(copy)))
-
-
-def test_text_is_for_the_encoders_that_read_it():
-    for name in HUB_MODELS:
-        encoders.require_text(name)
-    for name in ("classifier", "metric"):
-        with pytest.raises(InputError, match=f"^The encoder {name} reads no text; text queries need one of clip, "):
-            encoders.require_text(name)
+def test_the_code_of_every_encoder_counts_for_what_loads_one():
+    assert {f"models.encoders.{name}" for name in ENCODERS} <= fingerprint(encoders.load).code.keys()

@@ -1,0 +1,176 @@
+"""What the published encoders have in common: an image tower and a text tower, and a checkpoint on the hub."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.encoders.checkpoint import Layout, Source
+from models.encoders.encoder import Encoder
+from models.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+_SUFFIXES = (".json", ".txt", ".safetensors", ".bin")
+_TEXTS_PER_PASS = 64
+
+
+class PublishedEncoder(Encoder):
+    """An image tower and a text tower whose projections share one space, of the Hugging Face hub or a folder.
+
+    On a CPU everything is computed in float32; on a GPU that has it in bf16, except for the embeddings themselves.
+
+    Args:
+        source: what `resolve` gave, on another machine perhaps.
+        device: "cpu" or "cuda".
+
+    Attributes:
+        model: hub id of the checkpoint that it takes by default, to which the licence belongs.
+        revision: commit of it.
+        layout: files of its checkpoint.
+
+    Raises:
+        InputError: the files cannot be had, are damaged or do not belong together, or there is no such device.
+    """
+
+    reads_text = True
+    model: ClassVar[str]
+    revision: ClassVar[str]
+    layout: ClassVar[Layout]
+
+    def __init__(self, source: Source, device: str = "cpu") -> None:
+        import torch
+
+        super().__init__(device=device)
+        if device == "cuda" and not torch.cuda.is_available():
+            raise InputError(
+                f"There is no GPU that PyTorch can use on this machine; run {self.name} on the device cpu, or on a "
+                "worker of the `gpu` pool."
+            )
+        folder = self.fetch(source)
+        try:
+            self._model: Any = self._load(folder)
+        except InputError:
+            raise
+        except Exception as error:  # damaged files raise many types, tokenizers even bare Exception
+            raise InputError(
+                f"The checkpoint of {self.name} in {folder} cannot be read ({type(error).__name__}); copy or "
+                "download its files again."
+            ) from error
+        self._model.to(device).eval()
+        self._bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+    @classmethod
+    def resolve(cls, model: str | None = None, revision: str | None = None) -> Source:
+        """Find a checkpoint and pin it, without loading or downloading weights.
+
+        A folder is read whole, once per process, for its digest. Of a model on the hub only the configuration is
+        fetched; what lies in the hub's cache works without a network.
+
+        Args:
+            model: hub id or folder of another checkpoint of the same layout, or None for the default.
+            revision: commit, tag or branch on the hub, or None for the default commit (of another model: the newest);
+                for a folder None, or the digest that it must have.
+
+        Returns:
+            The source, with its revision pinned.
+
+        Raises:
+            InputError: there is no such model or revision, or it is of another layout.
+        """
+        from models import hub
+
+        model = model or cls.model
+        folder = Path(model).expanduser()
+        if folder.is_dir():
+            cls.layout.require(folder, cls.name)
+            return Source(cls.name, model, hub.pin_folder(model, revision, _SUFFIXES), str(folder))
+        if model == cls.model:
+            revision = revision or cls.revision
+        snapshot = hub.download(model, revision, None, [cls.layout.config])
+        cls.layout.require_config(snapshot, cls.name)
+        return Source(cls.name, model, snapshot.name, model if cls.layout.missing(snapshot) else str(snapshot))
+
+    @classmethod
+    def fetch(cls, source: Source) -> Path:
+        """Return the folder with a checkpoint, downloading what is missing and checking that all is there.
+
+        Safetensors are preferred; a pickle is downloaded only where there are none.
+
+        Args:
+            source: what `resolve` gave.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: the files cannot be had, are damaged, or have changed since.
+        """
+        from models import hub
+
+        if source.is_folder:
+            return Path(cls.resolve(source.path, source.revision).path)
+        folder, layout = Path(source.path), cls.layout
+        if not folder.is_dir():
+            folder = hub.download(source.model, source.revision, None, ["*.json", "*.txt", layout.safetensors])
+            if not (folder / layout.safetensors).is_file():
+                folder = hub.download(source.model, source.revision, None, [layout.pickle])
+        layout.require(folder, cls.name)
+        return folder
+
+    def encode_images(self, images: NDArray[np.uint8], *, batch_size: int = 64) -> NDArray[np.float32]:
+        """Embed images, as in `Encoder`; grey images are read as colour images of equal channels."""
+        grey = images.dtype == np.uint8 and images.ndim == 3
+        if not grey and not (images.dtype == np.uint8 and images.ndim == 4 and images.shape[-1] == 3):
+            raise InputError(
+                f"Images are {images.dtype} of shape {images.shape}, but uint8 of shape (images, height, width) or "
+                "(images, height, width, 3) is expected; convert them first."
+            )
+
+        def embed(batch: NDArray[np.uint8]) -> "torch.Tensor":
+            return self._embed_images(np.repeat(batch[..., None], 3, axis=3) if grey else np.ascontiguousarray(batch))
+
+        return self._in_batches(embed, images, batch_size)
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Embed texts, as in `Encoder`."""
+        for position, text in enumerate(texts):
+            if not text.strip():
+                raise InputError(
+                    f"Text {position + 1} of {len(texts)} is empty; describe what the images should show, such as "
+                    '"chest radiograph with consolidation".'
+                )
+        return self._in_batches(self._embed_texts, list(texts), _TEXTS_PER_PASS)
+
+    def _in_batches(self, embed: "Callable[[Any], torch.Tensor]", items: Any, size: int) -> NDArray[np.float32]:
+        import torch
+
+        vectors = np.empty((len(items), self.dimension), dtype=np.float32)
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self._bf16):
+            for start in range(0, len(items), size):
+                vectors[start : start + size] = embed(items[start : start + size]).float().cpu().numpy()
+        return vectors
+
+    @abstractmethod
+    def _load(self, folder: Path) -> Any:
+        """Read a whole checkpoint; return the network and set `dimension`."""
+
+    @abstractmethod
+    def _embed_images(self, images: NDArray[np.uint8]) -> "torch.Tensor":
+        """Preprocess and embed one batch, shape (images, height, width, 3)."""
+
+    @abstractmethod
+    def _embed_texts(self, texts: list[str]) -> "torch.Tensor":
+        """Tokenise and embed one batch."""
+
+    def _require_length(self, fits: bool, longest: int) -> None:
+        """Refuse a text rather than cut it."""
+        if not fits:
+            raise InputError(
+                f"A text is too long for the encoder {self.name}, which reads {longest} tokens (about {longest // 2} "
+                "words); shorten it."
+            )

@@ -1,0 +1,232 @@
+"""Published encoders on small checkpoints, beside transformers and open_clip called by hand."""
+
+import json
+import shutil
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from transformers import BertConfig, BertModel, CLIPModel, CLIPProcessor
+
+from models.encoders.encoder import encoder_class
+from models.encoders.open_clip_custom_text import bert_config
+from models.errors import InputError
+from tests.models.encoders.twins import BIOMEDCLIP_CONTEXT, CLIP_CONTEXT, write_biomedclip, write_clip
+
+TEXTS = ["a normal chest radiograph of a child", "pneumonia", "consolidation in the right lower lobe", "cat"]
+DIMENSION = {"clip": 24, "biomedclip": 20}
+CONTEXT = {"clip": CLIP_CONTEXT, "biomedclip": BIOMEDCLIP_CONTEXT}
+
+
+def load(name, folder, device="cpu"):
+    kind = encoder_class(name)
+    return kind(kind.resolve(str(folder)), device=device)
+
+
+@pytest.fixture(scope="module", params=["clip", "biomedclip"])
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def encoder(name, folders):
+    return load(name, folders[name])
+
+
+@pytest.fixture(scope="module")
+def reference(name, folders):
+    """What the library itself makes of one image and of one text."""
+    if name == "clip":
+        model, processor = CLIPModel.from_pretrained(folders[name]).eval(), CLIPProcessor.from_pretrained(folders[name])
+        return (
+            lambda image: model.get_image_features(**processor(images=image, return_tensors="pt")).pooler_output[0],
+            lambda text: model.get_text_features(**processor(text=[text], return_tensors="pt")).pooler_output[0],
+        )
+    config = json.loads((folders[name] / "open_clip_config.json").read_text())["model_cfg"]["text_cfg"]
+    text = config | {"hf_model_name": str(folders[name] / "text"), "hf_model_pretrained": False}
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folders[name]}", text_cfg=text)
+    model, tokenizer = model.eval(), open_clip.get_tokenizer(f"local-dir:{folders[name]}")
+    assert tokenizer(TEXTS).shape == (4, BIOMEDCLIP_CONTEXT)  # padded to its whole context
+    return (
+        lambda image: model.encode_image(transform(image)[None])[0],
+        lambda text: model.encode_text(tokenizer([text]))[0],
+    )
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (7, 28, 28), dtype=np.uint8)
+
+
+def apart(vectors):
+    """Smallest distance of two vectors."""
+    distances = np.linalg.norm(vectors[:, None] - vectors[None], axis=-1)
+    return distances[~np.eye(len(vectors), dtype=bool)].min()
+
+
+def test_images_are_embedded_as_by_the_library_one_by_one(name, encoder, reference, images):
+    with torch.no_grad():
+        wanted = [reference[0](Image.fromarray(image).convert("RGB")) for image in images]
+
+    found = encoder.encode_images(images, batch_size=3)
+
+    assert (found.dtype, found.shape) == (np.float32, (7, DIMENSION[name]))
+    np.testing.assert_allclose(found, torch.stack(wanted), atol=1e-5)
+    assert apart(found) > 1e-3
+    assert np.ptp(np.linalg.norm(found, axis=1)) > 1e-3  # not normalised
+
+
+def test_texts_are_embedded_as_by_the_library_one_by_one_so_padding_changes_nothing(name, encoder, reference):
+    with torch.no_grad():
+        wanted = [reference[1](text) for text in TEXTS]
+
+    found = encoder.encode_texts(TEXTS)
+
+    assert (found.dtype, found.shape) == (np.float32, (4, DIMENSION[name]))
+    np.testing.assert_allclose(found, torch.stack(wanted), atol=1e-5)
+    assert apart(found) > 1e-2
+
+
+def test_vectors_repeat_and_do_not_depend_on_the_batch_size(encoder, images):
+    vectors = encoder.encode_images(images, batch_size=7)
+    np.testing.assert_array_equal(encoder.encode_images(images, batch_size=7), vectors)
+    np.testing.assert_allclose(encoder.encode_images(images, batch_size=2), vectors, atol=1e-5)
+    many = [TEXTS[i % 4] for i in range(130)]  # more than fit a pass
+    np.testing.assert_allclose(encoder.encode_texts(many), encoder.encode_texts(TEXTS)[np.arange(130) % 4], atol=1e-5)
+
+
+def test_grey_is_colour_of_equal_channels_and_any_size_will_do(name, encoder, images):
+    colour = np.stack([images] * 3, axis=-1)
+    np.testing.assert_array_equal(encoder.encode_images(colour), encoder.encode_images(images))
+    wide = np.random.default_rng(1).integers(0, 256, (2, 40, 61, 3), dtype=np.uint8)
+    assert encoder.encode_images(wide).shape == (2, DIMENSION[name])
+    assert not np.allclose(encoder.encode_images(wide), encoder.encode_images(wide[..., ::-1]), atol=1e-3)
+
+
+def test_nothing_gives_no_vectors(name, encoder):
+    assert encoder.encode_images(np.empty((0, 28, 28), np.uint8)).shape == (0, DIMENSION[name])
+    assert encoder.encode_texts([]).shape == (0, DIMENSION[name])
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((2, 28, 28), "f4"), ((28, 28), "u1"), ((2, 28, 28, 4), "u1")])
+def test_other_images_are_refused(encoder, shape, kind):
+    with pytest.raises(InputError, match=r"but uint8 of shape \(images, height, width\) or"):
+        encoder.encode_images(np.zeros(shape, kind))
+
+
+def test_an_empty_text_or_one_longer_than_the_context_is_refused_rather_than_cut(name, encoder):
+    with pytest.raises(InputError, match="Text 2 of 2 is empty; describe"):
+        encoder.encode_texts(["pneumonia", " \n"])
+    fits = " ".join(["pneumonia"] * (CONTEXT[name] - 2))  # and the two ends
+    assert encoder.encode_texts([fits]).shape == (1, DIMENSION[name])
+    with pytest.raises(InputError, match=f"too long for the encoder {name}, which reads {CONTEXT[name]} tokens"):
+        encoder.encode_texts(["cat", f"{fits} pneumonia"])
+
+
+def test_pickled_tensors_are_read_and_nothing_else(name, encoder, images, tmp_path):
+    write, weights = {
+        "clip": (write_clip, "pytorch_model.bin"),
+        "biomedclip": (write_biomedclip, "open_clip_pytorch_model.bin"),  # of an older transformers
+    }[name]
+    folder = write(tmp_path / "pickled", pickled=True)
+    pickled = load(name, folder)
+    np.testing.assert_array_equal(pickled.encode_images(images), encoder.encode_images(images))
+    np.testing.assert_array_equal(pickled.encode_texts(TEXTS), encoder.encode_texts(TEXTS))
+
+    class Evil:
+        def __reduce__(self):
+            return (pytest.fail, ("the pickle was executed",))
+
+    for content in ({"weights": Evil()}, None):
+        torch.save(content, folder / weights) if content else (folder / weights).write_bytes(b"no weights")
+        with pytest.raises(
+            InputError, match=rf"The checkpoint of {name} in .* cannot be read .*; copy or download its"
+        ):
+            load(name, folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "change", "sentence"),
+    [
+        ("clip", "config.json", lambda config: config | {"projection_dim": 30}, r"\(2 tensors are missing or of anot"),
+        (
+            "biomedclip",
+            "open_clip_config.json",
+            lambda config: config | {"model_cfg": config["model_cfg"] | {"embed_dim": 30}},
+            "size mismatch",
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_and_a_damaged_tokenizer_are_refused(folders, tmp_path, name, file, change, sentence):
+    copy = shutil.copytree(folders[name], tmp_path / "copy")
+    config = json.loads((copy / file).read_text())
+    (copy / file).write_text(json.dumps(change(config)))
+    with pytest.raises(InputError, match=f"do not fit its {file} .*{sentence}") as refused:
+        load(name, copy)
+    assert "\n" not in str(refused.value)
+    (copy / file).write_text(json.dumps(config))
+    (copy / "tokenizer.json").write_text("{}")
+    with pytest.raises(
+        InputError, match=rf"The checkpoint of {name} in .* cannot be read .*; copy or download its file"
+    ):
+        load(name, copy)
+
+
+def test_the_text_towers_shape_is_read_off_its_weights():
+    published = BertConfig()  # BERT base, as BiomedBERT: 12 layers of 768 numbers, 12 heads, 30,522 tokens
+    with torch.device("meta"):
+        weights = BertModel(published, add_pooling_layer=False).state_dict()
+
+    found = bert_config({f"text.transformer.{name}": tensor for name, tensor in weights.items()})
+
+    assert found.to_dict() == published.to_dict()
+
+
+_heard: list[str] | None = None
+
+
+def _listen(event: str, arguments: tuple[object, ...]) -> None:
+    if _heard is not None and event in ("socket.connect", "socket.getaddrinfo"):
+        _heard.append(f"{event} {arguments}")
+
+
+@pytest.fixture
+def network() -> Iterator[list[str]]:
+    """What this process asks of a network."""
+    global _heard
+    sys.addaudithook(_listen)  # cannot be taken away again, so it is silent after the test
+    _heard = []
+    yield _heard
+    _heard = None
+
+
+@pytest.mark.parametrize("name", ["clip", "pubmedclip", "biomedclip"])
+def test_a_folder_is_loaded_without_a_network(name, folders, network):
+    encoder = load(name, folders[name])
+    assert encoder.name == name
+    assert encoder.encode_images(np.zeros((1, 28, 28), np.uint8)).shape == (1, encoder.dimension)
+    assert encoder.encode_texts(["pneumonia"]).shape == (1, encoder.dimension)
+    assert network == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(folders):
+    with pytest.raises(InputError, match="no GPU that PyTorch can use on this machine; run clip on the device cpu, or"):
+        load("clip", folders["clip"], device="cuda")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_vectors_of_a_gpu_point_where_those_of_the_cpu_do(name, encoder, folders):
+    images = np.random.default_rng(0).integers(0, 256, (9, 28, 28), dtype=np.uint8)
+    gpu = load(name, folders[name], device="cuda")
+    for one, other in (
+        (encoder.encode_images(images), gpu.encode_images(images, batch_size=4)),
+        (encoder.encode_texts(TEXTS), gpu.encode_texts(TEXTS)),
+    ):
+        cosines = (one * other).sum(1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
+        assert cosines.min() > 0.99

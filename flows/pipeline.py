@@ -21,7 +21,7 @@ from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.reports.steps import locate_generator
-from tasks.retrieval.steps import check_cutoffs, locate_encoders
+from tasks.retrieval.checks import check_cutoffs, locate_encoders
 from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()

@@ -35,7 +35,7 @@ from tasks.reports.steps import (
     trace_answers,
     write_reports,
 )
-from tasks.retrieval.steps import check_cutoffs, locate_encoders
+from tasks.retrieval.checks import check_cutoffs, locate_encoders
 from tasks.storage.store import Store
 from tasks.tracking import runs
 

@@ -22,29 +22,21 @@ from tasks.records.base import FindingsRecord, RunReference
 from tasks.records.classification import ClassificationResult, EvaluatedClassifier
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, RetrievalResult, SearchableRecord
+from tasks.retrieval.checks import check_cutoffs, locate_encoders
 from tasks.retrieval.published.publication import in_use, publish
-from tasks.retrieval.steps import (
+from tasks.retrieval.steps.analysis import (
     analyse_failures,
     analyse_neighbours,
-    check_cutoffs,
-    classifier_encoder,
-    compare_encoders,
-    document_retrieval,
-    draw_map,
-    embed_images,
-    evaluate_retrieval,
-    fit_metric_encoder,
-    index_embeddings,
-    locate_encoders,
     map_similarity,
     measure_drift,
     measure_new_images,
     new_images,
-    plot_retrieval,
-    project_embeddings,
     query_texts,
-    search_neighbours,
 )
+from tasks.retrieval.steps.encoding import classifier_encoder, embed_images, fit_metric_encoder
+from tasks.retrieval.steps.evaluation import compare_encoders, evaluate_retrieval, project_embeddings
+from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
+from tasks.retrieval.steps.plotting import document_retrieval, draw_map, plot_retrieval
 from tasks.storage.store import DamagedFileError
 from tasks.tracking import registry, runs
 

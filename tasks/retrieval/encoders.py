@@ -33,7 +33,7 @@ def locate(name: str, parameters: RetrievalParameters) -> EncoderRecord:
     source = resolve_source(name, wanted)  # type: ignore[arg-type]  # `published_model` has checked the name
     return EncoderRecord(
         name=name,
-        encoder=source.identity,
+        identity=source.identity,
         model=source.model,
         revision=source.revision,
         reads_text=True,
@@ -53,7 +53,7 @@ def of_classifier(classifier: ClassifierRecord) -> EncoderRecord:
         The encoder.
     """
     identity = f"classifier sha256:{classifier.weights.sha256}"
-    return EncoderRecord(name="classifier", encoder=identity, weights=(classifier.weights,), licence=OWN_LICENCE)
+    return EncoderRecord(name="classifier", identity=identity, weights=(classifier.weights,), licence=OWN_LICENCE)
 
 
 def require_text(name: str) -> None:

@@ -172,7 +172,7 @@ def log_encoder(run: RunReference, encoder: EncoderRecord) -> None:
     """Say what made the run's vectors: the name as a param, to compare runs by, and the rest in tags."""
     client = _client()
     client.log_param(run.run_id, "encoder", encoder.name)
-    client.set_tag(run.run_id, "encoder.identity", encoder.encoder)
+    client.set_tag(run.run_id, "encoder.identity", encoder.identity)
     client.set_tag(run.run_id, "encoder.licence", encoder.licence or "unknown")
 
 

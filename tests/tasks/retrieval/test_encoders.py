@@ -53,7 +53,7 @@ def test_a_folder_is_described_without_loading_it(clip_folder, tmp_path):
     form = RetrievalParameters(pubmedclip=str(clip_folder), device="cuda")
     record = encoders.locate("pubmedclip", form)
     assert (record.name, record.model, record.path) == ("pubmedclip", str(clip_folder), str(clip_folder))
-    assert record.encoder == f"pubmedclip {record.revision}"
+    assert record.identity == f"pubmedclip {record.revision}"
     assert record.revision.startswith("sha256:")
     assert record.reads_text
     assert record.device == "cuda"
@@ -73,7 +73,7 @@ def test_a_hub_model_is_pinned_to_its_commit(clip_folder, tmp_path, monkeypatch)
     with serve(clip_folder, "someone/clip", tmp_path / "cache", monkeypatch):
         monkeypatch.setenv("HF_TOKEN", GOOD)
         record = encoders.locate("clip", RetrievalParameters(clip="someone/clip"))
-    assert (record.encoder, record.model) == (f"clip someone/clip@{COMMIT}", "someone/clip")
+    assert (record.identity, record.model) == (f"clip someone/clip@{COMMIT}", "someone/clip")
     assert record.licence == ""
 
 
@@ -90,7 +90,7 @@ def test_the_classifier_becomes_the_encoder_that_its_weights_name(classifier):
     record = encoders.of_classifier(classifier)
     encoder = encoders.load(record)
     direct = ClassifierEncoder(Store().get(classifier.weights))
-    assert record.encoder == encoder.identity == direct.identity
+    assert record.identity == encoder.identity == direct.identity
     assert record.licence == encoder.licence
     assert not record.reads_text
     np.testing.assert_array_equal(encoder.encode_images(IMAGES), direct.encode_images(IMAGES))
@@ -102,19 +102,19 @@ def test_the_encoder_metric_is_made_of_both_its_files(classifier):
     direct = MetricEncoder(store.get(classifier.weights), projection)
     record = EncoderRecord(
         name="metric",
-        encoder=direct.identity,
+        identity=direct.identity,
         weights=(classifier.weights, store.put(projection, "application/x-safetensors")),
         licence=direct.licence,
     )
     loaded = encoders.load(record)
-    assert loaded.identity == record.encoder
+    assert loaded.identity == record.identity
     np.testing.assert_allclose(loaded.encode_images(IMAGES), direct.encode_images(IMAGES), atol=1e-6)
 
 
 def test_a_published_encoder_is_loaded_as_it_was_located_and_only_once(clip_folder):
     record = encoders.locate("clip", RetrievalParameters(clip=str(clip_folder)))
     encoder = encoders.load(record)
-    assert encoder.identity == record.encoder
+    assert encoder.identity == record.identity
     assert encoder.encode_images(IMAGES).shape == (4, 24)
     assert encoder.encode_texts(["pneumonia"]).shape == (1, 24)
     assert encoders.load(EncoderRecord.model_validate_json(record.model_dump_json())) is encoder

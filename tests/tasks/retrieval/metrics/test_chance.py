@@ -1,12 +1,8 @@
-from itertools import combinations
-
 import numpy as np
 import pytest
-from scipy.stats import hypergeom
 
 from tasks.retrieval.metrics import chance
 from tasks.retrieval.metrics.ranking import evaluate
-from tasks.retrieval.metrics.table import average_precision_by_chance, hit_by_chance
 
 # Label counts of PneumoniaMNIST, normal and pneumonia.
 TEST = np.repeat([0, 1], [234, 390])
@@ -32,29 +28,6 @@ def test_level_of_the_test_split_in_the_train_split():
     assert round(level.mean("precision_at_1", 1), 3) == 0.742
 
 
-def all_rankings(items, relevant):
-    """Every placement of the relevant items, as 0 and 1 along the ranking."""
-    for places in combinations(range(items), relevant):
-        ranking = np.zeros(items)
-        ranking[list(places)] = 1
-        yield ranking
-
-
-@pytest.mark.parametrize(("items", "relevant"), [(1, 1), (5, 1), (7, 3), (8, 7), (6, 6)])
-def test_average_precision_is_the_mean_over_all_rankings(items, relevant):
-    ranks = np.arange(1, items + 1)
-    expected = np.mean([(r * r.cumsum() / ranks).sum() / relevant for r in all_rankings(items, relevant)])
-    assert average_precision_by_chance(np.array([relevant]), items)[0] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize(("items", "relevant"), [(5, 1), (7, 3), (8, 7)])
-def test_r_precision_is_the_mean_over_all_rankings(items, relevant):
-    expected = np.mean([r[:relevant].mean() for r in all_rankings(items, relevant)])
-    gallery_labels = np.repeat([0, 1], [relevant, items - relevant])
-    level = chance.from_gallery(np.array([0]), np.array([99]), gallery_labels, [1])
-    assert level.values["r_precision"][0] == pytest.approx(expected)
-
-
 def test_figures_of_a_class_that_the_gallery_lacks_are_undefined():
     level = chance.from_gallery(np.array([0, 1]), np.array([8, 9]), np.ones(5, dtype=int), [1])
     assert (
@@ -63,20 +36,6 @@ def test_figures_of_a_class_that_the_gallery_lacks_are_undefined():
         == [True, False]
     )
     assert level.values["precision_at_1"].tolist() == [0, 1]
-
-
-def test_average_precision_of_nothing_is_undefined():
-    assert np.isnan(average_precision_by_chance(np.array([0, 2]), 9)).tolist() == [True, False]
-
-
-@pytest.mark.parametrize("k", [1, 3, 8])
-def test_hit_agrees_with_the_hypergeometric_distribution(k):
-    relevant = np.arange(9)
-    np.testing.assert_allclose(hit_by_chance(relevant, 8, k), 1 - hypergeom.pmf(0, 8, relevant, k), atol=1e-12)
-
-
-def test_hit_in_a_large_gallery_agrees_with_the_hypergeometric_distribution():
-    assert hit_by_chance(np.array([1214]), 4708, 10)[0] == pytest.approx(1 - hypergeom.pmf(0, 4708, 1214, 10))
 
 
 def test_random_vectors_score_the_leave_one_out_level():

@@ -56,6 +56,14 @@ def test_what_was_published_is_found(published):
     assert found.published_at
 
 
+def test_what_an_earlier_version_published_is_found(published):
+    """It called the identity of an encoder `encoder`."""
+    text = Store().read(NAME).decode()
+    assert text.count('"identity":"e"') == 6  # of the encoder, the embeddings, three shards and the index
+    Store().write(NAME, text.replace('"identity":"e"', '"encoder":"e"').encode())
+    assert find_published("classifier").same_content(published)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"5", b"[1]", b"[" * 100_000, b"\xff", b"{}"])
 def test_a_damaged_pointer_is_one_sentence_that_says_what_makes_it_anew(published, content):
     Store().write(NAME, content)

@@ -135,7 +135,8 @@ def test_a_map_of_the_test_split_stays_below_5_megabytes():
         images, ["test"] * 624, ids, ids % 2, ids, ids % 2, np.full(624, 0.9),
         Neighbours(np.full((624, 5), 0.5, dtype=np.float32), (ids[:, None] + np.arange(1, 6)) % 624),
     )  # fmt: skip
-    assert len(interactive_map(cases, {"t-SNE": RANDOM.normal(size=(624, 2))}, title="Map", phantoms=False)) < 5e6
+    plane = {"t-SNE": RANDOM.normal(size=(624, 2))}
+    assert len(interactive_map(cases, plane, ("normal", "pneumonia"), title="Map", phantoms=False)) < 5e6
 
 
 REPORTER = """<script>

@@ -28,25 +28,19 @@ from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, RetrievalResult, SearchableRecord
 from tasks.retrieval.published.publication import in_use
 from tasks.retrieval.published.publication import publish as publish_index
-from tasks.retrieval.steps import (
+from tasks.retrieval.steps.analysis import (
     analyse_failures,
     analyse_neighbours,
-    compare_encoders,
-    document_retrieval,
-    draw_map,
-    embed_images,
-    evaluate_retrieval,
-    index_embeddings,
     map_similarity,
     measure_drift,
     measure_new_images,
     new_images,
-    own_encoder,
-    plot_retrieval,
-    project_embeddings,
     query_texts,
-    search_neighbours,
 )
+from tasks.retrieval.steps.encoding import embed_images, own_encoder
+from tasks.retrieval.steps.evaluation import compare_encoders, evaluate_retrieval, project_embeddings
+from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
+from tasks.retrieval.steps.plotting import document_retrieval, draw_map, plot_retrieval
 from tasks.storage.disks import in_plain_words
 from tasks.storage.store import DamagedFileError
 from tasks.tracking import registry, runs

@@ -12,9 +12,10 @@ from tasks.data.steps import read_picture
 from tasks.parameters.search import SearchParameters
 from tasks.records.base import DocumentRecord
 from tasks.records.retrieval import SearchRecord
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
+from tasks.retrieval.checks import check_search
+from tasks.retrieval.published.publication import find_published
 from tasks.retrieval.search_result import SearchedIndex
-from tasks.retrieval.steps import check_search, find_published, search_cases
+from tasks.retrieval.steps.search import search_cases
 from tasks.storage.disks import in_plain_words
 from tasks.storage.locations import outputs
 from tasks.storage.store import Store
@@ -51,10 +52,11 @@ def _write(found: SearchRecord) -> Path:
 
 def _print(found: SearchRecord, folder: Path) -> None:
     result = Store().get_json(found.result)
+    names = result["class_names"]
     print_table(
         [(name, "left") for name in ("rank", "image", "class", "similarity")],
         [
-            (hit["rank"], f"{hit['split']} #{hit['index']}", CLASS_NAMES[hit["label"]], f"{hit['similarity']:.3f}")
+            (hit["rank"], f"{hit['split']} #{hit['index']}", names[hit["label"]], f"{hit['similarity']:.3f}")
             for hit in result["hits"]
         ],
         title=f"nearest to {result['query']['name']}",

@@ -10,7 +10,7 @@ from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.reports import GeneratorRecord
 from tasks.records.retrieval import EncoderRecord
 from tasks.reports.steps import locate_generator
-from tasks.retrieval.steps import check_cutoffs, locate_encoders
+from tasks.retrieval.checks import check_cutoffs, locate_encoders
 
 
 def preflight(

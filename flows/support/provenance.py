@@ -38,7 +38,7 @@ def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None
 def log_encoder(run: RunReference, encoder: EncoderRecord) -> None:
     """Say what makes a run's vectors: the name as a param, to compare runs by, and the rest in tags."""
     runs.log_params(run, {"encoder": encoder.name})
-    runs.log_tags(run, {"encoder.identity": encoder.encoder, "encoder.licence": encoder.licence or "unknown"})
+    runs.log_tags(run, {"encoder.identity": encoder.identity, "encoder.licence": encoder.licence or "unknown"})
 
 
 def log_generator(run: RunReference, generator: GeneratorRecord) -> None:

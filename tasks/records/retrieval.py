@@ -1,7 +1,15 @@
 """What the steps of the retrieval hand on."""
 
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
+
 from tasks.records.base import ArrayRecord, DocumentRecord, Record, RunReference, StoredFile, provenance
 from tasks.records.data import DatasetRecord
+
+Identity = Annotated[str, Field(validation_alias=AliasChoices("identity", "encoder"))]
+"""Name of an encoder, its source and its revision or digest; only vectors of the same identity may be compared. Indices
+that were published by earlier versions call it `encoder`."""
 
 
 class EncoderRecord(Record):
@@ -9,7 +17,7 @@ class EncoderRecord(Record):
 
     Attributes:
         name: of the encoder, `classifier` for instance.
-        encoder: its identity: name, source and revision or digest; only vectors of the same identity may be compared.
+        identity: name, source and revision or digest.
         weights: the files it is made of, where they are in the store.
         model: hub id or folder of a published network, else empty.
         revision: its commit, or the digest of the folder's files.
@@ -20,7 +28,7 @@ class EncoderRecord(Record):
     """
 
     name: str
-    encoder: str
+    identity: Identity
     weights: tuple[StoredFile, ...] = ()
     model: str = ""
     revision: str = ""
@@ -38,14 +46,14 @@ class ShardRecord(Record):
         start: position of the first in the split.
         vectors: npz with `vectors` (N, dimension), not normalised.
         shape: of the vectors.
-        encoder: identity of what made them.
+        identity: of the encoder that made them.
     """
 
     split: str
     start: int
     vectors: StoredFile
     shape: tuple[int, int]
-    encoder: str
+    identity: Identity
 
 
 class EmbeddingsRecord(Record):
@@ -53,13 +61,13 @@ class EmbeddingsRecord(Record):
 
     Attributes:
         name: of the encoder.
-        encoder: its identity.
+        identity: of the encoder.
         dimension: length of a vector.
         shards: parts of each split, in order.
     """
 
     name: str
-    encoder: str
+    identity: Identity
     dimension: int
     shards: dict[str, tuple[ShardRecord, ...]]
 
@@ -68,15 +76,15 @@ class IndexRecord(Record):
     """Vector indices.
 
     Attributes:
-        encoder: identity of what made the vectors.
+        identity: of the encoder that made the vectors.
         dimension: length of a vector.
         kinds: `flat`, `hnsw` or `ivf` by name of the index.
-        indices: the index by name: `all`, and one a class under the name of the class; each is over all splits.
+        indices: the index by name: `all`, and one per class under the name of the class; each is over all splits.
         offsets: id of the first image of each split; its others follow.
         metrics: `index/…`: how many of the true neighbours an index finds, and what it takes.
     """
 
-    encoder: str
+    identity: Identity
     dimension: int
     kinds: dict[str, str]
     indices: dict[str, StoredFile]
@@ -90,7 +98,7 @@ class RetrievalRecord(Record):
     Attributes:
         encoder: name of the encoder.
         metrics: `loo/…`, `gallery/…`, `conditioned/…`, `chance/…`.
-        per_query: npz of the figures behind them, one value a test image.
+        per_query: npz of the values behind them, one per test image.
         worst: ids of the worst queries, worst first.
     """
 

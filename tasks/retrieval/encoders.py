@@ -33,7 +33,7 @@ def locate(parameters: RetrievalParameters) -> list[EncoderRecord]:
             found.append(
                 EncoderRecord(
                     name=name,
-                    encoder=source.identity,
+                    identity=source.identity,
                     model=source.model,
                     revision=source.revision,
                     reads_text=kind.reads_text,
@@ -60,7 +60,7 @@ def describe(name: str, classifier: ClassifierRecord, *fitted: StoredFile) -> En
     weights = (classifier.weights, *fitted) if kind.needs_classifier else fitted
     return EncoderRecord(
         name=name,
-        encoder=kind.identify(*(file.sha256 for file in weights)),
+        identity=kind.identify(*(file.sha256 for file in weights)),
         weights=weights,
         reads_text=kind.reads_text,
         licence=kind.licence,

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from models.choices import EncoderName, Split
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.markdown import document, table
 
 _LIMITS = (
@@ -145,6 +144,7 @@ class SearchResult(_Part):
         encoder: name of the encoder.
         encoder_identity: what exactly made the vectors.
         index: what was searched: run, dataset, number of images.
+        class_names: names of the classes, by label.
         splits: the splits that were searched.
         label: the one class that was searched; None for all.
         k: how many cases were asked for.
@@ -157,6 +157,7 @@ class SearchResult(_Part):
     encoder: EncoderName
     encoder_identity: str
     index: SearchedIndex
+    class_names: tuple[str, ...]
     splits: tuple[Split, ...]
     label: int | None
     k: int = Field(ge=1)
@@ -169,7 +170,7 @@ class SearchResult(_Part):
     def class_shares(self) -> dict[str, float]:
         """Share of each class among the hits, in [0, 1]."""
         labels = [hit.label for hit in self.hits]
-        return {name: labels.count(label) / len(labels) for label, name in enumerate(CLASS_NAMES)}
+        return {name: labels.count(label) / len(labels) for label, name in enumerate(self.class_names)}
 
     def to_json(self) -> str:
         """Write the result as JSON with the shares of the classes, indented."""
@@ -227,7 +228,8 @@ def search_report(result: SearchResult) -> str:
         Markdown.
     """
     rows = [
-        (hit.rank, f"{hit.split} #{hit.index}", CLASS_NAMES[hit.label], f"{hit.similarity:.3f}") for hit in result.hits
+        (hit.rank, f"{hit.split} #{hit.index}", result.class_names[hit.label], f"{hit.similarity:.3f}")
+        for hit in result.hits
     ]
     sections = [
         ("Query", _query(result)),
@@ -247,12 +249,12 @@ def describe_shares(result: SearchResult) -> str:
         The sentence.
     """
     if result.label is not None:
-        return f"Only {CLASS_NAMES[result.label]} cases were searched, so every case found has this label."
+        return f"Only {result.class_names[result.label]} cases were searched, so every case found has this label."
     labels = [hit.label for hit in result.hits]
     if len(labels) == 1:
-        return f"The nearest case is labelled {CLASS_NAMES[labels[0]]}."
-    counts = [f"{labels.count(label)} {name}" for label, name in enumerate(CLASS_NAMES)]
-    return f"Labels of the {len(labels)} nearest cases: {' and '.join(counts)}."
+        return f"The nearest case is labelled {result.class_names[labels[0]]}."
+    counts = [f"{labels.count(label)} {name}" for label, name in enumerate(result.class_names)]
+    return f"Labels of the {len(labels)} nearest cases: {', '.join(counts[:-1])} and {counts[-1]}."
 
 
 def _query(result: SearchResult) -> str:
@@ -260,7 +262,7 @@ def _query(result: SearchResult) -> str:
     kinds = {"index": "dataset item", "image": "image file", "text": "text"}
     rows = [(kinds[query.kind], query.name)]
     if query.label is not None:
-        rows.append(("its label", CLASS_NAMES[query.label]))
+        rows.append(("its label", result.class_names[query.label]))
     rows += [
         ("SHA-256", query.digest),
         ("encoder", result.encoder),
@@ -270,7 +272,7 @@ def _query(result: SearchResult) -> str:
         ("over", f"{result.index.dataset}, digest {result.index.dataset_digest}"),
         ("images", ", ".join(f"{count} {split}" for split, count in result.index.images.items())),
         ("searched in", ", ".join(result.splits)),
-        ("classes", "all" if result.label is None else CLASS_NAMES[result.label]),
+        ("classes", "all" if result.label is None else result.class_names[result.label]),
         ("cases asked for", str(result.k)),
     ]
     return table(("", "value"), rows)

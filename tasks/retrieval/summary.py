@@ -4,16 +4,15 @@ from collections.abc import Sequence
 
 from models.markdown import escape
 from tasks.retrieval.analyses.failures import count_failures, worst_queries
-from tasks.retrieval.metrics.chance import Protocol
-from tasks.retrieval.metrics.ranking import CLASS_NAMES, RankingResult, means, summarize
+from tasks.retrieval.metrics.protocols import Protocol, Protocols
+from tasks.retrieval.metrics.ranking import RankingResult, means, summarize
+from tasks.retrieval.metrics.table import METRICS
 from tasks.shared.markdown import document, table
 
 
 def retrieval_report(
-    leave_one_out: Protocol,
-    gallery: Protocol,
-    conditioned: Protocol,
-    true_class: RankingResult,
+    protocols: Protocols,
+    class_names: Sequence[str],
     *,
     encoder: str,
     index: str,
@@ -27,10 +26,8 @@ def retrieval_report(
     """Write the report of the stage.
 
     Args:
-        leave_one_out: each test image searched among the others.
-        gallery: each test image searched in the train split.
-        conditioned: searched among the items of the predicted class only.
-        true_class: searched among the items of the true class, the upper bound of `conditioned`.
+        protocols: what was measured of the test images.
+        class_names: by label.
         encoder: what made the vectors, in words.
         index: what they are searched with, in words.
         findings: further sections, title and markdown of each.
@@ -43,13 +40,13 @@ def retrieval_report(
     Returns:
         Markdown.
     """
-    protocols = (leave_one_out, gallery, conditioned)
+    ranked = list(protocols.ranked.values())
     sections = [
-        ("Protocol", _definitions(protocols, encoder, index)),
-        ("Results", _results(protocols, samples, seed)),
-        ("By class", _by_class(protocols, k)),
-        ("Search in the predicted class", _conditioned(conditioned, true_class, k)),
-        ("Failures", _failures(leave_one_out, k, worst)),
+        ("Protocol", _definitions(ranked, encoder, index)),
+        ("Results", _results(ranked, class_names, samples, seed)),
+        ("By class", _by_class(ranked, class_names, k)),
+        ("Search in the predicted class", _conditioned(protocols.ranked["conditioned"], protocols.true_class, k)),
+        ("Failures", _failures(protocols.ranked["loo"], class_names, k, worst)),
         *findings,
         ("Limits", _LIMITS),
     ]
@@ -64,9 +61,7 @@ def _definitions(protocols: Sequence[Protocol], encoder: str, index: str) -> str
         "is relevant if it has the query's class.",
         "The query itself is removed by its id, never by its rank; exact duplicates of it stay. Equal cosines keep the "
         "order of the gallery.",
-        "Precision@k is the share of relevant items among the first k; Hit@k asks whether there is any. Average "
-        "precision runs over the full ranking and divides by all relevant items; mAP is its mean over queries. "
-        "R-precision is the precision at the number of relevant items.",
+        " ".join(metric.definition for metric in METRICS),
         "Intervals are 95 % percentile bootstrap over queries. Chance is the exact expectation of a random ranking.",
     ]
     lines += [
@@ -77,11 +72,11 @@ def _definitions(protocols: Sequence[Protocol], encoder: str, index: str) -> str
     return "".join(f"- {line}\n" for line in lines)
 
 
-def _results(protocols: Sequence[Protocol], samples: int, seed: int) -> str:
+def _results(protocols: Sequence[Protocol], class_names: Sequence[str], samples: int, seed: int) -> str:
     rows = []
     for protocol in protocols:
-        measured = summarize(protocol.result, "x", samples=samples, seed=seed)
-        chance = means(protocol.chance, "x")
+        measured = summarize(protocol.result, "x", class_names, samples=samples, seed=seed)
+        chance = means(protocol.chance, "x", class_names)
         for name, expected in chance.items():
             if name in measured:
                 interval = f"{measured[f'{name}_ci_low']:.3f}–{measured[f'{name}_ci_high']:.3f}"
@@ -89,48 +84,49 @@ def _results(protocols: Sequence[Protocol], samples: int, seed: int) -> str:
     return table(("protocol", "metric", "value", "95 % interval", "chance"), rows)
 
 
-def _by_class(protocols: Sequence[Protocol], k: int) -> str:
+def _by_class(protocols: Sequence[Protocol], class_names: Sequence[str], k: int) -> str:
     rows = [
         (
             protocol.name,
             name,
             int((protocol.result.query_labels == label).sum()),
-            protocol.result.mean_precision(k, label),
-            protocol.chance.mean_precision(k, label),
-            protocol.result.mean_average_precision(label),
-            protocol.chance.mean_average_precision(label),
+            *(
+                each.mean(column, label)
+                for column in (f"precision_at_{k}", "average_precision")
+                for each in (protocol.result, protocol.chance)
+            ),
         )
         for protocol in protocols
-        for label, name in enumerate(CLASS_NAMES)
+        for label, name in enumerate(class_names)
     ]
     return table(("protocol", "class", "queries", f"precision@{k}", "chance", "mAP", "chance"), rows)
 
 
 def _conditioned(conditioned: Protocol, true_class: RankingResult, k: int) -> str:
     rows = [
-        ("predicted class", conditioned.result.mean_precision(k)),
-        ("true class: upper bound, 1 by construction", true_class.mean_precision(k)),
+        ("predicted class", conditioned.result.mean(f"precision_at_{k}")),
+        ("true class: upper bound, 1 by construction", true_class.mean(f"precision_at_{k}")),
     ]
     return (
-        "All neighbours found this way have the class that was searched, so every figure equals the classifier's "
+        "All neighbours found this way have the class that was searched, so every metric equals the classifier's "
         "accuracy: it says how often the class was right, not how alike the cases are. The true class is not known in "
         "use; its row is an upper bound and no result.\n\n" + table(("searched among", f"precision@{k}"), rows)
     )
 
 
-def _failures(protocol: Protocol, k: int, worst: int) -> str:
+def _failures(protocol: Protocol, class_names: Sequence[str], k: int, worst: int) -> str:
     result = protocol.result
     counts = [
         (count.name, count.queries, count.misses, count.minorities, count.minorities / max(count.queries, 1))
-        for count in count_failures(result, k=k)
+        for count in count_failures(result, class_names, k=k)
     ]
     header = ("class", "queries", f"none of its class in {k}", f"fewer than half of {k}", "share")
     places = {int(query): place for place, query in enumerate(result.query_ids)}
     rows = []
     for query in worst_queries(result, worst, k=k):
         place = places[int(query)]
-        name = CLASS_NAMES[result.query_labels[place]]
-        rows.append((int(query), name, float(result.precision_at[k][place]), float(result.average_precision[place])))
+        measured = (float(result.values[name][place]) for name in (f"precision_at_{k}", "average_precision"))
+        rows.append((int(query), class_names[result.query_labels[place]], *measured))
     return (
         f"{protocol.name}, by class:\n\n{table(header, counts)}\n"
         f"Worst queries, by Hit@{k}, precision@{k}, average precision:\n\n"

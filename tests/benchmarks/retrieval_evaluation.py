@@ -168,5 +168,5 @@ def _assert_same(result: RankingResult, figures: Figures) -> None:
     """Check that both agree; the loops' float32 may swap neighbours whose cosines differ by less than 1e-6."""
     precision, average_precision = figures
     for column, k in enumerate(K_VALUES):
-        assert abs(result.mean_precision(k) - precision[:, column].mean()) < 1e-3
-    np.testing.assert_allclose(result.average_precision, average_precision, atol=1e-3)
+        assert abs(result.mean(f"precision_at_{k}") - precision[:, column].mean()) < 1e-3
+    np.testing.assert_allclose(result.values["average_precision"], average_precision, atol=1e-3)

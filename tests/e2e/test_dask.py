@@ -37,7 +37,8 @@ from tasks.records.classification import ClassificationResult, ClassifierRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, RetrievalRecord, RetrievalResult
 from tasks.reports.steps import locate_generator
-from tasks.retrieval.steps import embed_images, index_embeddings, own_encoder, search_neighbours
+from tasks.retrieval.steps.encoding import embed_images, own_encoder
+from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
 from tasks.storage.store import Store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]

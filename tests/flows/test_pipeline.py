@@ -12,7 +12,7 @@ from flows.pipeline import pipeline
 from flows.support.shell import parse
 from models.classifier.weights import load
 from models.errors import InputError
-from tasks.retrieval.steps import find_published
+from tasks.retrieval.published.publication import find_published
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 

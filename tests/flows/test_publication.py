@@ -13,7 +13,7 @@ from flows.retrieval import retrieval
 from flows.search import search
 from flows.support.shell import main, parse
 from tasks.execution.events import DRIFT_FOUND
-from tasks.retrieval.steps import find_published
+from tasks.retrieval.published.publication import find_published
 from tasks.storage.locations import tracking_uri
 from tasks.tracking import registry
 

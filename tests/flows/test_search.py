@@ -22,9 +22,9 @@ from models.notices import RESEARCH_NOTICE
 from tasks.execution.caching import outcomes
 from tasks.execution.fingerprint import fingerprint
 from tasks.retrieval import encoders
-from tasks.retrieval import steps as retrieval_steps
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
-from tasks.retrieval.steps import find_published
+from tasks.retrieval.published.publication import find_published
+from tasks.retrieval.steps import analysis, encoding, evaluation, indexing, plotting
+from tasks.retrieval.steps import search as searching
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tests.models.encoders.twins import write_clip
@@ -134,7 +134,7 @@ def test_each_encoder_has_its_own_mlflow_run(grown, runs):
     for name, run in runs.items():
         assert run.info.status == "FINISHED"
         assert run.data.params["retrieval.encoders"] == "['classifier', 'metric', 'clip']"
-        assert run.data.tags["encoder.identity"] == find_published(name).encoder.encoder
+        assert run.data.tags["encoder.identity"] == find_published(name).encoder.identity
         for metric in ("loo/precision_at_1", "loo/map", "gallery/precision_at_5", "index/recall_at_10"):
             assert 0 <= run.data.metrics[metric] <= 1
         assert ("zero_shot/auc" in run.data.metrics) == (name == "clip")
@@ -163,7 +163,7 @@ def test_the_report_compares_each_other_encoder_with_the_first(runs):
     client = MlflowClient(tracking_uri())
     for name, run in runs.items():
         report = Path(client.download_artifacts(run.info.run_id, "report.md")).read_text()
-        assert find_published(name).encoder.encoder in report
+        assert find_published(name).encoder.identity in report
         assert ("Encoders compared, leave-one-out" in report) == (name != "classifier")
         if name == "classifier":
             continue
@@ -210,7 +210,8 @@ def test_changing_k_embeds_nothing(grown, words):
 
 
 def test_a_prompt_is_an_input_of_the_text_queries_alone():
-    steps = [value for value in vars(retrieval_steps).values() if isinstance(value, Task)]
+    phases = (analysis, encoding, evaluation, indexing, plotting, searching)
+    steps = [value for phase in phases for value in vars(phase).values() if isinstance(value, Task)]
     reading = {
         each.fn.__name__
         for each in steps
@@ -296,7 +297,7 @@ def test_what_is_found_is_printed_written_and_shown(images, shared_outputs, tmp_
         assert RESEARCH_NOTICE in text
         for hit in result["hits"]:
             (line,) = [line for line in text.splitlines() if f" {hit['split']} #{hit['index']} " in line]
-            assert f" {CLASS_NAMES[hit['label']]} " in line
+            assert f" {result['class_names'][hit['label']]} " in line
             assert f" {hit['similarity']:.3f} " in line
 
     with get_client(sync_client=True) as client:

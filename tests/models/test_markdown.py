@@ -165,6 +165,7 @@ def test_a_search_shows_the_name_of_a_file_and_the_words_searched_for():
             query=query,
             encoder="classifier",
             encoder_identity=f"hub/{query.name}",
+            class_names=("normal", "pneumonia"),
             splits=("test",),
             label=None,
             k=1,

@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from tasks.retrieval.metrics.ranking import RankingResult
+from tasks.retrieval.metrics.table import metric_of
 from tasks.shared.bootstrap import mean_interval
 from tasks.shared.holm import holm
 from tasks.shared.markdown import table
 
 PERMUTATIONS = 9_999  # drawn where not all sign flips can be tried: p is a multiple of 1 / 10 000, two-sided 1 / 5 000
 
-_BATCH = 1000  # permutations at once: far fewer or many more take longer; 8 kB a query
+_BATCH = 1000  # permutations at once: far fewer or many more take longer; 8 kB per query
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Difference:
 
     Attributes:
         encoder: name of the encoder.
-        metric: `precision_at_K` or `map`.
+        metric: `precision_at_K`, `map` and so on.
         baseline_mean: mean over queries with the baseline.
         mean: mean over queries with the encoder.
         difference: `mean` − `baseline_mean`, positive where the encoder is better.
@@ -52,7 +53,7 @@ def sign_flip_p(differences: NDArray[np.float64], *, seed: int) -> float:
     counted among them (Phipson and Smyth, "Permutation p-values should never be zero", 2010).
 
     Args:
-        differences: one a query, shape (queries,).
+        differences: one per query, shape (queries,).
         seed: seed of the draw.
 
     Returns:
@@ -76,14 +77,14 @@ def sign_flip_p(differences: NDArray[np.float64], *, seed: int) -> float:
 
 
 def compare(results: Mapping[str, RankingResult], baseline: str, *, samples: int, seed: int) -> tuple[Difference, ...]:
-    """Compare encoders with a baseline by precision@k and mean average precision.
+    """Compare encoders with a baseline by each metric that the table says to compare.
 
     Intervals and p-values are paired: they come from the differences query by query, since the same queries are hard
     for every encoder. The p-values of one metric are corrected over the encoders (Holm, "A simple sequentially
     rejective multiple test procedure", 1979); one metric is not corrected for another.
 
     Args:
-        results: figures of the same queries under one protocol, by name of the encoder.
+        results: values of the same queries under one protocol, by name of the encoder.
         baseline: name of the encoder that the others are compared with.
         samples: bootstrap samples of the intervals.
         seed: seed of the bootstrap and of the permutations.
@@ -138,8 +139,11 @@ def comparison_table(rows: Sequence[Difference], baseline: str) -> str:
 
 
 def _series(result: RankingResult) -> dict[str, NDArray[np.float64]]:
-    series = {f"precision_at_{k}": values for k, values in result.precision_at.items()}
-    return series | {"map": result.of_class(result.average_precision)}
+    return {
+        metric_of(column).mean or column: result.defined(column)
+        for column in result.values
+        if metric_of(column).compared
+    }
 
 
 def _p_value(p: float) -> str:
@@ -157,8 +161,10 @@ def _require_comparable(results: Mapping[str, RankingResult], baseline: str) -> 
         same = (
             np.array_equal(result.query_ids, expected.query_ids)
             and np.array_equal(result.query_labels, expected.query_labels)
-            and np.array_equal(np.isnan(result.average_precision), np.isnan(expected.average_precision))
-            and result.precision_at.keys() == expected.precision_at.keys()
+            and result.values.keys() == expected.values.keys()
+            and all(
+                np.array_equal(np.isnan(result.values[name]), np.isnan(expected.values[name])) for name in result.values
+            )
         )
         if not same:
             raise InputError(

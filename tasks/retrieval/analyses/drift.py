@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.retrieval.vectors import LabelledVectors
 from tasks.shared.domain_auc import domain_auc, unit_vectors
 from tasks.shared.estimates import Estimate, format_estimate
 from tasks.shared.markdown import table
@@ -17,19 +18,6 @@ from tasks.shared.metric_names import class_metric
 
 DEALS = 39
 """Random deals behind a threshold: unchanged images pass the largest of 39 once in 40 times."""
-
-
-@dataclass(frozen=True)
-class LabelledVectors:
-    """Embeddings of one split.
-
-    Attributes:
-        vectors: shape (images, dimension).
-        labels: shape (images,).
-    """
-
-    vectors: NDArray[np.floating]
-    labels: NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -72,7 +60,7 @@ def measure_drift(
         seed: of the folds, of the deals, and of the choice of images where a class has more than are compared.
 
     Returns:
-        One comparison a class. A figure is unknown where a split has fewer than `domain_auc.FOLDS` images of the class.
+        One comparison per class; unknown where a split has fewer than `domain_auc.FOLDS` images of the class.
     """
     found = []
     for label, name in enumerate(class_names):
@@ -89,7 +77,7 @@ def drift_threshold(
 ) -> float:
     """Find what the AUC of new embeddings passes by chance, by a permutation test.
 
-    If nothing has changed, the new images are like the reference, and which of both together are called new is
+    If nothing has changed, the new images are like the reference, and which of both together are taken as new is
     arbitrary. So as many as there are new ones are dealt out of both at random, `DEALS` times, and told from the
     indexed ones. The AUC of the new ones is larger than all of these with a probability of 1 in `DEALS` + 1 (Phipson
     and Smyth, "Permutation p-values should never be zero", 2010), whatever the sizes are and however much the fit of
@@ -115,7 +103,7 @@ def drift_metrics(drifts: Sequence[ClassDrift], prefix: str = "drift/") -> dict[
     """Sum the comparison up for the tracker.
 
     Args:
-        drifts: one a class.
+        drifts: one per class.
         prefix: of the names.
 
     Returns:
@@ -135,7 +123,7 @@ def drift_markdown(drifts: Sequence[ClassDrift]) -> str:
     """Write the comparison of all test images as a table and what it means.
 
     Args:
-        drifts: one a class.
+        drifts: one per class.
 
     Returns:
         Markdown without a heading.
@@ -153,7 +141,7 @@ def new_images_markdown(drifts: Sequence[ClassDrift], count: int) -> str:
     """Write the comparison of new images as a table and what it means.
 
     Args:
-        drifts: one a class, with thresholds.
+        drifts: one per class, with thresholds.
         count: how many images are new.
 
     Returns:

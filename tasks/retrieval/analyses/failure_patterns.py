@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.estimates import Estimate, format_estimate, share
 from tasks.shared.holm import holm
 from tasks.shared.markdown import table
@@ -65,7 +64,7 @@ def image_properties(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]
     """Measure what the pixels of each image are like.
 
     Args:
-        images: shape (images, height, width), 0–255.
+        images: shape (images, height, width) or (images, height, width, 3), 0–255; of colours their mean counts.
 
     Returns:
         By name, each of shape (images,): `brightness`, the mean, and `contrast`, the standard deviation, both in grey
@@ -75,6 +74,7 @@ def image_properties(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]
     from scipy.ndimage import laplace
 
     grey = images.astype(np.float64)
+    grey = grey.mean(axis=3) if grey.ndim == 4 else grey
     return {
         "brightness": grey.mean(axis=(1, 2)),
         "contrast": grey.std(axis=(1, 2)),
@@ -96,7 +96,7 @@ def neighbour_popularity(neighbour_ids: NDArray[np.int64]) -> NDArray[np.float64
 
 
 def count_patterns(
-    failed: NDArray[np.bool_], misclassified: NDArray[np.bool_], labels: NDArray[np.integer]
+    failed: NDArray[np.bool_], misclassified: NDArray[np.bool_], labels: NDArray[np.integer], class_names: Sequence[str]
 ) -> tuple[Pattern, ...]:
     """Count by class how failures of retrieval and errors of the classifier meet.
 
@@ -104,12 +104,13 @@ def count_patterns(
         failed: whether retrieval failed, shape (queries,).
         misclassified: whether the classifier is wrong, shape (queries,).
         labels: class of each query, shape (queries,).
+        class_names: by label.
 
     Returns:
-        One count a class.
+        One count per class.
     """
     patterns = []
-    for label, name in enumerate(CLASS_NAMES):
+    for label, name in enumerate(class_names):
         wrong, missed = failed[labels == label], misclassified[labels == label]
         patterns.append(
             Pattern(
@@ -127,6 +128,7 @@ def compare_failed(
     properties: Mapping[str, NDArray[np.floating]],
     failed: NDArray[np.bool_],
     labels: NDArray[np.integer],
+    class_names: Sequence[str],
     *,
     samples: int,
     seed: int,
@@ -137,16 +139,17 @@ def compare_failed(
         properties: by name, each of shape (queries,).
         failed: whether retrieval failed, shape (queries,).
         labels: class of each query, shape (queries,).
+        class_names: by label.
         samples: bootstrap samples of the intervals, drawn within each group.
         seed: seed of the bootstrap.
 
     Returns:
-        One effect a property and class, property by property; the p-values are adjusted for all of them.
+        One effect per property and class, property by property; the p-values are adjusted for all of them.
     """
     effects = [
-        _effect(name, label, values[failed & (labels == label)], values[~failed & (labels == label)], samples, seed)
+        _effect(name, of_class, values[failed & (labels == label)], values[~failed & (labels == label)], samples, seed)
         for name, values in properties.items()
-        for label in range(len(CLASS_NAMES))
+        for label, of_class in enumerate(class_names)
     ]
     tested = [place for place, effect in enumerate(effects) if not np.isnan(effect.p)]
     for place, p in zip(tested, holm([effects[place].p for place in tested]), strict=True):
@@ -195,14 +198,14 @@ def patterns_markdown(patterns: Sequence[Pattern], effects: Sequence[Effect], *,
 
 
 def _effect(
-    name: str, label: int, failed: NDArray[np.floating], others: NDArray[np.floating], samples: int, seed: int
+    name: str, of_class: str, failed: NDArray[np.floating], others: NDArray[np.floating], samples: int, seed: int
 ) -> Effect:
     from scipy.stats import mannwhitneyu
 
     both = len(failed) > 0 and len(others) > 0
     return Effect(
         property=name,
-        name=CLASS_NAMES[label],
+        name=of_class,
         failed=_median(failed),
         others=_median(others),
         effect=rank_biserial(failed, others, samples=samples, seed=seed),

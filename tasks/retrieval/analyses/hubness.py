@@ -5,12 +5,12 @@ Ivanović, "Hubs in space", JMLR 2010). Such a hub is shown again and again what
 be found. How often an image is a neighbour is its k-occurrence; how skewed the k-occurrences are is the hubness.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.markdown import table
 
 K = 10  # as in the paper
@@ -21,7 +21,7 @@ class Hubness:
     """How often each item of a gallery is found.
 
     Attributes:
-        k: neighbours a query.
+        k: neighbours per query.
         queries: number of queries.
         ids: of the items, shape (items,).
         labels: class of each item, shape (items,).
@@ -152,11 +152,12 @@ def hubness_metrics(hubness: Hubness) -> dict[str, float]:
     return {f"hubness/{name}": float(value) for name, value in metrics.items()}
 
 
-def hubness_markdown(hubness: Hubness, *, limit: int = 10) -> str:
+def hubness_markdown(hubness: Hubness, class_names: Sequence[str], *, limit: int = 10) -> str:
     """Write the counts as tables.
 
     Args:
         hubness: the counts.
+        class_names: by label.
         limit: most hubs to list.
 
     Returns:
@@ -177,7 +178,7 @@ def hubness_markdown(hubness: Hubness, *, limit: int = 10) -> str:
     largest = biggest_hubs(hubness, limit)
     hubs = [
         (
-            f"#{hubness.ids[place]}", CLASS_NAMES[hubness.labels[place]], int(hubness.occurrences[place]),
+            f"#{hubness.ids[place]}", class_names[hubness.labels[place]], int(hubness.occurrences[place]),
             int(hubness.bad_occurrences[place]),
         )
         for place in largest

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.bootstrap import mean_interval
 from tasks.shared.markdown import table
 from tasks.shared.pixel_correlation import LEAST_CORRELATION, correlated_pairs
@@ -162,7 +161,7 @@ def precision_without(
     for query, item in pairs:
         kept &= ~((query_ids[:, None] == query) & (neighbour_ids == item))
     if (kept.sum(axis=1) < k).any():
-        raise ValueError(f"Fewer than k = {k} neighbours are left for a query; fetch more neighbours a query.")
+        raise ValueError(f"Fewer than k = {k} neighbours are left for a query; fetch more neighbours per query.")
     counted = kept & (kept.cumsum(axis=1) <= k)
     return ((neighbour_labels == query_labels[:, None]) & counted).sum(axis=1) / k
 
@@ -240,12 +239,15 @@ def duplicate_metrics(pairs: Sequence[NearDuplicate], effect: DuplicateEffect) -
     }
 
 
-def duplicate_markdown(pairs: Sequence[NearDuplicate], effect: DuplicateEffect, *, limit: int = 20) -> str:
+def duplicate_markdown(
+    pairs: Sequence[NearDuplicate], effect: DuplicateEffect, class_names: Sequence[str], *, limit: int = 20
+) -> str:
     """Write near-duplicates as tables.
 
     Args:
         pairs: near-duplicates.
         effect: on leave-one-out within a split.
+        class_names: by label.
         limit: most pairs to list.
 
     Returns:
@@ -258,7 +260,11 @@ def duplicate_markdown(pairs: Sequence[NearDuplicate], effect: DuplicateEffect, 
         (name, len(found), sum(pair.identical for pair in found), sum(pair.contradictory for pair in found))
         for name, found in sorted(between.items())
     ]
-    listed = [(_name(pair.first), _name(pair.second), pair.correlation) for pair in pairs[:limit]]
+    listed = [
+        (*(f"{place.split} #{place.index} ({class_names[place.label]})" for place in (pair.first, pair.second)),
+         pair.correlation)
+        for pair in pairs[:limit]
+    ]  # fmt: skip
     low, high = effect.difference_interval
     return "\n".join(
         [
@@ -278,7 +284,3 @@ def duplicate_markdown(pairs: Sequence[NearDuplicate], effect: DuplicateEffect, 
             f"{effect.k}.\n",
         ]
     )
-
-
-def _name(place: Place) -> str:
-    return f"{place.split} #{place.index} ({CLASS_NAMES[place.label]})"

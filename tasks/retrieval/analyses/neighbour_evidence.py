@@ -1,9 +1,10 @@
-"""The nearest training images as evidence for or against the class that the classifier calls.
+"""The nearest training images as evidence for or against the class that the classifier predicts.
 
-Where the neighbours of an image belong to another class than it is called, the call may be wrong. The support of a call
-is the weight of the neighbours of its class, with the weights of the soft nearest-neighbour classifier of Wu et al.
-("Unsupervised feature learning via non-parametric instance discrimination", CVPR 2018). What it is worth is measured by
-how well it finds the classifier's errors, beside the classifier's own confidence and together with it.
+Where the neighbours of an image belong to another class than the predicted one, the prediction may be wrong. The
+support of a prediction is the weight of the neighbours of its class, with the weights of the soft nearest-neighbour
+classifier of Wu et al. ("Unsupervised feature learning via non-parametric instance discrimination", CVPR 2018). What it
+is worth is measured by how well it finds the classifier's errors, beside the classifier's own confidence and together
+with it.
 
 Nothing is chosen on the images that are scored. The temperature is the paper's. The number of neighbours, of 10, 20, 50
 and 100, found the errors of three classifiers on the validation images of PneumoniaMNIST best. The combination is the
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tasks.shared.auc import auc_of_counts, auc_with_interval, tied_counts
 from tasks.shared.bootstrap import interval, resample_counts
 from tasks.shared.estimates import UNKNOWN, Estimate, format_estimate
 from tasks.shared.markdown import table
@@ -37,10 +39,11 @@ class ErrorDetection:
     """How well some signs find the classifier's errors.
 
     Attributes:
-        wrong: which images are called the wrong class, shape (images,).
+        wrong: which images are predicted wrongly, shape (images,).
         signs: by key of `SIGNS`, values that should be low for errors, each of shape (images,).
-        areas: by key of `SIGNS`, the probability that an error has a lower value than a right call (AUROC, ties count
-            half, .5 is chance), with its bootstrap interval; `UNKNOWN` where there are no errors or nothing else.
+        areas: by key of `SIGNS`, the probability that an error has a lower value than a right prediction (AUROC,
+            ties count half, .5 is chance), with its bootstrap interval; `UNKNOWN` where there are no errors or
+            nothing else.
         gains: by key of `SIGNS` but the confidence, the difference of its area from that of the confidence, with its
             interval from the same bootstrap samples (paired); `UNKNOWN` as in `areas`.
         risks: by key of `SIGNS`, the mean share of errors among the n images of the highest values, n = 1 … images
@@ -61,17 +64,17 @@ def support(
     *,
     temperature: float = TEMPERATURE,
 ) -> NDArray[np.float64]:
-    """Weigh the neighbours that have the class an image is called.
+    """Weigh the neighbours that have the class predicted for an image.
 
     Args:
         similarities: cosines of the nearest training images, shape (images, k).
         neighbour_labels: their classes, shape (images, k).
-        predicted: class each image is called, shape (images,).
+        predicted: class predicted for each image, shape (images,).
         temperature: the lower, the more the very nearest count; above 0.
 
     Returns:
         Share of the weight, softmax of cosine / temperature over the k neighbours, that lies on neighbours of the
-        called class, in [0, 1], shape (images,).
+        predicted class, in [0, 1], shape (images,).
     """
     from scipy.special import softmax
 
@@ -93,18 +96,15 @@ def detect_errors(
     """Measure how well confidence, support and both find errors.
 
     Args:
-        confidence: how sure the classifier is of what it calls (the calibrated probability of the called class), in
-            [0, 1], shape (images,).
+        confidence: calibrated probability of the predicted class, in [0, 1], shape (images,).
         supports: of `support`, shape (images,).
-        wrong: which images are called the wrong class, shape (images,).
+        wrong: which images are predicted wrongly, shape (images,).
         samples: bootstrap samples.
         seed: seed of the bootstrap.
 
     Returns:
         The areas under the ROC curves, their differences, and the areas under the risk–coverage curves.
     """
-    from sklearn.metrics import roc_auc_score
-
     wrong = np.asarray(wrong, dtype=bool)
     sure, backed = np.asarray(confidence, np.float64), np.asarray(supports, np.float64)
     signs = {CONFIDENCE: sure, SUPPORT: backed, BOTH: sure * backed}
@@ -112,9 +112,9 @@ def detect_errors(
     risks = {name: area_under_risk(sign, ~wrong) for name, sign in signs.items()}
     if wrong.all() or not wrong.any():
         return ErrorDetection(wrong, signs, dict.fromkeys(signs, UNKNOWN), dict.fromkeys(gained, UNKNOWN), risks)
-    values = {name: float(roc_auc_score(wrong, -sign)) for name, sign in signs.items()}
+    values = {name: auc_with_interval(sign[wrong], sign[~wrong]).value for name, sign in signs.items()}
     counts = resample_counts(len(wrong), samples, seed)
-    resampled = {name: _resampled_areas(sign, wrong, counts) for name, sign in signs.items()}
+    resampled = {name: auc_of_counts(*tied_counts(sign, ~wrong, counts)) for name, sign in signs.items()}
     return ErrorDetection(
         wrong=wrong,
         signs=signs,
@@ -162,7 +162,7 @@ def evidence_markdown(detection: ErrorDetection) -> str:
     """
     errors, images = int(detection.wrong.sum()), len(detection.wrong)
     if not 0 < errors < images:
-        return f"{errors} of {images} images are called the wrong class, so nothing can be told apart.\n"
+        return f"{errors} of {images} images are predicted wrongly, so nothing can be told apart.\n"
     rows = [
         (
             SIGNS[name],
@@ -175,22 +175,8 @@ def evidence_markdown(detection: ErrorDetection) -> str:
     header = ("sign", "AUROC of finding errors (95 % interval)", "difference from the confidence (paired)", "AURC")
     least = area_under_risk(-detection.wrong.astype(np.float64), ~detection.wrong)
     return (
-        f"{errors} of {images} images are called the wrong class.\n\n{table(header, rows)}\n"
+        f"{errors} of {images} images are predicted wrongly.\n\n{table(header, rows)}\n"
         "AURC, the area under the risk–coverage curve, is the share of errors among the n images of the highest "
         f"values, averaged over n: {least:.4f} is the least that {errors} errors allow, {errors / images:.4f} what a "
         "random order gives.\n"
     )
-
-
-def _resampled_areas(
-    sign: NDArray[np.float64], wrong: NDArray[np.bool_], counts: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Compute the AUROC of every bootstrap sample at once, NaN where a sample has no errors or nothing else."""
-    errors, right = sign[wrong][:, None], sign[~wrong]
-    wins = (errors < right) + 0.5 * (errors == right)
-    of_errors, of_right = counts[:, wrong], counts[:, ~wrong]
-    with np.errstate(invalid="ignore"):
-        areas: NDArray[np.float64] = ((of_errors @ wins) * of_right).sum(axis=1) / (
-            of_errors.sum(axis=1) * of_right.sum(axis=1)
-        )
-    return areas

@@ -6,6 +6,7 @@ The prompts stand in a versioned file beside this module and are fixed beforehan
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +16,12 @@ from models.errors import InputError
 from models.text import printable
 from models.vector_index import normalize
 from tasks.retrieval.metrics import chance, ranking
-from tasks.retrieval.metrics.chance import Protocol
-from tasks.retrieval.metrics.ranking import CLASS_NAMES, RankingResult
+from tasks.retrieval.metrics.protocols import Protocol
+from tasks.retrieval.metrics.ranking import RankingResult
 from tasks.shared.bootstrap import interval, resample
 from tasks.shared.estimates import Estimate, format_estimate
 from tasks.shared.markdown import table
+from tasks.shared.metric_names import class_metric
 from tasks.shared.rank_biserial import rank_biserial
 
 PROMPTS = Path(__file__).with_name("text_prompts.json")
@@ -47,17 +49,19 @@ class PromptSet:
 
     Attributes:
         version: of the file.
+        class_names: of the two classes that the prompts describe, by label.
         prompts: every prompt.
-        pairs: positions of a normal and a pneumonia prompt that differ only in the finding.
+        pairs: positions of a prompt of each class that differ only in the finding.
     """
 
     version: str
+    class_names: tuple[str, ...]
     prompts: tuple[Prompt, ...]
     pairs: tuple[tuple[int, int], ...]
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """What the encoder reads, one text a prompt."""
+        """What the encoder reads, one text per prompt."""
         return tuple(prompt.text for prompt in self.prompts)
 
     @property
@@ -71,11 +75,11 @@ class ZeroShot:
     """How well prompts alone tell the classes of the images apart.
 
     Attributes:
-        scores: cosine with the pneumonia prompts less cosine with the normal ones, shape (images,). CLIP's
+        scores: cosine with the prompts of class 1 less cosine with those of class 0, shape (images,). CLIP's
             probability is a softmax of the same cosines at a fixed scale, so it orders the images alike.
         auc: area under the ROC curve of the scores; 0.5 is chance.
         balanced_accuracy: mean of the recalls where the larger cosine decides; 0.5 is chance.
-        recalls: share of each class that is called it, by label.
+        recalls: share of each class that is predicted as such, by label.
     """
 
     scores: NDArray[np.float64]
@@ -88,8 +92,8 @@ def read_prompts(path: Path = PROMPTS) -> PromptSet:
     """Read a prompt file.
 
     Args:
-        path: JSON with a `version`, under `prompts` for each class a list of an `id` and a `text` each, and under
-            `pairs` lists of a normal and a pneumonia id.
+        path: JSON with a `version`, under `prompts` for each of two classes a list of an `id` and a `text` each, and
+            under `pairs` lists of an id of the first and one of the second class.
 
     Returns:
         The prompts.
@@ -111,7 +115,8 @@ def read_prompts(path: Path = PROMPTS) -> PromptSet:
             f"like {PROMPTS.name}."
         ) from error
 
-    by_class = (content.prompts.normal, content.prompts.pneumonia)
+    names = tuple(content.prompts)
+    by_class = content.prompts.values()
     prompts = tuple(Prompt(entry.id, entry.text, label) for label, part in enumerate(by_class) for entry in part)
     for what, values in (("id", [prompt.id for prompt in prompts]), ("text", [prompt.text for prompt in prompts])):
         repeated = sorted({value for value in values if values.count(value) > 1})
@@ -126,10 +131,10 @@ def read_prompts(path: Path = PROMPTS) -> PromptSet:
             if (name, label) not in places:
                 raise InputError(
                     f"The prompt file {printable(path)} pairs '{printable(name, 60)}', which is no "
-                    f"{CLASS_NAMES[label]} prompt of it; a pair names a normal prompt and then a pneumonia prompt."
+                    f"{printable(names[label], 60)} prompt of it; a pair names a prompt of each class in their order."
                 )
-    pairs = tuple((places[normal, 0], places[pneumonia, 1]) for normal, pneumonia in content.pairs)
-    return PromptSet(content.version, prompts, pairs)
+    pairs = tuple((places[first, 0], places[second, 1]) for first, second in content.pairs)
+    return PromptSet(content.version, names, prompts, pairs)
 
 
 def evaluate_prompts(
@@ -146,10 +151,10 @@ def evaluate_prompts(
         prompt_labels: class of each prompt, shape (prompts,).
         image_vectors: of the same encoder, shape (images, dimensions).
         image_labels: class of each image, shape (images,).
-        k_values: cut-offs of precision@k and Hit@k, at most the number of images.
+        k_values: cut-offs, at most the number of images.
 
     Returns:
-        The figures of each prompt, in their order, and what a random ranking would score: the share of the class.
+        The values per prompt, in their order, and what a random ranking would score: the share of the class.
 
     Raises:
         InputError: a vector has no direction, or a cut-off is not positive or exceeds the number of images.
@@ -165,16 +170,16 @@ def best_and_worst(result: RankingResult, *, k: int) -> NDArray[np.int64]:
     """Choose for each class the prompt that finds most of it and the one that finds least.
 
     Args:
-        result: figures of each prompt.
+        result: values per prompt.
         k: a cut-off of the result.
 
     Returns:
         Positions of prompts: by class the best and the worst by precision@k, then by average precision; only one of a
         class that has one prompt.
     """
-    order = np.lexsort((-result.average_precision, -result.precision_at[k]))
+    order = np.lexsort((-result.values["average_precision"], -result.values[f"precision_at_{k}"]))
     chosen: list[int] = []
-    for label in range(len(CLASS_NAMES)):
+    for label in np.unique(result.query_labels):
         ranked = order[result.query_labels[order] == label]
         chosen += dict.fromkeys([*ranked[:1].tolist(), *ranked[-1:].tolist()])
     return np.array(chosen, dtype=np.int64)
@@ -209,16 +214,16 @@ def zero_shot(
         InputError: a vector, or the mean of a class's prompts, has no direction.
     """
     unit = normalize(prompt_vectors)
-    directions = normalize(np.stack([unit[prompt_labels == label].mean(axis=0) for label in range(len(CLASS_NAMES))]))
+    directions = normalize(np.stack([unit[prompt_labels == label].mean(axis=0) for label in (0, 1)]))
     cosines = normalize(image_vectors).astype(np.float64) @ directions.T.astype(np.float64)
     scores = cosines[:, 1] - cosines[:, 0]
-    normal, pneumonia = scores[image_labels == 0], scores[image_labels == 1]
-    order = rank_biserial(pneumonia, normal, samples=samples, seed=seed)
-    hits = [(normal <= 0).astype(np.float64), (pneumonia > 0).astype(np.float64)]
+    first, second = scores[image_labels == 0], scores[image_labels == 1]
+    order = rank_biserial(second, first, samples=samples, seed=seed)
+    hits = [(first <= 0).astype(np.float64), (second > 0).astype(np.float64)]
     recalls = tuple(float(hit.mean()) if len(hit) else float("nan") for hit in hits)
     balanced = Estimate(sum(recalls) / len(recalls), float("nan"), float("nan"), len(scores))
     if not np.isnan(balanced.value):
-        # A seed a class, or the draws of one would follow those of the other.
+        # A seed per class, or the draws of one would follow those of the other.
         drawn = [hit[resample(len(hit), samples, seed + label)].mean(axis=1) for label, hit in enumerate(hits)]
         balanced = Estimate(balanced.value, *interval(np.mean(drawn, axis=0)), len(scores))
     auc = Estimate((order.value + 1) / 2, (order.low + 1) / 2, (order.high + 1) / 2, len(scores))
@@ -245,7 +250,7 @@ def zero_shot_by_pair(
         seed: seed of the bootstrap.
 
     Returns:
-        What `zero_shot` returns, one a pair.
+        What `zero_shot` returns, one per pair.
     """
     found = []
     for pair in map(list, prompts.pairs):
@@ -254,32 +259,34 @@ def zero_shot_by_pair(
     return tuple(found)
 
 
-def text_metrics(protocol: Protocol, ensemble: ZeroShot, pairs: Sequence[ZeroShot]) -> dict[str, float]:
+def text_metrics(
+    protocol: Protocol, ensemble: ZeroShot, pairs: Sequence[ZeroShot], class_names: Sequence[str]
+) -> dict[str, float]:
     """Name the metrics of text queries.
 
     Args:
         protocol: of `evaluate_prompts`.
         ensemble: `zero_shot` of all prompts.
         pairs: of `zero_shot_by_pair`.
+        class_names: by label.
 
     Returns:
-        `text/precision_at_K`, `text/hit_at_K`, `text/map`, all means over prompts, the precision and mAP also by class
+        `text/precision_at_K`, `text/map` and so on, all means over prompts, the precision and mAP also per class
         (`text/precision_at_5_normal`); the same under `chance/text/`; `zero_shot/auc` and
-        `zero_shot/balanced_accuracy`, each with `_ci_low` and `_ci_high`; `zero_shot/recall_normal`,
-        `zero_shot/recall_pneumonia`; and `zero_shot/pair_auc_min` and `_max`. What is undefined is left out.
+        `zero_shot/balanced_accuracy`, each with `_ci_low` and `_ci_high`; `zero_shot/recall_CLASS`; and
+        `zero_shot/pair_auc_min` and `_max`. What is undefined is left out.
     """
     metrics: dict[str, float] = {}
     for prefix, result in (("text", protocol.result), ("chance/text", protocol.chance)):
-        metrics |= ranking.means(result, prefix)
-        for label, name in enumerate(CLASS_NAMES):
-            metrics |= {
-                f"{prefix}/precision_at_{k}_{name}": result.mean_precision(k, label) for k in result.precision_at
-            }
+        metrics |= ranking.means(result, prefix, class_names)
+        for column in (column for column in result.values if column.startswith("precision_at_")):
+            for label, name in enumerate(class_names):
+                metrics[class_metric(f"{prefix}/{column}", name)] = result.mean(column, label)
     for name, found in (("auc", ensemble.auc), ("balanced_accuracy", ensemble.balanced_accuracy)):
         metrics[f"zero_shot/{name}"] = found.value
         metrics[f"zero_shot/{name}_ci_low"], metrics[f"zero_shot/{name}_ci_high"] = found.low, found.high
-    for name, recall in zip(CLASS_NAMES, ensemble.recalls, strict=True):
-        metrics[f"zero_shot/recall_{name}"] = recall
+    for name, recall in zip(class_names, ensemble.recalls, strict=True):
+        metrics[class_metric("zero_shot/recall", name)] = recall
     if pairs:
         areas = [pair.auc.value for pair in pairs]
         metrics |= {"zero_shot/pair_auc_min": min(areas), "zero_shot/pair_auc_max": max(areas)}
@@ -301,15 +308,15 @@ def text_markdown(
     Returns:
         Markdown without a heading.
     """
-    result, expected = protocol.result, protocol.chance
+    result, expected, shown = protocol.result, protocol.chance, (f"precision_at_{k}", "average_precision")
     rows = [
         (
-            prompt.text, CLASS_NAMES[prompt.label], float(result.precision_at[k][place]),
-            float(expected.precision_at[k][place]), float(result.average_precision[place]),
-            float(expected.average_precision[place]),
+            prompt.text,
+            prompts.class_names[prompt.label],
+            *(float(each.values[name][place]) for name in shown for each in (result, expected)),
         )
         for place, prompt in enumerate(prompts.prompts)
-    ]  # fmt: skip
+    ]
     tried = [("all prompts of each class", ensemble)]
     tried += [
         (" / ".join(prompts.texts[place] for place in pair), found)
@@ -326,7 +333,9 @@ def text_markdown(
             table(("prompt", "class", f"precision@{k}", "chance", "average precision", "chance"), rows),
             "Zero-shot: the class whose prompts have the larger cosine, with no threshold fitted. In a pair the two "
             "texts differ only in the finding.\n",
-            table(("prompts", "AUC", "balanced accuracy", *(f"{name} called right" for name in CLASS_NAMES)), scores),
+            table(
+                ("prompts", "AUC", "balanced accuracy", *(f"recall, {name}" for name in prompts.class_names)), scores
+            ),
         ]
     )
 
@@ -338,16 +347,9 @@ class _Entry(BaseModel):
     text: str = Field(min_length=1)
 
 
-class _ByClass(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    normal: list[_Entry] = Field(min_length=1)
-    pneumonia: list[_Entry] = Field(min_length=1)
-
-
 class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: str = Field(min_length=1)
-    prompts: _ByClass
+    prompts: dict[str, Annotated[list[_Entry], Field(min_length=1)]] = Field(min_length=2, max_length=2)
     pairs: list[tuple[str, str]] = []

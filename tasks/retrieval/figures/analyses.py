@@ -8,29 +8,32 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from tasks.retrieval.analyses.hubness import Hubness, biggest_hubs, expected_counts
-from tasks.retrieval.analyses.near_duplicates import LEAST_CORRELATION, NearDuplicate, Place
+from tasks.retrieval.analyses.near_duplicates import LEAST_CORRELATION, NearDuplicate
 from tasks.retrieval.analyses.neighbour_evidence import CONFIDENCE, SIGNS, ErrorDetection
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.estimates import Estimate, format_estimate
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png
+from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, class_colors, new_figure, render_png
 
 _STRIP = 8  # hubs shown, and antihubs
 _PAIR_COLUMNS = 5
 _SIGN_COLORS = dict(zip(SIGNS, (MUTED, CLASS_COLORS[0], GOOD), strict=True))
 
 
-def hubness_overview(hubness: Hubness, images: NDArray[np.uint8], *, phantoms: bool) -> bytes:
+def hubness_overview(
+    hubness: Hubness, images: NDArray[np.uint8], class_names: Sequence[str], *, phantoms: bool
+) -> bytes:
     """Draw how often images are found beside what random neighbours would give, the biggest hubs and some antihubs.
 
     Args:
         hubness: of `tasks.retrieval.analyses.hubness.measure_hubness`.
         images: of the gallery in the order of `hubness.ids`, shape (items, height, width) or (items, height, width, 3),
             0–255.
+        class_names: by label.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
+    colors = class_colors(len(class_names))
     hubs, antihubs = biggest_hubs(hubness, _STRIP), np.flatnonzero(hubness.antihubs)
     strips = [
         (int(hubness.hubs.sum()), "hubs, the biggest first (bad: by queries of another class)", hubs),
@@ -50,20 +53,25 @@ def hubness_overview(hubness: Hubness, images: NDArray[np.uint8], *, phantoms: b
             label, found = hubness.labels[place], hubness.occurrences[place]
             bad = f", {hubness.bad_occurrences[place]} bad" if found else ""
             _thumbnail(
-                axis, images[place], f"#{hubness.ids[place]}  {CLASS_NAMES[label]}\nfound {found}×{bad}",
-                CLASS_COLORS[label],
-            )  # fmt: skip
+                axis, images[place], f"#{hubness.ids[place]}  {class_names[label]}\nfound {found}×{bad}", colors[label]
+            )
     return render_png(figure, phantoms=phantoms)
 
 
 def near_duplicate_pairs(
-    pairs: Sequence[NearDuplicate], images: Mapping[str, NDArray[np.uint8]], *, limit: int = 40, phantoms: bool
+    pairs: Sequence[NearDuplicate],
+    images: Mapping[str, NDArray[np.uint8]],
+    class_names: Sequence[str],
+    *,
+    limit: int = 40,
+    phantoms: bool,
 ) -> bytes:
     """Draw near-duplicates side by side, those of different labels first.
 
     Args:
         pairs: of `tasks.retrieval.analyses.near_duplicates.find_near_duplicates`.
         images: by split, each of shape (images, height, width) or (images, height, width, 3), 0–255.
+        class_names: by label.
         limit: most pairs to draw.
         phantoms: whether the data are drawn phantoms.
 
@@ -89,7 +97,11 @@ def near_duplicate_pairs(
     for axis, pair in zip(axes.flat, shown, strict=False):
         left, right = (images[place.split][place.index] for place in (pair.first, pair.second))
         gap = np.full((left.shape[0], 1, *left.shape[2:]), 255, dtype=np.uint8)
-        caption = f"{_place(pair.first)} | {_place(pair.second)}\n{_labels(pair)}, r = {pair.correlation:.3f}"
+        both = (pair.first, pair.second)
+        labels = " / ".join(dict.fromkeys(class_names[place.label] for place in both))
+        caption = (
+            " | ".join(f"{place.split} #{place.index}" for place in both) + f"\n{labels}, r = {pair.correlation:.3f}"
+        )
         _thumbnail(axis, np.hstack([left, gap, right]), caption, BAD if pair.contradictory else MUTED)
     return render_png(figure, phantoms=phantoms)
 
@@ -108,7 +120,9 @@ def error_detection(detection: ErrorDetection, *, phantoms: bool) -> bytes:
 
     errors, images = int(detection.wrong.sum()), len(detection.wrong)
     if not 0 < errors < images:
-        return _sentence(f"{errors} of {images} images are called wrong: nothing to tell apart.", phantoms=phantoms)
+        return _sentence(
+            f"{errors} of {images} images are predicted wrongly: nothing to tell apart.", phantoms=phantoms
+        )
     figure = new_figure(10.5, 4.4)
     figure.suptitle(f"What finds the {errors} errors among {images} images?", fontsize=10)
     curves, bars = figure.subplots(1, 2, width_ratios=[1.15, 1])
@@ -116,7 +130,7 @@ def error_detection(detection: ErrorDetection, *, phantoms: bool) -> bytes:
         false_alarms, found, _ = roc_curve(detection.wrong, -sign)
         curves.plot(false_alarms, found, color=_SIGN_COLORS[name], lw=1.6, label=SIGNS[name])
     curves.plot([0, 1], [0, 1], color="black", ls=":", lw=1, label="chance")
-    curves.set(xlabel="share of right calls that raise an alarm", ylabel="share of errors found")
+    curves.set(xlabel="share of right predictions that raise an alarm", ylabel="share of errors found")
     curves.set_title("ROC curves", fontsize=9)
     curves.grid(alpha=0.25)
     curves.legend(loc="lower right", fontsize=8, frameon=False)
@@ -160,14 +174,6 @@ def _thumbnail(axis: Any, image: NDArray[np.uint8], caption: str, frame: str) ->
     for spine in axis.spines.values():
         spine.set_linewidth(2)
         spine.set_edgecolor(frame)
-
-
-def _place(place: Place) -> str:
-    return f"{place.split} #{place.index}"
-
-
-def _labels(pair: NearDuplicate) -> str:
-    return " / ".join(dict.fromkeys(CLASS_NAMES[place.label] for place in (pair.first, pair.second)))
 
 
 def _signed(rate: Estimate) -> str:

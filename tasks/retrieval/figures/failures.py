@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from models.vector_index import Neighbours
 from tasks.retrieval.analyses.failure_patterns import Effect, Pattern
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png
+from tasks.shared.figures import BAD, GOOD, MUTED, class_colors, new_figure, render_png
 
 _CELL = 0.95  # inches
 _GAP = 0.3  # cells
 _PALE = 0.35
-_LEGEND = "green: a neighbour of the query's class, or a query that the classifier calls right; red: not"
+_LEGEND = "green: a neighbour of the query's class, or a query whose class the classifier predicts; red: not"
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,14 @@ def neighbour_comparison(
     query_labels: NDArray[np.integer],
     predicted: NDArray[np.integer],
     groups: Sequence[NeighbourGroup],
+    class_names: Sequence[str],
     *,
     title: str,
     phantoms: bool,
 ) -> bytes:
     """Show queries, one a row, beside what several ways of searching find for them.
 
-    Frames are green for the query's class and red for the other; the query's own frame says whether the classifier is
+    Frames are green for the query's class and red for another; the query's own frame says whether the classifier is
     right about it.
 
     Args:
@@ -57,6 +57,7 @@ def neighbour_comparison(
         query_labels: true class, shape (queries,).
         predicted: class that the classifier gives, shape (queries,).
         groups: global neighbours, those within the predicted class, and so on.
+        class_names: by label.
         title: heading of the figure.
         phantoms: whether the data are drawn phantoms.
 
@@ -74,13 +75,13 @@ def neighbour_comparison(
         axis = figure.add_subplot(grid[0, start : start + size])
         axis.set_axis_off()
         axis.text(0.5, 0, heading, ha="center", fontsize=9, transform=axis.transAxes)
-    for row, (query, label, called) in enumerate(zip(query_ids, query_labels, predicted, strict=True)):
-        caption = f"#{query}  {CLASS_NAMES[label]}\ncalled {CLASS_NAMES[called]}"
-        _thumbnail(figure.add_subplot(grid[row + 1, 0]), query_images[row], caption, label == called)
+    for row, (query, label, prediction) in enumerate(zip(query_ids, query_labels, predicted, strict=True)):
+        caption = f"#{query}  {class_names[label]}\npredicted {class_names[prediction]}"
+        _thumbnail(figure.add_subplot(grid[row + 1, 0]), query_images[row], caption, label == prediction)
         for group, start in zip(groups, starts[1:], strict=True):
             for column, found in enumerate(group.labels[row]):
                 similarity = group.neighbours.similarities[row, column]
-                caption = f"#{group.neighbours.ids[row, column]}  {similarity:.3f}\n{CLASS_NAMES[found]}"
+                caption = f"#{group.neighbours.ids[row, column]}  {similarity:.3f}\n{class_names[found]}"
                 axis = figure.add_subplot(grid[row + 1, start + column])
                 _thumbnail(axis, group.images[row, column], caption, found == label)
     return render_png(figure, phantoms=phantoms)
@@ -103,10 +104,12 @@ def failure_patterns(patterns: Sequence[Pattern], effects: Sequence[Effect], *, 
         f"Queries for which retrieval fails: fewer than half of {k} neighbours have their class", fontsize=10
     )
     *tables, bars = figure.subplots(1, len(patterns) + 1, width_ratios=[1.0] * len(patterns) + [1.6])
-    for axis, pattern, color in zip(tables, patterns, CLASS_COLORS, strict=True):
-        _crossing(axis, pattern, color)
-    _effect_bars(bars, effects)
-    handles = [Patch(color=color, label=name) for name, color in zip(CLASS_NAMES, CLASS_COLORS, strict=True)]
+    colors = dict(zip([pattern.name for pattern in patterns], class_colors(len(patterns)), strict=True))
+    for axis, pattern in zip(tables, patterns, strict=True):
+        _crossing(axis, pattern, colors[pattern.name])
+    tables[0].set_ylabel("retrieval", fontsize=8)
+    _effect_bars(bars, effects, colors)
+    handles = [Patch(color=color, label=name) for name, color in colors.items()]
     handles.append(Patch(color=MUTED, alpha=_PALE, label="pale: p ≥ .05, adjusted by Holm"))
     figure.legend(handles=handles, loc="outside lower right", ncols=3, fontsize=8, frameon=False)
     return render_png(figure, phantoms=phantoms)
@@ -138,23 +141,22 @@ def _crossing(axis: Any, pattern: Pattern, color: str) -> None:
     axis.set_xticks([0, 1], ["right", "wrong"], fontsize=8)
     axis.set_yticks([0, 1], ["right", "wrong"], fontsize=8)
     axis.set_xlabel("classifier", fontsize=8)
-    axis.set_ylabel("retrieval" if pattern.name == CLASS_NAMES[0] else "", fontsize=8)
     axis.set_title(f"{pattern.name} ({int(counts.sum())} queries)", fontsize=9)
     axis.tick_params(length=0)
 
 
-def _effect_bars(axis: Any, effects: Sequence[Effect]) -> None:
+def _effect_bars(axis: Any, effects: Sequence[Effect], colors: dict[str, str]) -> None:
     properties = list(dict.fromkeys(effect.property for effect in effects))
     for effect in effects:
-        label = CLASS_NAMES.index(effect.name)
-        place = properties.index(effect.property) + (label - 0.5) * 0.36
+        label = list(colors).index(effect.name)
+        place = properties.index(effect.property) + (label - (len(colors) - 1) / 2) * 0.72 / len(colors)
         if np.isnan(effect.effect.value):
             axis.text(0.02, place, f"{effect.name}: nothing to compare", va="center", fontsize=7, color=MUTED)
             continue
         value, low, high, _ = effect.effect
         solid = effect.p_adjusted < 0.05
         axis.barh(
-            place, value, 0.33, color=CLASS_COLORS[label], alpha=1 if solid else _PALE,
+            place, value, 0.66 / len(colors), color=colors[effect.name], alpha=1 if solid else _PALE,
             xerr=[[max(value - low, 0)], [max(high - value, 0)]], capsize=2, error_kw={"lw": 1},
         )  # fmt: skip
     axis.axvline(0, color="black", lw=0.8)

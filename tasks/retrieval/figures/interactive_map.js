@@ -23,7 +23,7 @@ panel.text = `
   <dl>
     <dt>label</dt><dd>${escape(label)}</dd>
     <dt>classifier</dt>
-    <dd class="${verdict(point.called)}">${escape(point.called)}, probability ${point.confidence.toFixed(3)}</dd>
+    <dd class="${verdict(point.predicted)}">${escape(point.predicted)}, probability ${point.confidence.toFixed(3)}</dd>
     <dt>precision@${neighbours.length}</dt><dd>${(alike.length / neighbours.length).toFixed(2)}</dd>
   </dl>
   <h3>Nearest images (dotted, where they are on the map)</h3>

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from models.vector_index import Neighbours
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.figures import class_colors
 from tasks.shared.png import encode_png
 
@@ -38,7 +37,7 @@ _HERE = Path(__file__)
 _SCRIPT = _HERE.with_name("interactive_map.js")
 _STYLE = _HERE.with_name("interactive_map.css")
 _MARKERS = ("circle", "triangle", "square", "diamond", "inverted_triangle", "star")
-_UNREMARKABLE = "#b9bfc9"  # points whose class the classifier calls rightly
+_UNREMARKABLE = "#b9bfc9"  # points whose class the classifier predicts
 _PANEL_WIDTH = 330  # pixels
 
 
@@ -53,7 +52,7 @@ class MapCases:
         indices: number of each image in its split, shape (images,).
         labels: class of each image, shape (images,).
         points: which images are on the map, as rows of `images`, shape (points,).
-        predicted: class that the classifier calls, shape (points,).
+        predicted: class that the classifier predicts, shape (points,).
         confidence: probability of that class, shape (points,).
         neighbours: nearest images of each point, their ids being rows of `images`, each of shape (points, k).
     """
@@ -66,6 +65,42 @@ class MapCases:
     predicted: NDArray[np.integer]
     confidence: NDArray[np.floating]
     neighbours: Neighbours
+
+    @classmethod
+    def of_split(
+        cls,
+        split: str,
+        arrays: Mapping[str, NDArray[Any]],
+        predictions: Mapping[str, NDArray[Any]],
+        neighbours: Mapping[str, NDArray[Any]],
+        *,
+        count: int,
+    ) -> "MapCases":
+        """Show all images of a split with their nearest others of the same split.
+
+        Args:
+            split: name of the split.
+            arrays: of the dataset: `{split}_images`, `{split}_labels`.
+            predictions: of the classifier: `predicted` and `confidence`, each of shape (images,).
+            neighbours: `{split}_ids` and `{split}_similarities`, nearest first, each of shape (images, k).
+            count: neighbours shown per image.
+
+        Returns:
+            The cases.
+        """
+        places = np.arange(len(arrays[f"{split}_images"]))
+        return cls(
+            images=arrays[f"{split}_images"],
+            splits=[split] * len(places),
+            indices=places,
+            labels=arrays[f"{split}_labels"],
+            points=places,
+            predicted=predictions["predicted"],
+            confidence=predictions["confidence"],
+            neighbours=Neighbours(
+                neighbours[f"{split}_similarities"][:, :count], neighbours[f"{split}_ids"][:, :count]
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -86,19 +121,19 @@ class _Group:
 def interactive_map(
     cases: MapCases,
     layouts: Mapping[str, NDArray[np.floating]],
+    class_names: Sequence[str],
     *,
     title: str,
     phantoms: bool,
-    class_names: Sequence[str] = CLASS_NAMES,
 ) -> str:
     """Write the map: points to hover over, click and find, coloured by class, by error or by confidence.
 
     Args:
         cases: what it shows.
         layouts: coordinates of the points by name of the method, each of shape (points, 2); the first is shown first.
+        class_names: by label.
         title: heading of the page.
         phantoms: whether the data are drawn phantoms, which the page then says.
-        class_names: name of each class.
 
     Returns:
         The page, whole in itself.
@@ -168,7 +203,7 @@ def _point_columns(
         "y": coordinates["y0"],
         "marker": [markers[label] for label in cases.labels[cases.points]],
         "image": np.searchsorted(shown, cases.points).tolist(),
-        "called": [class_names[label] for label in cases.predicted],
+        "predicted": [class_names[label] for label in cases.predicted],
         "confidence": cases.confidence.astype(np.float64).round(4).tolist(),
         "neighbours": np.searchsorted(shown, cases.neighbours.ids).tolist(),
         "similarities": cases.neighbours.similarities.astype(np.float64).round(4).tolist(),
@@ -180,10 +215,10 @@ def _groups(cases: MapCases, class_names: Sequence[str]) -> dict[str, list[_Grou
     labels, colors = cases.labels[cases.points], class_colors(len(class_names))
     wrong = cases.predicted != labels
     confidence = linear_cmap("confidence", Viridis256, low=1 / len(class_names), high=1)
-    by_class, by_error, by_confidence = [], [_Group("called rightly", _UNREMARKABLE, ~wrong)], []
+    by_class, by_error, by_confidence = [], [_Group("predicted rightly", _UNREMARKABLE, ~wrong)], []
     for label, (name, color) in enumerate(zip(class_names, colors, strict=True)):
         by_class.append(_Group(name, color, labels == label))
-        by_error.append(_Group(f"{name}, called otherwise", color, wrong & (labels == label)))
+        by_error.append(_Group(f"{name}, predicted otherwise", color, wrong & (labels == label)))
         by_confidence.append(_Group(name, confidence, labels == label))
     return dict(zip(COLOURINGS, (by_class, by_error, by_confidence), strict=True))
 
@@ -234,7 +269,7 @@ def _colour_choice(plot: figure, groups: dict[str, list[GlyphRenderer]]) -> Sele
         seen[name] = [*renderers, legend]
     bar = ColorBar(
         color_mapper=groups["confidence"][0].glyph.fill_color.transform,
-        title="probability of the called class",
+        title="probability of the predicted class",
         visible=False,
     )
     plot.add_layout(bar, "right")

@@ -1,12 +1,12 @@
 """The figure of the embedding in the plane, as PNG bytes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.figures import BAD, class_colors, new_figure, render_png
 
 _RIGHT_COLOR = "#b9bfc9"
@@ -20,6 +20,7 @@ def projection_scatter(
     right: NDArray[np.bool_],
     confidence: NDArray[np.floating],
     failed: NDArray[np.bool_],
+    class_names: Sequence[str],
     *,
     failure: str,
     phantoms: bool,
@@ -30,9 +31,10 @@ def projection_scatter(
         tsne: coordinates by t-SNE, shape (images, 2).
         umap: coordinates by UMAP, shape (images, 2).
         labels: class of each image, shape (images,).
-        right: whether the classifier calls each image's class, shape (images,).
-        confidence: probability of the class that it calls, shape (images,).
+        right: whether the classifier predicts each image's class, shape (images,).
+        confidence: probability of the predicted class, shape (images,).
         failed: images for which the retrieval fails, which are ringed, shape (images,).
+        class_names: by label.
         failure: what the ring means, for the legend.
         phantoms: whether the data are drawn phantoms.
 
@@ -45,16 +47,16 @@ def projection_scatter(
     for row, (method, points) in enumerate((("t-SNE", tsne), ("UMAP", umap))):
         by_class, by_error, by_confidence = axes[row]
         by_class.set_ylabel(method, fontsize=10)
-        for label, (name, color) in enumerate(zip(CLASS_NAMES, class_colors(len(CLASS_NAMES)), strict=True)):
+        for label, (name, color) in enumerate(zip(class_names, class_colors(len(class_names)), strict=True)):
             _scatter(by_class, points[labels == label], color=color, label=f"{name} ({int((labels == label).sum())})")
-        _scatter(by_error, points[right], color=_RIGHT_COLOR, label=f"called rightly ({int(right.sum())})")
-        _scatter(by_error, points[~right], color=BAD, label=f"called wrongly ({int((~right).sum())})")
+        _scatter(by_error, points[right], color=_RIGHT_COLOR, label=f"predicted rightly ({int(right.sum())})")
+        _scatter(by_error, points[~right], color=BAD, label=f"predicted wrongly ({int((~right).sum())})")
         # The least confident last, so that the many sure ones do not hide them.
         order = np.argsort(-confidence, kind="stable")
         shaded = _scatter(
-            by_confidence, points[order], c=confidence[order], cmap="viridis", vmin=1 / len(CLASS_NAMES), vmax=1
+            by_confidence, points[order], c=confidence[order], cmap="viridis", vmin=1 / len(class_names), vmax=1
         )
-        figure.colorbar(shaded, ax=by_confidence, label="probability of the called class")
+        figure.colorbar(shaded, ax=by_confidence, label="probability of the predicted class")
         for axis in axes[row]:
             axis.scatter(
                 *points[failed].T, s=34, facecolors="none", edgecolors="black", linewidths=0.8,

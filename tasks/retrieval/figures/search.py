@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,8 @@ from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.retrieval.search_result import SearchResult, describe_shares
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png, short_name
+from tasks.shared.figures import BAD, GOOD, MUTED, class_colors, new_figure, render_png, short_name
 
 _CELL = 1.25  # inches, of a case; all other lengths are counted in cells
 _GAP = 0.1
@@ -62,12 +62,12 @@ def search_gallery(
         _draw_query(axis, result, query_image if original is None else original, side)
     if query_image is not None and original is not None:
         _draw_image(axis, query_image, side + _GAP, 0, 1, _query_color(result))
-        caption = f"as compared: the middle,\n{' × '.join(map(str, query_image.shape))} pixels"
+        caption = f"as compared: the middle,\n{' × '.join(map(str, query_image.shape[:2]))} pixels"
         axis.text(side + _GAP, 1.06, caption, fontsize=6.8, va="top")
     for place, (hit, image) in enumerate(zip(result.hits, images, strict=True)):
         x, y = left + place % columns * (1 + _GAP), place // columns * (1 + _CAPTION)
-        _draw_image(axis, image, x, y, 1, CLASS_COLORS[hit.label])
-        caption = f"{hit.rank}.  {hit.split} #{hit.index}\n{CLASS_NAMES[hit.label]}  {hit.similarity:.3f}"
+        _draw_image(axis, image, x, y, 1, _colors(result)[hit.label])
+        caption = f"{hit.rank}.  {hit.split} #{hit.index}\n{result.class_names[hit.label]}  {hit.similarity:.3f}"
         axis.text(x, y + 1.06, caption, fontsize=6.8, va="top")
         if result.query.label is not None:
             _draw_mark(axis, x + 0.89, y + 0.11, hit.label == result.query.label)
@@ -80,10 +80,14 @@ def search_gallery(
     return render_png(figure, phantoms=result.phantoms)
 
 
+def _colors(result: SearchResult) -> Sequence[str]:
+    return class_colors(len(result.class_names))
+
+
 def _titles(result: SearchResult) -> tuple[str, str, str]:
     name = short_name(result.query.name, 40)
     name = f"“{name}”" if result.query.kind == "text" else name
-    scope = " + ".join(result.splits) + ("" if result.label is None else f", {CLASS_NAMES[result.label]} only")
+    scope = " + ".join(result.splits) + ("" if result.label is None else f", {result.class_names[result.label]} only")
     return (
         f"Nearest cases to {name} by the {result.encoder} encoder (searched: {scope})",
         describe_shares(result),
@@ -98,7 +102,7 @@ def _columns(hits: int, *, one_row: bool) -> int:
 
 
 def _query_color(result: SearchResult) -> str:
-    return MUTED if result.query.label is None else CLASS_COLORS[result.query.label]
+    return MUTED if result.query.label is None else _colors(result)[result.query.label]
 
 
 def _draw_query(axis: Axes, result: SearchResult, image: NDArray[np.uint8], side: float) -> None:
@@ -106,9 +110,9 @@ def _draw_query(axis: Axes, result: SearchResult, image: NDArray[np.uint8], side
     picture.thumbnail((_SHARP, _SHARP), reducing_gap=2)
     shown = np.asarray(picture)
     _draw_image(axis, shown, 0, 0, side, _query_color(result))
-    known = "label not known" if result.query.label is None else CLASS_NAMES[result.query.label]
+    known = "label not known" if result.query.label is None else result.class_names[result.query.label]
     caption = f"query: {short_name(result.query.name, int(17 * side))}\n{known}"
-    bottom = side * shown.shape[0] / max(shown.shape)
+    bottom = side * shown.shape[0] / max(shown.shape[:2])
     axis.text(0, bottom + 0.06, caption, fontsize=6.8, va="top", parse_math=False)
 
 
@@ -126,7 +130,7 @@ def _draw_text(axis: Axes, text: str, side: float, height: float) -> None:
 
 
 def _draw_image(axis: Axes, image: NDArray[np.uint8], x: float, y: float, side: float, color: str) -> None:
-    height, width = (length * side / max(image.shape) for length in image.shape)
+    height, width = (length * side / max(image.shape[:2]) for length in image.shape[:2])
     area: Any = (x, x + width, y + height, y)
     axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=area, interpolation="nearest")
     axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=color, lw=2))
@@ -142,12 +146,12 @@ def _draw_mark(axis: Axes, x: float, y: float, right: bool) -> None:
 def _legend(result: SearchResult) -> list[Patch | Line2D]:
     frames = [
         Patch(facecolor="none", edgecolor=color, linewidth=2, label=name)
-        for name, color in zip(CLASS_NAMES, CLASS_COLORS, strict=True)
+        for name, color in zip(result.class_names, _colors(result), strict=True)
     ]
     if result.query.label is None:
         return [*frames]
     marks = [
         Line2D([], [], linestyle="", marker="o", markersize=7, color=color, label=f"{sign} {meaning}")
-        for sign, color, meaning in (("✓", GOOD, "the query's label"), ("✗", BAD, "the other label"))
+        for sign, color, meaning in (("✓", GOOD, "the query's label"), ("✗", BAD, "another label"))
     ]
     return [*frames, *marks]

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.explanation.similarity_maps import MaskingDrop, SimilarityMaps
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 from tasks.shared.bootstrap import mean_interval
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png
 
@@ -22,11 +21,12 @@ def similarity_rows(
     query_labels: NDArray[np.integer],
     neighbour_labels: NDArray[np.integer],
     maps: SimilarityMaps,
+    class_names: Sequence[str],
     *,
     title: str,
     phantoms: bool,
 ) -> bytes:
-    """Show pairs, one a row, and what each of their places contributes to the cosine.
+    """Show pairs, one per row, and what each of their places contributes to the cosine.
 
     A neighbour has a green frame if it has the query's class, else a red one. One scale holds for all maps: 1 is a
     place that contributes as much as the average one.
@@ -39,6 +39,7 @@ def similarity_rows(
         query_labels: shape (pairs,).
         neighbour_labels: shape (pairs,).
         maps: of these pairs; their cosines must not be 0.
+        class_names: by label.
         title: heading of the figure.
         phantoms: whether the data are drawn phantoms.
 
@@ -54,8 +55,8 @@ def similarity_rows(
     for row in range(pairs):
         same = query_labels[row] == neighbour_labels[row]
         captions = (
-            f"{query_names[row]}: {CLASS_NAMES[query_labels[row]]}",
-            f"{neighbour_names[row]}: {CLASS_NAMES[neighbour_labels[row]]}, cosine {maps.cosines[row]:.3f}",
+            f"{query_names[row]}: {class_names[query_labels[row]]}",
+            f"{neighbour_names[row]}: {class_names[neighbour_labels[row]]}, cosine {maps.cosines[row]:.3f}",
             "", "",
         )  # fmt: skip
         for column, (axis, caption) in enumerate(zip(axes[row], captions, strict=True)):
@@ -67,7 +68,7 @@ def similarity_rows(
             axis.spines[:].set_color((GOOD if same else BAD) if column == 1 else MUTED)
             axis.spines[:].set_linewidth(2 if column == 1 else 0.5)
             if column >= 2:
-                # Smoothed for the eye: the network knows no more than one number a place.
+                # Smoothed for the eye: the network knows no more than one number per place.
                 drawn = axis.imshow(
                     relative[column - 2][row], cmap="inferno", alpha=0.5, vmin=0, vmax=highest,
                     extent=(0, width, height, 0), interpolation="bilinear",

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from models.vector_index import Neighbours
 from tasks.retrieval.analyses.text_queries import PromptSet, ZeroShot
-from tasks.retrieval.metrics.chance import Protocol
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
+from tasks.retrieval.metrics.protocols import Protocol
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png
 
 _CELL = 1.05  # inches
@@ -31,15 +30,15 @@ def prompt_precision(prompts: PromptSet, protocol: Protocol, *, k: int, phantoms
     Returns:
         PNG bytes.
     """
-    result, expected = protocol.result, protocol.chance
     figure = new_figure(10.5, 1.6 + 0.34 * len(prompts.prompts))
     figure.suptitle("What each prompt finds (dashed: chance, a random ranking)", fontsize=10)
     panels = (
-        (f"precision@{k}", result.precision_at[k], expected.precision_at[k]),
-        ("average precision of the full ranking", result.average_precision, expected.average_precision),
+        (f"precision@{k}", f"precision_at_{k}"),
+        ("average precision of the full ranking", "average_precision"),
     )
     places, colors = np.arange(len(prompts.prompts)), [CLASS_COLORS[label] for label in prompts.labels]
-    for axis, (title, values, chance) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
+    for axis, (title, name) in zip(figure.subplots(1, 2, sharey=True), panels, strict=True):
+        values, chance = protocol.result.values[name], protocol.chance.values[name]
         axis.barh(places, values, 0.72, color=colors)
         axis.vlines(chance, places - 0.5, places + 0.5, "black", "--", lw=1.4)
         for place, value in zip(places, values, strict=True):
@@ -50,7 +49,10 @@ def prompt_precision(prompts: PromptSet, protocol: Protocol, *, k: int, phantoms
         axis.set_yticks(places, [textwrap.fill(text, 48) for text in prompts.texts], fontsize=7)
         axis.set_ylim(len(places) - 0.4, -0.6)
         axis.grid(axis="x", alpha=0.25)
-    bars = [Patch(color=color, label=f"{name} prompt") for name, color in zip(CLASS_NAMES, CLASS_COLORS, strict=True)]
+    bars = [
+        Patch(color=color, label=f"{name} prompt")
+        for name, color in zip(prompts.class_names, CLASS_COLORS, strict=True)
+    ]
     line = Line2D([], [], linestyle="--", color="black", lw=1.4, label="chance")
     figure.legend(handles=[*bars, line], loc="outside lower right", ncols=3, fontsize=8, frameon=False)
     return render_png(figure, phantoms=phantoms)
@@ -66,7 +68,7 @@ def prompt_gallery(
     title: str,
     phantoms: bool,
 ) -> bytes:
-    """Show prompts, one a row, with the images that they find: green frame for the prompt's class, red for the other.
+    """Show prompts, one per row, with the images that they find: green frame for the prompt's class, red for the other.
 
     Args:
         prompts: what was asked.
@@ -89,13 +91,15 @@ def prompt_gallery(
         shown.axis("off")
         shown.text(0, 0.5, textwrap.fill(f"“{prompt.text}”", 25), fontsize=8, va="center", transform=shown.transAxes)
         shown.set_title(
-            CLASS_NAMES[prompt.label], loc="left", fontsize=8, color=CLASS_COLORS[prompt.label], weight="bold"
+            prompts.class_names[prompt.label], loc="left", fontsize=8, color=CLASS_COLORS[prompt.label], weight="bold"
         )
         for column, axis in enumerate(axes[row, 1:]):
             found = int(labels[row, column])
             axis.imshow(images[row, column], cmap="gray", vmin=0, vmax=255)
             cosine = neighbours.similarities[row, column]
-            axis.set_title(f"#{neighbours.ids[row, column]}  {cosine:.3f}\n{CLASS_NAMES[found]}", fontsize=6.5, pad=3)
+            axis.set_title(
+                f"#{neighbours.ids[row, column]}  {cosine:.3f}\n{prompts.class_names[found]}", fontsize=6.5, pad=3
+            )
             axis.set(xticks=[], yticks=[])
             for spine in axis.spines.values():
                 spine.set(linewidth=2, edgecolor=GOOD if found == prompt.label else BAD)
@@ -125,11 +129,13 @@ def zero_shot_overview(
     figure = new_figure(11.5, 4.2)
     scores, areas = figure.subplots(1, 2)
     bins = np.histogram_bin_edges(ensemble.scores, 40)
-    for label, (name, color) in enumerate(zip(CLASS_NAMES, CLASS_COLORS, strict=True)):
+    for label, (name, color) in enumerate(zip(prompts.class_names, CLASS_COLORS, strict=True)):
         chosen = ensemble.scores[image_labels == label]
         scores.hist(chosen, bins, color=color, alpha=0.55, label=f"{name} ({len(chosen)})")
     scores.axvline(0, color="black", ls="--", lw=1.2, label="rule: the larger cosine")
-    scores.set_xlabel("cosine with the pneumonia prompts − cosine with the normal prompts", fontsize=8)
+    scores.set_xlabel(
+        "cosine with the {1} prompts − cosine with the {0} prompts".format(*prompts.class_names), fontsize=8
+    )
     scores.set_ylabel("images")
     scores.set_title(f"all prompts: balanced accuracy {ensemble.balanced_accuracy.value:.3f}", fontsize=9)
     scores.legend(fontsize=8, frameon=False)

@@ -4,33 +4,28 @@ Each validation image is searched for among the others. The criterion is the mea
 the same: it has no cut-off, so that it is defined for any number of images.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
 from tasks.retrieval.metrics import ranking
-from tasks.shared.bootstrap import balanced_interval, balanced_mean
+from tasks.shared.paired_bootstrap import PairedDifference, paired_difference
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Verdict(NamedTuple):
     """What a comparison on validation found.
 
     Attributes:
-        difference: class-balanced mean average precision of the new index less that of the one in use.
-        low: lower bound of its 95 % interval.
-        high: upper bound.
-        no_worse: whether the new one is not worse beyond chance: `high` is not below 0.
+        no_worse: whether the new index is not worse beyond chance: the interval of the difference reaches 0.
         reason: the finding in words.
+        measured: class-balanced mean average precision of the new index, and of the one in use.
     """
 
-    difference: float
-    low: float
-    high: float
     no_worse: bool
     reason: str
+    measured: PairedDifference
 
 
 def leave_one_out(vectors: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
@@ -41,13 +36,13 @@ def leave_one_out(vectors: NDArray[np.floating], labels: NDArray[np.integer]) ->
         labels: classes, shape (images,).
 
     Returns:
-        Average precision of each, shape (images,); NaN for the only image of a class.
+        Average precision per image, shape (images,); NaN for the only image of a class.
 
     Raises:
         InputError: a vector has no direction.
     """
     ids = np.arange(len(labels), dtype=np.int64)
-    return ranking.evaluate(vectors, labels, vectors, labels, ids, ids, []).average_precision
+    return ranking.evaluate(vectors, labels, vectors, labels, ids, ids, []).values["average_precision"]
 
 
 def compare(
@@ -56,8 +51,8 @@ def compare(
     labels: NDArray[np.integer],
     samples: int,
     seed: int,
-) -> Comparison:
-    """Compare two indices over the same validation images by a paired bootstrap (Efron and Tibshirani, 1993).
+) -> Verdict:
+    """Compare two indices over the same validation images by a paired bootstrap.
 
     Args:
         new: embeddings that the new index holds, shape (images, dimension).
@@ -77,14 +72,11 @@ def compare(
     if not defined.any():
         raise InputError("No class has two validation images, so that no search among them can be judged.")
     _, classes = np.unique(labels[defined], return_inverse=True)
-    differences = found[defined] - known[defined]
-    low, high = balanced_interval(differences, classes, samples, seed)
-    difference = balanced_mean(differences, classes)
-    no_worse = high >= 0
+    measured = paired_difference(found[defined], known[defined], classes, samples=samples, seed=seed)
+    no_worse = measured.high >= 0
     reason = (
         f"{'No worse' if no_worse else 'Worse'} than the index in use on validation, leave-one-out: class-balanced mAP "
-        f"{balanced_mean(found[defined], classes):.4f} against {balanced_mean(known[defined], classes):.4f}, "
-        f"difference {difference:+.4f} (95 % paired bootstrap {low:+.4f} to {high:+.4f}, "
-        f"{'not below' if no_worse else 'below'} 0)."
+        f"{measured.first:.4f} against {measured.second:.4f}, difference {measured.difference:+.4f} (95 % paired "
+        f"bootstrap {measured.low:+.4f} to {measured.high:+.4f}, {'not below' if no_worse else 'below'} 0)."
     )
-    return Comparison(difference, low, high, no_worse, reason)
+    return Verdict(no_worse, reason, measured)

@@ -14,16 +14,18 @@ from datetime import UTC, datetime
 
 import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 
+from models.bounded_json import parse_json
 from models.choices import Publish
 from models.errors import InputError
+from models.text import printable
 from tasks.records.retrieval import SearchableRecord
 from tasks.retrieval.published.index_comparison import compare
+from tasks.retrieval.settings import BOOTSTRAP_SEED, SPLITS
+from tasks.retrieval.vectors import offsets, read_vectors
 from tasks.storage.locations import locks
 from tasks.storage.store import DamagedFileError, Store
 
-_SEED = 0
 _NEVERTHELESS = "to search it nevertheless, run with --retrieval.publish always"
 
 
@@ -46,7 +48,7 @@ def pointer(name: str, *, phantoms: bool) -> str:
 
 
 def in_use(name: str, *, phantoms: bool) -> SearchableRecord | None:
-    """Read which index of an encoder is in use, and check that all of it is there.
+    """Read which index of an encoder is in use, where it says over which images it is.
 
     Args:
         name: of the encoder.
@@ -56,22 +58,34 @@ def in_use(name: str, *, phantoms: bool) -> SearchableRecord | None:
         The index; None where none was published.
 
     Raises:
-        DamagedFileError: its record or one of its files is damaged, or it was published by an earlier version, which
-            did not say what it is.
+        DamagedFileError: as `_read`, or it was published by an earlier version, which did not say what it is.
     """
-    store = Store()
-    content = store.read(pointer(name, phantoms=phantoms))
-    if content is None:
-        return None
-    try:
-        found = SearchableRecord.model_validate_json(content)
-    except ValueError:
-        raise DamagedFileError("its record is damaged or of another version") from None
-    if not found.run_id:
+    found = _read(name, phantoms=phantoms)
+    if found is not None and not found.run_id:
         raise DamagedFileError("it was published by an earlier version, which did not say over which images it is")
-    for file in found.stored_files():
-        store.get(file)
     return found
+
+
+def find_published(name: str) -> SearchableRecord:
+    """Find the index of an encoder that searches take: that over real data, and where there is none, over phantoms.
+
+    Raises:
+        InputError: none was published, or it is damaged.
+    """
+    again = f"(`python -m flows.retrieval --retrieval.encoders {name}`, or the deployment `retrieval`)."
+    for phantoms in (False, True):
+        try:
+            found = _read(name, phantoms=phantoms)
+        except DamagedFileError as error:
+            raise InputError(
+                f"The index that {pointer(name, phantoms=phantoms)} in the store names is damaged "
+                f"({printable(error)}): run the retrieval flow again {again}"
+            ) from error
+        if found is not None:
+            return found
+    raise InputError(
+        f"There is no index of the encoder {name} yet: run the retrieval flow with it first, over whole data {again}"
+    )
 
 
 def publish(candidate: SearchableRecord, wanted: Publish, samples: int) -> Publication:
@@ -140,8 +154,8 @@ def _decide(
             f"{_NEVERTHELESS}.",
         )  # fmt: skip
     try:
-        new, old = (_validation_vectors(store, each) for each in (candidate, known))
-        found = compare(new, old, arrays["val_labels"], samples, _SEED)
+        new, old = (read_vectors(store, each.embeddings, "val") for each in (candidate, known))
+        found = compare(new, old, arrays["val_labels"], samples, BOOTSTRAP_SEED)
     except InputError as error:
         return Publication(
             False, f"Not published: it cannot be compared with the one in use, of the run {known.run_id} ({error}); "
@@ -152,9 +166,35 @@ def _decide(
     return Publication(False, f"Not published. {found.reason} In use stays that of the run {known.run_id}.")
 
 
-def _validation_vectors(store: Store, searchable: SearchableRecord) -> NDArray[np.float32]:
-    shards = searchable.embeddings.shards["val"]
-    return np.concatenate([store.get_arrays(shard.vectors)["vectors"] for shard in shards])
+def _read(name: str, *, phantoms: bool) -> SearchableRecord | None:
+    """Read a published index, and check that all of it is there and belongs together.
+
+    Raises:
+        DamagedFileError: the record or a file that it names is damaged, or they contradict each other.
+    """
+    store = Store()
+    content = store.read(pointer(name, phantoms=phantoms))
+    if content is None:
+        return None
+    try:
+        found = SearchableRecord.model_validate(parse_json(content))
+    except ValueError as error:
+        raise DamagedFileError("its record is damaged or of another version") from error
+    for file in found.stored_files():
+        store.get(file)
+    if not _belongs_together(store, found):
+        raise DamagedFileError("images, vectors and index do not belong to each other")
+    return found
+
+
+def _belongs_together(store: Store, found: SearchableRecord) -> bool:
+    arrays, shards = store.get_arrays(found.dataset.splits), found.embeddings.shards
+    try:
+        images = {split: len(arrays[f"{split}_labels"]) for split in SPLITS}
+        vectors = {split: sum(shard.shape[0] for shard in shards[split]) for split in SPLITS}
+        return images == vectors == found.dataset.counts and found.index.offsets == offsets(found.dataset)
+    except KeyError:
+        return False
 
 
 def _write(searchable: SearchableRecord) -> None:

@@ -66,7 +66,7 @@ def test_a_field_named_like_a_published_encoder_says_what_its_class_says():
 def test_a_folder_is_described_without_loading_it(clip_folder, tmp_path):
     record = locate("pubmedclip", pubmedclip=str(clip_folder), device="cuda")
     assert (record.name, record.model, record.path) == ("pubmedclip", str(clip_folder), str(clip_folder))
-    assert record.encoder == f"pubmedclip {record.revision}"
+    assert record.identity == f"pubmedclip {record.revision}"
     assert record.revision.startswith("sha256:")
     assert record.reads_text
     assert record.device == "cuda"
@@ -101,7 +101,7 @@ def test_a_model_that_cannot_be_had_offline_is_one_sentence(name, tmp_path, monk
 
 def test_the_classifier_becomes_the_encoder_that_its_weights_name(classifier):
     record = encoders.describe("classifier", classifier)
-    assert record.encoder == f"classifier sha256:{classifier.weights.sha256}"
+    assert record.identity == f"classifier sha256:{classifier.weights.sha256}"
     assert not record.reads_text
     direct = ClassifierEncoder(Store().get(classifier.weights))
     np.testing.assert_array_equal(encoders.load(record).encode_images(IMAGES), direct.encode_images(IMAGES))
@@ -112,7 +112,7 @@ def test_the_encoder_metric_is_made_of_both_its_files(classifier):
     stored = Store().put(projection, "application/x-safetensors")
     record = encoders.describe("metric", classifier, stored)
     assert record.weights == (classifier.weights, stored)
-    assert record.encoder == MetricEncoder.identify(classifier.weights.sha256, stored.sha256)
+    assert record.identity == MetricEncoder.identify(classifier.weights.sha256, stored.sha256)
     direct = MetricEncoder(Store().get(classifier.weights), projection)
     np.testing.assert_allclose(encoders.load(record).encode_images(IMAGES), direct.encode_images(IMAGES), atol=1e-6)
 

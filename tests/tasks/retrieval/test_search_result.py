@@ -27,7 +27,8 @@ def result(**changes):
             run_id="9f2c", published_at="2026-11-27T02:00:07+00:00", dataset="pneumoniamnist",
             dataset_digest="28209eda", images={"train": 4708, "val": 524, "test": 624},
         ),
-        "splits": ("train", "val", "test"), "label": None, "k": 3, "hits": hits(), "phantoms": False,
+        "class_names": ("normal", "pneumonia"), "splits": ("train", "val", "test"), "label": None, "k": 3,
+        "hits": hits(), "phantoms": False,
     }  # fmt: skip
     return SearchResult(**(fields | changes))
 

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from tasks.retrieval.analyses.failures import worst_queries
 from tasks.retrieval.metrics import chance, conditioned
-from tasks.retrieval.metrics.chance import Protocol
+from tasks.retrieval.metrics.protocols import Protocol, Protocols
 from tasks.retrieval.metrics.ranking import evaluate
 from tasks.retrieval.summary import retrieval_report
 
@@ -12,7 +14,7 @@ K_VALUES = [1, 5]
 
 
 @pytest.fixture
-def arguments():
+def protocols():
     generator = np.random.default_rng(0)
     labels, gallery_labels = np.repeat([0, 1], [12, 18]), np.repeat([0, 1], [20, 40])
     predicted = np.where(generator.random(30) < 0.3, 1 - labels, labels)
@@ -23,21 +25,22 @@ def arguments():
     def within(classes):
         return conditioned.evaluate(vectors, labels, classes, vectors, labels, ids, ids, K_VALUES)
 
-    return (
-        Protocol("leave-one-out", evaluate(vectors, labels, vectors, labels, ids, ids, K_VALUES), level),
-        Protocol(
+    ranked = {
+        "loo": Protocol("leave-one-out", evaluate(vectors, labels, vectors, labels, ids, ids, K_VALUES), level),
+        "gallery": Protocol(
             "test → train",
             evaluate(vectors, labels, gallery, gallery_labels, ids, gallery_ids, K_VALUES),
             chance.from_gallery(labels, ids, gallery_labels, K_VALUES),
         ),
-        Protocol("predicted class", within(predicted), level),
-        within(labels),
-    )
+        "conditioned": Protocol("predicted class", within(predicted), level),
+    }
+    return Protocols(ranked, within(labels))
 
 
-def report(arguments, *, phantoms=False):
+def report(protocols, *, phantoms=False):
     return retrieval_report(
-        *arguments,
+        protocols,
+        ("normal", "pneumonia"),
         encoder="some encoder",
         index="flat",
         findings=[("More", "found")],
@@ -54,32 +57,32 @@ def rows(text, *cells):
     return [line for line in text.splitlines() if line.startswith(f"| {' | '.join(cells)} |")]
 
 
-def test_every_protocol_stands_beside_its_chance(arguments):
-    text = report(arguments)
-    for protocol in arguments[:3]:
+def test_every_protocol_stands_beside_its_chance(protocols):
+    text = report(protocols)
+    for protocol in protocols.ranked.values():
         (row,) = rows(text, protocol.name, "precision_at_5")
         cells = [cell.strip() for cell in row.strip("|").split("|")]
-        assert cells[2] == f"{protocol.result.mean_precision(5):.3f}"
-        assert cells[4] == f"{protocol.chance.mean_precision(5):.3f}"
+        assert cells[2] == f"{protocol.result.mean('precision_at_5'):.3f}"
+        assert cells[4] == f"{protocol.chance.mean('precision_at_5'):.3f}"
         low, high = map(float, cells[3].split("–"))
-        assert low <= protocol.result.mean_precision(5) <= high
+        assert low <= protocol.result.mean("precision_at_5") <= high
         (row,) = rows(text, protocol.name, "pneumonia")
-        assert f"| {protocol.result.mean_average_precision(1):.3f} |" in row
+        assert f"| {protocol.result.mean('average_precision', 1):.3f} |" in row
 
 
-def test_the_upper_bound_is_labelled(arguments):
-    assert "| true class: upper bound, 1 by construction | 1.000 |" in report(arguments)
+def test_the_upper_bound_is_labelled(protocols):
+    assert "| true class: upper bound, 1 by construction | 1.000 |" in report(protocols)
 
 
-def test_the_worst_queries_are_listed_in_order(arguments):
-    result = arguments[0].result
-    listed = report(arguments).split("Worst queries")[1].split("## Limits")[0]
+def test_the_worst_queries_are_listed_in_order(protocols):
+    result = protocols.ranked["loo"].result
+    listed = report(protocols).split("Worst queries")[1].split("## Limits")[0]
     ids = [int(line.split("|")[1]) for line in listed.splitlines() if line.startswith("| 1")]
     assert ids == worst_queries(result, 4, k=5).tolist()
 
 
-def test_queries_without_relevant_items_are_said(arguments):
-    assert "without a relevant item" not in report(arguments)
+def test_queries_without_relevant_items_are_said(protocols):
+    assert "without a relevant item" not in report(protocols)
     labels, ids = np.array([0, *[1] * 11]), np.arange(12)
     vectors = np.random.default_rng(1).normal(size=(12, 3))
     lonely = Protocol(
@@ -87,12 +90,12 @@ def test_queries_without_relevant_items_are_said(arguments):
         evaluate(vectors, labels, vectors, labels, ids, ids, K_VALUES),
         chance.leave_one_out(labels, ids, K_VALUES),
     )
-    text = report((lonely, *arguments[1:]))
+    text = report(replace(protocols, ranked=protocols.ranked | {"loo": lonely}))
     assert "leave-one-out: queries without a relevant item, left out of mAP: 1." in text
     assert not rows(text, "leave-one-out", "map_normal")
 
 
-def test_notices_come_first(arguments):
-    assert report(arguments).splitlines()[2] == f"> {RESEARCH_NOTICE}"
-    assert PHANTOM_NOTICE not in report(arguments)
-    assert PHANTOM_NOTICE in report(arguments, phantoms=True)
+def test_notices_come_first(protocols):
+    assert report(protocols).splitlines()[2] == f"> {RESEARCH_NOTICE}"
+    assert PHANTOM_NOTICE not in report(protocols)
+    assert PHANTOM_NOTICE in report(protocols, phantoms=True)

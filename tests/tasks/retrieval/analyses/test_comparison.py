@@ -17,10 +17,7 @@ def made(precision, average_precision=None, k=5):
     return RankingResult(
         query_ids=np.arange(len(precision)),
         query_labels=np.arange(len(precision)) % 2,
-        precision_at={k: precision},
-        hit_at={k: (precision > 0).astype(float)},
-        r_precision=scores,
-        average_precision=scores,
+        values={f"precision_at_{k}": precision, "average_precision": scores},
     )
 
 

@@ -3,13 +3,13 @@ import pytest
 
 from tasks.retrieval.analyses.drift import (
     DEALS,
-    LabelledVectors,
     drift_markdown,
     drift_metrics,
     drift_threshold,
     measure_drift,
     new_images_markdown,
 )
+from tasks.retrieval.vectors import LabelledVectors
 from tasks.shared.domain_auc import domain_auc
 
 NAMES = ("normal", "pneumonia")
@@ -62,8 +62,8 @@ def test_the_threshold_is_the_largest_of_all_deals_as_in_a_naive_loop():
     largest, dealer = 0.0, np.random.default_rng(7)
     for _ in range(DEALS):
         dealt = dealer.choice(32, 12, replace=False)
-        called_new = np.array([new[place] if place < 12 else alike[place - 12] for place in dealt])
-        largest = max(largest, domain_auc(held, called_new, seed=7).value)
+        taken_as_new = np.array([new[place] if place < 12 else alike[place - 12] for place in dealt])
+        largest = max(largest, domain_auc(held, taken_as_new, seed=7).value)
     assert drift_threshold(held, new, alike, seed=7) == largest
 
 

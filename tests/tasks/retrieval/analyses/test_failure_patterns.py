@@ -11,6 +11,7 @@ from tasks.retrieval.analyses.failure_patterns import (
     patterns_markdown,
 )
 
+NAMES = ("normal", "pneumonia")
 SETTINGS = {"samples": 200, "seed": 0}
 
 
@@ -43,7 +44,7 @@ def test_patterns_are_counted_by_class():
     failed = np.array([True, True, False, False, True, False])
     misclassified = np.array([True, False, True, False, True, False])
     labels = np.array([0, 0, 0, 0, 1, 1])
-    assert count_patterns(failed, misclassified, labels) == (
+    assert count_patterns(failed, misclassified, labels, NAMES) == (
         Pattern("normal", both_right=1, only_retrieval_wrong=1, only_classifier_wrong=1, both_wrong=1),
         Pattern("pneumonia", both_right=1, only_retrieval_wrong=0, only_classifier_wrong=0, both_wrong=1),
     )
@@ -60,7 +61,7 @@ def queries():
 
 def test_effects_are_those_of_mann_whitney_within_each_class(queries):
     properties, failed, labels = queries
-    effects = compare_failed(properties, failed, labels, **SETTINGS)
+    effects = compare_failed(properties, failed, labels, NAMES, **SETTINGS)
     assert [(effect.property, effect.name) for effect in effects] == [
         ("shifted", "normal"), ("shifted", "pneumonia"), ("alike", "normal"), ("alike", "pneumonia"),
     ]  # fmt: skip
@@ -77,7 +78,7 @@ def test_effects_are_those_of_mann_whitney_within_each_class(queries):
 
 
 def test_p_values_are_adjusted_by_holm_step_by_step(queries):
-    effects = compare_failed(*queries, **SETTINGS)
+    effects = compare_failed(*queries, NAMES, **SETTINGS)
     largest = 0.0
     for rank, effect in enumerate(sorted(effects, key=lambda effect: effect.p)):
         largest = max(largest, min(1.0, (4 - rank) * effect.p))
@@ -89,24 +90,24 @@ def test_p_values_are_adjusted_by_holm_step_by_step(queries):
 
 def test_a_class_without_failures_is_left_open_and_out_of_the_adjustment(queries):
     properties, failed, labels = queries
-    effects = compare_failed({"shifted": properties["shifted"]}, failed & (labels == 0), labels, **SETTINGS)
+    effects = compare_failed({"shifted": properties["shifted"]}, failed & (labels == 0), labels, NAMES, **SETTINGS)
     assert effects[0].p_adjusted == effects[0].p
     assert np.isnan([effects[1].p, effects[1].p_adjusted, effects[1].effect.value, effects[1].failed]).all()
-    text = patterns_markdown(count_patterns(failed & (labels == 0), failed, labels), effects, k=5)
+    text = patterns_markdown(count_patterns(failed & (labels == 0), failed, labels, NAMES), effects, k=5)
     assert "| shifted | pneumonia | – |" in text
     assert "nan" not in text
 
 
 def test_a_constant_property_has_no_effect():
     failed, labels = np.array([True, False, True, False]), np.array([0, 0, 1, 1])
-    effects = compare_failed({"constant": np.ones(4)}, failed, labels, **SETTINGS)
+    effects = compare_failed({"constant": np.ones(4)}, failed, labels, NAMES, **SETTINGS)
     assert [(effect.effect.value, effect.p_adjusted) for effect in effects] == [(0, 1), (0, 1)]
 
 
 def test_the_tables_hold_the_counts_and_the_shares(queries):
     properties, failed, labels = queries
     patterns = (Pattern("normal", 80, 2, 5, 6), Pattern("pneumonia", 90, 0, 1, 0))
-    text = patterns_markdown(patterns, compare_failed(properties, failed, labels, **SETTINGS), k=7)
+    text = patterns_markdown(patterns, compare_failed(properties, failed, labels, NAMES, **SETTINGS), k=7)
     assert "half of its 7 nearest" in text
     assert "| normal | 80 | 2 | 5 | 6 | 0.750 (" in text  # the classifier errs for 6 of 8 failures ...
     assert "| 0.059 (" in text  # ... and for 5 of the 85 others

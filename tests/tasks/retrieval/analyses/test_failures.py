@@ -11,10 +11,11 @@ def result():
     return RankingResult(
         query_ids=np.array([17, 16, 15, 14, 13, 12, 11, 10]),
         query_labels=np.array([0, 0, 0, 1, 1, 1, 1, 1]),
-        precision_at={5: precision},
-        hit_at={5: (precision > 0).astype(float)},
-        r_precision=np.full(8, 0.5),
-        average_precision=np.array([0.5, 0.2, 0.9, 0.1, 1.0, 0.5, 0.4, 0.2]),
+        values={
+            "precision_at_5": precision,
+            "hit_at_5": (precision > 0).astype(float),
+            "average_precision": np.array([0.5, 0.2, 0.9, 0.1, 1.0, 0.5, 0.4, 0.2]),
+        },
     )
 
 
@@ -34,13 +35,13 @@ def test_the_worst_of_a_class_keep_their_order(result):
 
 
 def test_a_query_fails_with_fewer_than_half_of_its_class(result):
-    result.precision_at[2] = np.array([0.5, 0.0, 0.5, 0.0, 1.0, 0.5, 0.5, 0.0])
+    result.values["precision_at_2"] = np.array([0.5, 0.0, 0.5, 0.0, 1.0, 0.5, 0.5, 0.0])
     assert failed_queries(result, k=5).tolist() == [True, True, True, True, False, True, True, True]
     assert failed_queries(result, k=2).tolist() == [False, True, False, True, False, False, False, True]
 
 
 def test_failures_are_counted_by_class(result):
-    assert count_failures(result, k=5) == (
+    assert count_failures(result, ("normal", "pneumonia"), k=5) == (
         FailureCount("normal", queries=3, misses=1, minorities=3),
         FailureCount("pneumonia", queries=5, misses=2, minorities=4),
     )

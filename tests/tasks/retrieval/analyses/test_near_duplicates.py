@@ -115,7 +115,7 @@ def test_the_effect_is_reported_with_its_interval():
     assert metrics["duplicates/across_splits"] == metrics["duplicates/contradictory"] == 0
     assert metrics["duplicates/loo_precision_at_1_without"] == 0.5
     assert metrics["duplicates/loo_precision_at_1_difference_ci_low"] == -1
-    text = duplicate_markdown([pair], effect)
+    text = duplicate_markdown([pair], effect, ("normal", "pneumonia"))
     assert "| test #10 (normal) | test #11 (normal) | 1.000 |" in text
     assert "| test | 1 | 1 | 0 |" in text
 
@@ -124,4 +124,4 @@ def test_no_pairs_change_nothing():
     effect = measure_effect(NEIGHBOURS, LABELS[NEIGHBOURS - 10], IDS, LABELS, set(), samples=50, seed=0)
     assert effect.affected == effect.difference == 0
     assert effect.difference_interval == (0, 0)
-    assert "0.95 or more: 0." in duplicate_markdown([], effect)
+    assert "0.95 or more: 0." in duplicate_markdown([], effect, ("normal", "pneumonia"))

@@ -17,8 +17,8 @@ from tasks.retrieval.analyses.text_queries import (
     zero_shot,
     zero_shot_by_pair,
 )
-from tasks.retrieval.metrics.ranking import CLASS_NAMES
 
+NAMES = ("normal", "pneumonia")
 SETTINGS = {"samples": 300, "seed": 0}
 
 
@@ -26,7 +26,7 @@ SETTINGS = {"samples": 300, "seed": 0}
 def prompts():
     texts = ["healthy", "clear", "no finding", "pneumonia", "opacity", "infiltrate"]
     made = tuple(Prompt(f"p{place}", text, place // 3) for place, text in enumerate(texts))
-    return PromptSet("7", made, ((0, 3), (2, 5)))
+    return PromptSet("7", NAMES, made, ((0, 3), (2, 5)))
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_file_is_read_class_after_class(tmp_path):
     path = tmp_path / "prompts.json"
     path.write_text(json.dumps(valid()))
     assert read_prompts(path) == PromptSet(
-        "1", (Prompt("n", "clear lungs", 0), Prompt("p", "pneumonia", 1), Prompt("q", "opacity", 1)), ((0, 2),)
+        "1", NAMES, (Prompt("n", "clear lungs", 0), Prompt("p", "pneumonia", 1), Prompt("q", "opacity", 1)), ((0, 2),)
     )
 
 
@@ -114,11 +114,13 @@ def test_figures_of_each_prompt_agree_with_a_naive_ranking(prompts, vectors):
         cosines = np.array([cosine(texts[place], image) for image in images])
         relevant = labels == prompt.label
         nearest = relevant[np.argsort(-cosines)]
-        assert protocol.result.precision_at[1][place] == nearest[0]
-        assert protocol.result.precision_at[5][place] == nearest[:5].mean()
-        assert protocol.result.average_precision[place] == pytest.approx(average_precision_score(relevant, cosines))
+        assert protocol.result.values["precision_at_1"][place] == nearest[0]
+        assert protocol.result.values["precision_at_5"][place] == nearest[:5].mean()
+        assert protocol.result.values["average_precision"][place] == pytest.approx(
+            average_precision_score(relevant, cosines)
+        )
         share = [30 / 80, 50 / 80][prompt.label]
-        assert protocol.chance.precision_at[5][place] == pytest.approx(share)
+        assert protocol.chance.values["precision_at_5"][place] == pytest.approx(share)
 
 
 def test_no_image_is_taken_for_a_prompt_and_left_out(prompts):
@@ -126,15 +128,15 @@ def test_no_image_is_taken_for_a_prompt_and_left_out(prompts):
     labels = prompts.labels
     # Each prompt is the very vector of one image, which it must find.
     result = evaluate_prompts(images, labels, images, labels, [1, 6]).result
-    assert result.precision_at[1].tolist() == [1] * 6
-    assert result.precision_at[6].tolist() == [0.5] * 6
+    assert result.values["precision_at_1"].tolist() == [1] * 6
+    assert result.values["precision_at_6"].tolist() == [0.5] * 6
 
 
 def test_the_best_and_the_worst_prompt_of_each_class(prompts, vectors):
     texts, images, labels = vectors
     result = evaluate_prompts(texts, prompts.labels, images, labels, [5]).result
-    result.precision_at[5][:] = [0.4, 0.8, 0.8, 0.6, 0.6, 0.6]
-    result.average_precision[:] = [0.9, 0.5, 0.6, 0.7, 0.9, 0.8]
+    result.values["precision_at_5"][:] = [0.4, 0.8, 0.8, 0.6, 0.6, 0.6]
+    result.values["average_precision"][:] = [0.9, 0.5, 0.6, 0.7, 0.9, 0.8]
     assert best_and_worst(result, k=5).tolist() == [2, 0, 4, 3]
     single = evaluate_prompts(texts[:1], prompts.labels[:1], images, labels, [5]).result
     assert best_and_worst(single, k=5).tolist() == [0]
@@ -170,7 +172,7 @@ def test_zero_shot_intervals_agree_with_a_loop_over_resampled_images(prompts, ve
         assert (rate.low, rate.high) == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.02)
 
 
-def test_an_image_between_both_classes_is_called_normal():
+def test_an_image_between_both_classes_is_predicted_as_the_first():
     found = zero_shot(np.eye(2), np.array([0, 1]), np.array([[1, 1], [2, 1], [1, 2]]), np.array([0, 1, 1]), **SETTINGS)
     assert found.recalls == (1.0, 0.5)
 
@@ -180,7 +182,7 @@ def test_images_of_one_class_leave_the_figures_open(prompts, vectors):
     found = zero_shot(texts, prompts.labels, images[labels == 1], labels[labels == 1], **SETTINGS)
     assert np.isnan([*found.auc[:3], *found.balanced_accuracy[:3], found.recalls[0]]).all()
     protocol = evaluate_prompts(texts, prompts.labels, images[labels == 1], labels[labels == 1], [5])
-    assert not any(np.isnan(list(text_metrics(protocol, found, []).values())))
+    assert not any(np.isnan(list(text_metrics(protocol, found, [], NAMES).values())))
 
 
 def test_a_pair_uses_its_two_prompts_alone(prompts, vectors):
@@ -196,13 +198,13 @@ def test_metrics_are_means_over_the_prompts_of_a_class(prompts, vectors):
     protocol = evaluate_prompts(texts, prompts.labels, images, labels, [1, 5])
     pairs = zero_shot_by_pair(prompts, texts, images, labels, **SETTINGS)
     ensemble = zero_shot(texts, prompts.labels, images, labels, **SETTINGS)
-    metrics = text_metrics(protocol, ensemble, pairs)
-    precision = protocol.result.precision_at[5]
+    metrics = text_metrics(protocol, ensemble, pairs, NAMES)
+    precision = protocol.result.values["precision_at_5"]
     assert metrics["text/precision_at_5"] == pytest.approx(precision.mean())
-    for label, name in enumerate(CLASS_NAMES):
+    for label, name in enumerate(NAMES):
         assert metrics[f"text/precision_at_5_{name}"] == pytest.approx(precision[3 * label : 3 * label + 3].mean())
         assert metrics[f"chance/text/precision_at_5_{name}"] == pytest.approx([30 / 80, 50 / 80][label])
-    assert metrics["text/map"] == pytest.approx(protocol.result.average_precision.mean())
+    assert metrics["text/map"] == pytest.approx(protocol.result.values["average_precision"].mean())
     assert metrics["zero_shot/auc_ci_low"] < metrics["zero_shot/auc"] < metrics["zero_shot/auc_ci_high"]
     areas = [pair.auc.value for pair in pairs]
     assert (metrics["zero_shot/pair_auc_min"], metrics["zero_shot/pair_auc_max"]) == (min(areas), max(areas))
@@ -215,6 +217,6 @@ def test_the_tables_name_every_prompt_and_pair(prompts, vectors):
     pairs = zero_shot_by_pair(prompts, texts, images, labels, **SETTINGS)
     text = text_markdown(prompts, protocol, ensemble, pairs, k=5)
     assert "file version 7" in text
-    assert f"| opacity | pneumonia | {protocol.result.precision_at[5][4]:.3f} | 0.625 |" in text
+    assert f"| opacity | pneumonia | {protocol.result.values['precision_at_5'][4]:.3f} | 0.625 |" in text
     assert f"| no finding / infiltrate | {pairs[1].auc.value:.3f} (" in text
     assert f"| all prompts of each class | {ensemble.auc.value:.3f} (" in text

@@ -11,6 +11,8 @@ from tasks.retrieval.analyses.neighbour_evidence import detect_errors
 from tasks.retrieval.figures import analyses as figures
 from tasks.shared.figures import BAD
 
+NAMES = ("normal", "pneumonia")
+
 
 def pixels(png):
     return imread(io.BytesIO(png), format="png")[..., :3]
@@ -34,10 +36,10 @@ def drawn(name, **options):
     generator = np.random.default_rng(0)
     images = generator.integers(0, 255, (12, 28, 28), dtype=np.uint8)
     if name == "hubness":
-        return figures.hubness_overview(hubness([[1]] + [[0]] * 11), images, **options)
+        return figures.hubness_overview(hubness([[1]] + [[0]] * 11), images, NAMES, **options)
     if name == "duplicates":
         pairs = options.pop("pairs", [pair(0, 1), pair(2, 3, (0, 1))])
-        return figures.near_duplicate_pairs(pairs, {"train": images, "test": images}, **options)
+        return figures.near_duplicate_pairs(pairs, {"train": images, "test": images}, NAMES, **options)
     wrong = options.pop("wrong", generator.random(60) < 0.3)
     detection = detect_errors(generator.random(60), generator.random(60), wrong, samples=20, seed=0)
     return figures.error_detection(detection, **options)
@@ -71,13 +73,13 @@ def test_no_more_pairs_than_asked_are_drawn():
 
 def test_colour_images_can_be_drawn():
     images = np.random.default_rng(0).integers(0, 255, (12, 28, 28, 3), dtype=np.uint8)
-    assert figures.near_duplicate_pairs([pair(0, 1)], {"train": images, "test": images}, phantoms=False)
-    assert figures.hubness_overview(hubness([[1]] + [[0]] * 11), images, phantoms=False)
+    assert figures.near_duplicate_pairs([pair(0, 1)], {"train": images, "test": images}, NAMES, phantoms=False)
+    assert figures.hubness_overview(hubness([[1]] + [[0]] * 11), images, NAMES, phantoms=False)
 
 
 def test_nothing_to_show_is_said():
     images = np.zeros((3, 28, 28), dtype=np.uint8)
-    assert figures.hubness_overview(hubness([[1], [2], [0]]), images, phantoms=False)  # no hub, no antihub
+    assert figures.hubness_overview(hubness([[1], [2], [0]]), images, NAMES, phantoms=False)  # no hub, no antihub
     for png in (
         drawn("duplicates", pairs=[], phantoms=False),
         drawn("detection", wrong=np.zeros(60, dtype=bool), phantoms=False),

@@ -8,9 +8,11 @@ from matplotlib.image import imread
 from models.vector_index import Neighbours
 from tasks.retrieval.figures import evaluation
 from tasks.retrieval.metrics import chance
-from tasks.retrieval.metrics.chance import Protocol
+from tasks.retrieval.metrics.protocols import Protocol
 from tasks.retrieval.metrics.ranking import evaluate
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+
+NAMES = ("normal", "pneumonia")
 
 
 def pixels(png):
@@ -33,14 +35,14 @@ def protocol(k_values=(1, 5, 10)):
 def drawn(name, **options):
     generator = np.random.default_rng(1)
     if name == "curves":
-        return evaluation.precision_at_k_curves([protocol(), protocol()], samples=50, seed=0, **options)
+        return evaluation.precision_at_k_curves([protocol(), protocol()], NAMES, samples=50, seed=0, **options)
     if name == "bars":
-        return evaluation.class_map_bars([protocol(), protocol()], samples=50, seed=0, **options)
+        return evaluation.class_map_bars([protocol(), protocol()], NAMES, samples=50, seed=0, **options)
     images = generator.integers(0, 255, (8, 28, 28), dtype=np.uint8)
     neighbours = Neighbours(np.full((2, 3), 0.5, dtype=np.float32), np.arange(6).reshape(2, 3))
     return evaluation.gallery(
         images[:2], np.array([6, 7]), np.array([0, 1]), images[2:].reshape(2, 3, 28, 28),
-        options.pop("found", np.array([[0, 0, 1], [1, 1, 1]])), neighbours, title="Queries", **options,
+        options.pop("found", np.array([[0, 0, 1], [1, 1, 1]])), neighbours, NAMES, title="Queries", **options,
     )  # fmt: skip
 
 
@@ -65,13 +67,13 @@ def test_frames_say_whether_the_class_is_the_query_s():
 
 def test_bars_are_as_high_as_the_mean():
     measured = protocol()
-    image = pixels(evaluation.class_map_bars([measured], samples=50, seed=0, phantoms=False))
+    image = pixels(evaluation.class_map_bars([measured], NAMES, samples=50, seed=0, phantoms=False))
     heights = []
     for color in CLASS_COLORS:
         match = np.abs(image - to_rgb(color)).max(axis=2) < 0.02
         rows = np.flatnonzero(match.sum(axis=1) > 60)  # the bar is wider than its patch in the legend
         heights.append(rows.max() - rows.min())
-    expected = measured.result.mean_average_precision(0) / measured.result.mean_average_precision(1)
+    expected = measured.result.mean("average_precision", 0) / measured.result.mean("average_precision", 1)
     assert heights[0] / heights[1] == pytest.approx(expected, rel=0.03)
 
 
@@ -80,5 +82,5 @@ def test_one_cutoff_and_one_class_are_enough():
     vectors = np.random.default_rng(2).normal(size=(12, 3))
     result = evaluate(vectors, labels, vectors, labels, ids, ids, [3])
     only = [Protocol("leave-one-out", result, chance.leave_one_out(labels, ids, [3]))] * 5
-    assert evaluation.precision_at_k_curves(only, samples=50, seed=0, phantoms=False)
-    assert evaluation.class_map_bars(only[:1], samples=50, seed=0, phantoms=False)
+    assert evaluation.precision_at_k_curves(only, NAMES, samples=50, seed=0, phantoms=False)
+    assert evaluation.class_map_bars(only[:1], NAMES, samples=50, seed=0, phantoms=False)

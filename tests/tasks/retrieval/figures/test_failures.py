@@ -39,8 +39,9 @@ def comparison(*, predicted=(1, 1), found=(0, 1), phantoms=False):
         groups.append(NeighbourGroup(title, images, np.full((2, 4), label), neighbours))
     queries = generator.integers(0, 255, (2, 28, 28), dtype=np.uint8)
     return failures.neighbour_comparison(
-        queries, np.array([101, 102]), np.array([1, 1]), np.array(predicted), groups, title="Hardest", phantoms=phantoms
-    )
+        queries, np.array([101, 102]), np.array([1, 1]), np.array(predicted), groups, ("normal", "pneumonia"),
+        title="Hardest", phantoms=phantoms,
+    )  # fmt: skip
 
 
 def patterns(*, effects=EFFECTS, phantoms=False):

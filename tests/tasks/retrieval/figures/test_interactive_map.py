@@ -38,7 +38,9 @@ def page(images=IMAGES, **options):
         confidence=np.array([0.9, 0.6, 0.8, 0.7]),
         neighbours=NEIGHBOURS,
     )
-    return interactive_map(cases, LAYOUTS, **{"title": "A map", "phantoms": False} | options)
+    return interactive_map(
+        cases, LAYOUTS, **{"class_names": ("normal", "pneumonia"), "title": "A map", "phantoms": False} | options
+    )
 
 
 def models(text):
@@ -81,7 +83,7 @@ def test_points_refer_to_images_by_their_place_on_the_sheet():
     assert images["label"] == ["pneumonia", "normal", "pneumonia", "normal", "pneumonia", "normal"]
     assert points["image"] == [0, 1, 2, 3]
     assert points["neighbours"] == [[1, 4], [0, 2], [3, 4], [2, 5]]
-    assert points["called"] == ["pneumonia", "pneumonia", "pneumonia", "normal"]
+    assert points["predicted"] == ["pneumonia", "pneumonia", "pneumonia", "normal"]
     assert points["similarities"][0] == [0.99, 0.5]
     assert (points["x"], points["y"]) == ([0, 2, 4, 6], [1, 3, 5, 7])
     assert (points["x1"], points["y1"]) == ([0, -2, -4, -6], [-1, -3, -5, -7])
@@ -105,7 +107,7 @@ def test_each_colouring_has_its_groups():
     ]
     assert legends == [
         ["normal (2)", "pneumonia (2)"],
-        ["called rightly (3)", "normal, called otherwise (1)", "pneumonia, called otherwise (0)"],
+        ["predicted rightly (3)", "normal, predicted otherwise (1)", "pneumonia, predicted otherwise (0)"],
         ["normal (2)", "pneumonia (2)"],
     ]
     assert [each["click_policy"] for each in attributes(page(), "Legend")] == ["hide"] * 3
@@ -133,7 +135,8 @@ def test_a_map_of_the_test_split_stays_below_5_megabytes():
         images, ["test"] * 624, ids, ids % 2, ids, ids % 2, np.full(624, 0.9),
         Neighbours(np.full((624, 5), 0.5, dtype=np.float32), (ids[:, None] + np.arange(1, 6)) % 624),
     )  # fmt: skip
-    assert len(interactive_map(cases, {"t-SNE": RANDOM.normal(size=(624, 2))}, title="Map", phantoms=False)) < 5e6
+    plane = {"t-SNE": RANDOM.normal(size=(624, 2))}
+    assert len(interactive_map(cases, plane, ("normal", "pneumonia"), title="Map", phantoms=False)) < 5e6
 
 
 REPORTER = """<script>

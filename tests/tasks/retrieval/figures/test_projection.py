@@ -22,6 +22,7 @@ def drawn(phantoms=False, **changed):
         "right": np.arange(60) % 3 > 0,
         "confidence": generator.uniform(0.5, 1, 60),
         "failed": np.arange(60) % 10 == 0,
+        "class_names": ("normal", "pneumonia"),
     }
     return projection_scatter(**arrays | changed, failure="no hit in 5", phantoms=phantoms)
 

@@ -16,6 +16,7 @@ INDEX = SearchedIndex(
     dataset_digest="28209eda62fecd6e6a2d98b1501bb15f",
     images={"train": 4708, "val": 524, "test": 624},
 )
+NAMES = ("normal", "pneumonia")
 IMAGES = np.full((50, 28, 28), 120, dtype=np.uint8)
 
 
@@ -32,7 +33,8 @@ def draw(labels, query=None, query_image=IMAGES[0], original=None, **changes):
     )
     fields = {
         "query": query or Query.from_item("test", 3, 1, IMAGES[0]), "encoder": "classifier", "encoder_identity": "x",
-        "index": INDEX, "splits": ("train",), "label": None, "k": len(hits), "hits": hits, "phantoms": False,
+        "index": INDEX, "class_names": NAMES, "splits": ("train",), "label": None, "k": len(hits), "hits": hits,
+        "phantoms": False,
     }  # fmt: skip
     result = SearchResult(**(fields | changes))
     return search_gallery(result, IMAGES[: len(hits)], query_image=query_image, original=original)
@@ -75,8 +77,9 @@ def test_images_are_drawn_in_their_place():
     images = IMAGES.copy()
     images[4] = 200
     result = SearchResult(
-        query=Query.from_text("x"), encoder="clip", encoder_identity="x", index=INDEX, splits=("train",), label=None,
-        k=6,
+        query=Query.from_text("x"), encoder="clip", encoder_identity="x", index=INDEX, class_names=NAMES,
+        splits=("train",),
+        label=None, k=6,
         hits=[Hit(rank=n + 1, split="train", index=n, label=0, similarity=0.5) for n in range(6)], phantoms=False,
     )  # fmt: skip
     picture = pixels(search_gallery(result, images[:6], query_image=None))

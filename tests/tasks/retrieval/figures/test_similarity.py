@@ -25,7 +25,8 @@ def rows(found=(0, 1), phantoms=False, place=(1, 1), colour=False):
     maps[:, *place] = 0.4
     return similarity_rows(
         images[0], images[1], ["test 3", "test 4"], ["train 8", "train 9"], np.array([0, 1]), np.array(found),
-        SimilarityMaps(maps, maps, np.full(2, 0.88, dtype=np.float32)), title="Pairs", phantoms=phantoms,
+        SimilarityMaps(maps, maps, np.full(2, 0.88, dtype=np.float32)), ("normal", "pneumonia"),
+        title="Pairs", phantoms=phantoms,
     )  # fmt: skip
 
 

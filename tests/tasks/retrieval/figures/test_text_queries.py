@@ -13,6 +13,7 @@ from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
 
 PROMPTS = PromptSet(
     "1",
+    ("normal", "pneumonia"),
     (Prompt("a", "a normal chest X-ray of a child without any finding", 0), Prompt("b", "pneumonia", 1)),
     ((0, 1),),
 )
@@ -73,7 +74,9 @@ def test_bars_are_as_long_as_the_figures():
     labels = np.repeat([0, 1], [20, 30])
     protocol = evaluate_prompts(np.eye(2, 4), PROMPTS.labels, generator.normal(size=(50, 4)), labels, [5])
     # A normal prompt with .25 and .3 against a pneumonia prompt with 1 and .8.
-    result = replace(protocol.result, precision_at={5: np.array([0.25, 1.0])}, average_precision=np.array([0.3, 0.8]))
+    result = replace(
+        protocol.result, values={"precision_at_5": np.array([0.25, 1.0]), "average_precision": np.array([0.3, 0.8])}
+    )
     image = pixels(drawn("precision", protocol=replace(protocol, result=result), phantoms=False))
     lengths = [area(image, color) for color in CLASS_COLORS]
     # The dashes of chance and the grid hide a little of the long bars.

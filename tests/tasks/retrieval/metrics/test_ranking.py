@@ -10,6 +10,8 @@ from models.errors import InputError
 from tasks.retrieval.metrics.ranking import RankingResult, count_relevant, evaluate, means, summarize
 from tasks.shared.bootstrap import mean_interval
 
+NAMES = ("normal", "pneumonia")
+
 
 def naive(queries, query_labels, gallery, gallery_labels, query_ids, gallery_ids, k_values):
     """Rank for one query after the other, and count along the ranking."""
@@ -40,10 +42,10 @@ def assert_equal_to_naive(*arguments):
     result = evaluate(*arguments)
     precision, hit, r_precision, average_precision = naive(*arguments)
     for k in arguments[-1]:
-        np.testing.assert_allclose(result.precision_at[k], precision[k])
-        np.testing.assert_allclose(result.hit_at[k], hit[k])
-    np.testing.assert_allclose(result.r_precision, r_precision)
-    np.testing.assert_allclose(result.average_precision, average_precision, rtol=1e-12)
+        np.testing.assert_allclose(result.values[f"precision_at_{k}"], precision[k])
+        np.testing.assert_allclose(result.values[f"hit_at_{k}"], hit[k])
+    np.testing.assert_allclose(result.values["r_precision"], r_precision)
+    np.testing.assert_allclose(result.values["average_precision"], average_precision, rtol=1e-12)
     return result
 
 
@@ -62,16 +64,16 @@ def test_hand_placed_points():
     vectors = on_circle(0, 10, 25, 45, 70)
     labels = np.array([0, 0, 1, 0, 1])
     result = leave_one_out(vectors, labels, [1, 2, 4])
-    assert result.precision_at[1][0] == 1
-    assert result.precision_at[2][0] == 0.5
-    assert result.precision_at[4][0] == 0.5
-    assert result.r_precision[0] == 0.5
-    assert result.average_precision[0] == pytest.approx((1 / 1 + 2 / 3) / 2)
+    assert result.values["precision_at_1"][0] == 1
+    assert result.values["precision_at_2"][0] == 0.5
+    assert result.values["precision_at_4"][0] == 0.5
+    assert result.values["r_precision"][0] == 0.5
+    assert result.values["average_precision"][0] == pytest.approx((1 / 1 + 2 / 3) / 2)
     # From 70°: 45° (other), 25° (same), 10° (other), 0° (other).
-    assert result.precision_at[1][4] == 0
-    assert (result.hit_at[1][4], result.hit_at[2][4]) == (0, 1)
-    assert result.r_precision[4] == 0
-    assert result.average_precision[4] == pytest.approx(1 / 2)
+    assert result.values["precision_at_1"][4] == 0
+    assert (result.values["hit_at_1"][4], result.values["hit_at_2"][4]) == (0, 1)
+    assert result.values["r_precision"][4] == 0
+    assert result.values["average_precision"][4] == pytest.approx(1 / 2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
@@ -98,7 +100,7 @@ def test_average_precision_agrees_with_scikit_learn():
     for query in range(90):
         others = np.arange(90) != query
         expected = average_precision_score((labels == labels[query])[others], (unit @ unit[query])[others])
-        assert result.average_precision[query] == pytest.approx(expected, abs=1e-6)
+        assert result.values["average_precision"][query] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +127,9 @@ def test_figures_agree_with_ranx(distinct, monkeypatch):
         others = [item for item in range(70) if item != query]  # ranx knows no self
         relevant[str(query)] = {str(item): 1 for item in others if labels[item] == labels[query]}
         scores[str(query)] = {str(item): cosines[query, item] for item in others}
-    ours = {"map": result.average_precision, "r-precision": result.r_precision}
+    ours = {"map": result.values["average_precision"], "r-precision": result.values["r_precision"]}
     for k in (1, 5, 10):
-        ours |= {f"precision@{k}": result.precision_at[k], f"hit_rate@{k}": result.hit_at[k]}
+        ours |= {f"precision@{k}": result.values[f"precision_at_{k}"], f"hit_rate@{k}": result.values[f"hit_at_{k}"]}
     run = ranx.Run(scores)
     ranx.evaluate(ranx.Qrels(relevant), run, list(ours), threads=1)
     for metric, values in ours.items():
@@ -158,9 +160,7 @@ def test_figures_agree_with_pytorch_metric_learning(distinct, monkeypatch):
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     theirs = calculator.get_accuracy(torch.from_numpy(unit), torch.from_numpy(labels))
     for label in (0, 1):
-        ours = (
-            result.mean_precision(1, label), result.mean_r_precision(label), result.mean_average_precision(label),
-        )  # fmt: skip
+        ours = [result.mean(name, label) for name in ("precision_at_1", "r_precision", "average_precision")]
         assert [theirs[metric][label] for metric in metrics] == pytest.approx(ours)
 
 
@@ -171,9 +171,9 @@ def test_a_gallery_of_a_million_keeps_the_order_of_ties():
     labels = np.ones(1_000_000, dtype=int)
     labels[[-1, 3, -2]] = 0
     result = evaluate(on_circle(0), np.zeros(1, dtype=int), gallery, labels, np.array([-1]), np.arange(10**6), [1, 5])
-    assert (result.precision_at[1][0], result.precision_at[5][0]) == (1, 2 / 5)
-    assert result.r_precision[0] == pytest.approx(1 / 3)
-    assert result.average_precision[0] == pytest.approx((1 / 1 + 2 / 5 + 3 / 1_000_000) / 3)
+    assert (result.values["precision_at_1"][0], result.values["precision_at_5"][0]) == (1, 2 / 5)
+    assert result.values["r_precision"][0] == pytest.approx(1 / 3)
+    assert result.values["average_precision"][0] == pytest.approx((1 / 1 + 2 / 5 + 3 / 1_000_000) / 3)
 
 
 def test_a_gallery_beyond_what_the_sorted_integer_holds_is_refused():
@@ -194,8 +194,8 @@ def test_many_queries_are_ranked_block_by_block_without_all_cosines_in_memory():
     # The figures do not depend on the block in which a query stood.
     few = generator.choice(4000, 50, replace=False)
     alone = evaluate(vectors[few], labels[few], vectors, labels, few, np.arange(4000), [1, 10])
-    np.testing.assert_array_equal(result.precision_at[10][few], alone.precision_at[10])
-    np.testing.assert_allclose(result.average_precision[few], alone.average_precision, rtol=1e-12)
+    np.testing.assert_array_equal(result.values["precision_at_10"][few], alone.values["precision_at_10"])
+    np.testing.assert_allclose(result.values["average_precision"][few], alone.values["average_precision"], rtol=1e-12)
 
 
 def test_relevant_items_are_counted_by_class():
@@ -220,16 +220,16 @@ def test_identical_vectors_of_any_dimension_tie():
     labels = np.zeros(100, dtype=int)
     gallery_labels = (np.arange(333) % 3 > 0).astype(int)  # the first of every three is relevant
     result = evaluate(queries, labels, gallery, gallery_labels, np.arange(100), np.arange(100, 433), [4])
-    np.testing.assert_array_equal(result.precision_at[4], 0.5)
-    assert len(set(result.average_precision)) == 1
+    np.testing.assert_array_equal(result.values["precision_at_4"], 0.5)
+    assert len(set(result.values["average_precision"])) == 1
 
 
 def test_the_query_is_removed_by_id_and_not_by_rank():
     vectors = on_circle(0, 0, 90, 91)  # the first two are duplicates
     result = leave_one_out(vectors, np.array([0, 1, 1, 1]), [1])
     # Were the first rank dropped instead, one of the duplicates would keep itself as its neighbour.
-    assert result.precision_at[1].tolist() == [0, 0, 1, 1]
-    assert leave_one_out(vectors, np.array([0, 0, 1, 1]), [1]).precision_at[1].tolist() == [1, 1, 1, 1]
+    assert result.values["precision_at_1"].tolist() == [0, 0, 1, 1]
+    assert leave_one_out(vectors, np.array([0, 0, 1, 1]), [1]).values["precision_at_1"].tolist() == [1, 1, 1, 1]
 
 
 def test_the_query_is_removed_wherever_the_gallery_holds_it():
@@ -239,9 +239,9 @@ def test_the_query_is_removed_wherever_the_gallery_holds_it():
     shuffled = generator.permutation(60)
     straight = evaluate(vectors, labels, vectors, labels, ids, ids, [1, 5])
     other = evaluate(vectors, labels, vectors[shuffled], labels[shuffled], ids, ids[shuffled], [1, 5])
-    np.testing.assert_array_equal(straight.precision_at[5], other.precision_at[5])
-    np.testing.assert_allclose(straight.average_precision, other.average_precision)
-    assert straight.mean_precision(1) < 1
+    np.testing.assert_array_equal(straight.values["precision_at_5"], other.values["precision_at_5"])
+    np.testing.assert_allclose(straight.values["average_precision"], other.values["average_precision"])
+    assert straight.mean("precision_at_1") < 1
 
 
 def test_only_queries_that_the_gallery_holds_lose_an_item():
@@ -256,27 +256,27 @@ def test_a_query_without_relevant_items_is_counted_and_left_out_of_the_mean():
     gallery = on_circle(0, 20, 40)
     queries = on_circle(5, 50, 30)
     result = evaluate(queries, np.array([0, 1, 0]), gallery, np.zeros(3, dtype=int), np.arange(3), np.arange(3, 6), [2])
-    for values in (result.r_precision, result.average_precision):
+    for values in (result.values["r_precision"], result.values["average_precision"]):
         assert values[[0, 2]].tolist() == [1, 1]
         assert np.isnan(values[1])
     assert result.without_relevant == 1
-    assert result.mean_average_precision() == 1
-    assert np.isnan(result.mean_average_precision(1))
-    assert result.precision_at[2].tolist() == [1, 0, 1]
-    assert result.hit_at[2].tolist() == [1, 0, 1]
+    assert result.mean("average_precision") == 1
+    assert np.isnan(result.mean("average_precision", 1))
+    assert result.values["precision_at_2"].tolist() == [1, 0, 1]
+    assert result.values["hit_at_2"].tolist() == [1, 0, 1]
 
 
 def test_the_only_member_of_a_class_has_nothing_to_find():
     result = leave_one_out(on_circle(0, 20, 40), np.array([0, 0, 1]), [1, 2])
     assert result.without_relevant == 1
-    assert np.isnan(result.average_precision[2])
+    assert np.isnan(result.values["average_precision"][2])
 
 
 def test_a_gallery_of_one_class_is_all_right():
     result = leave_one_out(np.random.default_rng(7).normal(size=(20, 4)), np.ones(20, dtype=int), [1, 19])
-    np.testing.assert_allclose(result.average_precision, 1)
-    assert result.mean_precision(19) == 1
-    assert np.isnan(result.mean_precision(1, label=0))
+    np.testing.assert_allclose(result.values["average_precision"], 1)
+    assert result.mean("precision_at_19") == 1
+    assert np.isnan(result.mean("precision_at_1", 0))
 
 
 @pytest.mark.parametrize("k", [0, 5])
@@ -295,19 +295,21 @@ def test_means_by_class():
     result = RankingResult(
         query_ids=np.arange(4),
         query_labels=np.array([0, 0, 1, 1]),
-        precision_at={5: np.array([0.2, 0.4, 1.0, 0.6])},
-        hit_at={5: np.array([0.0, 1.0, 1.0, 1.0])},
-        r_precision=np.array([0.0, 0.2, nan, 0.7]),
-        average_precision=np.array([0.1, 0.3, nan, 0.5]),
+        values={
+            "precision_at_5": np.array([0.2, 0.4, 1.0, 0.6]),
+            "average_precision": np.array([0.1, 0.3, nan, 0.5]),
+            "r_precision": np.array([0.0, 0.2, nan, 0.7]),
+            "hit_at_5": np.array([0.0, 1.0, 1.0, 1.0]),
+        },
     )
-    assert result.mean_precision(5) == pytest.approx(0.55)
-    assert result.mean_precision(5, 0) == pytest.approx(0.3)
-    assert result.mean_hit(5, 0) == 0.5
-    assert result.mean_r_precision() == pytest.approx(0.3)
-    assert result.mean_r_precision(1) == 0.7
-    assert result.mean_average_precision() == pytest.approx(0.3)
-    assert result.mean_average_precision(1) == 0.5
-    assert means(result, "loo") == pytest.approx(
+    assert result.mean("precision_at_5") == pytest.approx(0.55)
+    assert result.mean("precision_at_5", 0) == pytest.approx(0.3)
+    assert result.mean("hit_at_5", 0) == 0.5
+    assert result.mean("r_precision") == pytest.approx(0.3)
+    assert result.mean("r_precision", 1) == 0.7
+    assert result.mean("average_precision") == pytest.approx(0.3)
+    assert result.mean("average_precision", 1) == 0.5
+    assert means(result, "loo", NAMES) == pytest.approx(
         {
             "loo/precision_at_5": 0.55,
             "loo/map": 0.3,
@@ -323,20 +325,20 @@ def test_the_summary_has_the_agreed_names_and_intervals():
     generator = np.random.default_rng(8)
     labels = generator.integers(0, 2, 80)
     result = leave_one_out(generator.normal(size=(80, 4)) + labels[:, None], labels, [1, 5, 10])
-    metrics = summarize(result, "loo", samples=300, seed=0)
+    metrics = summarize(result, "loo", NAMES, samples=300, seed=0)
     names = ["precision_at_1", "precision_at_5", "precision_at_10", "map", "map_normal", "map_pneumonia", "hit_at_5"]
     names.append("r_precision")
     for name in names:
         assert metrics[f"loo/{name}_ci_low"] <= metrics[f"loo/{name}"] <= metrics[f"loo/{name}_ci_high"]
         assert metrics[f"loo/{name}_ci_low"] < metrics[f"loo/{name}_ci_high"] or name == "hit_at_5"
-    assert metrics["loo/map_normal"] == pytest.approx(result.average_precision[labels == 0].mean())
-    expected = mean_interval(result.precision_at[5], 300, 0)
+    assert metrics["loo/map_normal"] == pytest.approx(result.values["average_precision"][labels == 0].mean())
+    expected = mean_interval(result.values["precision_at_5"], 300, 0)
     assert (metrics["loo/precision_at_5_ci_low"], metrics["loo/precision_at_5_ci_high"]) == expected
 
 
 def test_the_summary_leaves_out_what_is_undefined():
     result = leave_one_out(np.random.default_rng(9).normal(size=(10, 3)), np.ones(10, dtype=int), [1])
-    metrics = summarize(result, "loo", samples=50, seed=0)
+    metrics = summarize(result, "loo", NAMES, samples=50, seed=0)
     assert "loo/map_pneumonia" in metrics
     assert not [name for name in metrics if "normal" in name]
     assert np.isfinite(list(metrics.values())).all()

@@ -38,8 +38,10 @@ def test_difference_and_interval_equal_a_naive_loop():
         _balanced(precisions[0][drawn], labels[drawn]) - _balanced(precisions[1][drawn], labels[drawn])
         for drawn in resample(len(labels), 80, 3)
     ]
-    assert found.difference == pytest.approx(_balanced(precisions[0], labels) - _balanced(precisions[1], labels))
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(differences, [2.5, 97.5])))
+    assert found.measured.difference == pytest.approx(
+        _balanced(precisions[0], labels) - _balanced(precisions[1], labels)
+    )
+    assert (found.measured.low, found.measured.high) == pytest.approx(tuple(np.percentile(differences, [2.5, 97.5])))
 
 
 def test_worse_beyond_chance_is_worse_and_as_good_is_not():
@@ -48,13 +50,13 @@ def test_worse_beyond_chance_is_worse_and_as_good_is_not():
     good, bad = _vectors(rng, labels, 2.0), _vectors(rng, labels, 0.3)
     worse = compare(bad, good, labels, samples=200, seed=0)
     assert not worse.no_worse
-    assert worse.high < 0
+    assert worse.measured.high < 0
     assert worse.reason.startswith("Worse than the index in use on validation, leave-one-out: class-balanced mAP 0.")
     as_good = compare(good + rng.normal(0, 0.01, good.shape), good, labels, samples=200, seed=0)
     assert as_good.no_worse
-    assert as_good.low < 0 < as_good.high
+    assert as_good.measured.low < 0 < as_good.measured.high
     same = compare(good, good, labels, samples=200, seed=0)
-    assert (same.no_worse, same.difference) == (True, 0)
+    assert (same.no_worse, same.measured.difference) == (True, 0)
     assert same.reason.startswith("No worse than the index in use")
 
 
@@ -64,6 +66,6 @@ def test_the_only_image_of_a_class_is_left_out():
     new, in_use = _vectors(rng, labels, 1), _vectors(rng, labels, 1)
     assert np.isnan(leave_one_out(new, labels)).tolist() == [False] * 10 + [True]
     expected = np.mean([_average_precision(new, labels)[:10] - _average_precision(in_use, labels)[:10]])
-    assert compare(new, in_use, labels, samples=50, seed=0).difference == pytest.approx(expected)
+    assert compare(new, in_use, labels, samples=50, seed=0).measured.difference == pytest.approx(expected)
     with pytest.raises(InputError, match="No class has two validation images"):
         compare(_vectors(rng, labels[9:], 1), _vectors(rng, labels[9:], 1), labels[9:], samples=50, seed=0)

@@ -8,8 +8,7 @@ import pytest
 from models.errors import InputError
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, IndexRecord, SearchableRecord, ShardRecord
-from tasks.retrieval.published.publication import in_use, pointer, publish
-from tasks.retrieval.steps import find_published
+from tasks.retrieval.published.publication import find_published, in_use, pointer, publish
 from tasks.storage.store import DamagedFileError, Store
 
 pytestmark = pytest.mark.usefixtures("outputs")
@@ -27,7 +26,7 @@ def searchable(run="first", *, sharpness=2.0, seed=0, images=0, counts=COUNTS, d
     for split, count in counts.items():
         vectors = rng.normal(size=(count, dimension)) + sharpness * np.eye(dimension)[arrays[f"{split}_labels"]]
         stored = store.put_arrays({"vectors": vectors.astype(np.float32)})
-        shards[split] = (ShardRecord(split=split, start=0, vectors=stored, shape=vectors.shape, encoder=f"e {seed}"),)
+        shards[split] = (ShardRecord(split=split, start=0, vectors=stored, shape=vectors.shape, identity=f"e {seed}"),)
     file = store.put(f"{seed} {sharpness}".encode(), "application/octet-stream")
     fields = {"kind": "official", "phantoms": False, "limit": None, "md5": "28209eda62fecd6e6a2d98b1501bb15f"} | data
     dataset = DatasetRecord(
@@ -36,10 +35,10 @@ def searchable(run="first", *, sharpness=2.0, seed=0, images=0, counts=COUNTS, d
     )  # fmt: skip
     return SearchableRecord(
         dataset=dataset,
-        encoder=EncoderRecord(name=name, encoder=f"e {seed}", licence="", weights=(file,)),
-        embeddings=EmbeddingsRecord(name=name, encoder=f"e {seed}", dimension=dimension, shards=shards),
+        encoder=EncoderRecord(name=name, identity=f"e {seed}", licence="", weights=(file,)),
+        embeddings=EmbeddingsRecord(name=name, identity=f"e {seed}", dimension=dimension, shards=shards),
         index=IndexRecord(
-            encoder=f"e {seed}",
+            identity=f"e {seed}",
             dimension=dimension,
             kinds={"all": "flat"},
             indices={"all": file},

@@ -10,8 +10,8 @@ from models.vector_index import build, dump
 from tasks.records.base import StoredFile
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, IndexRecord, SearchableRecord, ShardRecord
-from tasks.retrieval.published.publication import publish
-from tasks.retrieval.steps import SPLITS, find_published
+from tasks.retrieval.published.publication import find_published, publish
+from tasks.retrieval.settings import SPLITS
 from tasks.storage.store import Store
 
 COUNTS = {"train": 5, "val": 3, "test": 4}
@@ -31,7 +31,7 @@ def published():
     shards = {}
     for split, rows in vectors.items():
         stored = store.put_arrays({"vectors": rows})
-        shards[split] = (ShardRecord(split=split, start=0, vectors=stored, shape=rows.shape, encoder="e"),)
+        shards[split] = (ShardRecord(split=split, start=0, vectors=stored, shape=rows.shape, identity="e"),)
     index = build([(np.concatenate([vectors[split] for split in SPLITS]), np.arange(12), np.zeros(12))], encoder="e")
     searchable = SearchableRecord(
         dataset=DatasetRecord(
@@ -39,10 +39,10 @@ def published():
             md5="", sha256="", splits=store.put_arrays(arrays), audit=note, audit_table=note, counts=COUNTS,
             excluded_train=(), phantoms=False,
         ),
-        encoder=EncoderRecord(name="classifier", encoder="e", weights=(), licence=""),
-        embeddings=EmbeddingsRecord(name="classifier", encoder="e", dimension=4, shards=shards),
+        encoder=EncoderRecord(name="classifier", identity="e", weights=(), licence=""),
+        embeddings=EmbeddingsRecord(name="classifier", identity="e", dimension=4, shards=shards),
         index=IndexRecord(
-            encoder="e", dimension=4, kinds={"all": "flat"}, offsets={"train": 0, "val": 5, "test": 8},
+            identity="e", dimension=4, kinds={"all": "flat"}, offsets={"train": 0, "val": 5, "test": 8},
             indices={"all": store.put(dump(index), "application/octet-stream")},
         ),
     )  # fmt: skip
@@ -54,6 +54,14 @@ def test_what_was_published_is_found(published):
     found = find_published("classifier")
     assert found.same_content(published)
     assert found.published_at
+
+
+def test_what_an_earlier_version_published_is_found(published):
+    """It called the identity of an encoder `encoder`."""
+    text = Store().read(NAME).decode()
+    assert text.count('"identity":"e"') == 6  # of the encoder, the embeddings, three shards and the index
+    Store().write(NAME, text.replace('"identity":"e"', '"encoder":"e"').encode())
+    assert find_published("classifier").same_content(published)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"5", b"[1]", b"[" * 100_000, b"\xff", b"{}"])

@@ -1,0 +1,123 @@
+"""One search: from a question to the cases nearest to it."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.parameters.search import SearchParameters
+from tasks.records.data import PictureRecord
+from tasks.records.retrieval import SearchableRecord
+from tasks.retrieval import encoders
+from tasks.retrieval.search_result import Query, SearchedIndex, SearchResult, rank_hits
+from tasks.retrieval.settings import SPLITS
+from tasks.retrieval.vectors import read_index, read_vectors
+from tasks.storage.store import Store
+
+
+class Question(NamedTuple):
+    """What is searched for.
+
+    Attributes:
+        query: its description.
+        vector: shape (1, dimension).
+        image: what was embedded, shape (height, width) or (height, width, 3); None for a text.
+        original: the picture of an image file before it was cropped and resized; else None.
+        own: its id in the index, shape (1,), where it is an item of the dataset; else None.
+    """
+
+    query: Query
+    vector: NDArray[np.floating]
+    image: NDArray[np.uint8] | None = None
+    original: NDArray[np.uint8] | None = None
+    own: NDArray[np.int64] | None = None
+
+
+class FoundCases(NamedTuple):
+    """What was found.
+
+    Attributes:
+        question: what was searched for.
+        result: the cases by name.
+        images: their images, shape (cases, height, width) or (cases, height, width, 3), 0–255.
+    """
+
+    question: Question
+    result: SearchResult
+    images: NDArray[np.uint8]
+
+
+def search_cases(
+    store: Store, searchable: SearchableRecord, search: SearchParameters, picture: PictureRecord | None
+) -> FoundCases:
+    """Find the cases nearest to one query, among the splits and the class that the form names.
+
+    Args:
+        store: where everything lies.
+        searchable: the images, and an encoder with its index over them.
+        search: the form.
+        picture: the image file, where one is searched for.
+
+    Returns:
+        The cases.
+
+    Raises:
+        InputError: the text is none or too long, or fewer cases than asked for are left to be found.
+    """
+    dataset = searchable.dataset
+    arrays = store.get_arrays(dataset.splits)
+    question = _question(store, searchable, search, picture, arrays)
+    splits = np.repeat(SPLITS, [dataset.counts[split] for split in SPLITS])
+    indices = np.concatenate([np.arange(dataset.counts[split]) for split in SPLITS])
+    labels = np.concatenate([arrays[f"{split}_labels"] for split in SPLITS])
+    label = None if search.among_class is None else dataset.labels.index(search.among_class)
+    among = np.isin(splits, search.among_splits) & ((label is None) | (labels == label))
+    found = read_index(store, searchable.index).search(
+        question.vector, search.k, encoder=searchable.encoder.identity, exclude=question.own,
+        allowed=np.flatnonzero(among),
+    )  # fmt: skip
+    ids = found.ids[0]
+    result = SearchResult(
+        query=question.query,
+        encoder=searchable.encoder.name,
+        encoder_identity=searchable.encoder.identity,
+        index=SearchedIndex(
+            run_id=searchable.run_id,
+            published_at=searchable.published_at,
+            dataset=dataset.title,
+            dataset_digest=dataset.digest,
+            images=dataset.counts,
+        ),
+        class_names=dataset.labels,
+        splits=tuple(search.among_splits),
+        label=label,
+        k=search.k,
+        hits=rank_hits(found.similarities[0], ids, np.arange(len(labels)), splits.tolist(), indices, labels),
+        phantoms=dataset.phantoms,
+    )
+    images = np.stack([arrays[f"{splits[place]}_images"][indices[place]] for place in ids])
+    return FoundCases(question, result, images)
+
+
+def _question(
+    store: Store,
+    searchable: SearchableRecord,
+    search: SearchParameters,
+    picture: PictureRecord | None,
+    arrays: dict[str, NDArray[Any]],
+) -> Question:
+    if search.index is not None:
+        image, label = arrays[f"{search.split}_images"][search.index], arrays[f"{search.split}_labels"][search.index]
+        return Question(
+            Query.from_item(search.split, search.index, int(label), image),
+            read_vectors(store, searchable.embeddings, search.split)[search.index][None],
+            image,
+            own=np.array([searchable.index.offsets[search.split] + search.index], dtype=np.int64),
+        )
+    if picture is not None:
+        pixels = store.get_arrays(picture.arrays)
+        query = Query.from_file(picture.name, pixels["original"])
+        vector = encoders.load(searchable.encoder).encode_images(pixels["image"][None])
+        return Question(query, vector, pixels["image"], pixels["original"])
+    query = Query.from_text(search.text or "")
+    return Question(query, encoders.load(searchable.encoder).encode_texts([query.name]))

@@ -1,0 +1,87 @@
+"""All figures of the stage that belong to no single analysis."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.vector_index import Neighbours
+from tasks.retrieval.analyses.failures import evenly_spaced, failed_queries
+from tasks.retrieval.figures.evaluation import class_map_bars, gallery, precision_at_k_curves
+from tasks.retrieval.figures.projection import projection_scatter
+from tasks.retrieval.metrics.protocols import Protocols
+from tasks.retrieval.settings import FAILURE_K
+
+
+def draw_stage(
+    protocols: Protocols,
+    arrays: Mapping[str, NDArray],
+    predictions: Mapping[str, NDArray],
+    neighbours: Mapping[str, NDArray],
+    plane: Mapping[str, NDArray],
+    worst: Sequence[int],
+    class_names: Sequence[str],
+    *,
+    galleries: int,
+    columns: int,
+    samples: int,
+    seed: int,
+    phantoms: bool,
+) -> dict[str, bytes]:
+    """Draw them.
+
+    Args:
+        protocols: what was measured of the test images.
+        arrays: of the dataset: `{split}_images`, `{split}_labels`.
+        predictions: of the classifier for the test images: `predicted` and `confidence`.
+        neighbours: `{split}_ids` and `{split}_similarities` of the nearest test and train images of each test image.
+        plane: coordinates of the test images: `tsne` and `umap`.
+        worst: positions of the worst queries that are shown.
+        class_names: by label.
+        galleries: evenly spaced queries that are shown.
+        columns: neighbours shown per query.
+        samples: bootstrap samples of the intervals.
+        seed: seed of the bootstrap.
+        phantoms: whether the data are drawn phantoms.
+
+    Returns:
+        PNG bytes by name of the figure.
+    """
+    loo, ranked = protocols.ranked["loo"].result, list(protocols.ranked.values())
+
+    def show(queries: NDArray[np.int64], split: str, title: str) -> bytes:
+        ids = neighbours[f"{split}_ids"][queries, :columns]
+        return gallery(
+            arrays["test_images"][queries],
+            queries,
+            arrays["test_labels"][queries],
+            arrays[f"{split}_images"][ids],
+            arrays[f"{split}_labels"][ids],
+            Neighbours(neighbours[f"{split}_similarities"][queries, :columns], ids),
+            class_names,
+            title=title,
+            phantoms=phantoms,
+        )
+
+    bootstrap = {"samples": samples, "seed": seed}
+    evenly = evenly_spaced(np.arange(len(arrays["test_images"])), galleries)
+    return {
+        "precision_at_k": precision_at_k_curves(ranked, class_names, **bootstrap, phantoms=phantoms),
+        "map_by_class": class_map_bars(ranked, class_names, **bootstrap, phantoms=phantoms),
+        "projection": projection_scatter(
+            plane["tsne"],
+            plane["umap"],
+            loo.query_labels,
+            predictions["predicted"] == loo.query_labels,
+            predictions["confidence"],
+            failed_queries(loo, k=FAILURE_K),
+            class_names,
+            failure=f"retrieval fails (precision@{FAILURE_K} < ½)",
+            phantoms=phantoms,
+        ),
+        "gallery_test": show(evenly, "test", "Test images, evenly spaced by index, and their nearest test images"),
+        "gallery_train": show(evenly, "train", "Test images, evenly spaced by index, and their nearest train images"),
+        "gallery_worst": show(
+            np.array(worst, dtype=np.int64), "test", f"Worst queries by Hit@{FAILURE_K}, and their nearest test images"
+        ),
+    }

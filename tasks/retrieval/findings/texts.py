@@ -1,0 +1,82 @@
+"""Texts as queries: what the prompts find, and how well they alone tell the classes apart."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.markdown import escape
+from tasks.retrieval.analyses import text_queries
+from tasks.retrieval.analyses.text_queries import PromptSet
+from tasks.retrieval.figures import text_queries as figures
+from tasks.retrieval.settings import FAILURE_K
+from tasks.retrieval.vectors import LabelledVectors, exact_neighbours
+from tasks.shared.findings import Findings
+
+
+def find_by_text(
+    prompts: PromptSet,
+    prompt_vectors: NDArray[np.floating],
+    images: NDArray[np.uint8],
+    test: LabelledVectors,
+    *,
+    k_values: Sequence[int],
+    samples: int,
+    seed: int,
+    phantoms: bool,
+) -> Findings:
+    """Search the images by each prompt, and classify them by the prompts alone.
+
+    Args:
+        prompts: what is asked; their classes are those of the images.
+        prompt_vectors: shape (prompts, dimension).
+        images: shape (images, height, width) or (images, height, width, 3), 0–255.
+        test: their vectors, of the same encoder.
+        k_values: cut-offs, `FAILURE_K` among them.
+        samples: bootstrap samples.
+        seed: seed of the bootstrap.
+        phantoms: whether the data are drawn phantoms.
+
+    Returns:
+        The findings.
+    """
+    vectors, labels = test.vectors, test.labels
+    protocol = text_queries.evaluate_prompts(prompt_vectors, prompts.labels, vectors, labels, k_values)
+    bootstrap = {"samples": samples, "seed": seed}
+    ensemble = text_queries.zero_shot(prompt_vectors, prompts.labels, vectors, labels, **bootstrap)
+    pairs = text_queries.zero_shot_by_pair(prompts, prompt_vectors, vectors, labels, **bootstrap)
+    chosen = text_queries.best_and_worst(protocol.result, k=FAILURE_K)
+    everywhere = [np.arange(len(labels), dtype=np.int64)] * len(chosen)
+    together = np.concatenate([vectors, prompt_vectors])
+    near = exact_neighbours(together, len(vectors) + chosen, everywhere, FAILURE_K)
+    pictures = {
+        "prompt_precision": figures.prompt_precision(prompts, protocol, k=FAILURE_K, phantoms=phantoms),
+        "zero_shot": figures.zero_shot_overview(prompts, ensemble, pairs, labels, phantoms=phantoms),
+        "prompt_gallery": figures.prompt_gallery(
+            prompts,
+            chosen,
+            images[near.ids],
+            labels[near.ids],
+            near,
+            title="The best and the worst prompt of each class, and their nearest test images",
+            phantoms=phantoms,
+        ),
+    }
+    return Findings(
+        name="texts",
+        metrics=text_queries.text_metrics(protocol, ensemble, pairs, prompts.class_names),
+        details={"version": prompts.version, "prompts": prompts.texts},
+        figures=pictures,
+        sections=(("Text → image", text_queries.text_markdown(prompts, protocol, ensemble, pairs, k=FAILURE_K)),),
+    )
+
+
+def no_prompts_apply(prompts: PromptSet, class_names: Sequence[str]) -> Findings:
+    """Say that the prompts describe other classes than those of the dataset."""
+    told = (
+        f"The prompts of file version {prompts.version} describe X-rays of the classes "
+        f"{' and '.join(prompts.class_names)}, but the classes of this dataset are {', '.join(class_names)}: no "
+        "text is searched for."
+    )
+    sections = (("Text → image", f"{escape(told)}\n"),)
+    return Findings("texts", {}, {"version": prompts.version, "prompts": []}, {}, sections)

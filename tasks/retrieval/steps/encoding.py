@@ -1,0 +1,68 @@
+"""Steps that turn images into vectors.
+
+PyTorch, FAISS, SciPy and Matplotlib take seconds to import, so each step of the retrieval imports what it needs when it
+runs: a run of hits needs none of them.
+"""
+
+import numpy as np
+
+from models.encoders.encoder import encoder_class
+from tasks.execution.caching import step
+from tasks.execution.mapping import map_step
+from tasks.records.classification import ClassifierRecord
+from tasks.records.data import DatasetRecord
+from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, ShardRecord
+from tasks.retrieval.settings import SPLITS
+from tasks.storage.store import Store
+
+SHARD = 8192  # images embedded at once: 16 MiB of 512-d vectors
+
+
+def own_encoder(dataset: DatasetRecord, classifier: ClassifierRecord, name: str) -> EncoderRecord:
+    """Describe an encoder that is made here, once it has learnt what it learns from the training split."""
+    from tasks.retrieval import encoders
+
+    if encoder_class(name).needs_fitting:
+        return fit_encoder.with_options(name=f"fit-{name}-encoder")(dataset, classifier, name)
+    return encoders.describe(name, classifier)
+
+
+@step
+def fit_encoder(dataset: DatasetRecord, classifier: ClassifierRecord, name: str) -> EncoderRecord:
+    """Let an encoder learn from the training split."""
+    from tasks.retrieval import encoders
+
+    store = Store()
+    images = np.delete(store.get_arrays(dataset.splits)["train_images"], dataset.excluded_train, axis=0)
+    return encoders.describe(name, classifier, store.put(encoder_class(name).fit(images), "application/x-safetensors"))
+
+
+@step
+def embed_shard(dataset: DatasetRecord, encoder: EncoderRecord, split: str, start: int, stop: int) -> ShardRecord:
+    """Embed some images of one split."""
+    from tasks.retrieval import encoders
+
+    store = Store()
+    images = store.get_arrays(dataset.splits)[f"{split}_images"][start:stop]
+    vectors = encoders.load(encoder).encode_images(images)
+    return ShardRecord(
+        split=split,
+        start=start,
+        vectors=store.put_arrays({"vectors": vectors}),
+        shape=vectors.shape,
+        identity=encoder.identity,
+    )
+
+
+def embed_images(dataset: DatasetRecord, encoder: EncoderRecord, size: int = SHARD) -> EmbeddingsRecord:
+    """Embed all images, in shards of some size, by the task runner of the flow."""
+    calls = [
+        {"dataset": dataset, "encoder": encoder, "split": split, "start": start, "stop": min(start + size, count)}
+        for split, count in ((split, dataset.counts[split]) for split in SPLITS)
+        for start in range(0, count, size)
+    ]
+    embedded = map_step(embed_shard, calls)
+    shards = {split: tuple(shard for shard in embedded if shard.split == split) for split in SPLITS}
+    return EmbeddingsRecord(
+        name=encoder.name, identity=encoder.identity, dimension=shards["test"][0].shape[1], shards=shards
+    )

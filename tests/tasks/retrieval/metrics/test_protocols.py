@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from tasks.retrieval.metrics.protocols import rank
+from tasks.retrieval.vectors import LabelledVectors
+
+NAMES = ("normal", "Pleural effusion", "pneumonia")
+
+
+def drawn(seed, count):
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(np.arange(count) % 3)
+    return LabelledVectors(generator.normal(size=(count, 6)) + np.eye(6)[labels], labels)
+
+
+def test_the_metrics_are_those_of_each_protocol_with_the_names_of_the_classes():
+    test, train = drawn(0, 45), drawn(1, 60)
+    predicted = np.where(np.arange(45) % 5 == 0, (test.labels + 1) % 3, test.labels)
+    found = rank(test, train, predicted, [1, 5])
+    metrics = found.metrics(NAMES, samples=100, seed=0)
+    for prefix, protocol in found.ranked.items():
+        for label, name in enumerate(("normal", "pleural_effusion", "pneumonia")):
+            assert metrics[f"{prefix}/map_{name}"] == protocol.result.mean("average_precision", label)
+        assert metrics[f"{prefix}/precision_at_5_ci_low"] < metrics[f"{prefix}/precision_at_5_ci_high"]
+        np.testing.assert_array_equal(found.per_query()[f"{prefix}_hit_at_5"], protocol.result.values["hit_at_5"])
+    assert metrics["chance/loo/precision_at_1"] == pytest.approx(14 / 44)
+    assert metrics["chance/gallery/precision_at_5"] == pytest.approx(1 / 3)
+    assert (
+        metrics["conditioned/precision_at_5"] == metrics["conditioned/hit_at_5"] == pytest.approx(0.8)
+    )  # the accuracy
+    upper = {name: value for name, value in metrics.items() if name.startswith("conditioned_true_class/")}
+    assert upper == {"conditioned_true_class/precision_at_1": 1, "conditioned_true_class/precision_at_5": 1}
+    assert not [name for name in metrics if name.startswith("chance/conditioned")]

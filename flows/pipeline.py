@@ -20,7 +20,7 @@ from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
-from tasks.reports.steps import locate_generator
+from tasks.reports.steps.planning import locate_generator
 from tasks.retrieval.steps import check_cutoffs, locate_encoders
 from tasks.tracking import runs
 

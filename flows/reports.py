@@ -22,19 +22,10 @@ from tasks.parameters.training import TrainingParameters
 from tasks.records.classification import ClassificationResult
 from tasks.records.reports import GeneratorRecord, ReportsResult
 from tasks.records.retrieval import RetrievalResult
-from tasks.reports.steps import (
-    audit_written_reports,
-    choose_report_cases,
-    document_reports,
-    locate_generator,
-    plan_reports,
-    plot_reports,
-    read_reports,
-    show_cases,
-    speed,
-    trace_answers,
-    write_reports,
-)
+from tasks.reports.steps.audit import audit_written_reports
+from tasks.reports.steps.planning import choose_report_cases, locate_generator, plan_reports
+from tasks.reports.steps.presentation import document_reports, plot_reports, show_cases, trace_answers
+from tasks.reports.steps.writing import read_reports, throughput_metrics, write_reports
 from tasks.retrieval.steps import check_cutoffs, locate_encoders
 from tasks.storage.store import Store
 from tasks.tracking import runs
@@ -96,7 +87,7 @@ def report(
         pages = show_cases(data, explanation, cases, generator, answers, audit)
         document = document_reports(data, cases, generator, answers, audit)
 
-        runs.log_metrics(run, audit.metrics | speed(batches))
+        runs.log_metrics(run, audit.metrics | throughput_metrics(batches))
         table = Store().get_json(audit.table)
         runs.log_table(run, "reports.json", table["columns"], table["data"])
         runs.log_files(run, {f"figures/{name}.png": stored for name, stored in plots.figures.items()})

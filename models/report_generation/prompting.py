@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from models.errors import InputError
-from models.report_generation.schema import Case, Request
+from models.report_generation.schema import Answer, Case, Request
 from models.text import printable
 
 STRATEGIES = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
@@ -183,6 +183,11 @@ def render(strategy: Strategy, request: Request) -> Rendered:
         system=None if strategy.system is None else _fill(strategy.system, request.case),
         user=_fill(user, request.case),
     )
+
+
+def plain_reports(answers: Iterable[Answer]) -> list[Answer]:
+    """Pick the answers to requests for a report under no control; the yes-or-no question asks for none."""
+    return [answer for answer in answers if answer.control == "none" and answer.strategy != YES_NO]
 
 
 def _fill(text: str, case: Case) -> str:

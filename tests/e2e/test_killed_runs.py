@@ -68,10 +68,10 @@ def _written_at_once(outputs, checkpoint):
     store = Store(str(outputs / "store"))
     rows = {row.id: row for row in TypeAdapter(list[Row]).validate_python(store.get_json(record.requests))}
     found = record.generator
-    author = MedGemmaGenerator(
+    generator = MedGemmaGenerator(
         resolve_source(str(checkpoint), None, None), "fp32", "cpu", found.strategies, True, 64, "", "", False
     )
-    batches = author.write(list(rows.values()), store.get_arrays(record.images)["images"])
+    batches = generator.write(list(rows.values()), store.get_arrays(record.images)["images"])
     return {written.row_id: (written.text, written.score) for batch in batches for written in batch}
 
 

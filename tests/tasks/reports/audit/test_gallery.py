@@ -5,9 +5,9 @@ from PIL import Image
 
 from models.report_generation.schema import Answer, Case, Usage
 from models.report_generation.template import TemplateGenerator
-from tasks.reports.audit.audit import audit_reports
 from tasks.reports.audit.controls import control_case
 from tasks.reports.audit.gallery import audit_gallery
+from tasks.reports.audit.metrics import audit_reports
 
 CASES = [
     Case(index=i, image_sha256="", probability=p, threshold=0.5, heat_region="no focus", heat_share=0)
@@ -19,8 +19,8 @@ USAGE = Usage(prompt_tokens=300, generated_tokens=50, finish_reason="stop", seco
 
 def _answer(case: Case, control: str = "none") -> Answer:
     told = control_case(control, case)
-    author = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False)
-    (report,) = author.generate([told], np.zeros((1, 28, 28), np.uint8))
+    generator = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False)
+    (report,) = generator.generate([told], np.zeros((1, 28, 28), np.uint8))
     return Answer(
         row_id=f"{case.index} {control}", case_index=case.index, strategy="template", control=control,
         shown_probability=told.probability, prompt="", text=report.model_dump_json(), report=report, usage=USAGE,
@@ -36,7 +36,7 @@ def _question(case: Case) -> Answer:
 
 def _gallery(answers, claims=None):
     cases = {case.index: case for case in CASES}
-    metrics = audit_reports(answers, cases, TRUTHS, {}).metrics
+    metrics = audit_reports(answers, cases, TRUTHS).metrics
     return audit_gallery(answers, cases, TRUTHS, metrics, claims or {}, phantoms=False, random_weights=False)
 
 

@@ -10,6 +10,9 @@ from tasks.reports.claims.status import Status, read_statuses
 LONGEST_SENTENCE = 1_000
 """Characters of the longest sentence that is read as one."""
 
+MATCHER_F1 = 254 / 263
+"""F1 over pairs of sentence and kind on 120 held-out sentences labelled by hand; the tests hold them and measure it."""
+
 _BULLET = re.compile(r"^\s*(?:[-*+•–]|#+|\(?\d+[.)])\s+")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.\s?g|i\.\s?e|vs|approx|ca|cf|dr|fig|incl|resp|yrs?|mo)|\b(?!n\.a)[a-z]\.[a-z])\.$", re.IGNORECASE

@@ -16,7 +16,6 @@ from models.report_generation.template import TemplateGenerator
 from tasks.reports.audit.controls import CONTEXT_CONTROLS, IMAGE_CONTROLS, control_case, control_image
 from tasks.reports.audit.metrics import ReportAudit, audit_reports
 from tasks.reports.claims.lexicon import KINDS
-from tasks.reports.claims.score import labelled_sentences, score_matcher
 from tasks.reports.requests import plan_requests
 
 PROBABILITIES = (0.98, 0.95, 0.91, 0.85, 0.8, 0.7, 0.66, 0.2, 0.02, 0.05, 0.12, 0.25, 0.33, 0.9)
@@ -321,7 +320,7 @@ def test_overall_metrics_of_a_hand_made_set():
         "reports/label_accuracy": 2 / 5,
         "reports/agreement_with_classifier": 2 / 5,
         "reports/unsupported_claims_per_report": 4 / 5,
-        "reports/claim_matcher_f1": score_matcher(labelled_sentences("test")).f1,
+        "reports/claim_matcher_f1": 254 / 263,
     }
     assert [(entry.label_right, entry.agrees) for entry in result.reports] == [
         (True, True), (False, True), (True, False), (False, False), (False, False),

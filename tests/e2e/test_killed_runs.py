@@ -21,13 +21,13 @@ from models.notices import RANDOM_WEIGHTS_NOTICE
 from models.report_generation.generator import Row
 from models.report_generation.medgemma.generator import MedGemmaGenerator
 from models.report_generation.medgemma.source import resolve_source
-from models.report_generation.medgemma.twin import write_checkpoint
 from tasks.records.classification import ClassifierRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import RequestsRecord
 from tasks.storage.store import Store
 from tests.e2e.test_processes import _end, _start
 from tests.server_logs import EMBEDDED, unexpected
+from tests.support.medgemma_twin import write_checkpoint
 
 pytestmark = pytest.mark.e2e
 

@@ -413,7 +413,7 @@ def test_whatever_is_decoded_under_the_schema_is_read(tmp_path: Path):
     import xgrammar
     from transformers import AutoTokenizer
 
-    from models.report_generation.medgemma.twin import write_checkpoint
+    from tests.support.medgemma_twin import write_checkpoint
 
     tokenizer = AutoTokenizer.from_pretrained(write_checkpoint(tmp_path))
     info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=512, stop_token_ids=[1])

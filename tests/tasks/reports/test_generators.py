@@ -4,7 +4,6 @@ import sys
 import pytest
 
 from models.errors import InputError
-from models.report_generation.medgemma.twin import write_checkpoint
 from models.report_generation.template import TemplateGenerator
 from tasks.parameters.reports import ReportParameters
 from tasks.records.base import StoredFile
@@ -12,6 +11,7 @@ from tasks.records.data import DatasetRecord
 from tasks.records.reports import GeneratorRecord
 from tasks.reports.generators import locate, make
 from tests.conftest import CHECKOUT
+from tests.support.medgemma_twin import write_checkpoint
 
 FILE = StoredFile(uri="", sha256="", size=0, media_type="application/json")
 DATASET = DatasetRecord(

@@ -16,9 +16,6 @@ from models.errors import InputError
 from models.report_generation.schema import Answer, Case, Request
 from models.text import printable
 
-STRATEGIES = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
-"""Strategies that ask for a report."""
-
 YES_NO = "yes_no"
 """The strategy that asks a question instead; its answer is the probability of yes."""
 
@@ -57,6 +54,7 @@ class Strategy(BaseModel):
 
     Attributes:
         name: its name, and its file's.
+        position: place among the strategies, in forms and tables.
         version: raised by one whenever the texts change.
         description: what is special about it, for people.
         output: form of the answer that it asks for.
@@ -69,6 +67,7 @@ class Strategy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: Text
+    position: int = Field(ge=0)
     version: int = Field(ge=1)
     description: Text
     output: Output
@@ -90,8 +89,8 @@ class Strategy(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that decides the answers: every field but the description."""
-        decisive = json.dumps(self.model_dump(exclude={"description"}), sort_keys=True)
+        """SHA-256 of all that decides the answers: every field but position and description."""
+        decisive = json.dumps(self.model_dump(exclude={"position", "description"}), sort_keys=True)
         return hashlib.sha256(decisive.encode()).hexdigest()
 
 
@@ -115,7 +114,7 @@ def variables_of(text: str) -> frozenset[str]:
 
 @functools.cache
 def load_strategy(name: str) -> Strategy:
-    """Read one of the strategies that come with the package.
+    """Find one of the strategies that come with the package.
 
     Args:
         name: one of `STRATEGIES`, or `YES_NO`.
@@ -166,6 +165,14 @@ def read_strategy(path: Path) -> Strategy:
             f"'{printable(strategy.name, 50)}': rename one."
         )
     return strategy
+
+
+STRATEGIES: tuple[str, ...] = tuple(
+    strategy.name
+    for strategy in sorted(map(read_strategy, FOLDER.glob("*.yaml")), key=lambda strategy: strategy.position)
+    if strategy.name != YES_NO
+)
+"""Strategies that ask for a report: every file of the folder, in the order of their positions."""
 
 
 def render(strategy: Strategy, request: Request) -> Rendered:

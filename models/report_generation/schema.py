@@ -184,15 +184,8 @@ def _listed(title: str, lines: Iterable[str]) -> str:
     return f"**{title}**\n\n{items}" if items else ""
 
 
-Control = Literal[
-    "none",
-    "blank", "noise", "same_label", "other_label", "no_image",
-    "flipped", "even", "no_probability",
-    "paraphrase", "alone",
-]  # fmt: skip
-"""How a request differs from the plain one (`none`). Of the image: all black, noise, another patient's image of the
-same or of the other true class, none at all. Of the context: the probability flipped (1 - p), one half, or not given.
-Of the prompt: the same question in other words. Of the computation: in a batch of its own."""
+Control = str
+"""How a request differs from the plain one: `none`, or a name of `models.report_generation.controls.CONTROLS`."""
 
 
 class Request(_Frozen):

@@ -1,26 +1,19 @@
 """Which reports to write."""
 
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from models.report_generation.controls import CONTROLS
+from models.report_generation.prompting import STRATEGIES
 from tasks.parameters.base import Parameters
 
-ReportStrategy = Literal["concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware"]
-
-
-ReportControl = Literal[
-    "blank",
-    "noise",
-    "same_label",
-    "other_label",
-    "no_image",
-    "flipped",
-    "even",
-    "no_probability",
-    "paraphrase",
-    "alone",
-]
+if TYPE_CHECKING:
+    ReportStrategy = str
+    ReportControl = str
+else:  # a type checker cannot read the names from where they stand
+    ReportStrategy = Literal[STRATEGIES]
+    ReportControl = Literal[tuple(CONTROLS)]
 
 
 class ReportParameters(Parameters):
@@ -38,7 +31,7 @@ class ReportParameters(Parameters):
     batch_size: int = Field(8, ge=1, le=256, title="Batch size", description="Cases a task.")
     neighbours: int = Field(5, ge=1, le=20, title="Neighbours", description="Labelled train cases given as evidence.")
     controls: list[ReportControl] = Field(
-        list(get_args(ReportControl)),
+        list(CONTROLS),
         title="Controls",
         description="Ask again with another image, probability or wording, to see what the reports depend on.",
     )
@@ -46,7 +39,7 @@ class ReportParameters(Parameters):
         24, ge=0, le=624, title="Cases with controls", description="How many of the cases are asked for again."
     )
     strategies: list[ReportStrategy] = Field(
-        list(get_args(ReportStrategy)),
+        list(STRATEGIES),
         min_length=1,
         title="Prompting strategies",
         description="MedGemma only: one report a case in each.",

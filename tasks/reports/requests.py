@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.report_generation.controls import control_case, control_image
 from models.report_generation.generator import ReportGenerator, Row, row_of
 from models.report_generation.schema import Case, Control, Request
-from tasks.reports.audit.controls import control_case, control_image
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,13 @@
-from typing import get_args
-
 import pytest
 from pydantic import ValidationError
 
 from models.classifier.training import TrainingSettings
-from models.report_generation.prompting import STRATEGIES
-from models.report_generation.schema import Control
 from tasks.parameters.champion import ChampionParameters
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.presets import PRESETS, form
-from tasks.parameters.reports import ReportControl, ReportParameters, ReportStrategy
+from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
@@ -32,11 +28,6 @@ def test_the_training_form_has_the_defaults_of_the_training():
 def test_every_preset_fits_its_form(preset, name):
     filled = form(preset, name, FORMS[name])
     assert filled.model_dump().items() >= PRESETS[preset].get(name, {}).items()
-
-
-def test_the_reports_form_offers_every_strategy_and_control():
-    assert get_args(ReportStrategy) == STRATEGIES
-    assert {"none", *get_args(ReportControl)} == set(get_args(Control))
 
 
 def test_only_quickstart_allows_phantoms():

@@ -67,7 +67,7 @@ def plan_reports(
     plan = plan_requests(
         writer,
         CASES.load(store, cases.cases),
-        controls,  # type: ignore[arg-type]
+        controls,
         controlled_cases,
         splits["test_images"],
         splits["test_labels"],

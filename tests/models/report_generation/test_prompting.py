@@ -23,12 +23,21 @@ ALL = (*STRATEGIES, "yes_no")
 FREE_TEXT = tuple(name for name in STRATEGIES if load_strategy(name).output == "free_text")
 JSON = tuple(name for name in STRATEGIES if load_strategy(name).output == "json")
 
+
+def test_every_file_is_a_strategy_in_the_order_of_the_positions():
+    assert STRATEGIES == ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(ALL)
+    positions = [load_strategy(name).position for name in ALL]
+    assert positions == sorted(set(positions))
+
+
 NEIGHBOURS = (
     NeighbourEvidence(index=4711, label="pneumonia", similarity=0.931, split="train"),
     NeighbourEvidence(index=4712, label="normal", similarity=0.9, split="train"),
 )
 FIELDS = {
     "name": "asked",
+    "position": 0,
     "version": 1,
     "description": "A question.",
     "output": "free_text",

@@ -3,9 +3,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from models.report_generation.controls import control_case
 from models.report_generation.schema import Answer, Case, Usage
 from models.report_generation.template import TemplateGenerator
-from tasks.reports.audit.controls import control_case
 from tasks.reports.audit.gallery import audit_gallery
 from tasks.reports.audit.metrics import audit_reports
 

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from models.report_generation.controls import CONTROLS as CONDITIONS
+from models.report_generation.controls import control_case, control_image
 from models.report_generation.generator import row_of
 from models.report_generation.schema import Answer, Case, Finding, Label, NeighbourEvidence, Report, Request
 from models.report_generation.template import TemplateGenerator
-from tasks.reports.audit.controls import CONTEXT_CONTROLS, IMAGE_CONTROLS, control_case, control_image
 from tasks.reports.audit.metrics import ReportAudit, audit_reports
 from tasks.reports.claims.lexicon import KINDS
 from tasks.reports.requests import plan_requests
@@ -23,7 +24,7 @@ TRUTHS: dict[int, Label] = {i: "pneumonia" if i < 8 else "normal" for i in range
 REGIONS = ("upper left", "upper right", "lower left", "lower right", "centre")
 IMAGES = np.random.default_rng(0).integers(0, 256, (14, 28, 28), dtype=np.uint8)
 CLASSES = np.array([int(TRUTHS[i] == "pneumonia") for i in range(14)])
-CONTROLS = ("none", *IMAGE_CONTROLS, *CONTEXT_CONTROLS, "paraphrase", "alone")
+CONTROLS = ("none", *CONDITIONS)
 TEMPLATE = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False)
 
 
@@ -134,7 +135,7 @@ def following_the_probability(one: Answer) -> Answer:
 
 
 def ignoring_the_image(one: Answer) -> Answer:
-    if one.control not in IMAGE_CONTROLS:
+    if one.control == "none" or CONDITIONS[one.control].image is None:
         return one
     own = template(CASES[one.case_index])
     return one.model_copy(update={"report": own, "text": own.model_dump_json()})

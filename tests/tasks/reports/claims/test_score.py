@@ -6,9 +6,9 @@ from typing import get_args
 
 import pytest
 
+from models.report_generation.assertion import Status
 from tasks.reports.claims.lexicon import KINDS
 from tasks.reports.claims.matching import MATCHER_F1, find_claims
-from tasks.reports.claims.status import Status
 
 LABELLED = Path(__file__).with_name("labelled_claims.tsv")
 STRENGTH: tuple[Status, ...] = ("affirmed", "hedged", "denied", "not assessable")

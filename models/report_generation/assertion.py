@@ -75,8 +75,12 @@ def read_statuses(sentence: str, mentions: Sequence[Mention], *, likely_commits:
 
 def statuses_in(text: str) -> set[Status]:
     """Read which statuses a text gives to anything, whatever that is; "likely" commits."""
-    found = (one for piece in pieces(text) for one in _triggers_of(piece, likely_commits=True))
-    return {one.status for one in found if one.status}
+    return {
+        found.status
+        for piece in pieces(text)
+        for found in _triggers_of(piece, likely_commits=True)
+        if found.status and not _PLACE.fullmatch(piece[found.start : found.end])
+    }
 
 
 def pieces(sentence: str) -> Iterator[str]:
@@ -132,6 +136,7 @@ _NORMAL = (
     r"(?:normal|unremarkable|intact|clear|sharp|(?:well\W?)?preserved|midline|central|whole|healthy|inconspicuous|"
     r"within\W+(?:the\W+)?(?:normal\W+)?(?:limits|range)|free|unaffected|spared|uninvolved|unenlarged)"
 )
+_PLACE = re.compile(r"central|midline|whole", re.IGNORECASE)  # normal of a structure, and nothing of an opacity
 _LIKELY = re.compile(r"(?:likely|probabl[ey]|presum\w+)\W*", re.IGNORECASE)
 _UNLIKELY = re.compile(r"\b(?:unlikely|less likely|improbabl[ey]|doubtful)\b", re.IGNORECASE)
 

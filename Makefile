@@ -1,6 +1,7 @@
 # make run   the whole pipeline on PneumoniaMNIST     make up / down   servers, worker and deployments
 # make test  all tests                                make bench       the benchmarks
 # make lint  style, types, imports, lock              make lock        compile requirements.txt again
+# make gpu-check  what only a GPU shows: right, how fast, how much memory
 # make register  deployments again (ARGS=--reset: without what people changed in the UI)
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -14,7 +15,7 @@ unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP UV_CONSTRAINT UV_OVE
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
           --custom-compile-command "make lock" --quiet requirements.in requirements-dev.in --output-file
 
-.PHONY: run setup test lint lint-lock lock bench up down register clean
+.PHONY: run setup test lint lint-lock lock bench gpu-check up down register clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -50,6 +51,9 @@ lock: setup
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks
+
+gpu-check: setup
+	@$(BIN)/python -m tests.gpu.check $(ARGS)
 
 up: setup
 	@$(BIN)/python -m deployments.local.services up

@@ -22,18 +22,10 @@ from tasks.parameters.training import TrainingParameters
 from tasks.records.classification import ClassificationResult
 from tasks.records.reports import GeneratorRecord, ReportsResult
 from tasks.records.retrieval import RetrievalResult
-from tasks.reports.steps import (
-    audit_written_reports,
-    choose_report_cases,
-    document_reports,
-    plan_reports,
-    plot_reports,
-    read_reports,
-    show_cases,
-    speed,
-    trace_answers,
-    write_reports,
-)
+from tasks.reports.steps.audit import audit_written_reports
+from tasks.reports.steps.planning import choose_report_cases, plan_reports
+from tasks.reports.steps.presentation import document_reports, plot_reports, show_cases, trace_answers
+from tasks.reports.steps.writing import read_reports, throughput_metrics, write_reports
 from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 
@@ -100,7 +92,7 @@ def report(
             Products(
                 "reports",
                 document,
-                metrics=audit.metrics | speed(batches),
+                metrics=audit.metrics | throughput_metrics(batches),
                 figures=figures,
                 files=pages.files,
                 tables={"reports.json": (table["columns"], table["data"])},

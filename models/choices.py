@@ -5,7 +5,7 @@ to load: a form must not wait for PyTorch.
 """
 
 from collections.abc import Mapping
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28"]
 ARCHITECTURES: dict[Architecture, str] = {
@@ -79,28 +79,6 @@ PUBLISH: dict[Publish, str] = {
     "if_no_worse": "if it holds the whole dataset and is no worse than the one in use, leave-one-out on validation",
     "always": "whatever it holds",
     "never": "not at all",
-}
-
-ReportStrategy = Literal["concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware"]
-REPORT_STRATEGIES: tuple[ReportStrategy, ...] = get_args(ReportStrategy)
-"""Each is described in its own file, `models/report_generation/prompts/<name>.yaml`."""
-
-ReportControl = Literal[
-    "blank", "noise", "same_label", "other_label", "no_image",
-    "flipped", "even", "no_probability",
-    "paraphrase", "alone",
-]  # fmt: skip
-REPORT_CONTROLS: dict[ReportControl, str] = {
-    "blank": "a black image",
-    "noise": "an image of noise",
-    "same_label": "another patient's image of the same true class",
-    "other_label": "another patient's image of the other true class",
-    "no_image": "no image",
-    "flipped": "the probability p replaced by 1 - p",
-    "even": "the probability replaced by one half",
-    "no_probability": "no probability",
-    "paraphrase": "the same question in other words",
-    "alone": "the plain request in a batch of its own",
 }
 
 WeightFormat = Literal["nf4", "bf16", "fp32"]

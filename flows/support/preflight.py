@@ -9,7 +9,7 @@ from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.reports import GeneratorRecord
 from tasks.records.retrieval import EncoderRecord
-from tasks.reports.steps import locate_generator
+from tasks.reports.steps.planning import locate_generator
 from tasks.retrieval.checks import check_cutoffs, locate_encoders
 
 

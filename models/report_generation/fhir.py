@@ -15,6 +15,8 @@ The resource is tagged as test data (HTEST), and its status is `preliminary`, be
 """
 
 import base64
+import json
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -71,6 +73,11 @@ def diagnostic_report(report: Report, *, issued: datetime | None = None) -> dict
     return {name: value for name, value in resource.items() if value}  # FHIR knows no empty values
 
 
+def diagnostic_reports(reports: Iterable[Report]) -> str:
+    """Write reports as newline-delimited JSON, one FHIR resource per line."""
+    return "\n".join(json.dumps(diagnostic_report(report)) for report in reports)
+
+
 def _subject(report: Report) -> dict[str, Any]:
     name = f"{report.provenance.dataset} test {report.case_index}"
     return {"type": "Patient", "identifier": {"value": name}, "display": name}
@@ -99,7 +106,7 @@ def _observation(number: int, finding: Finding, subject: dict[str, Any]) -> dict
 def _notes(report: Report) -> list[str]:
     """Put the notices first, each sentence once."""
     source = report.provenance
-    author = f"{source.model}, revision {source.revision}, {source.precision}" if source.language_model else "none"
+    model = f"{source.model}, revision {source.revision}, {source.precision}" if source.language_model else "none"
     notes = [
         RANDOM_WEIGHTS_NOTICE if source.random_weights else "",
         PHANTOM_NOTICE if source.phantoms else "",
@@ -109,7 +116,7 @@ def _notes(report: Report) -> list[str]:
         f"Certainty: {report.certainty}." if report.certainty else "",
         f"Image quality: {report.image_quality}" if report.image_quality else "",
         f"Differential: {'; '.join(report.differential)}." if report.differential else "",
-        f"Written by {source.generator} {source.version}, strategy {source.strategy}; language model: {author}; "
+        f"Written by {source.generator} {source.version}, strategy {source.strategy}; language model: {model}; "
         f"dataset: {source.dataset}; classifier: {source.classifier_sha256}.",
     ]
     return [note for note in dict.fromkeys(notes) if note.strip()]

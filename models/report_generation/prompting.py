@@ -4,7 +4,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,9 +12,8 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from models.choices import REPORT_STRATEGIES
 from models.errors import InputError
-from models.report_generation.schema import Case, Request
+from models.report_generation.schema import Answer, Case, Request
 from models.text import printable
 
 YES_NO = "yes_no"
@@ -55,6 +54,7 @@ class Strategy(BaseModel):
 
     Attributes:
         name: its name, and its file's.
+        position: place among the strategies, in forms and tables.
         version: raised by one whenever the texts change.
         description: what is special about it, for people.
         output: form of the answer that it asks for.
@@ -67,6 +67,7 @@ class Strategy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: Text
+    position: int = Field(ge=0)
     version: int = Field(ge=1)
     description: Text
     output: Output
@@ -88,8 +89,8 @@ class Strategy(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of all that decides the answers: every field but the description."""
-        decisive = json.dumps(self.model_dump(exclude={"description"}), sort_keys=True)
+        """SHA-256 of all that decides the answers: every field but position and description."""
+        decisive = json.dumps(self.model_dump(exclude={"position", "description"}), sort_keys=True)
         return hashlib.sha256(decisive.encode()).hexdigest()
 
 
@@ -113,10 +114,10 @@ def variables_of(text: str) -> frozenset[str]:
 
 @functools.cache
 def load_strategy(name: str) -> Strategy:
-    """Read one of the strategies that come with the package.
+    """Find one of the strategies that come with the package.
 
     Args:
-        name: one of `REPORT_STRATEGIES`, or `YES_NO`.
+        name: one of `STRATEGIES`, or `YES_NO`.
 
     Returns:
         The strategy.
@@ -124,7 +125,7 @@ def load_strategy(name: str) -> Strategy:
     Raises:
         InputError: there is none of that name, or its file is damaged.
     """
-    known = (*REPORT_STRATEGIES, YES_NO)
+    known = (*STRATEGIES, YES_NO)
     if name not in known:
         raise InputError(f"There is no prompting strategy {name!r}: choose one of {', '.join(known)}.")
     return read_strategy(FOLDER / f"{name}.yaml")
@@ -166,6 +167,14 @@ def read_strategy(path: Path) -> Strategy:
     return strategy
 
 
+STRATEGIES: tuple[str, ...] = tuple(
+    strategy.name
+    for strategy in sorted(map(read_strategy, FOLDER.glob("*.yaml")), key=lambda strategy: strategy.position)
+    if strategy.name != YES_NO
+)
+"""Strategies that ask for a report: every file of the folder, in the order of their positions."""
+
+
 def render(strategy: Strategy, request: Request) -> Rendered:
     """Word a prompt for a request.
 
@@ -181,6 +190,11 @@ def render(strategy: Strategy, request: Request) -> Rendered:
         system=None if strategy.system is None else _fill(strategy.system, request.case),
         user=_fill(user, request.case),
     )
+
+
+def plain_reports(answers: Iterable[Answer]) -> list[Answer]:
+    """Pick the answers to requests for a report under no control; the yes-or-no question asks for none."""
+    return [answer for answer in answers if answer.control == "none" and answer.strategy != YES_NO]
 
 
 def _fill(text: str, case: Case) -> str:

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.choices import ReportControl
 from models.markdown import escape
 from models.notices import RANDOM_WEIGHTS_NOTICE
 
 Presence = Literal["present", "absent", "uncertain", "not assessable"]
-Label = Literal["normal", "pneumonia"]
+Label = str
+"""Name of one of the two classes of the dataset."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
@@ -40,11 +40,12 @@ class Case(_Frozen):
     Attributes:
         index: position of the image in the test split.
         image_sha256: digest of its pixels.
-        probability: calibrated probability of pneumonia, or None where the generator is not told.
-        threshold: probability from which the classifier labels pneumonia.
+        probability: calibrated probability of the second class, or None where the generator is not told.
+        threshold: probability from which the classifier gives the second label.
         heat_region: where on the picture, not in the patient, the Grad-CAM map is strongest, or "no focus".
         heat_share: share of the map's heat in that region; 0 without a focus.
         neighbours: the most similar labelled cases, nearest first.
+        labels: names of the two classes; `probability` is of the second.
     """
 
     index: int
@@ -54,13 +55,20 @@ class Case(_Frozen):
     heat_region: str
     heat_share: Share
     neighbours: tuple[NeighbourEvidence, ...] = ()
+    labels: tuple[Label, Label] = ("normal", "pneumonia")
 
     @property
     def label(self) -> Label | None:
         """The classifier's label, or None where its probability is not told."""
-        if self.probability is None:
-            return None
-        return "pneumonia" if self.probability >= self.threshold else "normal"
+        return None if self.probability is None else self.label_at(self.probability)
+
+    def label_at(self, probability: float) -> Label:
+        """Return the label that goes with a probability."""
+        return self.labels[probability >= self.threshold]
+
+    def other(self, label: Label) -> Label:
+        """Return the class that a label is not."""
+        return self.labels[label == self.labels[0]]
 
 
 class Finding(_Frozen):
@@ -83,10 +91,10 @@ class ReportContent(_Frozen):
     Attributes:
         findings: what was looked for.
         impression: the conclusion in a few sentences.
-        differential: other explanations that the author considers, likeliest first.
+        differential: other explanations that the generator considers, likeliest first.
         label: the class that the report concludes on, or None where it does not conclude.
-        certainty: how sure the author is, in words.
-        image_quality: what the author says of the picture.
+        certainty: how sure the generator is, in words.
+        image_quality: what the generator says of the picture.
         limitations: what the reader must know before relying on it.
         asides: what it says beside that: technique, comparison, history, advice.
     """
@@ -136,7 +144,7 @@ class Report(ReportContent):
 
     Attributes:
         case_index: position of the image in the test split.
-        confidence: probability of the label according to the report's author, or None where it gives none.
+        confidence: probability of the label according to its generator, or None where it gives none.
         limitations: as above, and never empty.
         provenance: who wrote it, from what.
     """
@@ -149,7 +157,7 @@ class Report(ReportContent):
     def as_markdown(self) -> str:
         """Write the report under a third-level heading, its words escaped."""
         source = self.provenance
-        author = f"language model {escape(source.model)}" if source.language_model else "no language model"
+        model = f"language model {escape(source.model)}" if source.language_model else "no language model"
         sure = ", ".join(
             part
             for part in ("" if self.confidence is None else f"confidence {self.confidence:.2f}", escape(self.certainty))
@@ -165,7 +173,7 @@ class Report(ReportContent):
             f"**Image quality.** {escape(self.image_quality)}" if self.image_quality else "",
             _listed("Said besides", map(escape, self.asides)),
             _listed("Limitations", map(escape, self.limitations)),
-            f"*Written by {escape(source.generator)} {escape(source.version)} ({author}) on {escape(source.dataset)}, "
+            f"*Written by {escape(source.generator)} {escape(source.version)} ({model}) on {escape(source.dataset)}, "
             f"classifier {escape(source.classifier_sha256[:12])}.*",
         ]
         return "\n\n".join(section for section in sections if section) + "\n"
@@ -176,8 +184,8 @@ def _listed(title: str, lines: Iterable[str]) -> str:
     return f"**{title}**\n\n{items}" if items else ""
 
 
-Control = Literal["none", ReportControl]
-"""How a request differs from the plain one, `none`."""
+Control = str
+"""How a request differs from the plain one: `none`, or a name of `models.report_generation.controls.CONTROLS`."""
 
 
 class Request(_Frozen):
@@ -204,7 +212,7 @@ class Usage(_Frozen):
     Attributes:
         prompt_tokens: tokens of the prompt, image tokens included, padding not.
         generated_tokens: tokens written, the end of turn included.
-        finish_reason: "stop" where the author ended it, "length" where the limit did.
+        finish_reason: "stop" where the generator ended it, "length" where the limit did.
         seconds: its share of the seconds of its batch.
         batch_size: reports in its batch.
         peak_gib: peak GPU memory of its batch in GiB, or None on a CPU.

@@ -1,11 +1,20 @@
 """Which reports to write."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from models.choices import REPORT_CONTROLS, REPORT_STRATEGIES, ReportControl, ReportStrategy, WeightFormat, described
+from models.choices import WeightFormat, described
+from models.report_generation.controls import CONTROLS
+from models.report_generation.prompting import STRATEGIES
 from tasks.parameters.base import Parameters
+
+if TYPE_CHECKING:
+    ReportStrategy = str
+    ReportControl = str
+else:  # a type checker cannot read the names from where they stand
+    ReportStrategy = Literal[STRATEGIES]
+    ReportControl = Literal[tuple(CONTROLS)]
 
 
 class ReportParameters(Parameters):
@@ -23,15 +32,17 @@ class ReportParameters(Parameters):
     batch_size: int = Field(8, ge=1, le=256, title="Batch size", description="Cases per task.")
     neighbours: int = Field(5, ge=1, le=20, title="Neighbours", description="Labelled train cases given as evidence.")
     controls: list[ReportControl] = Field(
-        list(REPORT_CONTROLS),
+        list(CONTROLS),
         title="Controls",
-        description=described("Requests that show what the reports depend on", REPORT_CONTROLS),
+        description=described(
+            "Requests that show what the reports depend on", {name: each.title for name, each in CONTROLS.items()}
+        ),
     )
     controlled_cases: int = Field(
         24, ge=0, le=624, title="Cases with controls", description="Number of cases with control requests."
     )
     strategies: list[ReportStrategy] = Field(
-        list(REPORT_STRATEGIES),
+        list(STRATEGIES),
         min_length=1,
         title="Prompting strategies",
         description="MedGemma only: prompts; each case gets one report per strategy.",

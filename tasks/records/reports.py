@@ -22,6 +22,11 @@ class CasesRecord(Record):
     truths: tuple[str, ...]
     classifier_sha256: str
 
+    @property
+    def truth_by_index(self) -> dict[int, str]:
+        """True class of each case, by its position in the test split."""
+        return dict(zip(self.indices, self.truths, strict=True))
+
 
 class GeneratorRecord(Record):
     """What writes the reports, as it was found.

@@ -1,9 +1,14 @@
-"""Which test cases get a report: a fixed mix of right, wrong and borderline."""
+"""Which test cases get a report, a fixed mix of right, wrong and borderline, and what is known of each."""
 
-from typing import Literal
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.report_generation.regions import describe_region
+from models.report_generation.schema import Case, NeighbourEvidence
 
 Group = Literal["right pneumonia", "right normal", "missed pneumonia", "false alarm", "borderline"]
 GROUPS: tuple[Group, ...] = ("right pneumonia", "right normal", "missed pneumonia", "false alarm", "borderline")
@@ -66,3 +71,56 @@ def choose_cases(
             if taken[group] < len(waiting[group]) and sum(taken.values()) < count:
                 taken[group] += 1
     return [index for group in GROUPS for index in waiting[group][: taken[group]]]
+
+
+def gather_evidence(
+    indices: Sequence[int],
+    splits: Mapping[str, NDArray[Any]],
+    probabilities: NDArray[np.floating],
+    threshold: float,
+    heat_maps: NDArray[np.floating],
+    neighbours: Mapping[str, NDArray[Any]],
+    neighbour_count: int,
+    class_names: Sequence[str],
+) -> list[Case]:
+    """Gather what the classifier and the index know of cases: probability, heat region and similar cases.
+
+    Args:
+        indices: positions of the cases in the test split.
+        splits: `test_images`, shape (cases, height, width), and `train_labels`, shape (train cases,).
+        probabilities: calibrated probabilities of pneumonia, shape (cases,).
+        threshold: probability from which the classifier labels pneumonia.
+        heat_maps: Grad-CAM maps in [0, 1], shape (cases, height, width).
+        neighbours: `train_ids` and `train_similarities`, shape (cases, neighbours), the most similar first.
+        neighbour_count: how many of them are given as evidence.
+        class_names: names of the classes, by label.
+
+    Returns:
+        The evidence on each case, in the order of the indices.
+    """
+    cases = []
+    for index in indices:
+        region = describe_region(heat_maps[index])
+        ids, similarities = (neighbours[f"train_{name}"][index, :neighbour_count] for name in ("ids", "similarities"))
+        similar = [
+            NeighbourEvidence(
+                index=int(neighbour),
+                label=class_names[splits["train_labels"][neighbour]],
+                similarity=float(similarity),
+                split="train",
+            )
+            for neighbour, similarity in zip(ids, similarities, strict=True)
+        ]
+        cases.append(
+            Case(
+                index=index,
+                image_sha256=hashlib.sha256(splits["test_images"][index].tobytes()).hexdigest(),
+                probability=float(probabilities[index]),
+                threshold=threshold,
+                heat_region=region.words,
+                heat_share=region.share,
+                neighbours=tuple(similar),
+                labels=(class_names[0], class_names[1]),
+            )
+        )
+    return cases

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
@@ -18,6 +18,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.report_generation.prompting import plain_reports
 from models.report_generation.schema import Answer, Case, Label, NeighbourEvidence
 from tasks.shared.png import encode_png
 
@@ -25,20 +26,18 @@ HEAT_OPACITY = 0.35
 _LARGE, _SMALL = 280, 84  # least width of a picture in pixels
 
 
-class Claim(Protocol):
-    """A claim that the image cannot support."""
+class Claim(NamedTuple):
+    """A claim that the image cannot support.
 
-    @property
-    def kind(self) -> str:
-        """What it is about: "effusion", for instance."""
+    Attributes:
+        kind: what it is about: "effusion", for instance.
+        words: the words found.
+        status: whether it is "affirmed", "denied" or "hedged", for instance.
+    """
 
-    @property
-    def words(self) -> str:
-        """The words found."""
-
-    @property
-    def status(self) -> str:
-        """Whether it is "affirmed", "denied" or "hedged", for instance."""
+    kind: str
+    words: str
+    status: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,66 @@ def page_name(case_index: int) -> str:
         A name such as `0012.html`.
     """
     return f"{case_index:04d}.html"
+
+
+def case_views(
+    cases: Sequence[Case],
+    groups: Sequence[str],
+    truths: Sequence[Label],
+    splits: Mapping[str, NDArray[np.uint8]],
+    heat_maps: NDArray[np.floating],
+    answers: Sequence[Answer],
+    claims: Mapping[str, Sequence[Sequence[str]]],
+) -> list[CaseView]:
+    """Gather what the page of each case shows.
+
+    Args:
+        cases: the evidence.
+        groups: why each case was chosen.
+        truths: the true classes.
+        splits: images by split, `test_images` for instance, shape (images, height, width), 0–255.
+        heat_maps: Grad-CAM maps in [0, 1] of the test split, shape (images, height, width).
+        answers: what came of every request.
+        claims: kind, words and status of the unsupported claims, by row id.
+
+    Returns:
+        One view per case, in their order.
+    """
+    found = {row_id: [Claim(*claim) for claim in claims_of] for row_id, claims_of in claims.items()}
+    plain = [answer for answer in answers if answer.control == "none"]
+    return [
+        CaseView(
+            case=case,
+            group=group,
+            truth=truth,
+            image=splits["test_images"][case.index],
+            heat=heat_maps[case.index].astype(np.float64),
+            neighbours=[(near, splits[f"{near.split}_images"][near.index]) for near in case.neighbours],
+            answers=[answer for answer in plain_reports(answers) if answer.case_index == case.index],
+            score=next((a.score for a in plain if a.case_index == case.index and a.score is not None), None),
+            claims=found,
+        )
+        for case, group, truth in zip(cases, groups, truths, strict=True)
+    ]
+
+
+def case_pages(
+    views: Sequence[CaseView], *, source: Mapping[str, object], phantoms: bool, random_weights: bool
+) -> dict[str, str]:
+    """Write the page of every case and the table that links to them.
+
+    Args:
+        views: what the pages show.
+        source: as for `case_page`.
+        phantoms: whether the images are drawn phantoms.
+        random_weights: whether a language model with random weights wrote the reports.
+
+    Returns:
+        HTML by file name.
+    """
+    marks: dict[str, Any] = {"source": source, "phantoms": phantoms, "random_weights": random_weights}
+    pages = {page_name(view.case.index): case_page(view, **marks) for view in views}
+    return pages | {"index.html": index_page(views, **marks)}
 
 
 def case_page(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.report_generation.generator import ReportGenerator, row_of
+from models.report_generation.controls import control_case, control_image
+from models.report_generation.generator import ReportGenerator, Row, row_of
 from models.report_generation.schema import Case, Control, Request
-from tasks.reports.audit.controls import control_case, control_image
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,24 @@ def plan_requests(
                     requests.append(request)
     row_ids = tuple(row_of(generator, request).id for request in requests)
     return Plan(tuple(requests), row_ids, shown.stacked())
+
+
+def rows_of_cases(rows: Sequence[Row], first: int, last: int) -> list[Row]:
+    """Pick the different rows whose first request is about one of some cases.
+
+    Args:
+        rows: a row of every request; requests may share one.
+        first: position of the first case, in the order in which the rows name the cases.
+        last: position after the last one.
+
+    Returns:
+        The rows, each once.
+    """
+    cases = list(dict.fromkeys(row.request.case.index for row in rows))[first:last]
+    firsts: dict[str, Row] = {}
+    for row in rows:
+        firsts.setdefault(row.id, row)
+    return [row for row in firsts.values() if row.request.case.index in cases]
 
 
 def _asked(generator: ReportGenerator, request: Request) -> tuple[str | None, str]:

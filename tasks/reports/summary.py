@@ -96,7 +96,7 @@ def reports_summary(
     shown = {case.index for case in cases[:SHOWN_IN_FULL]}
     texts = [_text(answer) for answer in written if answer.case_index in shown]
     sections = [
-        ("What wrote them", _author(generator, plain)),
+        ("What wrote them", _generator(generator, plain)),
         ("Audit", table(["metric", "value"], overall)),
         ("Labels", _comparison(metrics, strategies, _SCORES)),
         ("Bias, invention and collapse", _comparison(metrics, strategies, _RETICENCE)),
@@ -124,7 +124,7 @@ _LIMITS = """
 """
 
 
-def _author(generator: GeneratorRecord, plain: Sequence[Answer]) -> str:
+def _generator(generator: GeneratorRecord, plain: Sequence[Answer]) -> str:
     if generator.model is None:
         return f"The generator {escape(generator.name)}. No language model wrote any of them."
     usages = [answer.usage for answer in plain if answer.usage]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models.report_generation.medgemma.benchmark import measure as measure_batches
 from models.report_generation.medgemma.checkpoint import load_model, resolve_source
-from models.report_generation.medgemma.twin import write_checkpoint
 from tests.benchmarks.comparison import Comparison
+from tests.benchmarks.medgemma import measure as measure_batches
+from tests.support.medgemma_twin import write_checkpoint
 
 IMAGES, TOKENS, SINGLY, BATCH = 8, 64, 12, 32
 

@@ -36,7 +36,7 @@ from tasks.records.base import DocumentRecord, RunReference
 from tasks.records.classification import ClassificationResult, ClassifierRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, RetrievalRecord, RetrievalResult
-from tasks.reports.steps import locate_generator
+from tasks.reports.steps.planning import locate_generator
 from tasks.retrieval.steps.encoding import embed_images, own_encoder
 from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
 from tasks.storage.store import Store

@@ -21,13 +21,13 @@ from models.notices import RANDOM_WEIGHTS_NOTICE
 from models.report_generation.generator import Row
 from models.report_generation.medgemma.generator import MedGemmaGenerator
 from models.report_generation.medgemma.source import resolve_source
-from models.report_generation.medgemma.twin import write_checkpoint
 from tasks.records.classification import ClassifierRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import RequestsRecord
 from tasks.storage.store import Store
 from tests.e2e.test_processes import _end, _start
 from tests.server_logs import EMBEDDED, unexpected
+from tests.support.medgemma_twin import write_checkpoint
 
 pytestmark = pytest.mark.e2e
 
@@ -68,10 +68,10 @@ def _written_at_once(outputs, checkpoint):
     store = Store(str(outputs / "store"))
     rows = {row.id: row for row in TypeAdapter(list[Row]).validate_python(store.get_json(record.requests))}
     found = record.generator
-    author = MedGemmaGenerator(
+    generator = MedGemmaGenerator(
         resolve_source(str(checkpoint), None, None), "fp32", "cpu", found.strategies, True, 64, "", "", False
     )
-    batches = author.write(list(rows.values()), store.get_arrays(record.images)["images"])
+    batches = generator.write(list(rows.values()), store.get_arrays(record.images)["images"])
     return {written.row_id: (written.text, written.score) for batch in batches for written in batch}
 
 

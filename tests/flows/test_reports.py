@@ -11,12 +11,12 @@ from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.reports import reports
 from flows.support.shell import main, parse
-from models.choices import REPORT_STRATEGIES
 from models.notices import RANDOM_WEIGHTS_NOTICE
-from models.report_generation.medgemma.twin import write_checkpoint
+from models.report_generation.prompting import STRATEGIES
 from tasks.execution.caching import outcomes
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
+from tests.support.medgemma_twin import write_checkpoint
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -147,4 +147,4 @@ def test_what_cannot_be_run_is_one_sentence_before_anything_is_computed(
 
 
 def test_the_form_offers_every_strategy():
-    assert tuple(parse(reports, [])["reports"].strategies) == REPORT_STRATEGIES
+    assert tuple(parse(reports, [])["reports"].strategies) == STRATEGIES

@@ -8,10 +8,17 @@ from typing import Any, Literal
 
 import torch
 from PIL import Image
-from transformers import BitsAndBytesConfig, Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
 
 from models.choices import WeightFormat
 from models.errors import InputError
+from models.report_generation.medgemma.gemma3 import (
+    chat_inputs,
+    language_linears,
+    load_network,
+    resident_bytes,
+    try_nf4,
+)
 from models.report_generation.medgemma.source import Source, fetch, resolve_source
 
 __all__ = [
@@ -30,8 +37,6 @@ HEADROOM_GIB = 1.0
 _NF4_BYTES = 1 / 2 + 1 / 64 + 4 / (64 * 256)
 """Bytes a weight in NF4 with double quantization: half a byte, an 8-bit scale for 64 weights and a 32-bit scale for 256
 of those (Dettmers et al., QLoRA, 2023, section 3)."""
-_KEPT_WHOLE = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
-"""Modules by their full names in `Gemma3ForConditionalGeneration`; `lm_head` is the embedding itself."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,7 @@ def choose_device(wanted: Literal["cuda", "cpu"]) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "There is no GPU that PyTorch can use on this machine; run the reports on a worker of the `gpu` pool, take "
-            "`reports.device cpu` for a small checkpoint, or `reports.generator template`, which needs no language "
-            "model."
+            "the device cpu for a small checkpoint, or the generator template, which needs no language model."
         )
     return wanted
 
@@ -122,7 +126,7 @@ def weights_gib(config: Gemma3Config, precision: Precision, rest: torch.dtype = 
     total = sum(parameter.numel() for parameter in model.parameters())
     if precision != "nf4":
         return total * (2 if precision == "bf16" else 4) / GIB
-    quantized = sum(module.weight.numel() for module in _language_linears(model).values())
+    quantized = sum(module.weight.numel() for module in language_linears(model).values())
     return (quantized * _NF4_BYTES + (total - quantized) * rest.itemsize) / GIB
 
 
@@ -174,7 +178,7 @@ def load_model(source: Source, precision: Precision, device: str, token: str | N
         pass  # the sentence is raised outside, where nothing holds what was loaded so far
     else:
         stop_tokens = _stop_tokens(model, processor)
-        return LoadedModel(model, processor, device, precision, source, stop_tokens, _resident_gib(model))
+        return LoadedModel(model, processor, device, precision, source, stop_tokens, resident_bytes(model) / GIB)
     _release_memory()
     raise InputError(f"The GPU's memory ran out while {source.model} was loaded in {precision}; {_way_out(precision)}.")
 
@@ -227,9 +231,7 @@ def _release_memory() -> None:
 
 def _require_bitsandbytes(device: str) -> None:
     try:
-        from bitsandbytes.functional import quantize_4bit
-
-        quantize_4bit(torch.ones(64, 64, device=device), quant_type="nf4", compress_statistics=True)
+        try_nf4(device)
     except Exception as error:  # what a library built for another CUDA raises is of many types
         raise InputError(
             f"The precision nf4 needs the package bitsandbytes, which is missing or does not work on the device "
@@ -265,63 +267,17 @@ def _load_processor(folder: Path) -> tuple[Gemma3Config, Any]:
 
 
 def _load_network(folder: Path, precision: Precision, device: str) -> Any:
-    dtype = compute_dtype(precision, device)
-    quantization = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=dtype,
-        llm_int8_skip_modules=_KEPT_WHOLE,
-    )
-    loaded: Any = Gemma3ForConditionalGeneration.from_pretrained(
-        folder,
-        dtype=dtype,
-        device_map={"": device},
-        attn_implementation="sdpa",
-        quantization_config=quantization if precision == "nf4" else None,
-        use_safetensors=True,
-        local_files_only=True,
-        ignore_mismatched_sizes=True,  # they are refused here, not in a traceback
-        output_loading_info=True,
-    )
-    model, report = loaded
-    unfit = [*report["missing_keys"], *report["mismatched_keys"], *report["error_msgs"]]
+    model, unfit = load_network(folder, compute_dtype(precision, device), device, nf4=precision == "nf4")
     if unfit:
         raise InputError(
             f"The weights in {folder} do not fit its config.json ({len(unfit)} tensors are missing or of another "
             f"shape, such as {unfit[0]}); copy or download the checkpoint again."
         )
-    if precision == "nf4":
-        _require_quantized(model)
-    return model.eval()
-
-
-def _language_linears(model: Any) -> dict[str, torch.nn.Linear]:
-    modules = model.model.language_model.named_modules()
-    return {name: module for name, module in modules if isinstance(module, torch.nn.Linear)}
-
-
-def _require_quantized(model: Any) -> None:
-    # A name in `_KEPT_WHOLE` that matches nothing has no effect and raises nothing.
-    from bitsandbytes.nn import Linear4bit
-
-    quantized = {name for name, module in model.named_modules() if isinstance(module, Linear4bit)}
-    meant = {f"model.language_model.{name}" for name in _language_linears(model)}
-    if quantized != meant:
-        wrong = sorted(quantized ^ meant)
-        raise RuntimeError(f"{len(wrong)} layers are not quantized as meant, such as {wrong[0]}")
+    return model
 
 
 def _probe(model: Any, processor: Any, precision: Precision) -> None:
-    image = {"type": "image", "image": Image.new("RGB", (32, 32), "grey")}
-    text = {"type": "text", "text": "Describe this image."}
-    inputs = processor.apply_chat_template(
-        [{"role": "user", "content": [image, text]}],
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=True,
-        return_tensors="pt",
-    ).to(model.device)
+    inputs = chat_inputs(processor, Image.new("RGB", (32, 32), "grey"), "Describe this image.").to(model.device)
     with torch.inference_mode():
         logits = model(**inputs, logits_to_keep=1).logits
     if not torch.isfinite(logits).all():
@@ -336,11 +292,3 @@ def _stop_tokens(model: Any, processor: Any) -> tuple[int, ...]:
     ends = model.generation_config.eos_token_id
     ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
     return tuple(sorted({*ends, processor.tokenizer.convert_tokens_to_ids(END_OF_TURN)}))
-
-
-def _resident_gib(model: Any) -> float:
-    total = 0
-    for weight in model.parameters():
-        state = weight.quant_state.as_dict() if hasattr(weight, "quant_state") else {}
-        total += weight.nbytes + sum(scale.nbytes for scale in state.values() if isinstance(scale, torch.Tensor))
-    return total / GIB

@@ -4,7 +4,6 @@ import threading
 import time
 import weakref
 from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from models.report_generation.medgemma.batching import Batch, BatchCeiling, buck
 from models.report_generation.medgemma.checkpoint import LoadedModel
 from models.report_generation.medgemma.constrained import json_constraint
 from models.report_generation.medgemma.faults import free_memory, is_fatal, is_out_of_memory
+from models.report_generation.medgemma.gemma3 import features_in_place, prompt_tokens
 from models.report_generation.medgemma.image_encoder import ImageEncoder
 
 FIRST_BATCH_SIZE = 64
@@ -179,7 +179,7 @@ class Engine:
         rows, unfit = self._tokenised(prompts, len(images))
         if unfit:
             yield Finished((), tuple(unfit))
-        encoder = ImageEncoder(self._model, self._processor, self._device, self._image_ceiling, images, _shown(rows))
+        encoder = ImageEncoder(self._model, self._processor, self._image_ceiling, images, _shown(rows))
         for bucket in buckets(rows, kind=_kind, length=lambda row: len(row.tokens)):
             for batch in run_batches(
                 bucket,
@@ -211,9 +211,7 @@ class Engine:
         messages: list[dict[str, Any]] = [{"role": "user", "content": content}]
         if prompt.system is not None:
             messages.insert(0, {"role": "system", "content": [{"type": "text", "text": prompt.system}]})
-        text = self._processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        text = text.replace(self._processor.boi_token, self._processor.full_image_sequence)
-        tokens = tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        tokens = prompt_tokens(self._processor, messages)
         wanted = 0 if prompt.image is None else self._processor.image_seq_length
         if tokens.count(self._tokenizer.image_token_id) != wanted:
             raise ValueError("the text of the prompt holds an image token")
@@ -242,7 +240,7 @@ class Engine:
         prompt = rows[0].prompt  # whose settings are those of all
         inputs = self._inputs(rows)
         shown = _shown(rows)
-        with self._showing(encoder.features(shown) if shown else None):
+        with features_in_place(self._model, self._tokenizer.image_token_id, encoder.features(shown) if shown else None):
             answers = self._generate(inputs, prompt) if prompt.choices is None else self._choose(inputs, prompt.choices)
         if on_gpu:
             torch.cuda.synchronize(self._device)
@@ -257,27 +255,6 @@ class Engine:
         in_image = (ids == self._tokenizer.image_token_id).long()  # image tokens attend to each other both ways
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": in_image}
         return {name: tensor.to(self._device) for name, tensor in inputs.items()}
-
-    @contextmanager
-    def _showing(self, features: torch.Tensor | None) -> Iterator[None]:
-        # In the first pass, image features take the places of the image tokens' embeddings. Later passes may embed an
-        # image token that was written. `generate` takes features instead of pixels since transformers 5.23 only, and
-        # embeddings instead of tokens not at all for this class.
-        waiting = [] if features is None else [features]
-
-        def insert(_: Any, arguments: tuple[torch.Tensor], embedded: torch.Tensor) -> torch.Tensor | None:
-            if not waiting:
-                return None
-            places = arguments[0] == self._tokenizer.image_token_id
-            return embedded.masked_scatter(places.unsqueeze(-1), waiting.pop().to(embedded.device, embedded.dtype))
-
-        hook = self._model.get_input_embeddings().register_forward_hook(insert)
-        try:
-            yield
-        finally:
-            hook.remove()
-        if waiting:
-            raise RuntimeError("the model was run without its image features")
 
     def _generate(self, inputs: dict[str, torch.Tensor], prompt: Prompt) -> list[_Answer]:
         constraints = [] if prompt.json_schema is None else [self._constraint(prompt.json_schema)]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.report_generation.medgemma.batching import BatchCeiling, run_batches
 from models.report_generation.medgemma.faults import free_memory, is_fatal, is_out_of_memory
+from models.report_generation.medgemma.gemma3 import image_features
 
 
 class ImageEncoder:
@@ -19,7 +20,6 @@ class ImageEncoder:
         self,
         model: Any,
         processor: Any,
-        device: torch.device,
         ceiling: BatchCeiling,
         images: NDArray[np.uint8],
         uses: Sequence[int],
@@ -29,14 +29,12 @@ class ImageEncoder:
         Args:
             model: the network.
             processor: its image processor and what belongs to it.
-            device: where the network is.
             ceiling: images in the largest batch; it falls where the memory does not suffice.
             images: shape (images, height, width), 0–255; grey.
             uses: positions of the images that will be asked for, each as often as it will be released.
         """
         self._model = model
         self._processor = processor
-        self._device = device
         self._ceiling = ceiling
         self._images = images
         self._uses_left = Counter(uses)
@@ -71,9 +69,5 @@ class ImageEncoder:
                 self._features.pop(position, None)
 
     def _encode(self, positions: Sequence[int]) -> list[torch.Tensor]:
-        rgb = [np.repeat(self._images[position][:, :, None], 3, axis=2) for position in positions]
-        pixels = self._processor.image_processor(
-            rgb, input_data_format="channels_last", do_pan_and_scan=False, return_tensors="pt"
-        )["pixel_values"]
-        encoded = self._model.get_image_features(pixels.to(self._device)).pooler_output
+        encoded = image_features(self._model, self._processor, [self._images[position] for position in positions])
         return [feature.clone() for feature in encoded.cpu()]  # a view would keep the whole batch in memory

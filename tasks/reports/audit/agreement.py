@@ -87,7 +87,7 @@ def cohens_kappa(first: Sequence[Label | None], second: Sequence[Label | None]) 
     """Compute Cohen's κ over the categories normal, pneumonia and none.
 
     Args:
-        first: labels of one author.
+        first: labels of one generator.
         second: labels of the other, of the same cases.
 
     Returns:

@@ -4,16 +4,8 @@ import re
 from collections.abc import Sequence
 
 from models.report_generation.schema import Label, Report
+from models.report_generation.wording import leaves_open
 from tasks.shared.estimates import UNKNOWN, Estimate, share
-
-HEDGES = re.compile(
-    r"\b(?:possibl[ey]|may|might|could|perhaps|maybe|uncertain\w*|unclear|indeterminate|equivocal|inconclusive|questionable|"
-    r"(?:not|cannot|can't) (?:\w+ ){0,2}?(?:excluded?|ruled? out|certain|definite|conclusive)|"
-    r"difficult to (?:say|tell|judge|assess|exclude|rule out))\b",
-    re.IGNORECASE,
-)
-"""Words that leave a statement open. "Probable", "likely" and "consistent with" commit to a side and do not count. It
-is a list of words, not an understanding of language."""
 
 _DISEASE = re.compile(r"pneumonia|consolidation|opaci|infiltrat", re.IGNORECASE)
 
@@ -55,12 +47,12 @@ def is_hedged(report: Report) -> bool:
         report: the report.
 
     Returns:
-        True where it gives no label, where its impression or certainty holds one of `HEDGES`, or where a finding that
-        names pneumonia, consolidation, opacity or infiltrate is uncertain.
+        True where it gives no label, where words of its impression or certainty hedge or decline to judge ("probable",
+        "likely" and "consistent with" commit to a side), or where a finding that names pneumonia, consolidation,
+        opacity or infiltrate is uncertain.
     """
     open_finding = any(f.presence == "uncertain" and _DISEASE.search(f.name) for f in report.findings)
-    words = HEDGES.search(f"{report.impression}\n{report.certainty}")
-    return report.label is None or words is not None or open_finding
+    return report.label is None or open_finding or leaves_open(report.impression) or leaves_open(report.certainty)
 
 
 def reticence(reports: Sequence[Report | None]) -> dict[str, Estimate]:

@@ -1,10 +1,11 @@
 """What changes in the answers when the image, the probability, the words or the batch change."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from models.report_generation.controls import CONTROLS
 from models.report_generation.schema import Answer, Control, Label
 from tasks.shared.bootstrap import interval, mean_interval, resample_counts
 from tasks.shared.estimates import UNKNOWN, Estimate, share
@@ -38,31 +39,12 @@ def report_effects(control: Control, pairs: Sequence[Pair]) -> dict[str, Estimat
 
     Args:
         control: the control.
-        pairs: one a case.
+        pairs: one per case.
 
     Returns:
-        For another patient's image and for the flipped probability `flip_rate` and `follow_rate`; for an image that
-        shows nothing, or none, `flip_rate`, `concludes` (share that still gives a label) and `pneumonia` (share
-        labelled pneumonia, each a false finding); for the other probabilities `flip_rate`; for other words
-        `consistency` (share with the same label, none counted as one); for a batch of its own `identical_text` and
-        `identical_label`.
+        The effects that `CONTROLS` names for it, by the names of `EFFECTS`.
     """
-    labels, plain = [label_of(pair.changed) for pair in pairs], [label_of(pair.plain) for pair in pairs]
-    if control == "paraphrase":
-        return {"consistency": identical(labels, plain)}
-    if control == "alone":
-        written = [(pair.changed.text, pair.plain.text) for pair in pairs if pair.changed.text or pair.plain.text]
-        return {
-            "identical_text": share(text == other for text, other in written),
-            "identical_label": identical(labels, plain),
-        }
-    effects = {"flip_rate": flip_rate(labels, plain)}
-    if control in ("same_label", "other_label", "flipped"):
-        effects["follow_rate"] = follow_rate(labels, [pair.suggested for pair in pairs])
-    if control in ("blank", "noise", "no_image"):
-        effects["concludes"] = share(label is not None for label in labels)
-        effects["pneumonia"] = share(label == "pneumonia" for label in labels)
-    return effects
+    return {name: EFFECTS[name](pairs) for name in CONTROLS[control].effects}
 
 
 def flip_rate(labels: Sequence[Label | None], plain: Sequence[Label | None]) -> Estimate:
@@ -78,6 +60,34 @@ def follow_rate(labels: Sequence[Label | None], suggested: Sequence[Label | None
 def identical(values: Sequence[Hashable], others: Sequence[Hashable]) -> Estimate:
     """Take the share of pairs of equal values, over all pairs; None equals None."""
     return share(value == other for value, other in zip(values, others, strict=True))
+
+
+def _labels(pairs: Sequence[Pair]) -> list[Label | None]:
+    return [label_of(pair.changed) for pair in pairs]
+
+
+def _plain(pairs: Sequence[Pair]) -> list[Label | None]:
+    return [label_of(pair.plain) for pair in pairs]
+
+
+def _same_label(pairs: Sequence[Pair]) -> Estimate:
+    return identical(_labels(pairs), _plain(pairs))
+
+
+EFFECTS: dict[str, Callable[[Sequence[Pair]], Estimate]] = {
+    "flip_rate": lambda pairs: flip_rate(_labels(pairs), _plain(pairs)),
+    "follow_rate": lambda pairs: follow_rate(_labels(pairs), [pair.suggested for pair in pairs]),
+    "concludes": lambda pairs: share(label is not None for label in _labels(pairs)),
+    "pneumonia": lambda pairs: share(label == "pneumonia" for label in _labels(pairs)),
+    "consistency": _same_label,
+    "identical_text": lambda pairs: share(
+        pair.changed.text == pair.plain.text for pair in pairs if pair.changed.text or pair.plain.text
+    ),
+    "identical_label": _same_label,
+}
+"""What is measured under a control: the share of labels that change, and of those that are the suggested ones; that
+still conclude, and that say pneumonia (of an image that shows nothing, each a false finding); that are the same, none
+counted as one; and that are the same text, where anything was written."""
 
 
 def score_change(

@@ -1,15 +1,22 @@
 """All figures of the audit, put together from answers, cases and metrics."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from models.report_generation.prompting import YES_NO
+from models.report_generation.prompting import plain_reports
 from models.report_generation.schema import Answer, Case, Label
-from tasks.reports.audit import figures
 from tasks.reports.audit.agreement import label_scores
 from tasks.reports.audit.control_effects import label_of
+from tasks.reports.audit.figures.agreement import agreement_figure
+from tasks.reports.audit.figures.claims import claims_figure
+from tasks.reports.audit.figures.controls import anchoring_figure, controls_figure
+from tasks.reports.audit.figures.dots import DOT_FIGURES, dots_figure, label_scores_figure
+from tasks.reports.audit.figures.generation import score_figure, usage_figure
 from tasks.reports.claims.lexicon import KINDS
+from tasks.shared.figures import render_png
 
 
 def audit_gallery(
@@ -36,9 +43,8 @@ def audit_gallery(
     Returns:
         PNG bytes by name.
     """
-    plain = [answer for answer in answers if answer.control == "none"]
-    reports = [answer for answer in plain if answer.strategy != YES_NO]
-    scored = [answer for answer in plain if answer.score is not None]
+    reports = plain_reports(answers)
+    scored = [answer for answer in answers if answer.control == "none" and answer.score is not None]
     strategies = list(dict.fromkeys(answer.strategy for answer in reports))
     classifier = label_scores([case.label for case in cases.values()], [truths[index] for index in cases])
     found = {
@@ -46,30 +52,28 @@ def audit_gallery(
         for name in strategies
     }
     told = {name: _told([answer for answer in answers if answer.strategy == name]) for name in strategies}
-    marks = {"phantoms": phantoms, "random_weights": random_weights}
-    drawings: dict[str, Callable[[], bytes | None]] = {
-        "label_scores": lambda: figures.label_scores_figure(
-            metrics, {name: rate.value for name, rate in classifier.items()}, **marks
-        ),
-        "agreement": lambda: figures.agreement_figure(metrics, **marks),
-        "reticence": lambda: figures.reticence_figure(metrics, **marks),
-        "claims": lambda: figures.claims_figure(found, KINDS, **marks),
-        "controls": lambda: figures.controls_figure(metrics, **marks),
-        "stability": lambda: figures.stability_figure(metrics, **marks),
-        "anchoring": lambda: figures.anchoring_figure(metrics, told, **marks),
-        "collapse": lambda: figures.collapse_figure(metrics, **marks),
-        "yes_no_score": lambda: figures.score_figure(
+    drawings: dict[str, Callable[[], Figure | None]] = {
+        "label_scores": lambda: label_scores_figure(metrics, {name: rate.value for name, rate in classifier.items()}),
+        **{name: partial(dots_figure, metrics, panels, title) for name, (title, panels) in DOT_FIGURES.items()},
+        "agreement": lambda: agreement_figure(metrics),
+        "claims": lambda: claims_figure(found, KINDS),
+        "controls": lambda: controls_figure(metrics),
+        "anchoring": lambda: anchoring_figure(metrics, told),
+        "yes_no_score": lambda: score_figure(
             np.array([answer.score for answer in scored], np.float64),
             np.array([cases[answer.case_index].probability for answer in scored], np.float64),
             np.array([truths[answer.case_index] == "pneumonia" for answer in scored], np.int64),
-            **marks,
         ),
-        "usage": lambda: figures.usage_figure(
-            {name: [a.usage for a in reports if a.strategy == name and a.usage] for name in strategies}, **marks
+        "usage": lambda: usage_figure(
+            {name: [a.usage for a in reports if a.strategy == name and a.usage] for name in strategies}
         ),
     }
     drawn = {name: draw() for name, draw in drawings.items()}
-    return {name: picture for name, picture in drawn.items() if picture is not None}
+    return {
+        name: render_png(figure, phantoms=phantoms, random_weights=random_weights)
+        for name, figure in drawn.items()
+        if figure is not None
+    }
 
 
 def _told(answers: Sequence[Answer]) -> list[tuple[float, float]]:

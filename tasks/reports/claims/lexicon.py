@@ -4,7 +4,8 @@ The lexicon is made for chest radiographs and for the words of people who write 
 """
 
 import re
-from dataclasses import dataclass
+
+from models.report_generation.assertion import CHANGED, NO_CHANGE, Mention
 
 _FINDING = (
     r"(?:opacit\w+|opacificat\w+|consolidat\w+|infiltrat\w+|pneumonia|pneumothora\w+|effusions?|atelecta\w+|collapse|"
@@ -27,10 +28,6 @@ _IMAGING = (
     r"(?:stud(?:y|ies)|exam\w*|images?|pictures?|views?|imaging|films?|radiograph\w*|x\W?rays?|comparisons?|"
     r"CTs?|scans?)"
 )
-CHANGED = r"(?:changed|improved|worsened|progressed|resolved|increased|decreased|regressed|cleared|grown|enlarged)"
-"""Pattern of the participles of a comparison over time."""
-NO_CHANGE = r"(?:increase|decrease|change|improvement|worsening|progression)s?"
-"""Pattern of the nouns of a comparison over time, as they stand after "no"."""
 _COMPUTED = r"(?:version|release|model|software|score|training|classifier|prediction|probabilit\w+|trained|seen)\b"
 _NUMBER = r"(?:\d+(?:[.,]\d+)?|one|two|three|four|five|six|seven|eight|nine|ten|few|several)"
 _UNIT = r"(?:mm|cm|ml|cc|HU|kg|lit(?:re|er)s?|millimet\w+|centimet\w+|millilit\w+|inch(?:es)?|degrees?)"
@@ -161,41 +158,7 @@ _TOPIC = re.compile(
 """Mentions that name a question, not an answer: "no prior images" and "sex: none" say that it is open."""
 
 
-@dataclass(frozen=True)
-class Mention:
-    """Words of a kind where they stand in a sentence.
-
-    Attributes:
-        sentence: the sentence.
-        kind: one of `KINDS`.
-        start: where the words begin, in characters from the start of the sentence.
-        end: where they end, exclusive.
-    """
-
-    sentence: str
-    kind: str
-    start: int
-    end: int
-
-    @property
-    def words(self) -> str:
-        """The words themselves."""
-        return self.sentence[self.start : self.end]
-
-    @property
-    def is_topic(self) -> bool:
-        """Whether it names a question, not an answer."""
-        return _TOPIC.fullmatch(self.words) is not None
-
-    @property
-    def is_change(self) -> bool:
-        """Whether it compares: "no change" still says that there was something to compare with."""
-        return self.kind == "comparison" and not self.is_topic
-
-    @property
-    def describes_patient(self) -> bool:
-        """Whether it is like "boy": words that a "no" or "possible" earlier in the sentence hardly ever speaks of."""
-        return self.kind in ("age", "sex") and not self.is_topic
+_STRUCTURES = ("lobe", "effusion", "heart size", "bones")
 
 
 def find_mentions(sentence: str) -> list[Mention]:
@@ -208,12 +171,25 @@ def find_mentions(sentence: str) -> list[Mention]:
         The mentions in the order of the sentence, without the sides of the picture itself.
     """
     mentions = [
-        Mention(sentence, kind, match.start(), match.end())
+        _mention(sentence, kind, match)
         for kind, pattern in LEXICON.items()
         for match in pattern.finditer(sentence)
         if not (kind == "side" and _of_picture(sentence, match))
     ]
     return sorted(mentions, key=lambda mention: (mention.start, mention.end))
+
+
+def _mention(sentence: str, kind: str, match: re.Match[str]) -> Mention:
+    is_topic = _TOPIC.fullmatch(match.group()) is not None
+    return Mention(
+        sentence,
+        kind,
+        *match.span(),
+        is_topic=is_topic,
+        is_change=kind == "comparison" and not is_topic,
+        is_structure=kind in _STRUCTURES,
+        describes_patient=kind in ("age", "sex") and not is_topic,
+    )
 
 
 def _of_picture(sentence: str, match: re.Match[str]) -> bool:

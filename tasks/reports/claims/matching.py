@@ -1,14 +1,13 @@
 """What a report says about things that a small grey picture cannot show, sentence by sentence."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
+from models.report_generation.assertion import Status, pieces, read_statuses
 from tasks.reports.claims.lexicon import find_mentions
-from tasks.reports.claims.status import Status, read_statuses
 
-LONGEST_SENTENCE = 1_000
-"""Characters of the longest sentence that is read as one."""
+MATCHER_F1 = 254 / 263
+"""F1 over pairs of sentence and kind on 120 held-out sentences labelled by hand; the tests hold them and measure it."""
 
 _BULLET = re.compile(r"^\s*(?:[-*+•–]|#+|\(?\d+[.)])\s+")
 _ABBREVIATION = re.compile(
@@ -75,18 +74,7 @@ def _sentences(text: str) -> list[str]:
                 sentences.append(rest[start : end.end()])
                 start = end.end()
         sentences.append(rest[start:])
-    return [piece for sentence in sentences for piece in _pieces(sentence.strip())]
-
-
-def _pieces(sentence: str) -> Iterator[str]:
-    """Cut what is too long for a sentence, after a comma or else a space: its words are compared with one another."""
-    while len(sentence) > LONGEST_SENTENCE:
-        places = (sentence.rfind(mark, 1, LONGEST_SENTENCE) + 1 for mark in (",", " "))
-        cut = next(filter(None, places), LONGEST_SENTENCE)
-        yield sentence[:cut]
-        sentence = sentence[cut:].lstrip()
-    if sentence:
-        yield sentence
+    return [piece for sentence in sentences for piece in pieces(sentence.strip())]
 
 
 def _claims_of(sentence: str) -> list[Claim]:

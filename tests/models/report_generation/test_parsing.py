@@ -290,6 +290,13 @@ def test_votes_are_gathered_over_clauses():
         ("The lungs are not clear", "present"),
         ("abnormal density", "present"),
         ("likely consolidation", "present"),
+        ("patchy central opacity", "present"),
+        ("a haze over the whole picture", "present"),
+        ("not of normal size", "present"),
+        ("the middle lobe is spared", "absent"),
+        ("neither lines nor tubes", "absent"),
+        ("a left-sided infiltrate is suspected", "uncertain"),
+        ("too coarse to say anything about effusions", "not assessable"),
         ("absent", "absent"),
         ("No focal consolidation, effusion or pneumothorax", "absent"),
         ("without effusion", "absent"),
@@ -413,7 +420,7 @@ def test_whatever_is_decoded_under_the_schema_is_read(tmp_path: Path):
     import xgrammar
     from transformers import AutoTokenizer
 
-    from models.report_generation.medgemma.twin import write_checkpoint
+    from tests.support.medgemma_twin import write_checkpoint
 
     tokenizer = AutoTokenizer.from_pretrained(write_checkpoint(tmp_path))
     info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=512, stop_token_ids=[1])

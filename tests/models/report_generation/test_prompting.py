@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models.choices import REPORT_STRATEGIES
 from models.errors import InputError
 from models.report_generation.parsing import read_report, report_json_schema
 from models.report_generation.prompting import (
     FOLDER,
     NO_PROBABILITY,
+    STRATEGIES,
     VARIABLES,
     load_strategy,
     read_strategy,
@@ -19,9 +19,17 @@ from models.report_generation.prompting import (
 )
 from models.report_generation.schema import Case, NeighbourEvidence, Request
 
-ALL = (*REPORT_STRATEGIES, "yes_no")
-FREE_TEXT = tuple(name for name in REPORT_STRATEGIES if load_strategy(name).output == "free_text")
-JSON = tuple(name for name in REPORT_STRATEGIES if load_strategy(name).output == "json")
+ALL = (*STRATEGIES, "yes_no")
+FREE_TEXT = tuple(name for name in STRATEGIES if load_strategy(name).output == "free_text")
+JSON = tuple(name for name in STRATEGIES if load_strategy(name).output == "json")
+
+
+def test_every_file_is_a_strategy_in_the_order_of_the_positions():
+    assert STRATEGIES == ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
+    assert {path.stem for path in FOLDER.glob("*.yaml")} == set(ALL)
+    positions = [load_strategy(name).position for name in ALL]
+    assert positions == sorted(set(positions))
+
 
 NEIGHBOURS = (
     NeighbourEvidence(index=4711, label="pneumonia", similarity=0.931, split="train"),
@@ -29,6 +37,7 @@ NEIGHBOURS = (
 )
 FIELDS = {
     "name": "asked",
+    "position": 0,
     "version": 1,
     "description": "A question.",
     "output": "free_text",

@@ -50,7 +50,6 @@ def test_report_survives_json():
 @pytest.mark.parametrize(
     "change",
     [
-        {"label": "covid"},
         {"confidence": 1.2},
         {"confidence": float("nan")},
         {"limitations": ()},
@@ -72,6 +71,12 @@ def test_a_report_cannot_be_changed():
 @pytest.mark.parametrize(("probability", "label"), [(0.49, "normal"), (0.5, "pneumonia"), (0.51, "pneumonia")])
 def test_case_label_follows_the_threshold(probability: float, label: str):
     assert make_case(probability=probability).label == label
+
+
+def test_the_classes_are_those_of_the_dataset():
+    case = make_case(probability=0.7, labels=("benign", "malignant"), neighbours=())
+    assert (case.label, case.label_at(0.1)) == ("malignant", "benign")
+    assert (case.other("benign"), case.other("malignant")) == ("malignant", "benign")
 
 
 @pytest.mark.parametrize("change", [{"probability": 1.01}, {"threshold": -0.1}, {"heat_share": float("nan")}])

@@ -4,7 +4,6 @@ import sys
 import pytest
 
 from models.errors import InputError
-from models.report_generation.medgemma.twin import write_checkpoint
 from models.report_generation.template import TemplateGenerator
 from tasks.parameters.reports import ReportParameters
 from tasks.records.base import StoredFile
@@ -12,6 +11,7 @@ from tasks.records.data import DatasetRecord
 from tasks.records.reports import GeneratorRecord
 from tasks.reports.generators import locate, make
 from tests.conftest import CHECKOUT
+from tests.support.medgemma_twin import write_checkpoint
 
 FILE = StoredFile(uri="", sha256="", size=0, media_type="application/json")
 DATASET = DatasetRecord(
@@ -40,10 +40,10 @@ def test_a_language_model_is_located_with_the_digest_of_its_weights(folder):
     assert record.revision.startswith("sha256:")
     assert record.precision == "fp32"
     assert record.random_weights
-    author = make(record, DATASET, "c" * 64)
-    assert author.strategies == ("concise", "structured", "yes_no")
-    assert author.identity["revision"] == record.revision
-    assert author.batch_size == 3
+    generator = make(record, DATASET, "c" * 64)
+    assert generator.strategies == ("concise", "structured", "yes_no")
+    assert generator.identity["revision"] == record.revision
+    assert generator.batch_size == 3
 
 
 def test_where_it_lies_and_how_fast_it_goes_is_no_part_of_what_it_is(folder):
@@ -55,9 +55,9 @@ def test_where_it_lies_and_how_fast_it_goes_is_no_part_of_what_it_is(folder):
 
 def test_a_token_never_reaches_a_record_or_a_text(folder):
     record = locate(_form(model=folder), "hf_secret")
-    author = make(record, DATASET, "c", "hf_secret")
+    generator = make(record, DATASET, "c", "hf_secret")
     assert "hf_secret" not in record.model_dump_json()
-    assert "hf_secret" not in repr(author)
+    assert "hf_secret" not in repr(generator)
 
 
 def test_a_model_that_cannot_be_had_is_one_sentence(tmp_path):

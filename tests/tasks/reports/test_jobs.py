@@ -7,7 +7,7 @@ import pytest
 from models.report_generation.generator import Written
 from tasks.reports.jobs import Job, JobMismatchError, missing_rows, write_rows
 from tasks.storage.store import Store
-from tests.tasks.reports.authors import PairAuthor, row
+from tests.tasks.reports.pair_generator import PairGenerator, row
 
 IMAGES = np.full((1, 2, 2), 7, np.uint8)
 IDENTITY = {"model": "a", "revision": "1"}
@@ -22,23 +22,23 @@ def _folder(store: Store, job: Job) -> Path:
     return Path(store.root) / "jobs" / job.fingerprint[:16]
 
 
-def _run(store, author, rows):
+def _run(store, generator, rows):
     job = Job(store, IDENTITY)
     done, missing = missing_rows(job, rows)
-    for batch in write_rows(job, author, missing, IMAGES):
+    for batch in write_rows(job, generator, missing, IMAGES):
         done += batch
     return job, done
 
 
 def test_every_row_comes_out_once(store):
     rows = [row(name) for name in "abcde"]
-    _, done = _run(store, PairAuthor(), [*rows, rows[0]])
+    _, done = _run(store, PairGenerator(), [*rows, rows[0]])
     assert sorted(written.row_id for written in done) == list("abcde")
     assert all(written.text.endswith("I see 7.000.") for written in done)
 
 
 def test_what_is_kept_is_not_written_again(store):
-    first, second = PairAuthor(), PairAuthor()
+    first, second = PairGenerator(), PairGenerator()
     _, before = _run(store, first, [row(name) for name in "abc"])
     _, after = _run(store, second, [row(name) for name in "abcd"])
     assert first.written == list("abc")
@@ -47,7 +47,7 @@ def test_what_is_kept_is_not_written_again(store):
 
 
 def test_an_interrupted_run_loses_the_batch_it_was_in_and_nothing_else(store):
-    class Interrupted(PairAuthor):
+    class Interrupted(PairGenerator):
         def write(self, rows, images):
             for number, batch in enumerate(super().write(rows, images)):
                 if number == 2:
@@ -57,7 +57,7 @@ def test_an_interrupted_run_loses_the_batch_it_was_in_and_nothing_else(store):
     rows = [row(name) for name in "abcdefg"]
     with pytest.raises(KeyboardInterrupt):
         _run(store, Interrupted(), rows)
-    resumed = PairAuthor()
+    resumed = PairGenerator()
     _, done = _run(store, resumed, rows)
     assert resumed.written == list("efg")
     assert sorted(written.row_id for written in done) == list("abcdefg")
@@ -65,19 +65,19 @@ def test_an_interrupted_run_loses_the_batch_it_was_in_and_nothing_else(store):
 
 def test_a_batch_is_kept_before_the_next_begins(store):
     job = Job(store, IDENTITY)
-    batches = write_rows(job, PairAuthor(), [row(name) for name in "abcd"], IMAGES)
+    batches = write_rows(job, PairGenerator(), [row(name) for name in "abcd"], IMAGES)
     next(batches)
     assert set(job.done()) == {"a", "b"}
 
 
 def test_failed_rows_are_quarantined_with_their_error_and_tried_again_once_their_file_is_gone(store):
     rows = [row("a", 0), row("b", 1), row("c", 2)]
-    job, done = _run(store, PairAuthor(poison=(1,)), rows)
+    job, done = _run(store, PairGenerator(poison=(1,)), rows)
     (failed,) = [written for written in done if written.error]
     assert failed == Written(row_id="b", error="ValueError: poison")
     stored = job.quarantine("b")
     assert json.loads(store.get(stored))["error"] == "ValueError: poison"
-    idle = PairAuthor()
+    idle = PairGenerator()
     _run(store, idle, rows)
     assert idle.written == []
     store.remove(stored.uri)
@@ -89,13 +89,13 @@ def test_failed_rows_are_quarantined_with_their_error_and_tried_again_once_their
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-3])])
 def test_a_damaged_shard_is_written_again(store, damage):
     rows = [row(name) for name in "abcd"]
-    job, _ = _run(store, PairAuthor(), rows)
+    job, _ = _run(store, PairGenerator(), rows)
     shard = sorted((_folder(store, job) / "shards").iterdir())[0]
     lost = {entry["row_id"] for entry in json.loads(shard.read_text())}
     damage(shard)
-    author = PairAuthor()
-    _, done = _run(store, author, rows)
-    assert set(author.written) == lost
+    generator = PairGenerator()
+    _, done = _run(store, generator, rows)
+    assert set(generator.written) == lost
     assert len(done) == 4
 
 
@@ -108,7 +108,7 @@ def test_a_folder_belongs_to_one_job(store):
 
 
 def test_other_jobs_rows_are_not_taken(store):
-    _run(store, PairAuthor(), [row("a")])
+    _run(store, PairGenerator(), [row("a")])
     assert Job(store, IDENTITY | {"revision": "2"}).done() == {}
 
 
@@ -121,7 +121,7 @@ def test_other_jobs_rows_are_not_taken(store):
     ],
 )
 def test_a_generator_that_loses_or_invents_rows_is_caught(store, came, told):
-    class Careless(PairAuthor):
+    class Careless(PairGenerator):
         def write(self, rows, images):
             for batch in came:
                 yield [Written(row_id=name, text="t") for name in batch]

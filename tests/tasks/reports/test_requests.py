@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from models.report_generation.generator import row_of
-from tasks.reports.requests import plan_requests
-from tests.tasks.reports.authors import PairAuthor, case
+from tasks.reports.requests import plan_requests, rows_of_cases
+from tests.tasks.reports.pair_generator import PairGenerator, case, row
 
 LABELS = np.array([0, 1, 0, 1, 0, 1])
 IMAGES = (
@@ -27,8 +27,8 @@ ALL = (
 )
 
 
-def _plan(controls=ALL, controlled=5, author=None):
-    return plan_requests(author or PairAuthor(), CASES, controls, controlled, IMAGES, LABELS, seed=0)
+def _plan(controls=ALL, controlled=5, generator=None):
+    return plan_requests(generator or PairGenerator(), CASES, controls, controlled, IMAGES, LABELS, seed=0)
 
 
 def _asked(plan, control):
@@ -92,25 +92,32 @@ def test_plans_repeat():
 
 
 def test_a_row_changes_with_all_that_decides_its_text():
-    author = PairAuthor()
+    generator = PairGenerator()
     request = _plan(controls=()).requests[0]
-    known = row_of(author, request).id
+    known = row_of(generator, request).id
 
-    class Other(PairAuthor):
+    class Other(PairGenerator):
         identity: ClassVar = {"version": 2}
 
-    class Longer(PairAuthor):
+    class Longer(PairGenerator):
         def settings(self, strategy):
             return {"version": 4}
 
     changed = [
         row_of(Other(), request),
         row_of(Longer(), request),
-        row_of(author, request.model_copy(update={"image_sha256": "other"})),
-        row_of(author, request.model_copy(update={"control": "paraphrase"})),
-        row_of(author, request.model_copy(update={"control": "alone"})),
-        row_of(author, request.model_copy(update={"strategy": "informed"})),
+        row_of(generator, request.model_copy(update={"image_sha256": "other"})),
+        row_of(generator, request.model_copy(update={"control": "paraphrase"})),
+        row_of(generator, request.model_copy(update={"control": "alone"})),
+        row_of(generator, request.model_copy(update={"strategy": "informed"})),
     ]
     assert len({known, *(row.id for row in changed)}) == 7
     # What the generator is not told decides nothing.
-    assert row_of(author, request.model_copy(update={"case": case(3)})).id == known
+    assert row_of(generator, request.model_copy(update={"case": case(3)})).id == known
+
+
+def test_rows_are_shared_out_by_the_case_that_asks_for_them_first():
+    rows = [row("a", 4), row("b", 2), row("shared", 4), row("c", 7), row("shared", 7), row("a", 4)]
+    parts = [[one.id for one in rows_of_cases(rows, first, first + 1)] for first in range(3)]
+    assert parts == [["a", "shared"], ["b"], ["c"]]
+    assert [one.id for one in rows_of_cases(rows, 0, 3)] == ["a", "b", "shared", "c"]

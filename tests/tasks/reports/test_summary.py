@@ -5,7 +5,7 @@ from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTIC
 from models.report_generation.schema import Answer, Case, NeighbourEvidence, Usage
 from models.report_generation.template import TemplateGenerator
 from tasks.records.reports import GeneratorRecord
-from tasks.reports.audit.audit import audit_reports
+from tasks.reports.audit.metrics import audit_reports
 from tasks.reports.summary import SHOWN_IN_FULL, reports_summary
 
 TEMPLATE = GeneratorRecord(name="template")
@@ -36,7 +36,7 @@ def make_answers(cases: list[Case]) -> list[Answer]:
 
 def summarise(answers: list[Answer], cases=CASES, generator=TEMPLATE, *, phantoms: bool = False) -> str:
     truths = {case.index: "pneumonia" for case in cases}
-    result = audit_reports(answers, {case.index: case for case in cases}, truths, {})
+    result = audit_reports(answers, {case.index: case for case in cases}, truths)
     claims = {e.answer.row_id: [[c.kind, c.words, c.status] for c in e.claims] for e in result.reports}
     groups = ["right pneumonia" if case.probability > 0.5 else "missed pneumonia" for case in cases]
     return reports_summary(

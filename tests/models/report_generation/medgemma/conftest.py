@@ -8,6 +8,6 @@ import pytest
 @pytest.fixture(scope="session")
 def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a checkpoint with random weights."""
-    from models.report_generation.medgemma.twin import write_checkpoint
+    from tests.support.medgemma_twin import write_checkpoint
 
     return write_checkpoint(tmp_path_factory.mktemp("checkpoint") / "small", "small")

@@ -13,7 +13,7 @@ CASE = Case(index=5, image_sha256="", probability=0.8, threshold=0.5, heat_regio
 
 
 @pytest.fixture(scope="module")
-def author(small_checkpoint):
+def generator(small_checkpoint):
     source = resolve_source(str(small_checkpoint), None, None)
     return MedGemmaGenerator(
         source, "fp32", "cpu", ("concise", "structured"), True, None, "pneumoniamnist", "c" * 64, phantoms=True
@@ -24,16 +24,16 @@ def request(strategy: str, image: int | None = 0, **fields) -> Request:
     return Request(case=CASE, image=image, image_sha256=str(image), strategy=strategy, **fields)
 
 
-def write(author, requests):
-    rows = [row_of(author, one) for one in requests]
-    written = {done.row_id: done for batch in author.write(rows, IMAGES) for done in batch}
+def write(generator, requests):
+    rows = [row_of(generator, one) for one in requests]
+    written = {done.row_id: done for batch in generator.write(rows, IMAGES) for done in batch}
     assert len(written) == len({row.id for row in rows})
     return [written[row.id] for row in rows]
 
 
-def test_every_row_is_written_with_what_it_took(author):
-    requests = [request(strategy, image) for strategy in author.strategies for image in (0, 1)]
-    for asked, done in zip(requests, write(author, requests), strict=True):
+def test_every_row_is_written_with_what_it_took(generator):
+    requests = [request(strategy, image) for strategy in generator.strategies for image in (0, 1)]
+    for asked, done in zip(requests, write(generator, requests), strict=True):
         assert done.error is None
         assert done.usage.prompt_tokens > 20
         assert done.usage.seconds > 0
@@ -43,47 +43,47 @@ def test_every_row_is_written_with_what_it_took(author):
             assert done.text == ("Yes" if done.score >= 0.5 else "No")
 
 
-def test_the_image_and_the_words_decide_the_answer(author):
+def test_the_image_and_the_words_decide_the_answer(generator):
     first, second, reworded = write(
-        author, [request("yes_no", 0), request("yes_no", 1), request("yes_no", 0, control="paraphrase")]
+        generator, [request("yes_no", 0), request("yes_no", 1), request("yes_no", 0, control="paraphrase")]
     )
     assert len({first.score, second.score, reworded.score}) == 3
 
 
-def test_a_text_is_read_with_notices_and_provenance(author):
-    report = author.read(request("concise"), "Impression: Clear lungs.\nLabel: normal\nCertainty: high")
+def test_a_text_is_read_with_notices_and_provenance(generator):
+    report = generator.read(request("concise"), "Impression: Clear lungs.\nLabel: normal\nCertainty: high")
     assert (report.case_index, report.label, report.certainty) == (5, "normal", "high")
     assert report.limitations[:4] == (RANDOM_WEIGHTS_NOTICE, PHANTOM_NOTICE, RESEARCH_NOTICE, AUTHORSHIP)
     source = report.provenance
     assert (source.strategy, source.version, source.precision) == ("concise", "1", "fp32")
     assert source.random_weights
     assert source.language_model
-    assert source.revision == author.source.revision
+    assert source.revision == generator.source.revision
 
 
 @pytest.mark.parametrize(("strategy", "text"), [("concise", ""), ("structured", '{"impression": "cut o')])
-def test_what_cannot_be_read_is_said_to_be_so(author, strategy, text):
+def test_what_cannot_be_read_is_said_to_be_so(generator, strategy, text):
     with pytest.raises(UnreadableReport):
-        author.read(request(strategy), text)
+        generator.read(request(strategy), text)
 
 
-def test_a_structured_report_is_constrained_and_a_concise_one_is_not(author):
-    assert "maxLength" in author.settings("structured")["json_schema"]
-    assert author.settings("concise")["json_schema"] is None
-    concise, structured = write(author, [request("concise"), request("structured")])
+def test_a_structured_report_is_constrained_and_a_concise_one_is_not(generator):
+    assert "maxLength" in generator.settings("structured")["json_schema"]
+    assert generator.settings("concise")["json_schema"] is None
+    concise, structured = write(generator, [request("concise"), request("structured")])
     assert structured.text.startswith('{"')
     assert not concise.text.startswith('{"')
 
 
-def test_a_row_that_cannot_be_written_fails_alone(author):
+def test_a_row_that_cannot_be_written_fails_alone(generator):
     good, poison = request("yes_no"), request("yes_no", 9)  # there is no image 9
     rows = [Row(id="good", request=good), Row(id="poison", request=poison)]
-    written = {done.row_id: done for batch in author.write(rows, IMAGES) for done in batch}
+    written = {done.row_id: done for batch in generator.write(rows, IMAGES) for done in batch}
     assert written["good"].error is None
     assert written["poison"].error
 
 
-def test_the_batch_size_is_no_part_of_the_identity(author):
-    fields = {name: getattr(author, name) for name in author.__dataclass_fields__}
-    assert MedGemmaGenerator(**fields | {"batch_size": 2}).identity == author.identity
-    assert MedGemmaGenerator(**fields | {"image_first": False}).identity != author.identity
+def test_the_batch_size_is_no_part_of_the_identity(generator):
+    fields = {name: getattr(generator, name) for name in generator.__dataclass_fields__}
+    assert MedGemmaGenerator(**fields | {"batch_size": 2}).identity == generator.identity
+    assert MedGemmaGenerator(**fields | {"image_first": False}).identity != generator.identity

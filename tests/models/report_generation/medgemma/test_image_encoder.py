@@ -18,7 +18,7 @@ def loaded(small_checkpoint: Path) -> LoadedModel:
 
 
 def encoder(loaded: LoadedModel, uses: list[int]) -> ImageEncoder:
-    return ImageEncoder(loaded.model, loaded.processor, torch.device("cpu"), BatchCeiling(2), IMAGES, uses)
+    return ImageEncoder(loaded.model, loaded.processor, BatchCeiling(2), IMAGES, uses)
 
 
 def test_features_are_those_of_the_rgb_pictures_in_the_order_asked(loaded: LoadedModel):

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from models.report_generation.medgemma.source import RANDOM_WEIGHTS_MARK
-from models.report_generation.medgemma.twin import build_model, write_checkpoint
+from tests.support.medgemma_twin import build_model, write_checkpoint
 
 
 def turn(image: np.ndarray, text: str) -> list[dict[str, object]]:

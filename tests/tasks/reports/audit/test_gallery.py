@@ -3,11 +3,11 @@ import io
 import numpy as np
 from PIL import Image
 
+from models.report_generation.controls import control_case
 from models.report_generation.schema import Answer, Case, Usage
 from models.report_generation.template import TemplateGenerator
-from tasks.reports.audit.audit import audit_reports
-from tasks.reports.audit.controls import control_case
 from tasks.reports.audit.gallery import audit_gallery
+from tasks.reports.audit.metrics import audit_reports
 
 CASES = [
     Case(index=i, image_sha256="", probability=p, threshold=0.5, heat_region="no focus", heat_share=0)
@@ -19,8 +19,8 @@ USAGE = Usage(prompt_tokens=300, generated_tokens=50, finish_reason="stop", seco
 
 def _answer(case: Case, control: str = "none") -> Answer:
     told = control_case(control, case)
-    author = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False)
-    (report,) = author.generate([told], np.zeros((1, 28, 28), np.uint8))
+    generator = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False)
+    (report,) = generator.generate([told], np.zeros((1, 28, 28), np.uint8))
     return Answer(
         row_id=f"{case.index} {control}", case_index=case.index, strategy="template", control=control,
         shown_probability=told.probability, prompt="", text=report.model_dump_json(), report=report, usage=USAGE,
@@ -34,21 +34,37 @@ def _question(case: Case) -> Answer:
     )  # fmt: skip
 
 
-def _gallery(answers, claims=None):
+def _pixels(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def _gallery(answers, claims=None, **marks):
     cases = {case.index: case for case in CASES}
-    metrics = audit_reports(answers, cases, TRUTHS, {}).metrics
-    return audit_gallery(answers, cases, TRUTHS, metrics, claims or {}, phantoms=False, random_weights=False)
+    metrics = audit_reports(answers, cases, TRUTHS).metrics
+    return audit_gallery(
+        answers, cases, TRUTHS, metrics, claims or {}, **{"phantoms": False, "random_weights": False} | marks
+    )
 
 
-def test_everything_that_is_known_is_drawn():
+def test_everything_that_is_known_is_drawn_with_a_watermark_where_it_shows_nothing_real():
     answers = [_answer(case, control) for case in CASES for control in ("none", "flipped", "even", "blank", "alone")]
-    drawn = _gallery([*answers, *map(_question, CASES)])
-    assert set(drawn) == {
+    answers += map(_question, CASES)
+    plain, phantoms, random = (
+        _gallery(answers),
+        _gallery(answers, phantoms=True),
+        _gallery(answers, random_weights=True),
+    )
+    assert set(plain) == {
         "label_scores", "agreement", "reticence", "claims", "controls", "stability", "anchoring", "collapse",
         "yes_no_score", "usage",
     }  # fmt: skip
-    for picture in drawn.values():
-        assert Image.open(io.BytesIO(picture)).width > 300
+    for name in plain:
+        one, other, third = (_pixels(drawn[name]) for drawn in (plain, phantoms, random))
+        assert one.shape[1] > 300
+        for marked in (other, third):
+            assert marked.shape == one.shape
+            assert (one != marked).any(axis=2).mean() > 0.005
+        assert (other != third).any()
 
 
 def test_what_was_not_asked_is_not_drawn():

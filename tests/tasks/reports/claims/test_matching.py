@@ -4,9 +4,9 @@ from typing import get_args
 
 import pytest
 
+from models.report_generation.assertion import Status
 from tasks.reports.claims.lexicon import KINDS
 from tasks.reports.claims.matching import find_claims, unsupported_claims
-from tasks.reports.claims.status import Status
 
 A, D, H, N = "affirmed", "denied", "hedged", "not assessable"
 

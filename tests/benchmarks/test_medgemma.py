@@ -1,16 +1,19 @@
 import json
+import os
 import subprocess
 import sys
 
-from models.report_generation.medgemma.benchmark import PROMPTS, main
+from tests.benchmarks.medgemma import PROMPTS, main
 from tests.conftest import CHECKOUT
+from tests.support.medgemma_twin import write_checkpoint
 
 
-def test_every_batch_size_is_measured_beside_one_at_a_time(tmp_path, small_checkpoint, capsys):
+def test_every_batch_size_is_measured_beside_one_at_a_time(tmp_path, capsys):
     output = tmp_path / "rows.json"
+    checkpoint = write_checkpoint(tmp_path / "checkpoint")
     words = [
         "--device", "cpu", "--precisions", "fp32", "--batches", "1,8,best", "--images", "2", "--tokens", "4",
-        "--singly", "6", "--checkpoint", str(small_checkpoint), "--output", str(output),
+        "--singly", "6", "--checkpoint", str(checkpoint), "--output", str(output),
     ]  # fmt: skip
     assert main(words) == 0
     rows = json.loads(output.read_text())["rows"]
@@ -23,9 +26,18 @@ def test_every_batch_size_is_measured_beside_one_at_a_time(tmp_path, small_check
     assert "goal on an H200" in capsys.readouterr().out
 
 
+def test_the_check_on_a_gpu_says_so_where_there_is_none():
+    hidden = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    words = [sys.executable, "-m", "tests.gpu.check"]
+    done = subprocess.run(words, cwd=CHECKOUT, env=hidden, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: There is no GPU that PyTorch can use on this machine")
+
+
 def test_it_needs_nothing_that_a_bare_gpu_machine_lacks():
     code = (
         "import sys; sys.modules |= dict.fromkeys(['pydantic', 'xgrammar', 'prefect', 'mlflow', 'medmnist', 'faiss']);"
-        "import models.report_generation.medgemma.benchmark"
+        "import tests.gpu.check"
     )
     subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, check=True)

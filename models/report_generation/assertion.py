@@ -1,4 +1,4 @@
-"""What a sentence says of its mentions: affirmed, denied, hedged or not assessable, read by triggers and their scope.
+"""What a sentence says of what it mentions: affirmed, denied, hedged or not assessable, by triggers and their scope.
 
 The method is that of NegEx (Chapman et al., "A Simple Algorithm for Identifying Negated Findings and Diseases in
 Discharge Summaries", Journal of Biomedical Informatics, 2001) and ConText (Harkema et al., same journal, 2009): a
@@ -7,30 +7,98 @@ ends.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from tasks.reports.claims.lexicon import CHANGED, KINDS, NO_CHANGE, Mention
-
 Status = Literal["affirmed", "denied", "hedged", "not assessable"]
+
+LONGEST_SENTENCE = 1_000
+"""Characters of the longest sentence that is read as one."""
+
+CHANGED = r"(?:changed|improved|worsened|progressed|resolved|increased|decreased|regressed|cleared|grown|enlarged)"
+"""Pattern of the participles of a comparison over time."""
+NO_CHANGE = r"(?:increase|decrease|change|improvement|worsening|progression)s?"
+"""Pattern of the nouns of a comparison over time, as they stand after "no"."""
+
+
+@dataclass(frozen=True)
+class Mention:
+    """Words of a kind where they stand in a sentence.
+
+    Attributes:
+        sentence: the sentence.
+        kind: what they name, "effusion" for instance.
+        start: where the words begin, in characters from the start of the sentence.
+        end: where they end, exclusive.
+        is_topic: whether they name a question, not an answer, as "sex" does.
+        is_change: whether they compare: "no change" still says that there was something to compare with.
+        is_structure: whether they name something that can be normal, as "heart" does.
+        describes_patient: whether they are like "boy": words that a "no" or "possible" earlier in the sentence hardly
+            ever speaks of.
+    """
+
+    sentence: str
+    kind: str
+    start: int
+    end: int
+    is_topic: bool = False
+    is_change: bool = False
+    is_structure: bool = False
+    describes_patient: bool = False
+
+    @property
+    def words(self) -> str:
+        """The words themselves."""
+        return self.sentence[self.start : self.end]
+
 
 _PRECEDENCE: tuple[Status, ...] = ("not assessable", "hedged", "denied")
 """Which status wins where triggers of several reach a mention: "probably no effusion" hedges."""
 
 
-def read_statuses(sentence: str, mentions: Sequence[Mention]) -> list[Status]:
+def read_statuses(sentence: str, mentions: Sequence[Mention], *, likely_commits: bool = False) -> list[Status]:
     """Read what a sentence says of its mentions.
 
     Args:
         sentence: one sentence.
         mentions: mentions in that sentence.
+        likely_commits: whether "likely" and "probable" affirm and "unlikely" denies; else they hedge.
 
     Returns:
         The status of each mention; "affirmed" where no trigger reaches it.
     """
-    triggers = _triggers_of(sentence) if mentions else []
+    triggers = _triggers_of(sentence, likely_commits) if mentions else []
     return [_status(mention, triggers) for mention in mentions]
+
+
+def statuses_in(text: str) -> set[Status]:
+    """Read which statuses a text gives to anything, whatever that is; "likely" commits."""
+    return {
+        found.status
+        for piece in pieces(text)
+        for found in _triggers_of(piece, likely_commits=True)
+        if found.status and not _PLACE.fullmatch(piece[found.start : found.end])
+    }
+
+
+def pieces(sentence: str) -> Iterator[str]:
+    """Cut what is too long for a sentence, after a comma or else a space: its words are compared with one another."""
+    while len(sentence) > LONGEST_SENTENCE:
+        places = (sentence.rfind(mark, 1, LONGEST_SENTENCE) + 1 for mark in (",", " "))
+        cut = next(filter(None, places), LONGEST_SENTENCE)
+        yield sentence[:cut]
+        sentence = sentence[cut:].lstrip()
+    if sentence:
+        yield sentence
+
+
+def negations_before(mention: Mention) -> list[str]:
+    """Find what stands between each negation before a mention and the mention itself, the nearest last."""
+    found = [one for one in _triggers_of(mention.sentence, likely_commits=True) if one.status == "denied"]
+    ends = sorted(one.end for one in found if one.end <= mention.start)
+    return [mention.sentence[end : mention.start] for end in ends]
 
 
 # Triggers
@@ -68,7 +136,9 @@ _NORMAL = (
     r"(?:normal|unremarkable|intact|clear|sharp|(?:well\W?)?preserved|midline|central|whole|healthy|inconspicuous|"
     r"within\W+(?:the\W+)?(?:normal\W+)?(?:limits|range)|free|unaffected|spared|uninvolved|unenlarged)"
 )
-_STRUCTURES = ("lobe", "effusion", "heart size", "bones")
+_PLACE = re.compile(r"central|midline|whole", re.IGNORECASE)  # normal of a structure, and nothing of an opacity
+_LIKELY = re.compile(r"(?:likely|probabl[ey]|presum\w+)\W*", re.IGNORECASE)
+_UNLIKELY = re.compile(r"\b(?:unlikely|less likely|improbabl[ey]|doubtful)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -82,7 +152,7 @@ class _Trigger:
     status: Status | None
     acts: Literal["forward", "backward", "both"]
     patterns: tuple[re.Pattern[str], ...]
-    kinds: tuple[str, ...] = KINDS
+    only: Literal["all", "structures", "measurements"] = "all"
     window: int = _WINDOW
 
 
@@ -90,10 +160,10 @@ def _trigger(
     status: Status | None,
     acts: Literal["forward", "backward", "both"],
     *patterns: str,
-    kinds: tuple[str, ...] = KINDS,
+    only: Literal["all", "structures", "measurements"] = "all",
     window: int = _WINDOW,
 ) -> _Trigger:
-    return _Trigger(status, acts, tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns), kinds, window)
+    return _Trigger(status, acts, tuple(re.compile(pattern, re.IGNORECASE) for pattern in patterns), only, window)
 
 
 _TRIGGERS: tuple[_Trigger, ...] = (
@@ -166,14 +236,14 @@ _TRIGGERS: tuple[_Trigger, ...] = (
         "not assessable",
         "forward",
         rf"\b(?:{_CANNOT}\W+be|not){_ADVERBS}\W+{_DETERMINED}(?=\W+(?:in|as)\b)",
-        kinds=("measurement",),
+        only="measurements",
     ),
     # Hedged
     _trigger(
         "hedged",
         "forward",
         r"\b(?:possibl[ey]|possibility|probabl[ey]|probability\W+of|perhaps|maybe|may|might|could|potential(?:ly)?|"
-        r"presum(?:ed|ably|able)|likely|unlikely|doubtful|equivocal|query|borderline)\b",
+        r"presum(?:ed|ably|able)|uncertain\w*|likely|unlikely|doubtful|equivocal|query|borderline)\b",
         r"\b(?:suspected|suspect|suspicion\W+(?:of|for)|suspicious\W+(?:of|for)|question(?:able|ably|\W+of)|hints?\W+(?:of|at))\b",
         r"\b(?:suggest(?:s|ed|ing|ive)?|concern(?:s|ing)?\W+for|worrisome\W+for|raises?\W+(?:the\W+)?(?:question|concern))\b",
         rf"\b(?:{_CANNOT}|not|to|should)(?:\W+be)?{_ADVERBS}\W+(?:exclude|rule\W+out)\b",
@@ -225,14 +295,14 @@ _TRIGGERS: tuple[_Trigger, ...] = (
         r"\b(?:absent|none|nil|negative|lacking|ruled\W+out|excluded|nowhere|gone|removed|withdrawn|taken\W+out)\b",
         r"\b(without)\W+(?:\w+\W+){0,2}?(?:abnormalit\w+|patholog\w+|enlargement|widening|blunting|deformit\w+|fractures?)\b",
     ),
-    _trigger("denied", "backward", rf"\b{_NORMAL}\b", kinds=_STRUCTURES),
+    _trigger("denied", "backward", rf"\b{_NORMAL}\b", only="structures"),
     _trigger(
         "denied",
         "forward",
         r"(?:^|[,:;(]\s*|\b(?:with|of|the|a|an|and|or|shows?|demonstrates?|has|there\W+(?:is|are)|otherwise|grossly|"
         r"entirely|completely|stable)\W+)((?:normal|unremarkable|intact|sharp|clear(?=\W+(?:costo|pleural|lung|left|right|"
         r"lobe|bilateral)))(?:ly)?)\b",
-        kinds=_STRUCTURES,
+        only="structures",
         window=2,
     ),
 )
@@ -243,22 +313,29 @@ class _Found:
     """A trigger where it stands in a sentence."""
 
     trigger: _Trigger
+    status: Status | None
     start: int
     end: int
 
-    @property
-    def status(self) -> Status | None:
-        return self.trigger.status
 
-
-def _triggers_of(sentence: str) -> list[_Found]:
+@lru_cache(maxsize=16)  # of one sentence all that is asked is asked in a row
+def _triggers_of(sentence: str, likely_commits: bool) -> list[_Found]:
     found = [
-        _Found(trigger, *match.span(match.lastindex or 0))
+        _Found(trigger, _status_given(trigger, match, likely_commits), *match.span(match.lastindex or 0))
         for trigger in _TRIGGERS
         for pattern in trigger.patterns
         for match in pattern.finditer(sentence)
     ]
     return [one for one in found if not any(_inside(one, other) for other in found)]
+
+
+def _status_given(trigger: _Trigger, match: re.Match[str], likely_commits: bool) -> Status | None:
+    words = match[match.lastindex or 0]
+    if trigger.status != "hedged" or not likely_commits:
+        return trigger.status
+    if _UNLIKELY.search(words):
+        return "denied"
+    return None if _LIKELY.fullmatch(words) else "hedged"
 
 
 def _inside(one: _Found, other: _Found) -> bool:
@@ -335,7 +412,8 @@ def _of_topic(found: _Found, mention: Mention) -> Status | None:
 
 
 def _concerns(found: _Found, mention: Mention) -> bool:
-    return mention.kind in found.trigger.kinds and not (mention.is_change and found.status == "denied")
+    fits = {"all": True, "structures": mention.is_structure, "measurements": mention.kind == "measurement"}
+    return fits[found.trigger.only] and not (mention.is_change and found.status == "denied")
 
 
 def _reaches_forward(found: _Found, mention: Mention) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.report_generation.prompting import YES_NO
+from models.report_generation.prompting import YES_NO, plain_reports
 from models.report_generation.schema import Answer, Case, Control, Label, Report
 from tasks.reports.audit.agreement import agreement_with_classifier, holm, label_scores
 from tasks.reports.audit.collapse import distinct_n, duplicates, mean_similarity
@@ -13,8 +13,7 @@ from tasks.reports.audit.conservatism import label_bias, reticence
 from tasks.reports.audit.control_effects import Pair, anchoring_slope, label_of, report_effects, score_change
 from tasks.reports.audit.scores import probability_scores
 from tasks.reports.claims.lexicon import KINDS
-from tasks.reports.claims.matching import Claim, unsupported_claims
-from tasks.reports.claims.score import labelled_sentences, score_matcher
+from tasks.reports.claims.matching import MATCHER_F1, Claim, unsupported_claims
 from tasks.shared.estimates import Estimate, share
 
 
@@ -57,7 +56,6 @@ def audit_reports(
     answers: Sequence[Answer],
     cases: Mapping[int, Case],
     truths: Mapping[int, Label],
-    shown_truths: Mapping[str, Label],
 ) -> ReportAudit:
     """Compare what was written with the schema, the truth, the classifier, the lexicon and what the controls changed.
 
@@ -65,7 +63,6 @@ def audit_reports(
         answers: to plain requests and under controls, of any number of strategies.
         cases: the classifier's own evidence, by case index, whatever a control told.
         truths: the true classes, by case index.
-        shown_truths: true class of the image shown, by row id, for the answers that were shown another patient's image.
 
     Returns:
         The audit. Metrics without a strategy (`reports/label_accuracy`) are over all plain reports. Those of a strategy
@@ -78,9 +75,7 @@ def audit_reports(
     """
     _check(answers, cases, truths)
     reports = tuple(
-        _audited(answer, cases[answer.case_index], truths[answer.case_index])
-        for answer in answers
-        if answer.control == "none" and answer.strategy != YES_NO
+        _audited(answer, cases[answer.case_index], truths[answer.case_index]) for answer in plain_reports(answers)
     )
     metrics: dict[str, float | Estimate] = {
         "count": float(len(reports)),
@@ -88,7 +83,7 @@ def audit_reports(
         "label_accuracy": _mean([entry.label_right for entry in reports]),
         "agreement_with_classifier": _mean([entry.agrees for entry in reports]),
         "unsupported_claims_per_report": _mean([len(entry.claims) for entry in reports]),
-        "claim_matcher_f1": score_matcher(labelled_sentences("test")).f1,
+        "claim_matcher_f1": MATCHER_F1,
     }
     strategies = tuple(dict.fromkeys(answer.strategy for answer in answers))
     for strategy in strategies:
@@ -97,7 +92,7 @@ def audit_reports(
             found = _score_metrics(own, cases, truths)
         else:
             found = _report_metrics([entry for entry in reports if entry.answer.strategy == strategy], cases, truths)
-            found |= _dependence(own, cases, shown_truths)
+            found |= _dependence(own, cases, truths)
         metrics |= {f"{strategy}/{name}": value for name, value in found.items()}
     flat = _flat(metrics)
     p_values = {s: flat[name] for s in strategies if (name := f"reports/{s}/mcnemar_p") in flat}
@@ -161,11 +156,11 @@ def _report_metrics(
 
 
 def _dependence(
-    answers: Sequence[Answer], cases: Mapping[int, Case], shown_truths: Mapping[str, Label]
+    answers: Sequence[Answer], cases: Mapping[int, Case], truths: Mapping[int, Label]
 ) -> dict[str, float | Estimate]:
     """Audit what the reports of one strategy depend on."""
     metrics: dict[str, float | Estimate] = {}
-    for control, pairs in _pairs(answers, cases, shown_truths).items():
+    for control, pairs in _pairs(answers, cases, truths).items():
         effects = report_effects(control, pairs)
         metrics |= {f"control/{control}/{name}": rate for name, rate in effects.items()}
     return metrics | {"anchoring_slope": _anchoring(answers, _calls_pneumonia)}
@@ -183,7 +178,7 @@ def _score_metrics(
         **scores,
         **{f"classifier_{name}": rate for name, rate in classifier.items()},
     }
-    for control, pairs in _pairs(answers, cases, {}).items():
+    for control, pairs in _pairs(answers, cases, truths).items():
         changed, plain = [pair.changed.score for pair in pairs], [pair.plain.score for pair in pairs]
         metrics[f"control/{control}/score_change"] = score_change(changed, plain)
     return metrics | {"anchoring_slope": _anchoring(answers, lambda answer: answer.score)}
@@ -208,24 +203,24 @@ def _anchoring(answers: Sequence[Answer], outcome: Callable[[Answer], float | No
 
 
 def _pairs(
-    answers: Sequence[Answer], cases: Mapping[int, Case], shown_truths: Mapping[str, Label]
+    answers: Sequence[Answer], cases: Mapping[int, Case], truths: Mapping[int, Label]
 ) -> dict[Control, list[Pair]]:
     """Put each answer under a control beside the plain answer of its case, by control."""
     plain = {answer.case_index: answer for answer in answers if answer.control == "none"}
     found: dict[Control, list[Pair]] = {}
     for answer in answers:
         if answer.control != "none" and answer.case_index in plain:
-            suggested = _suggested(answer, cases[answer.case_index], shown_truths)
+            suggested = _suggested(answer, cases[answer.case_index], truths[answer.case_index])
             found.setdefault(answer.control, []).append(Pair(plain[answer.case_index], answer, suggested))
     return found
 
 
-def _suggested(answer: Answer, case: Case, shown_truths: Mapping[str, Label]) -> Label | None:
-    """Return the label that an image or a flipped probability suggests; see `Pair`."""
+def _suggested(answer: Answer, case: Case, truth: Label) -> Label | None:
+    """Return the label that another patient's image or a flipped probability suggests; see `Pair`."""
     if answer.control in ("same_label", "other_label"):
-        return shown_truths.get(answer.row_id)
+        return truth if answer.control == "same_label" else case.other(truth)
     if answer.control == "flipped" and answer.shown_probability is not None:
-        told: Label = "pneumonia" if answer.shown_probability >= case.threshold else "normal"
+        told = case.label_at(answer.shown_probability)
         return None if told == case.label else told
     return None
 

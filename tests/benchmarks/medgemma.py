@@ -1,6 +1,6 @@
 """Reports a second and memory: batches with each image encoded once, beside one report at a time.
 
-    python -m models.report_generation.medgemma.benchmark --shape 4b --device cuda --precisions nf4,bf16
+    python -m tests.benchmarks.medgemma --shape 4b --device cuda --precisions nf4,bf16
 
 It needs no weights: it makes a checkpoint of MedGemma's own classes with random weights (of the exact 4B shape, or a
 small one for a CPU), whose speed and memory are the real one's. It needs torch, transformers, accelerate and NumPy,
@@ -18,7 +18,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +26,8 @@ from PIL import Image
 
 from models.report_generation.medgemma.checkpoint import LoadedModel, load_model, resolve_source
 from models.report_generation.medgemma.engine import Engine, Prompt
-from models.report_generation.medgemma.twin import write_checkpoint
+from models.report_generation.medgemma.gemma3 import chat_inputs
+from tests.support.medgemma_twin import write_checkpoint
 
 TEST_IMAGES = 624
 GOAL_RATIO, GOAL_WEIGHTS_GIB, GOAL_PEAK_GIB, GOAL_MINUTES = 20.0, 3.6, 16.0, 30.0
@@ -156,17 +156,8 @@ def _one_at_a_time(loaded: LoadedModel, images: NDArray[np.uint8], tokens: int, 
     """Write reports as one would by hand, and return the seconds."""
     processor, started = loaded.processor, time.perf_counter()
     for number in range(count):
-        content = [
-            {"type": "image", "image": Image.fromarray(images[number // len(PROMPTS) % len(images)]).convert("RGB")},
-            {"type": "text", "text": PROMPTS[number % len(PROMPTS)]},
-        ]
-        inputs: Any = processor.apply_chat_template(
-            [{"role": "user", "content": content}],
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-        ).to(loaded.device)
+        image = Image.fromarray(images[number // len(PROMPTS) % len(images)])
+        inputs = chat_inputs(processor, image, PROMPTS[number % len(PROMPTS)]).to(loaded.device)
         with torch.inference_mode():
             written = loaded.model.generate(**inputs, do_sample=False, top_k=None, top_p=None, max_new_tokens=tokens)
         processor.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
@@ -216,7 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m models.report_generation.medgemma.benchmark", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.medgemma", description=__doc__)
     parser.add_argument("--shape", choices=("small", "4b"), default="small", help="of the random checkpoint")
     parser.add_argument("--checkpoint", type=Path, help="folder of the checkpoint, made there if need be")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")

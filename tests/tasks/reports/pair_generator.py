@@ -14,7 +14,7 @@ CASE = Case(index=0, image_sha256="", probability=0.8, threshold=0.5, heat_regio
 
 
 @dataclass
-class PairAuthor:
+class PairGenerator:
     """Writes the mean of the image and the prompt; fails on the rows of the cases in `poison`."""
 
     poison: tuple[int, ...] = ()
@@ -26,7 +26,7 @@ class PairAuthor:
 
     @property
     def code(self):
-        return PairAuthor
+        return PairGenerator
 
     def settings(self, strategy: str) -> dict[str, object]:
         return {"version": 3}

@@ -1,6 +1,6 @@
 """The audit on made-up answers: by hand, and with one known fault at a time in answers that have none.
 
-The honest author reads the image and nothing else: its label is the classifier's on the image that it is shown,
+The honest generator reads the image and nothing else: its label is the classifier's on the image that it is shown,
 whatever probability it is told, and where the image shows nothing it does not conclude. Its words are the template's.
 """
 
@@ -10,13 +10,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from models.report_generation.controls import CONTROLS as CONDITIONS
+from models.report_generation.controls import control_case, control_image
 from models.report_generation.generator import row_of
 from models.report_generation.schema import Answer, Case, Finding, Label, NeighbourEvidence, Report, Request
 from models.report_generation.template import TemplateGenerator
-from tasks.reports.audit.audit import ReportAudit, audit_reports
-from tasks.reports.audit.controls import CONTEXT_CONTROLS, IMAGE_CONTROLS, control_case, control_image
+from tasks.reports.audit.metrics import ReportAudit, audit_reports
 from tasks.reports.claims.lexicon import KINDS
-from tasks.reports.claims.score import labelled_sentences, score_matcher
 from tasks.reports.requests import plan_requests
 
 PROBABILITIES = (0.98, 0.95, 0.91, 0.85, 0.8, 0.7, 0.66, 0.2, 0.02, 0.05, 0.12, 0.25, 0.33, 0.9)
@@ -24,7 +24,7 @@ TRUTHS: dict[int, Label] = {i: "pneumonia" if i < 8 else "normal" for i in range
 REGIONS = ("upper left", "upper right", "lower left", "lower right", "centre")
 IMAGES = np.random.default_rng(0).integers(0, 256, (14, 28, 28), dtype=np.uint8)
 CLASSES = np.array([int(TRUTHS[i] == "pneumonia") for i in range(14)])
-CONTROLS = ("none", *IMAGE_CONTROLS, *CONTEXT_CONTROLS, "paraphrase", "alone")
+CONTROLS = ("none", *CONDITIONS)
 TEMPLATE = TemplateGenerator("pneumoniamnist", "f" * 64, phantoms=False)
 
 
@@ -75,7 +75,6 @@ def seen(control: str, index: int) -> int | None:
 
 
 SHOWN = {(control, index): seen(control, index) for control in CONTROLS for index in CASES}
-SHOWN_TRUTHS = {f"{index} {control}": TRUTHS[i] for (control, index), i in SHOWN.items() if i is not None}
 
 
 def honest_answer(control: str, index: int) -> Answer:
@@ -89,7 +88,7 @@ HONEST = [honest_answer(control, index) for control in CONTROLS for index in CAS
 
 
 def audit(answers: list[Answer]) -> ReportAudit:
-    return audit_reports(answers, CASES, TRUTHS, SHOWN_TRUTHS)
+    return audit_reports(answers, CASES, TRUTHS)
 
 
 # One known fault at a time
@@ -136,7 +135,7 @@ def following_the_probability(one: Answer) -> Answer:
 
 
 def ignoring_the_image(one: Answer) -> Answer:
-    if one.control not in IMAGE_CONTROLS:
+    if one.control == "none" or CONDITIONS[one.control].image is None:
         return one
     own = template(CASES[one.case_index])
     return one.model_copy(update={"report": own, "text": own.model_dump_json()})
@@ -322,7 +321,7 @@ def test_overall_metrics_of_a_hand_made_set():
         "reports/label_accuracy": 2 / 5,
         "reports/agreement_with_classifier": 2 / 5,
         "reports/unsupported_claims_per_report": 4 / 5,
-        "reports/claim_matcher_f1": score_matcher(labelled_sentences("test")).f1,
+        "reports/claim_matcher_f1": 254 / 263,
     }
     assert [(entry.label_right, entry.agrees) for entry in result.reports] == [
         (True, True), (False, True), (True, False), (False, False), (False, False),
@@ -392,7 +391,7 @@ def test_the_flipped_probability_suggests_nothing_where_it_stays_on_its_side_of_
     case = CASES[0].model_copy(update={"probability": 0.6, "threshold": 0.3})
     flipped = control_case("flipped", case)  # 0.4, still pneumonia
     answers = [answer(template(case), told=0.6), answer(template(flipped), control="flipped", told=0.4)]
-    metrics = audit_reports(answers, {0: case}, TRUTHS, {}).metrics
+    metrics = audit_reports(answers, {0: case}, TRUTHS).metrics
     assert metrics["reports/honest/control/flipped/flip_rate"] == 0
     assert "reports/honest/control/flipped/follow_rate" not in metrics
 
@@ -405,7 +404,7 @@ def test_template_reports_are_audited_from_the_plan_to_the_metrics():
     rows = [row_of(TEMPLATE, request) for request in plan.requests]
     different = list({row.id: row for row in rows}.values())
     texts = {written.row_id: written.text for batch in TEMPLATE.write(different, plan.images) for written in batch}
-    answers, shown_truths = [], {}
+    answers = []
     for row in rows:
         request = row.request
         report = TEMPLATE.read(request, texts[row.id])
@@ -413,10 +412,7 @@ def test_template_reports_are_audited_from_the_plan_to_the_metrics():
             answer(report, None, request.control, texts[row.id], request.case.probability, strategy=request.strategy)
             .model_copy(update={"row_id": row.id})
         )  # fmt: skip
-        if request.control in ("same_label", "other_label"):
-            (source,) = [i for i in CASES if (IMAGES[i] == plan.images[request.image]).all()]
-            shown_truths[row.id] = TRUTHS[source]
-    metrics = audit_reports(answers, CASES, TRUTHS, shown_truths).metrics
+    metrics = audit_reports(answers, CASES, TRUTHS).metrics
     expected = {
         "agreement": 1, "kappa": 1, "mcnemar_p_holm": 1, "unparsed_rate": 0, "hedging_rate": 0,
         "unsupported_claims_per_report": 0, "not_assessable_reports": 1,

@@ -1,0 +1,85 @@
+"""Steps that plan the reports: find the generator, choose the cases, and ask for every report."""
+
+from models.errors import InputError
+from models.report_generation.generator import Row
+from tasks.execution.caching import step
+from tasks.execution.secrets import hub_token
+from tasks.parameters.reports import ReportParameters
+from tasks.records.base import ArrayRecord
+from tasks.records.classification import EvaluationRecord
+from tasks.records.data import DatasetRecord
+from tasks.records.reports import CasesRecord, GeneratorRecord, RequestsRecord
+from tasks.reports import generators
+from tasks.reports.cases import choose_cases, gather_evidence, group_of
+from tasks.reports.requests import plan_requests
+from tasks.reports.stored_lists import CASES, ROWS
+from tasks.storage.store import Store
+
+CONTROL_SEED = 0  # of the noise images and of the choice of other patients
+
+
+def locate_generator(parameters: ReportParameters) -> GeneratorRecord:
+    """Find out what is to write the reports, which is quick and therefore done first in every run.
+
+    Raises:
+        InputError: the weights cannot be had, or the device cannot run them.
+    """
+    return generators.locate(parameters, hub_token(parameters.token_block))
+
+
+@step
+def choose_report_cases(
+    dataset: DatasetRecord,
+    evaluation: EvaluationRecord,
+    explanation: ArrayRecord,
+    neighbours: ArrayRecord,
+    count: int,
+    neighbour_count: int,
+) -> CasesRecord:
+    """Choose test cases and gather what the classifier knows of each: probability, heat region, similar cases."""
+    store, threshold = Store(), evaluation.threshold
+    if threshold is None:
+        raise InputError(
+            f"Reports tell two classes apart, but {dataset.name} has {len(dataset.labels)}; choose another."
+        )
+    splits, found = store.get_arrays(dataset.splits), store.get_arrays(neighbours.arrays)
+    probabilities = store.get_arrays(evaluation.predictions)["probabilities"]
+    maps, labels = store.get_arrays(explanation.arrays)["maps"], splits["test_labels"]
+    chosen = choose_cases(probabilities, labels, threshold, count)
+    cases = gather_evidence(chosen, splits, probabilities, threshold, maps, found, neighbour_count, dataset.labels)
+    return CasesRecord(
+        cases=CASES.save(store, cases),
+        indices=tuple(chosen),
+        groups=tuple(group_of(float(probabilities[i]), int(labels[i]), threshold) for i in chosen),
+        truths=tuple(dataset.labels[labels[i]] for i in chosen),
+        classifier_sha256=evaluation.classifier_sha256,
+    )
+
+
+@step
+def plan_reports(
+    dataset: DatasetRecord, cases: CasesRecord, generator: GeneratorRecord, controls: list[str], controlled_cases: int
+) -> RequestsRecord:
+    """Ask for every report: each case in each strategy, and some again under controls."""
+    store = Store()
+    splits = store.get_arrays(dataset.splits)
+    writer = generators.make(generator, dataset, cases.classifier_sha256)
+    plan = plan_requests(
+        writer,
+        CASES.load(store, cases.cases),
+        controls,
+        controlled_cases,
+        splits["test_images"],
+        splits["test_labels"],
+        CONTROL_SEED,
+    )
+    rows = (Row(id=i, request=request) for i, request in zip(plan.row_ids, plan.requests, strict=True))
+    return RequestsRecord(
+        requests=ROWS.save(store, rows),
+        images=store.put_arrays({"images": plan.images}),
+        cases=len(cases.indices),
+        rows=len(set(plan.row_ids)),
+        generator=generator,
+        settings={strategy: dict(writer.settings(strategy)) for strategy in writer.strategies},
+        classifier_sha256=cases.classifier_sha256,
+    )

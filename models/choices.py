@@ -22,7 +22,7 @@ LOSSES: dict[LossName, str] = {
     "bce": "two classes, binary cross-entropy",
     "balanced_cross_entropy": "three or more classes, cross-entropy in which all classes have the same weight",
     "cross_entropy": "three or more classes, cross-entropy",
-    "focal": "any number of classes, focal loss (Lin et al., 2017)",
+    "focal": "any number of classes, focal loss (Lin et al., 2017), without label smoothing",
 }
 
 ScheduleName = Literal["one_cycle", "cosine", "step"]

@@ -38,55 +38,29 @@ class TrainingSettings(BaseModel):
     )
     epochs: int = Field(30, ge=1, le=500, title="Epochs", description="Passes over the training split.")
     batch_size: int = Field(128, ge=8, le=4096, title="Batch size", description="Images per step.")
-    learning_rate: float = Field(
-        2e-3,
-        gt=0,
-        le=1,
-        title="Learning rate",
-        description="Peak of the schedule; the optimiser is AdamW.",
-    )
+    learning_rate: float = Field(2e-3, gt=0, le=1, title="Learning rate", description="Peak of the schedule (AdamW).")
     schedule: ScheduleName = Field(
         "one_cycle", title="Schedule", description=described("Learning rate over the steps", SCHEDULES)
     )
     weight_decay: float = Field(0.01, ge=0, le=1, title="Weight decay", description="Decoupled weight decay of AdamW.")
     loss: LossName = Field("balanced_bce", title="Loss", description=described("Training loss", LOSSES))
     focal_gamma: float = Field(
-        2.0,
-        ge=0,
-        le=10,
-        title="Focal γ",
-        description="Focal loss only: focusing exponent; the higher, the less an image counts that is classified well.",
+        2.0, ge=0, le=10, title="Focal γ", description="Focal loss only: focusing exponent; 0 gives the cross-entropy."
     )
     focal_alpha: float | None = Field(
-        None,
-        ge=0,
-        le=1,
-        title="Focal α",
-        description="Focal loss of two classes only: weight of the second class; none balances the classes.",
+        None, ge=0, le=1, title="Focal α", description="Focal loss, two classes: weight of the second; none balances."
     )
     label_smoothing: float = Field(
-        0.05,
-        ge=0,
-        lt=0.5,
-        title="Label smoothing",
-        description="Share of each target that is spread evenly over all classes; not used by the focal loss.",
+        0.05, ge=0, lt=0.5, title="Label smoothing", description="Share of each target spread over all classes."
     )
     augmentation: AugmentationName = Field(
         "standard", title="Augmentation", description=described("Random variation of training images", AUGMENTATIONS)
     )
     mixup: float = Field(
-        0.0,
-        ge=0,
-        le=10,
-        title="Mixup",
-        description="α of the Beta distribution of the mixing weight (Zhang et al., 2018); 0 switches mixup off.",
+        0.0, ge=0, le=10, title="Mixup", description="α of the Beta distribution of the mixing weight; 0 mixes none."
     )
     ema_decay: float = Field(
-        0.995,
-        ge=0,
-        lt=1,
-        title="EMA decay",
-        description="Decay per step of the exponential moving average of the weights, which is validated and kept.",
+        0.995, ge=0, lt=1, title="EMA decay", description="Decay per step of the averaged weights, which are evaluated."
     )
     patience: int | None = Field(
         None,
@@ -100,14 +74,8 @@ class TrainingSettings(BaseModel):
         "auto", title="Precision", description=described("Number format of forward and backward pass", PRECISIONS)
     )
     compile: bool = Field(
-        False,
-        title="Compile",
-        description="Use torch.compile: about a minute at the start, less time per step; for long trainings on a GPU.",
+        False, title="Compile", description="Use torch.compile: slow to start, faster per step; for long GPU trainings."
     )
     seed: int = Field(
-        0,
-        ge=0,
-        lt=2**31,
-        title="Seed",
-        description="Seed of the initial weights, the order of the images and their augmentation.",
+        0, ge=0, lt=2**31, title="Seed", description="Seed of the initial weights, the order and the augmentation."
     )

@@ -33,11 +33,7 @@ class EvaluationParameters(Parameters):
         24, ge=1, le=100, title="Failures shown", description="Most confident errors in the figure of failure cases."
     )
     explained_images: int = Field(
-        64,
-        ge=4,
-        le=1000,
-        title="Explained images",
-        description="Test images in the checks of the Grad-CAM maps (weight randomisation, deletion and insertion).",
+        64, ge=4, le=1000, title="Explained images", description="Test images in the checks of the Grad-CAM maps."
     )
     explanation_draws: int = Field(
         5,

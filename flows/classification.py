@@ -87,18 +87,8 @@ def classification(
         if scores.threshold is not None:
             points["threshold"] = scores.threshold
         files = {"data_audit.json": data.audit, "model/classifier.safetensors": package}
-        publish(
-            run,
-            Products(
-                "classification",
-                document,
-                metrics=scores.metrics | points,
-                figures=figures,
-                findings=findings,
-                files=files,
-                shown=_SHOWN,
-            ),
-        )
+        metrics = scores.metrics | points
+        publish(run, Products("classification", document, metrics, figures, findings, files, shown=_SHOWN))
         if evaluation.promote:
 
             def judge(other: StoredFile) -> ComparisonRecord:

@@ -87,18 +87,9 @@ def report(
             figures, pages, document = drawn.result().figures, shown_cases.result(), documented.result()
 
         table = Store().get_json(audit.table)
-        publish(
-            run,
-            Products(
-                "reports",
-                document,
-                metrics=audit.metrics | throughput_metrics(batches),
-                figures=figures,
-                files=pages.files,
-                tables={"reports.json": (table["columns"], table["data"])},
-                shown=_SHOWN,
-            ),
-        )
+        tables = {"reports.json": (table["columns"], table["data"])}
+        metrics = audit.metrics | throughput_metrics(batches)
+        publish(run, Products("reports", document, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN))
         trace_answers(run, data, requests, answers, audit)
     return ReportsResult(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
 

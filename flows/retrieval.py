@@ -162,18 +162,8 @@ def retrieve_with(
 
         files = {"map.html": page.document}
         files |= {f"index/{kind}.index": stored for kind, stored in index.indices.items()}
-        publish(
-            run,
-            Products(
-                "retrieval",
-                document,
-                metrics=scores.metrics | index.metrics,
-                figures=figures,
-                findings=findings,
-                files=files,
-                shown=_SHOWN,
-            ),
-        )
+        metrics = scores.metrics | index.metrics
+        publish(run, Products("retrieval", document, metrics, figures, findings, files, shown=_SHOWN))
         if new is not None:
             events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
         searchable = SearchableRecord(

@@ -18,14 +18,9 @@ def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None
         dataset: the dataset.
         context: what it is used for: `training`, `evaluation`.
     """
+    source, profile = {"path": dataset.source}, {"images": dataset.counts}
     runs.log_dataset(
-        run,
-        dataset.title,
-        dataset.digest,
-        kind=dataset.kind,
-        source={"path": dataset.source},
-        profile={"images": dataset.counts},
-        context=context,
+        run, dataset.title, dataset.digest, kind=dataset.kind, source=source, profile=profile, context=context
     )
     tags = {"dataset.sha256": dataset.sha256, "dataset.kind": dataset.kind}
     if dataset.limit is not None:

@@ -42,7 +42,7 @@ class ReportParameters(Parameters):
         list(STRATEGIES),
         min_length=1,
         title="Prompting strategies",
-        description="MedGemma only: one report a case in each.",
+        description="MedGemma only: one report per case in each.",
     )
     model: str = Field(
         "google/medgemma-4b-it",

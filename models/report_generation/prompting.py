@@ -169,7 +169,7 @@ def read_strategy(path: Path) -> Strategy:
 
 STRATEGIES: tuple[str, ...] = tuple(
     strategy.name
-    for strategy in sorted(map(read_strategy, FOLDER.glob("*.yaml")), key=lambda strategy: strategy.position)
+    for strategy in sorted(map(read_strategy, FOLDER.glob("*.yaml")), key=lambda one: (one.position, one.name))
     if strategy.name != YES_NO
 )
 """Strategies that ask for a report: every file of the folder, in the order of their positions."""

@@ -75,7 +75,7 @@ class TemplateGenerator:
         return "template"
 
     def generate(self, cases: Sequence[Case], images: NDArray[np.uint8]) -> list[Report]:
-        """Write one report a case, in the order of the cases.
+        """Write one report per case, in the order of the cases.
 
         Args:
             cases: the evidence.

@@ -41,7 +41,7 @@ class GeneratorRecord(Record):
         device: `cuda` or `cpu`.
         image_first: whether the image stands before the prompt's text.
         path: where the weights lie.
-        at_once: reports a batch on the device, or None.
+        at_once: reports per batch on the device, or None.
         token_block: Prefect Secret block with the hub's token.
     """
 

@@ -1,4 +1,4 @@
-"""The synchronous view: one page a case with the image, what the classifier says of it and what each report says.
+"""The synchronous view: one page per case with the image, what the classifier says of it and what each report says.
 
 The pages are whole in themselves: pictures are data URLs, and nothing is fetched. Text of a language model is not
 trusted: every value is escaped, the pages hold no script, and their content security policy forbids any.
@@ -227,7 +227,7 @@ def agreements(view: CaseView) -> list[Agreement]:
         view: the case.
 
     Returns:
-        The classifier's row, that of the similar cases where there are any, then one a strategy.
+        The classifier's row, that of the similar cases where there are any, then one per strategy.
     """
     classifier, majority = view.case.label, neighbour_majority(view.case)
     against_majority = _same(classifier, majority)

@@ -12,7 +12,7 @@ def read_answers(generator: ReportGenerator, rows: Sequence[Row], written: Seque
 
     Args:
         generator: what wrote them.
-        rows: what was asked for, a row a request; requests may share one.
+        rows: what was asked for, one row per request; requests may share one.
         written: what came of each row, in any order.
 
     Returns:

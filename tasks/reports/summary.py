@@ -28,7 +28,7 @@ _RETICENCE = (
     ("conservative bias", "conservative_bias"),
     ("hedging", "hedging_rate"),
     ("with a finding not assessable", "not_assessable_reports"),
-    ("unsupported claims a report", "unsupported_claims_per_report"),
+    ("unsupported claims per report", "unsupported_claims_per_report"),
     ("distinct bigrams", "distinct_2"),
     ("exact duplicates", "duplicate_rate"),
     ("similarity of texts", "text_similarity"),

@@ -1,4 +1,4 @@
-"""Reports a second and memory: batches with each image encoded once, beside one report at a time.
+"""Reports per second and memory: batches with each image encoded once, beside one report at a time.
 
     python -m tests.benchmarks.medgemma --shape 4b --device cuda --precisions nf4,bf16
 
@@ -31,7 +31,7 @@ from tests.support.medgemma_twin import write_checkpoint
 
 TEST_IMAGES = 624
 GOAL_RATIO, GOAL_WEIGHTS_GIB, GOAL_PEAK_GIB, GOAL_MINUTES = 20.0, 3.6, 16.0, 30.0
-"""Aims on one H200: reports a second against one at a time; NF4 weights; peak of a batch of 8; six strategies on the
+"""Aims on one H200: reports per second against one at a time; NF4 weights; peak of a batch of 8; six strategies on the
 test split."""
 
 PROMPTS = (
@@ -64,7 +64,7 @@ class Measurement:
         tokens_per_second: generated tokens.
         peak_gib: peak GPU memory, weights included, or None on a CPU.
         weights_gib: memory of the weights.
-        ratio: reports a second over the reference's in the same precision.
+        ratio: reports per second over the reference's in the same precision.
     """
 
     precision: str
@@ -86,12 +86,12 @@ def measure(
     Args:
         loaded: the model.
         batches: reports at once; None finds how many fit.
-        images: shape (images, height, width), 0–255; each gets one report a prompt.
+        images: shape (images, height, width), 0–255; each gets one report per prompt.
         tokens: length of every report: generation does not end before.
         singly: reports of the reference.
 
     Returns:
-        The reference first, then one row a batch size.
+        The reference first, then one row per batch size.
     """
     loaded.model.generation_config.eos_token_id = None  # so that all write the same number of tokens
     unending = LoadedModel(**{**vars(loaded), "stop_tokens": ()})
@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(line)
     device = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
     _say(
-        f"{device}, torch {torch.__version__}, {options.shape} shape, random weights, {options.tokens} tokens a report"
+        f"{device}, torch {torch.__version__}, {options.shape} shape, random weights, {options.tokens} tokens per report"
     )
     if options.output:
         options.output.write_text(json.dumps({"device": device, "rows": [asdict(row) for row in rows]}, indent=1))

@@ -56,7 +56,7 @@ def buckets(items: Sequence[Item], kind: Callable[[Item], Hashable], length: Cal
         length: what is padded in a batch.
 
     Returns:
-        One list a kind, in the order in which the kinds appear. In each the longest item comes first, so that
+        One list per kind, in the order in which the kinds appear. In each the longest item comes first, so that
         neighbours need little padding and a batch that does not fit shows itself at once.
     """
     groups: dict[Hashable, list[Item]] = {}

@@ -108,7 +108,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Adjust p-values for their number (Holm, 1979).
 
     Args:
-        p_values: one a strategy.
+        p_values: one per strategy.
 
     Returns:
         The adjusted p-values, by strategy; each is at least the raw one.

@@ -11,7 +11,7 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
     """Compute distinct-n (Li et al., "A Diversity-Promoting Objective Function", NAACL 2016).
 
     Args:
-        texts: one a report.
+        texts: one per report.
         n: length of the n-grams in words.
 
     Returns:
@@ -41,7 +41,7 @@ def duplicates(texts: Sequence[str]) -> tuple[Estimate, int]:
     """Count texts that are one template.
 
     Args:
-        texts: one a report.
+        texts: one per report.
 
     Returns:
         The share of texts that equal another once normalised, and the size of the largest group of equal ones.
@@ -54,7 +54,7 @@ def mean_similarity(texts: Sequence[str]) -> float:
     """Compute the mean cosine similarity of all pairs of texts, as TF-IDF vectors over these texts.
 
     Args:
-        texts: one a report.
+        texts: one per report.
 
     Returns:
         The mean, in [0, 1]; 1 where all texts are the same; NaN with fewer than two texts or without any words.

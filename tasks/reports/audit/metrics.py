@@ -45,7 +45,7 @@ class ReportAudit:
 
     Attributes:
         metrics: value by MLflow name; what cannot be told from these answers is left out.
-        reports: one an answer to a plain request for a report, in the order of the answers.
+        reports: one per answer to a plain request for a report, in the order of the answers.
     """
 
     metrics: dict[str, float]

@@ -18,7 +18,7 @@ _OUTCOMES = {
 
 
 def agreement_figure(metrics: Mapping[str, float]) -> Figure | None:
-    """Draw the four-way table of report and classifier, right and wrong, as one bar a strategy, with Cohen's κ.
+    """Draw the four-way table of report and classifier, right and wrong, as one bar per strategy, with Cohen's κ.
 
     Args:
         metrics: `both_right`, `only_report_right`, `only_classifier_right` and `both_wrong` of each strategy, as counts

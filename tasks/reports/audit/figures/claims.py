@@ -36,7 +36,7 @@ def claims_figure(
                 rates[_STATUSES.index(status), kinds.index(kind), column] += 1
         rates[:, :, column] /= len(claims[strategy])
     figure = new_figure(2.6 + 3 * max(1.5, 0.62 * len(strategies)), 2.2 + 0.36 * len(kinds))
-    figure.suptitle("Claims a report that the image cannot support", fontsize=10)
+    figure.suptitle("Claims per report that the image cannot support", fontsize=10)
     axes: Any = figure.subplots(1, len(_STATUSES), sharey=True)
     highest = float(np.clip(rates.max(), 0.1, _MOST_CLAIMS))
     for axis, status, values in zip(axes, _STATUSES, rates, strict=True):
@@ -46,7 +46,7 @@ def claims_figure(
             axis.text(column, row, f"{value:.2f}" if value else "0", ha="center", va="center", fontsize=7, color=ink)
         axis.set_xticks(range(len(strategies)), strategies, rotation=40, ha="right", fontsize=8)
         axis.set_yticks(range(len(kinds)), kinds, fontsize=8)
-        axis.set_title(f"{status} ({values.sum(axis=0).mean():.2f} a report)", fontsize=9)
+        axis.set_title(f"{status} ({values.sum(axis=0).mean():.2f} per report)", fontsize=9)
     extend = "max" if rates.max() > highest else "neither"
-    figure.colorbar(shown, ax=axes, label="claims a report", shrink=0.8, pad=0.01, extend=extend)
+    figure.colorbar(shown, ax=axes, label="claims per report", shrink=0.8, pad=0.01, extend=extend)
     return figure

@@ -83,7 +83,7 @@ def dots_figure(
     panels: Sequence[Panel],
     title: str,
 ) -> Figure | None:
-    """Draw one panel a metric, with one row a strategy: a dot, its interval and its value.
+    """Draw one panel per metric, with one row per strategy: a dot, its interval and its value.
 
     Args:
         metrics: value by MLflow name.

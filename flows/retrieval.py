@@ -8,7 +8,9 @@ from flows.classification import classification
 from flows.support.artifacts import show_document, show_steps
 from flows.support.runners import require_workers, task_runner
 from models.errors import InputError
-from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
+from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
+from tasks.classification.steps.registration import read_package
+from tasks.classification.steps.training import predict_classifier
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia, smallest_test_class
 from tasks.execution import events
 from tasks.execution.caching import outcomes

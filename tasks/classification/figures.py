@@ -5,7 +5,7 @@ class 1 is called where its probability is at least the threshold; of more the l
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve as sklearn_precision_recall_curve
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from models.classifier.training import EpochMetrics
-from tasks.classification.metrics import score
+from models.classifier.training_state import EpochMetrics
+from tasks.classification.metrics import confusion_counts, score
+from tasks.classification.outcomes import explained_classes, most_confident_errors, outcome_names, outcomes
 from tasks.classification.trust.calibration import by_class, decide
 from tasks.shared.calibration_error import ECE_BINS, calibration_bins
 from tasks.shared.figures import (
@@ -31,8 +32,51 @@ from tasks.shared.figures import (
     short_name,
 )
 
-OUTCOMES = ("true positive", "true negative", "false positive", "false negative")
-OUTCOMES_OF_MORE_CLASSES = ("right", "wrong")
+
+def draw_figures(
+    history: Sequence[EpochMetrics],
+    best_epoch: int,
+    images: NDArray[np.uint8],
+    uncalibrated: NDArray[np.floating],
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    threshold: float | None,
+    explanation: Mapping[str, NDArray[Any]],
+    *,
+    failures: int,
+    class_names: Sequence[str],
+    phantoms: bool,
+) -> dict[str, bytes]:
+    """Draw all figures of the stage.
+
+    Args:
+        history: at least one epoch.
+        best_epoch: number of the epoch whose weights are kept.
+        images: of the test split, shape (images, height, width), or (images, height, width, 3) in colour; 0–255.
+        uncalibrated: probabilities before temperature scaling, shape (images,) or (images, classes).
+        probabilities: after it, the same shape.
+        labels: shape (images,).
+        threshold: of two classes; None for more.
+        explanation: `shown`, positions of the images whose evidence is drawn, and `pairs`, their maps.
+        failures: most errors to draw.
+        class_names: name of each class.
+        phantoms: whether the data are drawn phantoms.
+
+    Returns:
+        PNG by the name of the figure.
+    """
+    options: dict[str, Any] = {"class_names": class_names, "phantoms": phantoms}
+    scored, shown = (probabilities, labels, threshold), explanation["shown"]
+    explained = images[shown], explanation["pairs"], probabilities[shown], labels[shown], threshold
+    return {
+        "training_curves": training_curves(history, best_epoch, phantoms=phantoms),
+        "confusion_matrix": confusion_matrix(*scored, **options),
+        "roc_curve": roc_curve(*scored, **options),
+        "precision_recall_curve": precision_recall_curve(*scored, **options),
+        "reliability_diagram": reliability_diagram(uncalibrated, probabilities, labels, **options),
+        "failure_cases": failure_cases(images, *scored, limit=failures, **options),
+        "grad_cam": grad_cam_montage(*explained, numbers=shown, **options),
+    }
 
 
 def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, phantoms: bool) -> bytes:
@@ -92,8 +136,7 @@ def confusion_matrix(
         PNG bytes.
     """
     classes = len(class_names)
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (labels, decide(probabilities, threshold)), 1)
+    counts = confusion_counts(decide(probabilities, threshold), labels, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = classes <= 3
     figure = new_figure(4.6, 4) if few else new_figure(2.6 + 0.62 * classes, 2 + 0.55 * classes)
@@ -294,24 +337,6 @@ def failure_cases(
     return render_png(figure, phantoms=phantoms)
 
 
-def most_confident_errors(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
-) -> NDArray[np.int64]:
-    """Find the images that are called the wrong class, the surest error first.
-
-    Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-
-    Returns:
-        Positions of the images, sorted by the probability given to the called class; ties by position.
-    """
-    called = decide(probabilities, threshold)
-    wrong = np.flatnonzero(called != labels)
-    return wrong[np.argsort(-by_class(probabilities)[wrong, called[wrong]], kind="stable")]
-
-
 def grad_cam_montage(
     images: NDArray[np.uint8],
     maps: NDArray[np.floating],
@@ -365,76 +390,6 @@ def grad_cam_montage(
                 axis.imshow(heat, cmap="jet", alpha=0.35, vmin=0, vmax=1)
                 axis.set_title(f"{short_name(class_names[target], 20)}\n{each[index, target]:.2f}", fontsize=6.5)
     return render_png(figure, phantoms=phantoms)
-
-
-def explained_classes(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
-) -> NDArray[np.int64]:
-    """Choose the two classes whose evidence is mapped for every image.
-
-    Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-
-    Returns:
-        Classes, shape (images, 2): of two classes both; of more the called one, and the true one where the call is
-        wrong, the next likeliest where it is right.
-    """
-    if threshold is not None:
-        return np.tile(np.arange(2), (len(labels), 1))
-    called = decide(probabilities, threshold)
-    next_likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, 1]
-    return np.column_stack([called, np.where(called == labels, next_likeliest, labels)])
-
-
-def explained_cases(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None, *, cases: int = 4
-) -> NDArray[np.int64]:
-    """Choose the images of the montage: the first of each outcome.
-
-    Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-        cases: most images of each outcome.
-
-    Returns:
-        Positions, outcome by outcome; a montage of these images alone shows the same as one of all.
-    """
-    groups = outcomes(probabilities, labels, threshold)
-    return np.concatenate([np.flatnonzero(groups == outcome)[:cases] for outcome in range(len(OUTCOMES))])
-
-
-def outcome_names(classes: int) -> tuple[str, ...]:
-    """Name the kinds of outcome that are told apart.
-
-    Args:
-        classes: number of classes.
-
-    Returns:
-        `OUTCOMES` for two classes, of which class 1 is the positive one; else `OUTCOMES_OF_MORE_CLASSES`.
-    """
-    return OUTCOMES if classes == 2 else OUTCOMES_OF_MORE_CLASSES
-
-
-def outcomes(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
-) -> NDArray[np.int64]:
-    """Tell the kind of outcome of every image.
-
-    Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-
-    Returns:
-        Positions in `outcome_names`, shape (images,).
-    """
-    called = decide(probabilities, threshold)
-    wrong = (called != labels).astype(np.int64)
-    # Of two classes positive calls come before negative ones, right before wrong, as in `OUTCOMES`.
-    return wrong if threshold is None else 2 * wrong + (called == 0)
 
 
 def _drawn_classes(

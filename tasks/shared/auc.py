@@ -1,4 +1,4 @@
-"""How well a score tells two groups apart."""
+"""Area under the ROC curve: how well a score tells two groups apart."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,3 +30,53 @@ def auc_with_interval(lower: NDArray[np.floating], higher: NDArray[np.floating])
         return Estimate(area, float("nan"), float("nan"), cases)
     margin = 1.96 * np.sqrt(wins.var(ddof=1) / len(higher) + losses.var(ddof=1) / len(lower))
     return Estimate(area, float(max(0, area - margin)), float(min(1, area + margin)), cases)
+
+
+def macro_auc(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
+    """Average the area under the ROC curve over the classes, each against the rest.
+
+    Args:
+        probabilities: of each class, shape (cases, classes).
+        labels: 0 … classes - 1, each of them present, shape (cases,).
+
+    Returns:
+        The mean of the areas; of two classes both are the same.
+    """
+    columns = enumerate(probabilities.T)
+    return float(np.mean([auc_with_interval(p[labels != c], p[labels == c]).value for c, p in columns]))
+
+
+def tied_counts(
+    scores: NDArray[np.floating], positive: NDArray[np.bool_], counts: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Count the cases at each distinct score in several samples of the same cases at once.
+
+    Args:
+        scores: shape (cases,).
+        positive: whether a case is of the group that is expected to score higher, shape (cases,).
+        counts: how often each sample holds each case, shape (samples, cases).
+
+    Returns:
+        Positive and negative cases, each of shape (samples, distinct scores), the highest score first.
+    """
+    order = np.argsort(-scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
+    ranked = counts[:, order]
+    positives = np.add.reduceat(ranked * positive[order], starts, axis=1)
+    return positives, np.add.reduceat(ranked, starts, axis=1) - positives
+
+
+def auc_of_counts(positives: NDArray[np.floating], negatives: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Compute the area under the ROC curve of several samples at once.
+
+    Args:
+        positives: of `tied_counts`, shape (samples, distinct scores).
+        negatives: of `tied_counts`, the same shape.
+
+    Returns:
+        The areas, shape (samples,), ties counted half; NaN where a sample lacks a group.
+    """
+    # A negative is outranked by the positives found before it, and by half of those that tie with it.
+    wins = (negatives * (positives.cumsum(axis=1) - positives / 2)).sum(axis=1)
+    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+    return np.divide(wins, pairs, out=np.full_like(wins, np.nan), where=pairs > 0)

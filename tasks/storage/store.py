@@ -184,6 +184,10 @@ class Store:
         """Read a stored JSON value."""
         return json.loads(self.get(stored))
 
+    def put_pictures(self, pictures: Mapping[str, bytes]) -> dict[str, StoredFile]:
+        """Store PNG images by name."""
+        return {name: self.put(png, "image/png") for name, png in pictures.items()}
+
     def put_arrays(self, arrays: Mapping[str, NDArray[Any]]) -> StoredFile:
         """Store arrays as one npz, whose bytes are the same for the same arrays."""
         buffer = io.BytesIO()

@@ -3,14 +3,16 @@
 The classes are compared one by one, since a different share of classes is no shift of how a class looks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.markdown import escape
 from tasks.classification.log_odds import log_odds_of_truth
+from tasks.classification.trust.calibration import calibrated_probabilities, decide
 from tasks.shared.auc import auc_with_interval
 from tasks.shared.domain_auc import domain_auc, unit_vectors
 from tasks.shared.estimates import UNKNOWN, Estimate, format_estimate, share
@@ -35,6 +37,35 @@ class SplitOutputs:
     probabilities: NDArray[np.floating]
     predicted: NDArray[np.integer]
     embeddings: NDArray[np.floating]
+
+
+def split_outputs(
+    split: str,
+    arrays: Mapping[str, NDArray[Any]],
+    outputs: Mapping[str, NDArray[Any]],
+    temperature: float,
+    threshold: float | None,
+) -> SplitOutputs:
+    """Gather what is known of one split.
+
+    Args:
+        split: `val` or `test`.
+        arrays: `<split>_images` and `<split>_labels`.
+        outputs: `<split>_logits` and `<split>_embeddings`.
+        temperature: divisor of the logits.
+        threshold: probability of class 1 from which it is predicted; None for more than two classes.
+
+    Returns:
+        The split.
+    """
+    probabilities = calibrated_probabilities(outputs[f"{split}_logits"], temperature)
+    return SplitOutputs(
+        arrays[f"{split}_images"],
+        arrays[f"{split}_labels"],
+        probabilities,
+        decide(probabilities, threshold),
+        outputs[f"{split}_embeddings"],
+    )
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,18 @@ def score(
     Args:
         probabilities: shape (images,) for two classes, of class 1; else (images, classes).
         labels: 0 … classes - 1, shape (images,).
-        threshold: of two classes, class 1 is called where its probability is at least this; None for more, of which
-            the likeliest is called.
+        threshold: of two classes, class 1 is predicted where its probability is at least this; None for more, of which
+            the likeliest is predicted.
 
     Returns:
         Each of `METRICS`, in [0, 1]. For two classes they are of class 1, and precision and F1 are 0 where it is never
-        called. For more, all but `accuracy`, `ece` and `brier` are the mean over the classes, each against the rest
-        (macro averages), so `balanced_accuracy` is `recall`; precision and F1 of a class that is never called are 0.
+        predicted. For more, all but `accuracy`, `ece` and `brier` are the mean over the classes, each against the rest
+        (macro averages), so `balanced_accuracy` is `recall`; precision and F1 of a class that is never predicted are 0.
 
         `ece` is the expected calibration error in 15 bins of equal width. For two classes it is that of the
         probability of class 1 (Naeini et al., 2015, in the form for one class: the mean distance between the mean
         probability of a bin and its share of the class), which does not depend on the threshold. For more it is that
-        of the called class (Guo et al., 2017). `brier` is the mean squared error of the probability of class 1; for
+        of the predicted class (Guo et al., 2017). `brier` is the mean squared error of the probability of class 1; for
         more classes the sum over the classes is halved, which is the same for two and keeps it in [0, 1].
 
     Raises:

@@ -137,7 +137,7 @@ def _test_scores(class_names: Sequence[str], evaluation: EvaluationRecord) -> st
         f"Precision, recall, specificity, F1 and average precision are of the class “{escape(class_names[1])}”."
         if len(class_names) == 2
         else "AUC, precision, recall, specificity, F1 and average precision are means over the classes, each against "
-        "the rest; the ECE is of the called class."
+        "the rest; the ECE is of the predicted class."
     )
     return (
         table(("metric", "test", "95 % interval", "validation"), rows)
@@ -167,17 +167,17 @@ def _confusion(class_names: Sequence[str], confusion: Sequence[Sequence[int]]) -
         for number, (name, counts) in enumerate(zip(class_names, confusion, strict=True))
     ]
     mistakes = [
-        (count, class_names[truth], class_names[called])
+        (count, class_names[truth], class_names[predicted])
         for truth, counts in enumerate(confusion)
-        for called, count in enumerate(counts)
-        if count and truth != called
+        for predicted, count in enumerate(counts)
+        if count and truth != predicted
     ]
     errors, images = sum(count for count, _, _ in mistakes), sum(map(sum, confusion))
-    sentence = f"{errors} of {images} test images are called the wrong class"
+    sentence = f"{errors} of {images} test images are misclassified"
     if mistakes:
         most = sorted(mistakes, key=lambda mistake: -mistake[0])[:MISTAKES_NAMED]
         start = "" if len(most) == len(mistakes) else "most often "
         sentence += f": {start}" + ", ".join(
-            f"{count} × “{escape(truth)}” as “{escape(called)}”" for count, truth, called in most
+            f"{count} × “{escape(truth)}” as “{escape(predicted)}”" for count, truth, predicted in most
         )
-    return table(("true", *(f"called {name}" for name in class_names), "recall"), rows) + f"\n{sentence}."
+    return table(("true", *(f"predicted {name}" for name in class_names), "recall"), rows) + f"\n{sentence}."

@@ -16,7 +16,7 @@ def explain_classifier(
     """Map the evidence (Grad-CAM): for two classes of class 1 in each test image, and in some images for a pair."""
     from models.explanation.grad_cam import grad_cam
     from tasks.classification.classifier_file import load_classifier
-    from tasks.classification.outcomes import explained_cases, explained_classes
+    from tasks.classification.predictions import Predictions
     from tasks.classification.trust.calibration import calibrated_probabilities
 
     store = Store()
@@ -24,11 +24,10 @@ def explain_classifier(
     images = store.get_arrays(dataset.splits)["test_images"]
     outputs = store.get_arrays(predictions.outputs)
     probabilities = calibrated_probabilities(outputs["test_logits"], calibration.temperature)
-    scored = probabilities, outputs["test_labels"], calibration.threshold
-    shown = explained_cases(*scored)
-    pairs = [
-        grad_cam(model, images[shown], normalization, target=target) for target in explained_classes(*scored)[shown].T
-    ]
+    found = Predictions(probabilities, outputs["test_labels"], calibration.threshold, dataset.labels)
+    shown = found.explained_cases()
+    targets = found.explained_classes[shown]
+    pairs = [grad_cam(model, images[shown], normalization, target=target) for target in targets.T]
     arrays: dict[str, np.ndarray] = {"shown": shown, "pairs": np.stack(pairs, axis=1)}
     if model.classes == 2:  # what the reports quote
         arrays["maps"] = grad_cam(model, images, normalization, target=1)

@@ -20,6 +20,7 @@ def plot_classification(
     """Draw the figures of the stage."""
     from models.classifier.training_state import EpochMetrics
     from tasks.classification.figures import draw_figures
+    from tasks.classification.predictions import Predictions
     from tasks.classification.trust.calibration import calibrated_probabilities
 
     store = Store()
@@ -31,12 +32,9 @@ def plot_classification(
         classifier.best_epoch,
         store.get_arrays(dataset.splits)["test_images"],
         before,
-        after,
-        outputs["test_labels"],
-        calibration.threshold,
+        Predictions(after, outputs["test_labels"], calibration.threshold, dataset.labels),
         store.get_arrays(explanation.arrays),
         failures=failures,
-        class_names=dataset.labels,
         phantoms=dataset.phantoms,
     )
     return FiguresRecord(figures=store.put_pictures(drawn))

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.image import imread
 
 from models.classifier.training import EpochMetrics
-from tasks.classification import figures, outcomes
+from tasks.classification import figures
+from tasks.classification.predictions import Predictions
 
 TWO = ("normal", "pneumonia")
 SEVEN = (
@@ -35,17 +36,16 @@ def colour_case(size=150, seed=0):
 
 
 def drawings(images, maps, probabilities, labels, threshold, class_names):
-    scored = (probabilities, labels, threshold)
+    found = Predictions(probabilities, labels, threshold, class_names)
     sharper = probabilities**2 if probabilities.ndim == 1 else probabilities**2 / (probabilities**2).sum(1)[:, None]
-    drawn = {
-        "confusion_matrix": partial(figures.confusion_matrix, *scored),
-        "roc_curve": partial(figures.roc_curve, *scored),
-        "precision_recall_curve": partial(figures.precision_recall_curve, *scored),
-        "reliability_diagram": partial(figures.reliability_diagram, probabilities, sharper, labels),
-        "failure_cases": partial(figures.failure_cases, images, *scored, limit=8),
-        "grad_cam_montage": partial(figures.grad_cam_montage, images, maps, *scored, cases=2),
+    return {
+        "confusion_matrix": partial(figures.confusion_matrix, found),
+        "roc_curve": partial(figures.roc_curve, found),
+        "precision_recall_curve": partial(figures.precision_recall_curve, found),
+        "reliability_diagram": partial(figures.reliability_diagram, sharper, found),
+        "failure_cases": partial(figures.failure_cases, images, found, limit=8),
+        "grad_cam_montage": partial(figures.grad_cam_montage, images, maps, found, cases=2),
     }
-    return {name: partial(draw, class_names=class_names) for name, draw in drawn.items()}
 
 
 HISTORY = [EpochMetrics(n, 0.6 / n, 0.7 / n, 1 - 0.3 / n, 1e-3 / n, 10.0, 0) for n in range(1, 9)]
@@ -86,9 +86,9 @@ def nothing_is_cut_off(drawn):
 
 
 def test_the_threshold_moves_what_depends_on_it():
-    options = {"class_names": TWO, "phantoms": False}
+    low, high = (Predictions(PROBABILITIES, LABELS, threshold, TWO) for threshold in (0.5, 0.6))
     for draw in (figures.confusion_matrix, figures.roc_curve, figures.precision_recall_curve):
-        assert draw(PROBABILITIES, LABELS, 0.5, **options) != draw(PROBABILITIES, LABELS, 0.6, **options)
+        assert draw(low, phantoms=False) != draw(high, phantoms=False)
 
 
 def test_the_kept_epoch_is_marked():
@@ -100,13 +100,14 @@ def test_the_kept_epoch_is_marked():
 
 def test_a_montage_of_the_explained_cases_alone_is_that_of_all():
     images, maps, probabilities, labels = COLOUR_CASE
-    shown = outcomes.explained_cases(probabilities, labels, None, cases=2)
-    options = {"class_names": SEVEN, "cases": 2, "phantoms": False}
-    whole = figures.grad_cam_montage(images, maps, probabilities, labels, None, **options)
-    of_shown = (images[shown], maps[shown], probabilities[shown], labels[shown], None)
-    assert figures.grad_cam_montage(*of_shown, numbers=shown, **options) == whole
-    assert figures.grad_cam_montage(*of_shown, **options) != whole  # other numbers
-    assert figures.grad_cam_montage(images, maps[:, ::-1], probabilities, labels, None, **options) != whole
+    found = Predictions(probabilities, labels, None, SEVEN)
+    shown = found.explained_cases(2)
+    draw = partial(figures.grad_cam_montage, cases=2, phantoms=False)
+    whole = draw(images, maps, found)
+    of_shown = (images[shown], maps[shown], found.take(shown))
+    assert draw(*of_shown, numbers=shown) == whole
+    assert draw(*of_shown) != whole  # other numbers
+    assert draw(images, maps[:, ::-1], found) != whole
 
 
 def test_images_in_colour_are_drawn_in_colour():
@@ -128,6 +129,6 @@ def test_a_perfect_classifier_leaves_no_failures_and_still_has_figures():
 def test_one_failure_and_one_epoch_are_enough():
     probabilities = LABELS.astype(float)
     probabilities[4] = 1 - probabilities[4]
-    drawn = figures.failure_cases(IMAGES, probabilities, LABELS, 0.5, class_names=TWO, phantoms=False)
+    drawn = figures.failure_cases(IMAGES, Predictions(probabilities, LABELS, 0.5, TWO), phantoms=False)
     assert (pixels(drawn) < 0.9).any()
     assert (pixels(figures.training_curves(HISTORY[:1], 1, phantoms=False)) < 0.9).any()

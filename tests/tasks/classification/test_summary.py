@@ -63,11 +63,11 @@ def test_every_number_is_in_its_place():
         f"| auc | {test['auc']:.3f} | {test['auc_ci_low']:.3f} – {test['auc_ci_high']:.3f} | {val['auc']:.3f} |"
     ]
     assert rows(text, "fixed")[0].startswith(f"| fixed | 0.500 | {test['accuracy']:.3f} |")
-    assert "| true | called normal | called pneumonia | recall |" in text
+    assert "| true | predicted normal | predicted pneumonia | recall |" in text
     assert "| normal | 200 | 34 | 0.855 |" in text
     assert "| pneumonia | 8 | 382 | 0.979 |" in text
     assert (
-        "42 of 624 test images are called the wrong class: 34 × “normal” as “pneumonia”, 8 × “pneumonia” as “normal”."
+        "42 of 624 test images are misclassified: 34 × “normal” as “pneumonia”, 8 × “pneumonia” as “normal”."
     ) in text
     assert "are of the class “pneumonia”" in text
 
@@ -114,7 +114,7 @@ def test_more_classes_have_no_threshold_but_a_recall_each():
     assert "Operating points" not in text
     assert "means over the classes" in text
     assert "| scar | 3 | 1 | 15 | 1 | 0.750 |" in text
-    assert "7 of 80 test images are called the wrong class: most often 3 × “scar” as “edema”, 2 × “edema”" in text
+    assert "7 of 80 test images are misclassified: most often 3 × “scar” as “edema”, 2 × “edema”" in text
 
 
 def test_further_sections_follow():

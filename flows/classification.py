@@ -8,23 +8,13 @@ from flows.support import promotion
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset
 from tasks.classification.epoch_curves import epoch_points
-from tasks.classification.steps import (
-    assess_trust,
-    audit_labels,
-    calibrate_classifier,
-    check_explanation,
-    check_training,
-    compare_with_champion,
-    divide_folds,
-    document_classification,
-    evaluate_classifier,
-    explain_classifier,
-    package_classifier,
-    plot_classification,
-    predict_classifier,
-    predict_fold,
-    train_classifier,
-)
+from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
+from tasks.classification.steps.explanation import check_explanation, explain_classifier
+from tasks.classification.steps.label_audit import audit_labels, divide_folds, predict_fold
+from tasks.classification.steps.publication import document_classification, plot_classification
+from tasks.classification.steps.registration import compare_with_champion, package_classifier
+from tasks.classification.steps.training import check_training, predict_classifier, train_classifier
+from tasks.classification.steps.trust import assess_trust
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution.mapping import steps_at_once

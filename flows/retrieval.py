@@ -12,7 +12,9 @@ from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
 from flows.support.runners import task_runner
 from models.encoders.encoder import encoder_class
-from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, read_package
+from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
+from tasks.classification.steps.registration import read_package
+from tasks.classification.steps.training import predict_classifier
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution import events
 from tasks.execution.mapping import Starter, steps_at_once

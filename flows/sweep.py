@@ -25,7 +25,8 @@ from flows.support.provenance import log_dataset
 from flows.support.runners import dask_executor, require_workers
 from models.errors import LONGEST_SENTENCE, InputError
 from models.text import printable
-from tasks.classification.steps import calibrate_classifier, evaluate_classifier, predict_classifier, train_classifier
+from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
+from tasks.classification.steps.training import predict_classifier, train_classifier
 from tasks.classification.sweep.grid import Trial, grid
 from tasks.classification.sweep.leaderboard import (
     CRITERION,

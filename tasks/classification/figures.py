@@ -1,11 +1,7 @@
-"""Figures of the classification stage; each function gives the bytes of one PNG.
-
-Probabilities have the shape (images,) for two classes, of class 1, and (images, classes) for more. Of two classes,
-class 1 is called where its probability is at least the threshold; of more the likeliest, and the threshold is None.
-"""
+"""Figures of the classification stage; each function gives the bytes of one PNG."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +12,8 @@ from sklearn.metrics import precision_recall_curve as sklearn_precision_recall_c
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from models.classifier.epoch_metrics import EpochMetrics
-from tasks.classification.metrics import score
-from tasks.classification.trust.calibration import by_class, decide
+from tasks.classification.metrics import confusion_counts, score
+from tasks.classification.predictions import Predictions
 from tasks.shared.calibration_error import ECE_BINS, calibration_bins
 from tasks.shared.figures import (
     BAD,
@@ -25,14 +21,50 @@ from tasks.shared.figures import (
     GOOD,
     MUTED,
     class_colors,
-    image_grid,
+    image_sheet,
     new_figure,
     render_png,
     short_name,
 )
 
-OUTCOMES = ("true positive", "true negative", "false positive", "false negative")
-OUTCOMES_OF_MORE_CLASSES = ("right", "wrong")
+
+def draw_figures(
+    history: Sequence[EpochMetrics],
+    best_epoch: int,
+    images: NDArray[np.uint8],
+    uncalibrated: NDArray[np.floating],
+    predictions: Predictions,
+    explanation: Mapping[str, NDArray[Any]],
+    *,
+    failures: int,
+    phantoms: bool,
+) -> dict[str, bytes]:
+    """Draw all figures of the stage.
+
+    Args:
+        history: at least one epoch.
+        best_epoch: number of the epoch whose weights are kept.
+        images: of the test split, shape (images, height, width), or (images, height, width, 3) in colour; 0–255.
+        uncalibrated: probabilities before temperature scaling, of the shape of those after it.
+        predictions: of the test split.
+        explanation: `shown`, positions of the images whose evidence is drawn, and `pairs`, their maps.
+        failures: most errors to draw.
+        phantoms: whether the data are drawn phantoms.
+
+    Returns:
+        PNG by the name of the figure.
+    """
+    shown = explanation["shown"]
+    explained = images[shown], explanation["pairs"], predictions.take(shown)
+    return {
+        "training_curves": training_curves(history, best_epoch, phantoms=phantoms),
+        "confusion_matrix": confusion_matrix(predictions, phantoms=phantoms),
+        "roc_curve": roc_curve(predictions, phantoms=phantoms),
+        "precision_recall_curve": precision_recall_curve(predictions, phantoms=phantoms),
+        "reliability_diagram": reliability_diagram(uncalibrated, predictions, phantoms=phantoms),
+        "failure_cases": failure_cases(images, predictions, limit=failures, phantoms=phantoms),
+        "grad_cam": grad_cam_montage(*explained, numbers=shown, phantoms=phantoms),
+    }
 
 
 def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, phantoms: bool) -> bytes:
@@ -71,29 +103,19 @@ def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, phantom
     return render_png(figure, phantoms=phantoms)
 
 
-def confusion_matrix(
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    threshold: float | None,
-    *,
-    class_names: Sequence[str],
-    phantoms: bool,
-) -> bytes:
-    """Draw how many images of each class are called what.
+def confusion_matrix(predictions: Predictions, *, phantoms: bool) -> bytes:
+    """Draw the confusion matrix: images of each class by predicted class.
 
     Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-        class_names: name of each class.
+        predictions: of the test split.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
+    class_names, threshold = predictions.class_names, predictions.threshold
     classes = len(class_names)
-    counts = np.zeros((classes, classes), np.int64)
-    np.add.at(counts, (labels, decide(probabilities, threshold)), 1)
+    counts = confusion_counts(predictions.predicted, predictions.labels, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = classes <= 3
     figure = new_figure(4.6, 4) if few else new_figure(2.6 + 0.62 * classes, 2 + 0.55 * classes)
@@ -121,29 +143,20 @@ def confusion_matrix(
     return render_png(figure, phantoms=phantoms)
 
 
-def roc_curve(
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    threshold: float | None,
-    *,
-    class_names: Sequence[str],
-    phantoms: bool,
-) -> bytes:
+def roc_curve(predictions: Predictions, *, phantoms: bool) -> bytes:
     """Draw the ROC curve with the operating point; of more than two classes one curve each, against the rest.
 
     Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-        class_names: name of each class.
+        predictions: of the test split.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
-    values = score(probabilities, labels, threshold)
-    figure, axis = _square("1 − specificity", "sensitivity (recall)", classes=len(class_names))
-    for name, color, of_class, positive in _drawn_classes(probabilities, labels, class_names):
+    threshold = predictions.threshold
+    values = score(predictions.probabilities, predictions.labels, threshold)
+    figure, axis = _square("1 − specificity", "sensitivity (recall)", classes=len(predictions.class_names))
+    for name, color, of_class, positive in _drawn_classes(predictions):
         false_positive_rate, true_positive_rate, _ = sklearn_roc_curve(positive, of_class)
         area = score(of_class, positive, 0.5)["auc"]
         axis.plot(false_positive_rate, true_positive_rate, color=color, label=f"{name}AUC {area:.3f}")
@@ -159,29 +172,20 @@ def roc_curve(
     return render_png(figure, phantoms=phantoms)
 
 
-def precision_recall_curve(
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    threshold: float | None,
-    *,
-    class_names: Sequence[str],
-    phantoms: bool,
-) -> bytes:
+def precision_recall_curve(predictions: Predictions, *, phantoms: bool) -> bytes:
     """Draw precision over recall with the operating point; of more than two classes one curve each, against the rest.
 
     Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-        class_names: name of each class.
+        predictions: of the test split.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
-    values = score(probabilities, labels, threshold)
-    figure, axis = _square("recall", "precision", classes=len(class_names))
-    for name, color, of_class, positive in _drawn_classes(probabilities, labels, class_names):
+    threshold = predictions.threshold
+    values = score(predictions.probabilities, predictions.labels, threshold)
+    figure, axis = _square("recall", "precision", classes=len(predictions.class_names))
+    for name, color, of_class, positive in _drawn_classes(predictions):
         precision, recall, _ = sklearn_precision_recall_curve(positive, of_class)
         area, chance = score(of_class, positive, 0.5)["average_precision"], float(positive.mean())
         # Steps, as average precision counts them: a straight line between two points would promise too much.
@@ -198,34 +202,26 @@ def precision_recall_curve(
     return render_png(figure, phantoms=phantoms)
 
 
-def reliability_diagram(
-    before: NDArray[np.floating],
-    after: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    *,
-    class_names: Sequence[str],
-    phantoms: bool,
-) -> bytes:
+def reliability_diagram(uncalibrated: NDArray[np.floating], predictions: Predictions, *, phantoms: bool) -> bytes:
     """Draw how often what was said came true over how probable it was said to be, before and after temperature scaling.
 
-    Of two classes that is the share of class 1 over its probability; of more the share of right calls over the
-    probability of the called class.
+    Of two classes that is the share of class 1 over its probability; of more the share of correct predictions over
+    the probability of the predicted class.
 
     Args:
-        before: uncalibrated probabilities, shape (images,) or (images, classes).
-        after: calibrated ones.
-        labels: shape (images,).
-        class_names: name of each class.
+        uncalibrated: probabilities before the scaling, of the shape of those after it.
+        predictions: with the probabilities after it.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
-    two = before.ndim == 1
+    two, labels, class_names = uncalibrated.ndim == 1, predictions.labels, predictions.class_names
+    scaled = (("before", uncalibrated, MUTED), ("after", predictions.probabilities, CLASS_COLORS[0]))
     figure = new_figure(5, 6)
     axis, histogram = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
     axis.plot([0, 1], [0, 1], ls=":", color=MUTED, label="perfect")
-    for name, probabilities, color in (("before", before, MUTED), ("after", after, CLASS_COLORS[0])):
+    for name, probabilities, color in scaled:
         ece = score(probabilities, labels, 0.5 if two else None)["ece"]
         said = probabilities if two else probabilities.max(axis=1)
         came_true = labels if two else probabilities.argmax(axis=1) == labels
@@ -236,90 +232,52 @@ def reliability_diagram(
         share = np.bincount(bins, came_true, ECE_BINS)[used] / counts[used]
         axis.plot(mean_probability, share, "o-", ms=4, color=color, label=f"{name} (ECE {ece:.3f})")
         histogram.stairs(counts, np.linspace(0, 1, ECE_BINS + 1), color=color, fill=name == "before", alpha=0.6, lw=2)
-    axis.set_ylabel(f"observed share of {short_name(class_names[1])}" if two else "share of right calls")
+    axis.set_ylabel(f"observed share of {short_name(class_names[1])}" if two else "share of correct predictions")
     axis.set_title("reliability, before and after temperature scaling", fontsize=10)
     axis.legend(loc="upper left", fontsize=8)
-    histogram.set_xlabel(f"probability of {class_names[1]}" if two else "probability of the called class")
+    histogram.set_xlabel(f"probability of {class_names[1]}" if two else "probability of the predicted class")
     histogram.set_ylabel("images")
     for part in (axis, histogram):
         part.grid(alpha=0.3)
     return render_png(figure, phantoms=phantoms)
 
 
-def failure_cases(
-    images: NDArray[np.uint8],
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    threshold: float | None,
-    *,
-    class_names: Sequence[str],
-    limit: int = 24,
-    phantoms: bool,
-) -> bytes:
+def failure_cases(images: NDArray[np.uint8], predictions: Predictions, *, limit: int = 24, phantoms: bool) -> bytes:
     """Draw the errors the classifier is surest of, each framed in the colour of its true class.
 
     Args:
         images: shape (images, height, width), or (images, height, width, 3) in colour; 0–255.
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-        class_names: name of each class.
+        predictions: of the test split.
         limit: most errors to draw.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes; a sentence in place of images where there is no error.
     """
-    wrong = most_confident_errors(probabilities, labels, threshold)
-    if not len(wrong):
-        figure = new_figure(6, 1.6)
-        point = "" if threshold is None else f" at threshold {threshold:.3f}"
-        figure.text(0.5, 0.5, f"No errors among {len(labels)} images{point}.", ha="center")
-        return render_png(figure, phantoms=phantoms)
-    chosen, each = wrong[:limit], by_class(probabilities)
-    called, colors = decide(probabilities, threshold), class_colors(len(class_names))
+    wrong, labels, class_names = predictions.errors, predictions.labels, predictions.class_names
+    point = "" if predictions.threshold is None else f" at threshold {predictions.threshold:.3f}"
+    chosen, each, predicted = wrong[:limit], predictions.by_class, predictions.predicted
     captions = [
         f"#{index}\ntruly {short_name(class_names[labels[index]], 17)} {each[index, labels[index]]:.2f}\n"
-        f"called {short_name(class_names[called[index]], 17)} {each[index, called[index]]:.2f}"
+        f"predicted {short_name(class_names[predicted[index]], 17)} {each[index, predicted[index]]:.2f}"
         for index in chosen
     ]
-    figure = image_grid(
+    figure = image_sheet(
         images[chosen],
         captions,
-        columns=min(8, max(4, len(chosen))),
         title=f"the surest {len(chosen)} of {len(wrong)} errors",
-        frame_colors=[colors[labels[index]] for index in chosen],
+        empty=f"No errors among {len(labels)} images{point}.",
+        frame_colors=[class_colors(len(class_names))[labels[index]] for index in chosen],
         cell=1.6,
     )
     return render_png(figure, phantoms=phantoms)
 
 
-def most_confident_errors(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
-) -> NDArray[np.int64]:
-    """Find the images that are called the wrong class, the surest error first.
-
-    Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-
-    Returns:
-        Positions of the images, sorted by the probability given to the called class; ties by position.
-    """
-    called = decide(probabilities, threshold)
-    wrong = np.flatnonzero(called != labels)
-    return wrong[np.argsort(-by_class(probabilities)[wrong, called[wrong]], kind="stable")]
-
-
 def grad_cam_montage(
     images: NDArray[np.uint8],
     maps: NDArray[np.floating],
-    probabilities: NDArray[np.floating],
-    labels: NDArray[np.integer],
-    threshold: float | None,
+    predictions: Predictions,
     *,
-    class_names: Sequence[str],
     numbers: NDArray[np.integer] | None = None,
     cases: int = 4,
     phantoms: bool,
@@ -328,23 +286,19 @@ def grad_cam_montage(
 
     Args:
         images: shape (images, height, width), or (images, height, width, 3) in colour; 0–255.
-        maps: of Grad-CAM in [0, 1], for the classes of `explained_classes`, shape (images, 2, height, width).
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-        class_names: name of each class.
+        maps: of Grad-CAM in [0, 1], for the `explained_classes` of the predictions, shape (images, 2, height, width).
+        predictions: of the test split.
         numbers: of the images in their split, shape (images,); None counts from 0.
-        cases: most images a row, as in `explained_cases`.
+        cases: most images per row, as in `explained_cases`.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes.
     """
-    two, names = len(class_names) == 2, outcome_names(len(class_names))
-    groups, each = outcomes(probabilities, labels, threshold), by_class(probabilities)
-    targets = explained_classes(probabilities, labels, threshold)
+    class_names, names, groups = predictions.class_names, predictions.outcome_names, predictions.outcomes
+    two, each, targets = len(class_names) == 2, predictions.by_class, predictions.explained_classes
     figure = new_figure(1.12 * 3 * cases + 0.6, 1.48 * len(names) + 0.5)
-    other = "the evidence for each class" if two else "for the called class, and for the true or next likeliest one"
+    other = "the evidence for each class" if two else "for the predicted class, and for the true or next likeliest one"
     figure.suptitle(f"image, and Grad-CAM: {other}", fontsize=10)
     axes: Any = figure.subplots(len(names), 3 * cases, squeeze=False)
     for axis in axes.flat:
@@ -367,80 +321,9 @@ def grad_cam_montage(
     return render_png(figure, phantoms=phantoms)
 
 
-def explained_classes(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
-) -> NDArray[np.int64]:
-    """Choose the two classes whose evidence is mapped for every image.
-
-    Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-
-    Returns:
-        Classes, shape (images, 2): of two classes both; of more the called one, and the true one where the call is
-        wrong, the next likeliest where it is right.
-    """
-    if threshold is not None:
-        return np.tile(np.arange(2), (len(labels), 1))
-    called = decide(probabilities, threshold)
-    next_likeliest = np.argsort(-probabilities, axis=1, kind="stable")[:, 1]
-    return np.column_stack([called, np.where(called == labels, next_likeliest, labels)])
-
-
-def explained_cases(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None, *, cases: int = 4
-) -> NDArray[np.int64]:
-    """Choose the images of the montage: the first of each outcome.
-
-    Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-        cases: most images of each outcome.
-
-    Returns:
-        Positions, outcome by outcome; a montage of these images alone shows the same as one of all.
-    """
-    groups = outcomes(probabilities, labels, threshold)
-    return np.concatenate([np.flatnonzero(groups == outcome)[:cases] for outcome in range(len(OUTCOMES))])
-
-
-def outcome_names(classes: int) -> tuple[str, ...]:
-    """Name the kinds of outcome that are told apart.
-
-    Args:
-        classes: number of classes.
-
-    Returns:
-        `OUTCOMES` for two classes, of which class 1 is the positive one; else `OUTCOMES_OF_MORE_CLASSES`.
-    """
-    return OUTCOMES if classes == 2 else OUTCOMES_OF_MORE_CLASSES
-
-
-def outcomes(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], threshold: float | None
-) -> NDArray[np.int64]:
-    """Tell the kind of outcome of every image.
-
-    Args:
-        probabilities: shape (images,) or (images, classes).
-        labels: shape (images,).
-        threshold: of two classes; None for more.
-
-    Returns:
-        Positions in `outcome_names`, shape (images,).
-    """
-    called = decide(probabilities, threshold)
-    wrong = (called != labels).astype(np.int64)
-    # Of two classes positive calls come before negative ones, right before wrong, as in `OUTCOMES`.
-    return wrong if threshold is None else 2 * wrong + (called == 0)
-
-
-def _drawn_classes(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], class_names: Sequence[str]
-) -> list[tuple[str, str, NDArray[np.floating], NDArray[np.int64]]]:
+def _drawn_classes(predictions: Predictions) -> list[tuple[str, str, NDArray[np.floating], NDArray[np.int64]]]:
     """List what has a curve of its own: the start of its legend, its colour, its probabilities and its images."""
+    probabilities, labels, class_names = predictions.probabilities, predictions.labels, predictions.class_names
     if probabilities.ndim == 1:
         return [("", CLASS_COLORS[0], probabilities, labels.astype(np.int64))]
     colors = class_colors(len(class_names))
@@ -459,7 +342,7 @@ def _square(horizontal: str, vertical: str, *, classes: int) -> tuple[Figure, An
 
 
 def _legend(figure: Figure, axis: Any, threshold: float | None, place: str) -> None:
-    if threshold is None:  # a line a class: beside the axes
+    if threshold is None:  # a line per class: beside the axes
         figure.legend(loc="outside right center", fontsize=7)
     else:
         axis.legend(loc=place, fontsize=8)

@@ -1,4 +1,4 @@
-"""Log-odds: the scale on which sure calls do not crowd at the ends."""
+"""Log-odds: the scale on which sure predictions do not crowd at the ends."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from tasks.classification.trust.calibration import check_every_class, class_count, decide
+from tasks.shared.auc import auc_of_counts, tied_counts
 from tasks.shared.bootstrap import interval, resample
 from tasks.shared.calibration_error import calibration_error
 
@@ -23,18 +24,18 @@ def score(
     Args:
         probabilities: shape (images,) for two classes, of class 1; else (images, classes).
         labels: 0 … classes - 1, shape (images,).
-        threshold: of two classes, class 1 is called where its probability is at least this; None for more, of which
-            the likeliest is called.
+        threshold: of two classes, class 1 is predicted where its probability is at least this; None for more, of which
+            the likeliest is predicted.
 
     Returns:
         Each of `METRICS`, in [0, 1]. For two classes they are of class 1, and precision and F1 are 0 where it is never
-        called. For more, all but `accuracy`, `ece` and `brier` are the mean over the classes, each against the rest
-        (macro averages), so `balanced_accuracy` is `recall`; precision and F1 of a class that is never called are 0.
+        predicted. For more, all but `accuracy`, `ece` and `brier` are the mean over the classes, each against the rest
+        (macro averages), so `balanced_accuracy` is `recall`; precision and F1 of a class that is never predicted are 0.
 
         `ece` is the expected calibration error in 15 bins of equal width. For two classes it is that of the
         probability of class 1 (Naeini et al., 2015, in the form for one class: the mean distance between the mean
         probability of a bin and its share of the class), which does not depend on the threshold. For more it is that
-        of the called class (Guo et al., 2017). `brier` is the mean squared error of the probability of class 1; for
+        of the predicted class (Guo et al., 2017). `brier` is the mean squared error of the probability of class 1; for
         more classes the sum over the classes is halved, which is the same for two and keeps it in [0, 1].
 
     Raises:
@@ -74,6 +75,20 @@ def score_with_intervals(
     for name in METRICS:
         result[f"{name}_ci_low"], result[f"{name}_ci_high"] = interval(resampled[name])
     return result
+
+
+def confusion_counts(predicted: NDArray[np.integer], labels: NDArray[np.integer], classes: int) -> NDArray[np.int64]:
+    """Count the images of each class by the class that is predicted.
+
+    Args:
+        predicted: shape (images,).
+        labels: shape (images,).
+        classes: number of classes.
+
+    Returns:
+        Shape (classes, classes), rows by true class, columns by predicted class.
+    """
+    return np.bincount(classes * labels + predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def bootstrap_scores(
@@ -150,35 +165,23 @@ def _one_against_rest(
     """Score one class against all others."""
     true_positives, false_negatives = counts @ (positive & predicted), counts @ (positive & ~predicted)
     false_positives, true_negatives = counts @ (~positive & predicted), counts @ (~positive & ~predicted)
-    auc, average_precision = _ranking_scores(probabilities, positive, counts)
+    tied = tied_counts(probabilities, positive, counts)
     return {
-        "auc": auc,
+        "auc": auc_of_counts(*tied),
         "precision": _ratio(true_positives, true_positives + false_positives, empty=0.0),
         "recall": _ratio(true_positives, true_positives + false_negatives, empty=np.nan),
         "specificity": _ratio(true_negatives, true_negatives + false_positives, empty=np.nan),
         "f1": _ratio(2 * true_positives, 2 * true_positives + false_positives + false_negatives, empty=0.0),
-        "average_precision": average_precision,
+        "average_precision": _average_precision(*tied),
     }
 
 
-def _ranking_scores(
-    probabilities: NDArray[np.float64], positive: NDArray[np.bool_], counts: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Compute the area under the ROC curve and the average precision, with equal probabilities as one step."""
-    order = np.argsort(-probabilities, kind="stable")
-    starts = np.flatnonzero(np.diff(probabilities[order], prepend=np.inf))
-    ranked = counts[:, order]
-    positives = np.add.reduceat(ranked * positive[order], starts, axis=1)
-    negatives = np.add.reduceat(ranked, starts, axis=1) - positives
+def _average_precision(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average the precision over the positives, equal probabilities as one step; NaN where a group is missing."""
     found, false_alarms = positives.cumsum(axis=1), negatives.cumsum(axis=1)
-    all_positives, all_negatives = found[:, -1], false_alarms[:, -1]
-    # A negative is outranked by the positives found before it, and by half of those that tie with it.
-    wins = (negatives * (found - positives / 2)).sum(axis=1)
-    auc = _ratio(wins, all_positives * all_negatives, empty=np.nan)
     precision = _ratio(found, found + false_alarms, empty=0.0)
-    one_class = (all_positives == 0) | (all_negatives == 0)
-    average_precision = _ratio((positives * precision).sum(axis=1), all_positives, empty=np.nan)
-    return auc, np.where(one_class, np.nan, average_precision)
+    average = _ratio((positives * precision).sum(axis=1), found[:, -1], empty=np.nan)
+    return np.where((found[:, -1] == 0) | (false_alarms[:, -1] == 0), np.nan, average)
 
 
 def _ratio(numerator: NDArray[np.float64], denominator: NDArray[np.float64], *, empty: float) -> NDArray[np.float64]:

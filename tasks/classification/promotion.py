@@ -4,39 +4,16 @@ The criterion is the class-balanced log-loss. The area under the ROC curve is re
 saturates (.995 for anything that works), so that it cannot tell two good classifiers apart.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
 from tasks.classification.trust.calibration import by_class, check_every_class
-from tasks.shared.bootstrap import balanced_interval, balanced_mean
+from tasks.records.classification import ComparisonRecord
+from tasks.shared.auc import macro_auc
+from tasks.shared.paired_bootstrap import paired_difference
 
 SMALLEST_PROBABILITY = 1e-7  # what float32 can tell from 0 beside 1; keeps the loss of a sure error finite
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What a comparison on validation found.
-
-    Attributes:
-        difference: class-balanced log-loss of the champion less that of the challenger; above 0 the challenger wins.
-        low: lower bound of its 95 % interval.
-        high: upper bound.
-        promoted: whether the challenger is better beyond chance: `low` above 0.
-        auc: area under the ROC curve of the challenger.
-        champion_auc: that of the champion.
-        reason: the finding in words.
-    """
-
-    difference: float
-    low: float
-    high: float
-    promoted: bool
-    auc: float
-    champion_auc: float
-    reason: str
 
 
 def compare(
@@ -44,11 +21,9 @@ def compare(
     champion_probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],
     samples: int,
-    seed: int,
-) -> Comparison:
-    """Compare two classifiers on the same validation images by a paired bootstrap (Efron and Tibshirani, 1993).
-
-    Both are judged on the same resampled images, so that what makes an image hard for both does not count as noise.
+    seed: int = 0,
+) -> ComparisonRecord:
+    """Compare two classifiers on the same validation images (`tasks.shared.paired_bootstrap`).
 
     Args:
         challenger_probabilities: of class 1, shape (images,), or of all classes, shape (images, classes).
@@ -71,29 +46,28 @@ def compare(
             f"The challenger's probabilities have shape {challenger.shape}, the champion's {champion.shape}, and there "
             f"are {len(labels)} labels; compare two classifiers on the same images and classes."
         )
-    classes = challenger.shape[1]
-    check_every_class(labels, classes, "the class-balanced log-loss")
-    losses = [_log_losses(probabilities, labels) for probabilities in (challenger, champion)]
-    low, high = balanced_interval(losses[1] - losses[0], labels, samples, seed)
-    challenger_loss, champion_loss = (balanced_mean(loss, labels) for loss in losses)
-    difference = champion_loss - challenger_loss
+    check_every_class(labels, challenger.shape[1], "the class-balanced log-loss")
+    champion_loss, challenger_loss, difference, low, high = paired_difference(
+        _log_losses(champion, labels), _log_losses(challenger, labels), labels, samples=samples, seed=seed
+    )
     promoted = low > 0
-    auc, champion_auc = _auc(challenger, labels), _auc(champion, labels)
+    auc, champion_auc = macro_auc(challenger, labels), macro_auc(champion, labels)
     reason = (
         f"{'Better' if promoted else 'Not better'} than the champion on validation: class-balanced log-loss "
         f"{challenger_loss:.4f} against {champion_loss:.4f}, improvement {difference:+.4f} "
         f"(95 % paired bootstrap {low:+.4f} to {high:+.4f}, {'above' if promoted else 'not above'} 0); "
         f"AUC {auc:.4f} against {champion_auc:.4f}, for reading only."
     )
-    return Comparison(difference, low, high, promoted, auc, champion_auc, reason)
+    return ComparisonRecord(
+        difference=difference,
+        low=low,
+        high=high,
+        promoted=promoted,
+        auc=auc,
+        champion_auc=champion_auc,
+        reason=reason,
+    )
 
 
 def _log_losses(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> NDArray[np.float64]:
     return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST_PROBABILITY))
-
-
-def _auc(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
-    from sklearn.metrics import roc_auc_score
-
-    scores = probabilities[:, 1] if probabilities.shape[1] == 2 else probabilities
-    return float(roc_auc_score(labels, scores, multi_class="ovr"))

@@ -2,9 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from models.markdown import Markdown, escape
 from tasks.classification.metrics import METRICS
+from tasks.classification.trust.calibration import RULES
+from tasks.parameters.training import TrainingParameters
+from tasks.records.classification import CalibrationRecord, ClassifierRecord, EvaluationRecord
+from tasks.records.data import DatasetRecord
 from tasks.shared.markdown import document, table
 
 MISTAKES_NAMED = 3
@@ -25,21 +33,49 @@ class SplitCounts:
     excluded: int = 0
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold between two classes and what it gives on test.
+def protocol(
+    dataset: DatasetRecord, training: TrainingParameters, classifier: ClassifierRecord, calibration: CalibrationRecord
+) -> list[tuple[str, str]]:
+    """Say what was decided, and how.
 
-    Attributes:
-        name: how the threshold was chosen, and on what.
-        threshold: probability from which class 1 is called.
-        scores: of `tasks.classification.metrics.score` on test at this threshold.
-        is_result: whether test had no part in the choice.
+    Args:
+        dataset: the data.
+        training: the form.
+        classifier: what was trained.
+        calibration: temperature and operating point.
+
+    Returns:
+        Pairs for `classification_report`.
     """
+    decision = "the likeliest class"
+    if calibration.threshold is not None and calibration.rule is not None:
+        decision = f"{calibration.threshold:.3f}, {RULES[calibration.rule].description}"
+    return [
+        ("dataset", f"{dataset.title} {dataset.size}×{dataset.size}, {dataset.kind}, MD5 {dataset.md5}"),
+        ("network", f"{training.architecture}, {training.loss}, {training.epochs} epochs, seed {training.seed}"),
+        ("weights", f"epoch {classifier.best_epoch}, lowest class-balanced loss on validation"),
+        ("temperature", f"{calibration.temperature:.3f}, fitted on validation"),
+        ("operating point", decision),
+        ("test split", "scored once, after everything above was settled"),
+    ]
 
-    name: str
-    threshold: float
-    scores: Mapping[str, float]
-    is_result: bool = True
+
+def split_counts(arrays: Mapping[str, NDArray[Any]], excluded_train: Sequence[int], classes: int) -> list[SplitCounts]:
+    """Count the images of each class.
+
+    Args:
+        arrays: `train_labels`, `val_labels` and `test_labels`, each of shape (images,).
+        excluded_train: positions of the training images that are left out.
+        classes: number of classes.
+
+    Returns:
+        The counts of each split.
+    """
+    left_out: dict[str, Sequence[int]] = {"train": excluded_train, "val": (), "test": ()}
+    return [
+        SplitCounts(split, np.bincount(np.delete(arrays[f"{split}_labels"], out), minlength=classes).tolist(), len(out))
+        for split, out in left_out.items()
+    ]
 
 
 def classification_report(
@@ -47,10 +83,7 @@ def classification_report(
     class_names: Sequence[str],
     protocol: Sequence[tuple[str, str]],
     splits: Sequence[SplitCounts],
-    test_scores: Mapping[str, float],
-    val_scores: Mapping[str, float],
-    operating_points: Sequence[OperatingPoint],
-    confusion: Sequence[Sequence[int]],
+    evaluation: EvaluationRecord,
     sections: Sequence[tuple[str, str]] = (),
     phantoms: bool,
 ) -> str:
@@ -60,10 +93,7 @@ def classification_report(
         class_names: name of each class.
         protocol: pairs of what was decided (best epoch, temperature, threshold …) and how.
         splits: image counts.
-        test_scores: each metric of test, with `_ci_low` and `_ci_high`.
-        val_scores: each metric of validation, at the same threshold.
-        operating_points: thresholds side by side, the one in use first; empty for more than two classes.
-        confusion: image counts of test, rows by true class, columns by predicted class.
+        evaluation: the scores.
         sections: pairs of heading and markdown that follow the report's own.
         phantoms: whether the data are drawn phantoms.
 
@@ -73,11 +103,11 @@ def classification_report(
     body = [
         ("Protocol", table(("decided", "how"), protocol)),
         ("Data", _data(class_names, splits)),
-        ("Test scores", _test_scores(class_names, test_scores, val_scores)),
+        ("Test scores", _test_scores(class_names, evaluation)),
     ]
-    if operating_points:
-        body.append(("Operating points on test", _operating_points(operating_points)))
-    body.append(("Confusion matrix on test", _confusion(class_names, confusion)))
+    if evaluation.operating_points:
+        body.append(("Operating points on test", _operating_points(evaluation.operating_points)))
+    body.append(("Confusion matrix on test", _confusion(class_names, evaluation.confusion)))
     return document("Classification", [*body, *sections], phantoms=phantoms)
 
 
@@ -92,13 +122,14 @@ def _data(class_names: Sequence[str], splits: Sequence[SplitCounts]) -> str:
     return table(("class", *(split.name for split in splits)), rows)
 
 
-def _test_scores(class_names: Sequence[str], test_scores: Mapping[str, float], val_scores: Mapping[str, float]) -> str:
+def _test_scores(class_names: Sequence[str], evaluation: EvaluationRecord) -> str:
+    test, validation = evaluation.metrics, evaluation.validation
     rows = [
         (
             name.replace("_", " "),
-            test_scores[name],
-            f"{test_scores[f'{name}_ci_low']:.3f} – {test_scores[f'{name}_ci_high']:.3f}",
-            val_scores[name],
+            test[f"test/{name}"],
+            f"{test[f'test/{name}_ci_low']:.3f} – {test[f'test/{name}_ci_high']:.3f}",
+            validation[name],
         )
         for name in METRICS
     ]
@@ -106,7 +137,7 @@ def _test_scores(class_names: Sequence[str], test_scores: Mapping[str, float], v
         f"Precision, recall, specificity, F1 and average precision are of the class “{escape(class_names[1])}”."
         if len(class_names) == 2
         else "AUC, precision, recall, specificity, F1 and average precision are means over the classes, each against "
-        "the rest; the ECE is of the called class."
+        "the rest; the ECE is of the predicted class."
     )
     return (
         table(("metric", "test", "95 % interval", "validation"), rows)
@@ -115,13 +146,15 @@ def _test_scores(class_names: Sequence[str], test_scores: Mapping[str, float], v
     )
 
 
-def _operating_points(points: Sequence[OperatingPoint]) -> str:
+def _operating_points(points: Sequence[Mapping[str, Any]]) -> str:
     columns = ("accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1")
     rows = [
         (
-            point.name if point.is_result else Markdown(f"*{escape(point.name)}: tuned on test, not a result*"),
-            point.threshold,
-            *(point.scores[column] for column in columns),
+            point["name"]
+            if point["is_result"]
+            else Markdown(f"*{escape(point['name'])}: tuned on test, not a result*"),
+            point["threshold"],
+            *(point["scores"][column] for column in columns),
         )
         for point in points
     ]
@@ -134,17 +167,17 @@ def _confusion(class_names: Sequence[str], confusion: Sequence[Sequence[int]]) -
         for number, (name, counts) in enumerate(zip(class_names, confusion, strict=True))
     ]
     mistakes = [
-        (count, class_names[truth], class_names[called])
+        (count, class_names[truth], class_names[predicted])
         for truth, counts in enumerate(confusion)
-        for called, count in enumerate(counts)
-        if count and truth != called
+        for predicted, count in enumerate(counts)
+        if count and truth != predicted
     ]
     errors, images = sum(count for count, _, _ in mistakes), sum(map(sum, confusion))
-    sentence = f"{errors} of {images} test images are called the wrong class"
+    sentence = f"{errors} of {images} test images are misclassified"
     if mistakes:
         most = sorted(mistakes, key=lambda mistake: -mistake[0])[:MISTAKES_NAMED]
         start = "" if len(most) == len(mistakes) else "most often "
         sentence += f": {start}" + ", ".join(
-            f"{count} × “{escape(truth)}” as “{escape(called)}”" for count, truth, called in most
+            f"{count} × “{escape(truth)}” as “{escape(predicted)}”" for count, truth, predicted in most
         )
-    return table(("true", *(f"called {name}" for name in class_names), "recall"), rows) + f"\n{sentence}."
+    return table(("true", *(f"predicted {name}" for name in class_names), "recall"), rows) + f"\n{sentence}."

@@ -22,7 +22,7 @@ class SplitAudit:
 
     Attributes:
         images: number of images.
-        counts: images a class.
+        counts: images per class.
         shares: the same as a share of the split, in [0, 1].
         repeats: images that are pixel for pixel the same as an earlier one of the split.
         brightness: mean level of the class's pixels, all channels alike, 0–255.

@@ -48,7 +48,7 @@ class Entry:
         flag: MedMNIST's name of the dataset.
         file_name: name of its file at the size asked for.
         md5: published checksum of that file, hexadecimal.
-        task: what MedMNIST makes of the labels; each is one class an image, of an ordinal set its grade.
+        task: what MedMNIST makes of the labels; each is one class per image, of an ordinal set its grade.
         labels: the classes, from label to name.
         channels: 1 for grey images, 3 for colour images.
         images: number of images by split.
@@ -168,7 +168,7 @@ def _obstacle(info: dict[str, Any]) -> str:
     if f"MD5_{SIZES[-1]}" not in info:  # only the sets of flat images are published at this size
         return "its images are volumes and the networks read flat images"
     if info["task"] not in get_args(Task):
-        return "its images have several labels each and the networks choose one class an image"
+        return "its images have several labels each and the networks choose one class per image"
     return ""
 
 

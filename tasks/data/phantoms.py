@@ -44,7 +44,7 @@ def draw_phantoms(size: int, seed: int) -> Splits:
 
 
 def _draw(labels: NDArray[np.int64], size: int, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """Draw one image a label; coordinates run from -1 to 1, brightness from 0 to 1."""
+    """Draw one image per label; coordinates run from -1 to 1, brightness from 0 to 1."""
     count = len(labels)
 
     def vary(low: float, high: float) -> _Floats:

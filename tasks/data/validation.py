@@ -36,7 +36,7 @@ class Splits:
         train_images: uint8, shape (images, size, size) if grey, (images, size, size, 3) if in colour.
         val_images: likewise.
         test_images: likewise.
-        train_labels: one class an image, int64, shape (images,).
+        train_labels: one class per image, int64, shape (images,).
         val_labels: likewise.
         test_labels: likewise.
     """
@@ -222,7 +222,7 @@ def _check_headers(
         if images != labels:
             raise InputError(
                 f"{name}: {split}_images holds {images} images but {split}_labels {labels} labels: "
-                "expected one label an image."
+                "expected one label per image."
             )
 
 
@@ -255,7 +255,7 @@ def _check_label_header(header: _Header, name: str, array: str) -> None:
     shape = header.shape
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
         raise InputError(
-            f"{name}: {array} has the shape {shape}: expected one label an image, (images, 1) or (images,)."
+            f"{name}: {array} has the shape {shape}: expected one label per image, (images, 1) or (images,)."
         )
     if header.dtype.kind not in "iu":
         raise InputError(f"{name}: {array} has the type {printable(header.dtype)}: expected integer labels.")

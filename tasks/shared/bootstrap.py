@@ -37,7 +37,7 @@ def interval(statistics: NDArray[np.floating], level: float = 0.95) -> tuple[flo
     """Take the percentile interval of resampled statistics.
 
     Args:
-        statistics: one value a bootstrap sample, shape (samples,); NaN marks a sample on which the statistic is
+        statistics: one value per bootstrap sample, shape (samples,); NaN marks a sample on which the statistic is
             undefined (one class only, say) and is left out.
         level: coverage, in (0, 1).
 
@@ -55,7 +55,7 @@ def mean_interval(values: NDArray[np.floating], samples: int, seed: int) -> tupl
     """Take the interval of a mean over cases.
 
     Args:
-        values: one value a case, shape (cases,).
+        values: one value per case, shape (cases,).
         samples: number of bootstrap samples.
         seed: seed of the draw.
 
@@ -69,7 +69,7 @@ def balanced_mean(values: NDArray[np.floating], labels: NDArray[np.integer]) -> 
     """Average over cases so that each class counts the same.
 
     Args:
-        values: one value a case, shape (cases,).
+        values: one value per case, shape (cases,).
         labels: classes from 0, each with a case, shape (cases,).
 
     Returns:
@@ -85,7 +85,7 @@ def balanced_interval(
     """Take the interval of `balanced_mean`; of differences between paired values, a paired bootstrap.
 
     Args:
-        values: one value a case, shape (cases,).
+        values: one value per case, shape (cases,).
         labels: classes from 0, each with a case, shape (cases,).
         samples: number of bootstrap samples; one without some class is left out.
         seed: seed of the draw.

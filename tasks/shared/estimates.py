@@ -27,7 +27,7 @@ def share(flags: Iterable[bool]) -> Estimate:
     """Take the share that is true, with its Wilson score interval (Wilson, 1927).
 
     Args:
-        flags: one a trial.
+        flags: one per trial.
 
     Returns:
         The share; `UNKNOWN` without trials.

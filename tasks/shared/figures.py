@@ -111,8 +111,8 @@ def image_grid(
 
     Args:
         images: shape (cells, height, width), or (cells, height, width, 3) in colour; 0–255.
-        captions: one a cell, may hold line breaks.
-        columns: cells a row.
+        captions: one per cell, may hold line breaks.
+        columns: cells per row.
         title: heading of the figure.
         overlays: heat maps in [0, 1], shape (cells, height, width), drawn over the images; None draws none.
         frame_colors: colour of each cell's frame; None draws none.
@@ -141,3 +141,33 @@ def image_grid(
             if frame_colors:
                 spine.set_edgecolor(frame_colors[position])
     return figure
+
+
+def image_sheet(
+    images: NDArray[np.uint8],
+    captions: Sequence[str],
+    *,
+    title: str,
+    empty: str,
+    frame_colors: Sequence[str],
+    cell: float = 1.45,
+) -> Figure:
+    """Lay framed images out in rows of four to eight.
+
+    Args:
+        images: as `image_grid`.
+        captions: one per cell, may hold line breaks.
+        title: heading of the figure.
+        empty: the sentence that stands in place of images where there are none.
+        frame_colors: colour of each cell's frame.
+        cell: width of a cell in inches.
+
+    Returns:
+        The figure.
+    """
+    if not len(images):
+        figure = new_figure(6, 1.6)
+        figure.text(0.5, 0.5, empty, ha="center")
+        return figure
+    columns = min(8, max(4, len(images)))
+    return image_grid(images, captions, columns=columns, title=title, frame_colors=frame_colors, cell=cell)

@@ -11,7 +11,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     Args:
         header: column titles.
-        rows: cells, as many a row as there are titles; floats are shown with three decimals. All but `Markdown` is
+        rows: cells, as many per row as there are titles; floats are shown with three decimals. All but `Markdown` is
             escaped, titles too.
 
     Returns:

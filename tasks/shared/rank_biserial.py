@@ -11,7 +11,7 @@ def rank_biserial(first: NDArray[np.floating], second: NDArray[np.floating], *, 
     """Compute the rank-biserial correlation (Kerby, "The simple difference formula", 2014) with a bootstrap interval.
 
     It is the share of pairs of one value of each group in which the first is larger, less the share in which it is
-    smaller: 2 × AUC − 1. Memory: 8 bytes a pair.
+    smaller: 2 × AUC − 1. Memory: 8 bytes per pair.
 
     Args:
         first: values of one group, shape (any,).

@@ -9,7 +9,7 @@ def risk_coverage(confidence: NDArray[np.floating], correct: NDArray[np.bool_]) 
 
     Args:
         confidence: shape (images,).
-        correct: whether the image is called right, shape (images,).
+        correct: whether the image is classified correctly, shape (images,).
 
     Returns:
         Shape (images,): at n − 1 the share of errors among the n surest. Equally sure images count as if in random
@@ -25,7 +25,7 @@ def area_under_risk(confidence: NDArray[np.floating], correct: NDArray[np.bool_]
 
     Args:
         confidence: shape (images,); at least one image.
-        correct: whether the image is called right, shape (images,).
+        correct: whether the image is classified correctly, shape (images,).
 
     Returns:
         Mean of `risk_coverage`, in [0, 1]; lower is better, the share of errors is what a random order gives.

@@ -21,12 +21,9 @@ from flows.sweep import sweep
 from models.classifier.classifiers import build_classifier
 from models.classifier.weights import dump
 from models.errors import InputError
-from tasks.classification.steps import (
-    calibrate_classifier,
-    evaluate_classifier,
-    explain_classifier,
-    predict_classifier,
-)
+from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
+from tasks.classification.steps.explanation import explain_classifier
+from tasks.classification.steps.training import predict_classifier
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution.caching import outcomes
 from tasks.parameters.dataset import DatasetParameters

@@ -34,7 +34,7 @@ def randomisation_curve(randomisation: WeightRandomisation, *, phantoms: bool) -
     )
     for axis, (title, similarities) in zip(axes, panels, strict=True):
         for method, color in zip(range(len(randomisation.methods)), cycle(COLORS), strict=False):
-            draws = similarities[method].mean(axis=-1).T  # one row a draw
+            draws = similarities[method].mean(axis=-1).T  # one row per draw
             draws = np.concatenate([np.ones((len(draws), 1)), draws], axis=1)
             axis.plot(draws.T, color=color, lw=0.7, alpha=0.35)
             axis.plot(draws.mean(axis=0), "o-", ms=4, color=color, label=randomisation.methods[method])
@@ -81,7 +81,7 @@ def randomisation_montage(images: NDArray[np.uint8], randomisation: WeightRandom
 
 
 def deletion_insertion_curves(removal: PixelRemoval, *, phantoms: bool) -> bytes:
-    """Draw how the probability of the called class moves as pixels go and come.
+    """Draw how the probability of the predicted class moves as pixels go and come.
 
     Args:
         removal: the curves; the mean over the images is drawn.
@@ -108,5 +108,5 @@ def deletion_insertion_curves(removal: PixelRemoval, *, phantoms: bool) -> bytes
         axis.set_ylim(0, 1.02)
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7, loc="lower left" if verb == "removed" else "lower right")
-    axes[0].set_ylabel("mean probability of the called class")
+    axes[0].set_ylabel("mean probability of the predicted class")
     return render_png(figure, phantoms=phantoms)

@@ -11,9 +11,9 @@ from tasks.shared.bootstrap import interval, mean_interval, resample_counts
 from tasks.shared.markdown import table
 
 ALIKE = 0.3
-"""Rank correlation below which maps are called unlike: they share less than a tenth of the variance of their ranks."""
+"""Rank correlation below which maps count as unlike: they share less than a tenth of the variance of their ranks."""
 NEGLIGIBLE = 0.01
-"""Difference of two areas that is called none, however sure it is."""
+"""Difference of two areas that counts as none, however sure it is."""
 SAMPLES = 1000
 SEED = 0
 
@@ -153,9 +153,9 @@ def _randomisation_text(randomisation: WeightRandomisation) -> str:
         f"{verdict}\n\n"
         + table((*header, *(f"{control}: rank correlation" for control in controls)), rows)
         + f"\nWeights are replaced by those of untrained networks from the head down (Adebayo et al., 2018): {draws} "
-        f"networks, {images} images, always the class that the trained model calls. The interval draws both anew. Maps "
-        f"of two different images have a rank correlation of {shared:.3f}. Controls know nothing of the model, so they "
-        "stay at 1: this is what a failed check looks like.\n"
+        f"networks, {images} images, always the class that the trained model predicts. The interval draws both anew. "
+        f"Maps of two different images have a rank correlation of {shared:.3f}. Controls know nothing of the model, so "
+        "they stay at 1: this is what a failed check looks like.\n"
     )
 
 
@@ -176,14 +176,14 @@ def _removal_text(removal: PixelRemoval, class_names: Sequence[str]) -> str:
         + table(
             ("order of the pixels", "deletion", "insertion", "gain of the maps in deletion", "gain in insertion"), rows
         )
-        + "\nArea under the probability of the called class while pixels go (deletion, low is good) or come "
+        + "\nArea under the probability of the predicted class while pixels go (deletion, low is good) or come "
         f"(insertion, high is good) in {steps} steps (Petsiuk et al., 2018), {len(removal.targets)} images; the mean "
-        "of the training pixels stands in for a pixel that is gone. A gain is the mean difference an image, with a "
+        "of the training pixels stands in for a pixel that is gone. A gain is the mean difference per image, with a "
         "95 % bootstrap interval; above 0 the maps do better. Pixels that go singly leave noise, which the model may "
         "take for a sign of its own: patches as coarse as the maps are the fair comparison.\n\n"
         + table(
             (
-                "called class",
+                "predicted class",
                 "images",
                 "probability on a blank image",
                 f"gain over {other} in deletion",
@@ -191,7 +191,7 @@ def _removal_text(removal: PixelRemoval, class_names: Sequence[str]) -> str:
             ),
             _rows_by_class(removal, gains, class_names),
         )
-        + "\nA blank image shows nothing, but the model still calls it something. For that class a deletion can hardly "
+        + "\nA blank image shows nothing, but the model still predicts a class. For that class a deletion can hardly "
         "lower the probability, so that its gain says less than that of the others.\n"
     )
 

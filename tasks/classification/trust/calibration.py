@@ -41,12 +41,12 @@ def by_class(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def decide(probabilities: NDArray[np.floating], threshold: float | None) -> NDArray[np.int64]:
-    """Call a class for every image.
+    """Predict a class for every image.
 
     Args:
         probabilities: shape (images,) of class 1, or (images, classes).
-        threshold: of two classes, class 1 is called where its probability is at least this; of more the likeliest is
-            called, the first of equals, and there is no threshold: None.
+        threshold: of two classes, class 1 is predicted where its probability is at least this; of more the likeliest
+            is, the first of equals, and there is no threshold: None.
 
     Returns:
         Classes, shape (images,).
@@ -59,8 +59,8 @@ def decide(probabilities: NDArray[np.floating], threshold: float | None) -> NDAr
             f"Probabilities of shape {probabilities.shape} cannot be decided with the threshold {threshold}; two "
             "classes, of shape (images,), need one, more classes have none."
         )
-    called = probabilities.argmax(axis=1) if threshold is None else probabilities >= threshold
-    return called.astype(np.int64)
+    predicted = probabilities.argmax(axis=1) if threshold is None else probabilities >= threshold
+    return predicted.astype(np.int64)
 
 
 def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> float:
@@ -123,7 +123,7 @@ def check_every_class(labels: NDArray[np.integer], classes: int, purpose: str) -
 
 
 def choose_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.integer], rule: str) -> float:
-    """Choose the probability from which class 1 of two classes is called.
+    """Choose the probability from which class 1 of two classes is predicted.
 
     Args:
         probabilities: of class 1, of validation, shape (images,).
@@ -140,7 +140,7 @@ def choose_threshold(probabilities: NDArray[np.floating], labels: NDArray[np.int
         raise InputError(f"Unknown threshold rule {rule!r}; choose one of: {', '.join(RULES)}.")
     if probabilities.ndim != 1:
         raise InputError(
-            f"A threshold tells two classes apart, not {class_count(probabilities)}; call the likeliest class instead."
+            f"A threshold tells two classes apart, not {class_count(probabilities)}; take the likeliest class instead."
         )
     check_every_class(labels, 2, "calibration")
     return RULES[rule].choose(np.asarray(probabilities, np.float64), labels)
@@ -209,7 +209,7 @@ def _best_threshold(
     values, group = np.unique(probabilities, return_inverse=True)
     negatives = np.bincount(group, labels == 0, len(values))
     positives = np.bincount(group, labels == 1, len(values))
-    # Position i calls class 1 from values[i] on; the last position never calls it.
+    # Position i predicts class 1 from values[i] on; the last position never does.
     true_negatives = np.concatenate([[0], negatives.cumsum()])
     true_positives = counts[1] - np.concatenate([[0], positives.cumsum()])
     merit = weights[0] * true_negatives + weights[1] * true_positives

@@ -30,7 +30,7 @@ class Coverage:
         name: of the class; its images are those that truly belong to it.
         level: coverage that is promised.
         coverage: share of the images whose set holds the true class.
-        mean_size: classes a set, on average.
+        mean_size: classes per set, on average.
         empty: share of sets without a class: the image is like no class.
         single: share of sets of one class.
         several: share of larger ones: the classifier cannot tell.
@@ -60,8 +60,8 @@ class ConformalReport:
 
     Attributes:
         calibration_images: validation images by class name.
-        validation: one a level and class; sets of a tenth of validation are made from the other nine.
-        test: one a level and class; sets are made from the whole of validation.
+        validation: one per level and class; sets of a tenth of validation are made from the other nine.
+        test: one per level and class; sets are made from the whole of validation.
     """
 
     calibration_images: dict[str, int]

@@ -22,12 +22,12 @@ DEFERRED = (0.0, 0.05, 0.10, 0.20, 0.30)
 BORDERLINE, CONFIDENT = 0.75, 0.90
 ISOLATED_QUANTILE = 0.95
 KINDS = {
-    "isolated": "its nearest training image is farther than for 95 % of the images that are called right",
+    "isolated": "its nearest training image is farther than for 95 % of the images that are classified correctly",
     "borderline": f"not isolated, and the classifier's confidence is below {BORDERLINE}",
     "looks like another class": f"confidence {BORDERLINE} or more, and at least half of its neighbours belong to the "
-    "class it is wrongly called",
-    "unlike its neighbours": f"confidence {BORDERLINE} or more, though most neighbours belong to another class than it "
-    "is called",
+    "class that is wrongly predicted",
+    "unlike its neighbours": f"confidence {BORDERLINE} or more, though most neighbours belong to another class than "
+    "the predicted one",
 }
 SHOWN = 20
 
@@ -37,12 +37,12 @@ class Neighbourhood:
     """What lies around each image, by the cosine distance of embeddings (1 − cosine, 0 to 2).
 
     Attributes:
-        share_of_called: share of the nearest training images that belong to the class the image is called, (images,).
-        share_of_true: share that belongs to its true class, (images,).
-        nearest: distance to the nearest training image, (images,).
+        share_of_predicted: share of the nearest training images that belong to the predicted class, shape (images,).
+        share_of_true: share that belongs to the true class, shape (images,).
+        nearest: distance to the nearest training image, shape (images,).
     """
 
-    share_of_called: NDArray[np.float64]
+    share_of_predicted: NDArray[np.float64]
     share_of_true: NDArray[np.float64]
     nearest: NDArray[np.float64]
 
@@ -64,14 +64,14 @@ class Deferral:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that is called the wrong class.
+    """A misclassified image.
 
     Attributes:
         index: of the image.
         true: its label.
-        called: label it is called.
+        predicted: predicted label.
         confidence: as `confidences`.
-        share_of_called: as in `Neighbourhood`.
+        share_of_predicted: as in `Neighbourhood`.
         share_of_true: as in `Neighbourhood`.
         nearest: as in `Neighbourhood`.
         kind: one of `KINDS`.
@@ -79,9 +79,9 @@ class Failure:
 
     index: int
     true: int
-    called: int
+    predicted: int
     confidence: float
-    share_of_called: float
+    share_of_predicted: float
     share_of_true: float
     nearest: float
     kind: str
@@ -94,12 +94,12 @@ class FailureAnalysis:
     Attributes:
         class_names: by label.
         images: number of images.
-        risk: share of errors among the images, were only the n surest called, for n = 1 … images.
+        risk: share of errors among the images, were only the n surest classified, for n = 1 … images.
         area_under_risk: mean of `risk` (AURC; Geifman and El-Yaniv, 2017); lower is better.
-        area_at_best: the same, were every error less sure than every right call.
+        area_at_best: the same, were every error less sure than every correct prediction.
         deferrals: accuracy after handing on the least sure.
-        finders: by what is used to find errors, the probability that an error looks worse than a right call (AUROC).
-        nearest_right: median distance to the nearest training image, of images that are called right.
+        finders: by what is used to find errors, how well it tells them from correct predictions (AUROC).
+        nearest_right: median distance to the nearest training image, of images that are classified correctly.
         nearest_wrong: likewise, of errors; NaN without errors.
         failures: the errors, the surest first.
     """
@@ -117,14 +117,14 @@ class FailureAnalysis:
 
 
 def confidences(probabilities: NDArray[np.floating], threshold: float | None) -> NDArray[np.float64]:
-    """Say how sure the classifier is of what it calls.
+    """Say how sure the classifier is of its predictions.
 
     Args:
         probabilities: shape (images,) of class 1 or (images, classes).
-        threshold: probability of class 1 from which it is called; None where the likeliest class is called.
+        threshold: probability of class 1 from which it is predicted; None where the likeliest class is.
 
     Returns:
-        Shape (images,): the probability of the class that is called. With a threshold, log-odds are counted from the
+        Shape (images,): the probability of the predicted class. With a threshold, log-odds are counted from the
         threshold's, so that an image right at it has .5 on either side.
     """
     if threshold is None:
@@ -146,7 +146,7 @@ def neighbourhood(
 
     Args:
         embeddings: shape (images, dimension).
-        predicted: label each image is called, shape (images,).
+        predicted: predicted labels, shape (images,).
         labels: true ones, shape (images,).
         train_embeddings: shape (training images, dimension).
         train_labels: shape (training images,).
@@ -178,7 +178,7 @@ def analyse_failures(
 
     Args:
         probabilities: shape (images,) of class 1 or (images, classes).
-        threshold: probability of class 1 from which it is called; None where the likeliest class is called.
+        threshold: probability of class 1 from which it is predicted; None where the likeliest class is.
         labels: true ones, shape (images,).
         around: neighbourhood of each image.
         class_names: by label.
@@ -192,7 +192,7 @@ def analyse_failures(
     wrong = np.flatnonzero(~correct)
     signs = {
         "confidence of the classifier": confidence,
-        "neighbours of the called class": around.share_of_called,
+        "neighbours of the predicted class": around.share_of_predicted,
         "nearness of the nearest training image": -around.nearest,
     }
     return FailureAnalysis(
@@ -209,9 +209,9 @@ def analyse_failures(
             Failure(
                 index=int(index),
                 true=int(labels[index]),
-                called=int(predicted[index]),
+                predicted=int(predicted[index]),
                 confidence=float(confidence[index]),
-                share_of_called=float(around.share_of_called[index]),
+                share_of_predicted=float(around.share_of_predicted[index]),
                 share_of_true=float(around.share_of_true[index]),
                 nearest=float(around.nearest[index]),
                 kind=kinds[index],
@@ -263,14 +263,14 @@ def failure_markdown(analysis: FailureAnalysis) -> str:
     ]
     listed = [
         (
-            f"#{f.index}", names[f.true], names[f.called], f.confidence, f"{f.share_of_called:.0%}",
+            f"#{f.index}", names[f.true], names[f.predicted], f.confidence, f"{f.share_of_predicted:.0%}",
             f"{f.share_of_true:.0%}", f"{f.nearest:.4f}", f.kind,
         )
         for f in analysis.failures[:SHOWN]
     ]  # fmt: skip
     return "\n".join(
         [
-            f"{errors} of {analysis.images} images are called the wrong class: {sure} with a confidence of {CONFIDENT} "
+            f"{errors} of {analysis.images} images are misclassified: {sure} with a confidence of {CONFIDENT} "
             f"or more, {unsure} below {BORDERLINE}.\n",
             "If the least sure images are handed to a person:\n",
             table(("handed on", "images left", "accuracy on them (95 % interval)", "errors left"), deferrals),
@@ -281,13 +281,22 @@ def failure_markdown(analysis: FailureAnalysis) -> str:
                 ("sign", "AUROC (95 % interval)"),
                 [(name, format_estimate(rate)) for name, rate in analysis.finders.items()],
             ),
-            f"Median cosine distance to the nearest training image: {analysis.nearest_right:.4f} for right calls, "
-            f"{analysis.nearest_wrong:.4f} for errors.\n",
+            "Median cosine distance to the nearest training image: "
+            f"{analysis.nearest_right:.4f} for correct predictions, {analysis.nearest_wrong:.4f} for errors.\n",
             "Kinds of errors, by true class:\n",
             table(("kind", *names, "which means"), kinds),
             f"The surest {len(listed)} errors; neighbours are the nearest training images:\n",
             table(
-                ("image", "true", "called", "confidence", "neighbours: called", "neighbours: true", "nearest", "kind"),
+                (
+                    "image",
+                    "true",
+                    "predicted",
+                    "confidence",
+                    "neighbours: predicted",
+                    "neighbours: true",
+                    "nearest",
+                    "kind",
+                ),
                 listed,
             ),
         ]
@@ -296,7 +305,7 @@ def failure_markdown(analysis: FailureAnalysis) -> str:
 
 def _kinds(confidence: NDArray[np.float64], correct: NDArray[np.bool_], around: Neighbourhood) -> list[str]:
     far = np.quantile(around.nearest[correct], ISOLATED_QUANTILE) if correct.any() else np.inf
-    conditions = [around.nearest > far, confidence < BORDERLINE, around.share_of_called >= 0.5]
+    conditions = [around.nearest > far, confidence < BORDERLINE, around.share_of_predicted >= 0.5]
     *kinds, otherwise = KINDS  # in the order of the conditions: the first that holds decides
     return [str(kind) for kind in np.select(conditions, kinds, otherwise)]
 

@@ -17,7 +17,7 @@ from tasks.shared.figures import (
     GOOD,
     MUTED,
     class_colors,
-    image_grid,
+    image_sheet,
     new_figure,
     render_png,
     short_name,
@@ -83,7 +83,7 @@ def score_shift(
         validation: one split.
         test: the other.
         shifts: of `tasks.classification.trust.shift.measure_shift` for the same splits.
-        threshold: probability of class 1 from which it is called; None where the likeliest class is called.
+        threshold: probability of class 1 from which it is predicted; None where the likeliest class is.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
@@ -110,7 +110,7 @@ def score_shift(
         boundary = 0.0 if threshold is None else float(log_odds(threshold)) * (1 if label else -1)
         axis.axvline(boundary, color="black", ls="--", lw=1)
         axis.set_title(
-            f"{short_name(shift.name, 22)}: called right {shift.validation_rate.value:.1%} → "
+            f"{short_name(shift.name, 22)}: classified correctly {shift.validation_rate.value:.1%} → "
             f"{shift.test_rate.value:.1%}\n"
             f"distance of the scores (KS) {shift.score_distance:.2f}",
             fontsize=9,
@@ -119,7 +119,7 @@ def score_shift(
         axis.set_ylabel("share of images")
         axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
-    left = "the true class has less than half" if threshold is None else "the image is called wrong"
+    left = "the true class has less than half" if threshold is None else "the image is misclassified"
     figure.suptitle(f"scores on validation and test; left of the dashed line {left}", fontsize=10)
     return render_png(figure, phantoms=phantoms)
 
@@ -138,17 +138,17 @@ def label_issue_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: in
     """
     shown = audit.issues[:limit]
     names = [short_name(name, 18) for name in audit.class_names]
-    return _contact_sheet(
+    figure = image_sheet(
         images[[issue.index for issue in shown]],
         [
             f"#{issue.index}  quality {issue.quality:.3f}\n{names[issue.given]}\n→ {names[issue.suggested]}?"
             for issue in shown
         ],
-        [class_colors(len(names))[issue.given] for issue in shown],
+        frame_colors=[class_colors(len(names))[issue.given] for issue in shown],
         title=f"the {len(shown)} most doubtful of {len(audit.issues)} labels in doubt",
         empty=f"No label in doubt among {len(images)} images.",
-        phantoms=phantoms,
     )
+    return render_png(figure, phantoms=phantoms)
 
 
 def near_duplicate_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: int = 24, phantoms: bool) -> bytes:
@@ -169,14 +169,14 @@ def near_duplicate_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit:
     for pair in shown:
         captions += [f"#{pair.first}  {names[pair.labels[0]]}\nr = {pair.similarity:.3f}"]
         captions += [f"#{pair.second}  {names[pair.labels[1]]}\n"]
-    return _contact_sheet(
+    figure = image_sheet(
         images[[index for pair in shown for index in (pair.first, pair.second)]],
         captions,
-        [BAD if pair.contradictory else MUTED for pair in shown for _ in range(2)],
+        frame_colors=[BAD if pair.contradictory else MUTED for pair in shown for _ in range(2)],
         title=f"{len(shown)} of {len(audit.duplicates)} pairs of near-duplicates; red: different labels",
         empty=f"No near-duplicates among {len(images)} images.",
-        phantoms=phantoms,
     )
+    return render_png(figure, phantoms=phantoms)
 
 
 def failure_overview(
@@ -201,35 +201,25 @@ def failure_overview(
     curve.axhline(risk[-1], ls=":", color=MUTED, label=f"random order ({risk[-1]:.4f})")
     best = np.maximum(0, coverage - (1 - risk[-1])) / coverage
     curve.plot(coverage, best, color=GOOD, ls="--", lw=1, label=f"best order (area {analysis.area_at_best:.4f})")
-    curve.set(xlabel="coverage: share of images that the classifier calls", ylabel="share of errors among them")
+    curve.set(xlabel="coverage: share of images that the classifier decides", ylabel="share of errors among them")
     curve.set_title("risk–coverage: the least sure are handed to a person", fontsize=10)
     curve.set_ylim(bottom=0)
     curve.grid(alpha=0.3)
     curve.legend(fontsize=8, loc="upper left")
-    scatter.scatter(confidence, around.share_of_called, s=8, color=MUTED, alpha=0.25, lw=0, label="called right")
+    scatter.scatter(
+        confidence, around.share_of_predicted, s=8, color=MUTED, alpha=0.25, lw=0, label="classified correctly"
+    )
     for kind, color in KIND_COLORS.items():
         of_kind = [failure for failure in analysis.failures if failure.kind == kind]
         scatter.scatter(
-            [failure.confidence for failure in of_kind], [failure.share_of_called for failure in of_kind],
+            [failure.confidence for failure in of_kind], [failure.share_of_predicted for failure in of_kind],
             s=24, color=color, marker="X", lw=0.4, edgecolor="white", label=f"{kind} ({len(of_kind)})",
         )  # fmt: skip
     scatter.axvline(BORDERLINE, color=MUTED, ls=":", lw=1)
     scatter.set(
-        xlabel="confidence of the classifier", ylabel="training neighbours of the called class", ylim=(-0.05, 1.05)
+        xlabel="confidence of the classifier", ylabel="training neighbours of the predicted class", ylim=(-0.05, 1.05)
     )
     scatter.set_title("errors by confidence and neighbourhood", fontsize=10)
     scatter.grid(alpha=0.3)
     figure.legend(*scatter.get_legend_handles_labels(), loc="outside lower right", ncols=5, fontsize=8)
-    return render_png(figure, phantoms=phantoms)
-
-
-def _contact_sheet(
-    images: NDArray[np.uint8], captions: Sequence[str], frames: Sequence[str], *, title: str, empty: str, phantoms: bool
-) -> bytes:
-    """Draw images in a grid, or one sentence where there are none."""
-    if len(images):
-        figure = image_grid(images, captions, columns=min(8, max(4, len(images))), title=title, frame_colors=frames)
-    else:
-        figure = new_figure(6, 1.6)
-        figure.text(0.5, 0.5, empty, ha="center")
     return render_png(figure, phantoms=phantoms)

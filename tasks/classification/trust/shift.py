@@ -3,14 +3,16 @@
 The classes are compared one by one, since a different share of classes is no shift of how a class looks.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.markdown import escape
 from tasks.classification.log_odds import log_odds_of_truth
+from tasks.classification.trust.calibration import calibrated_probabilities, decide
 from tasks.shared.auc import auc_with_interval
 from tasks.shared.domain_auc import domain_auc, unit_vectors
 from tasks.shared.estimates import UNKNOWN, Estimate, format_estimate, share
@@ -26,7 +28,7 @@ class SplitOutputs:
         images: shape (images, height, width) or (images, height, width, 3), 0–255.
         labels: shape (images,).
         probabilities: shape (images,) of class 1 or (images, classes).
-        predicted: label that is called for each image, shape (images,).
+        predicted: predicted label of each image, shape (images,).
         embeddings: shape (images, dimension).
     """
 
@@ -35,6 +37,35 @@ class SplitOutputs:
     probabilities: NDArray[np.floating]
     predicted: NDArray[np.integer]
     embeddings: NDArray[np.floating]
+
+
+def split_outputs(
+    split: str,
+    arrays: Mapping[str, NDArray[Any]],
+    outputs: Mapping[str, NDArray[Any]],
+    temperature: float,
+    threshold: float | None,
+) -> SplitOutputs:
+    """Gather what is known of one split.
+
+    Args:
+        split: `val` or `test`.
+        arrays: `<split>_images` and `<split>_labels`.
+        outputs: `<split>_logits` and `<split>_embeddings`.
+        temperature: divisor of the logits.
+        threshold: probability of class 1 from which it is predicted; None for more than two classes.
+
+    Returns:
+        The split.
+    """
+    probabilities = calibrated_probabilities(outputs[f"{split}_logits"], temperature)
+    return SplitOutputs(
+        arrays[f"{split}_images"],
+        arrays[f"{split}_labels"],
+        probabilities,
+        decide(probabilities, threshold),
+        outputs[f"{split}_embeddings"],
+    )
 
 
 @dataclass(frozen=True)
@@ -58,7 +89,7 @@ class ClassShift:
 
     Attributes:
         name: of the class.
-        validation_rate: share of its images that are called it: recall, of the class 0 of two also called specificity.
+        validation_rate: share of its images that are predicted as it: recall; of class 0 of two, specificity.
         test_rate: likewise.
         rate_change: the difference, with the interval of Newcombe (1998).
         score_distance: largest distance between the cumulative distributions of the log-odds that the classifier
@@ -107,7 +138,7 @@ def measure_shift(
         seed: of the deals, of the folds and of the choice of images where a class has more than `domain_auc.MOST`.
 
     Returns:
-        One comparison a class. A figure is NaN where a split has fewer than two images of the class.
+        One comparison per class. A figure is NaN where a split has fewer than two images of the class.
     """
     return tuple(_of_class(validation, test, label, name, permutations, seed) for label, name in enumerate(class_names))
 
@@ -153,10 +184,10 @@ def shift_metrics(shifts: Sequence[ClassShift]) -> dict[str, float]:
     """Sum the report up for the tracker.
 
     Args:
-        shifts: one a class.
+        shifts: one per class.
 
     Returns:
-        `shift/rate_change_<class>`, test minus validation of the share that is called right;
+        `shift/rate_change_<class>`, test minus validation of the share that is classified correctly;
         `shift/domain_auc_<class>`, how well the splits are told apart by their embeddings; and
         `shift/embedding_distance_<class>`.
     """
@@ -169,10 +200,10 @@ def shift_metrics(shifts: Sequence[ClassShift]) -> dict[str, float]:
 
 
 def shift_markdown(shifts: Sequence[ClassShift]) -> str:
-    """Write the comparison as tables and a sentence a class.
+    """Write the comparison as tables and a sentence per class.
 
     Args:
-        shifts: one a class.
+        shifts: one per class.
 
     Returns:
         Markdown without a heading.
@@ -195,7 +226,7 @@ def shift_markdown(shifts: Sequence[ClassShift]) -> str:
     ]
     return "\n".join(
         [
-            table(("class", "called right, validation", "called right, test", "difference"), decisions),
+            table(("class", "classified correctly, validation", "classified correctly, test", "difference"), decisions),
             table(
                 (
                     "class", "distance of the scores (KS)", "test scores higher", "distance of the embeddings",
@@ -284,8 +315,8 @@ def _sentence(shift: ClassShift) -> str:
         told = f"{moves} from {shift.validation_rate.value:.1%} to {shift.test_rate.value:.1%}"
     far = "no farther" if shift.embedding_p > 0.05 else "farther"
     return (
-        f"**{escape(shift.name)}**: the share that is called right {told}; the embeddings of test lie {far} from those "
-        f"of validation than chance explains (p {_p(shift.embedding_p)}) and are told from them with an AUC of "
+        f"**{escape(shift.name)}**: the share that is classified correctly {told}; the embeddings of test lie {far} "
+        f"from those of validation than chance explains (p {_p(shift.embedding_p)}) and are told from them with an AUC of "
         f"{format_estimate(shift.domain_auc)}."
     )
 

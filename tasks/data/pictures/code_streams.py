@@ -29,7 +29,7 @@ class CodeStream:
         height: pixels.
         width: pixels.
         components: 1 in grey, 3 in colour.
-        precision: bits of a sample.
+        precision: bits per sample.
     """
 
     height: int

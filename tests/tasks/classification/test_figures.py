@@ -8,6 +8,7 @@ from matplotlib.image import imread
 
 from models.classifier.epoch_metrics import EpochMetrics
 from tasks.classification import figures
+from tasks.classification.predictions import Predictions
 
 TWO = ("normal", "pneumonia")
 SEVEN = (
@@ -35,17 +36,16 @@ def colour_case(size=150, seed=0):
 
 
 def drawings(images, maps, probabilities, labels, threshold, class_names):
-    scored = (probabilities, labels, threshold)
+    found = Predictions(probabilities, labels, threshold, class_names)
     sharper = probabilities**2 if probabilities.ndim == 1 else probabilities**2 / (probabilities**2).sum(1)[:, None]
-    drawn = {
-        "confusion_matrix": partial(figures.confusion_matrix, *scored),
-        "roc_curve": partial(figures.roc_curve, *scored),
-        "precision_recall_curve": partial(figures.precision_recall_curve, *scored),
-        "reliability_diagram": partial(figures.reliability_diagram, probabilities, sharper, labels),
-        "failure_cases": partial(figures.failure_cases, images, *scored, limit=8),
-        "grad_cam_montage": partial(figures.grad_cam_montage, images, maps, *scored, cases=2),
+    return {
+        "confusion_matrix": partial(figures.confusion_matrix, found),
+        "roc_curve": partial(figures.roc_curve, found),
+        "precision_recall_curve": partial(figures.precision_recall_curve, found),
+        "reliability_diagram": partial(figures.reliability_diagram, sharper, found),
+        "failure_cases": partial(figures.failure_cases, images, found, limit=8),
+        "grad_cam_montage": partial(figures.grad_cam_montage, images, maps, found, cases=2),
     }
-    return {name: partial(draw, class_names=class_names) for name, draw in drawn.items()}
 
 
 HISTORY = [EpochMetrics(n, 0.6 / n, 0.7 / n, 1 - 0.3 / n, 1e-3 / n, 10.0, 0) for n in range(1, 9)]
@@ -86,9 +86,9 @@ def nothing_is_cut_off(drawn):
 
 
 def test_the_threshold_moves_what_depends_on_it():
-    options = {"class_names": TWO, "phantoms": False}
+    low, high = (Predictions(PROBABILITIES, LABELS, threshold, TWO) for threshold in (0.5, 0.6))
     for draw in (figures.confusion_matrix, figures.roc_curve, figures.precision_recall_curve):
-        assert draw(PROBABILITIES, LABELS, 0.5, **options) != draw(PROBABILITIES, LABELS, 0.6, **options)
+        assert draw(low, phantoms=False) != draw(high, phantoms=False)
 
 
 def test_the_kept_epoch_is_marked():
@@ -98,49 +98,16 @@ def test_the_kept_epoch_is_marked():
     assert first != figures.training_curves(changed, 7, phantoms=False)
 
 
-def test_errors_are_sorted_by_how_sure_they_were():
-    probabilities = np.array([0.9, 0.8, 0.3, 0.05, 0.2, 0.8])
-    labels = np.array([1, 0, 1, 1, 0, 0])
-    assert figures.most_confident_errors(probabilities, labels, 0.5).tolist() == [3, 1, 5, 2]
-    assert figures.most_confident_errors(probabilities, labels, 0.85).tolist() == [3, 2]
-
-
-def test_outcomes_are_named():
-    probabilities, labels = np.array([0.9, 0.1, 0.9, 0.1]), np.array([1, 0, 0, 1])
-    named = [figures.OUTCOMES[kind] for kind in figures.outcomes(probabilities, labels, 0.5)]
-    assert named == ["true positive", "true negative", "false positive", "false negative"]
-
-
-def test_more_classes_are_right_or_wrong_and_errors_are_sorted_too():
-    probabilities = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7], [0.9, 0.1, 0.0]])
-    labels = np.array([0, 2, 2, 1])
-    assert figures.outcome_names(3) == ("right", "wrong")
-    assert figures.outcomes(probabilities, labels, None).tolist() == [0, 1, 0, 1]
-    assert figures.most_confident_errors(probabilities, labels, None).tolist() == [3, 1]
-    # Beside the called class, the next likeliest of a right call, the true class of a wrong one.
-    assert figures.explained_classes(probabilities, labels, None).tolist() == [[0, 1], [1, 2], [2, 0], [0, 1]]
-
-
-def test_of_two_classes_both_are_explained():
-    assert figures.explained_classes(np.array([0.2, 0.9]), np.array([0, 0]), 0.5).tolist() == [[0, 1], [0, 1]]
-
-
-def test_the_first_cases_of_each_outcome_are_explained():
-    shown = figures.explained_cases(PROBABILITIES, LABELS, 0.5, cases=2)
-    groups = figures.outcomes(PROBABILITIES, LABELS, 0.5)
-    of_each = [[index for index in range(120) if groups[index] == kind] for kind in range(4)]
-    assert shown.tolist() == [index for indices in of_each for index in indices[:2]]
-
-
 def test_a_montage_of_the_explained_cases_alone_is_that_of_all():
     images, maps, probabilities, labels = COLOUR_CASE
-    shown = figures.explained_cases(probabilities, labels, None, cases=2)
-    options = {"class_names": SEVEN, "cases": 2, "phantoms": False}
-    whole = figures.grad_cam_montage(images, maps, probabilities, labels, None, **options)
-    of_shown = (images[shown], maps[shown], probabilities[shown], labels[shown], None)
-    assert figures.grad_cam_montage(*of_shown, numbers=shown, **options) == whole
-    assert figures.grad_cam_montage(*of_shown, **options) != whole  # other numbers
-    assert figures.grad_cam_montage(images, maps[:, ::-1], probabilities, labels, None, **options) != whole
+    found = Predictions(probabilities, labels, None, SEVEN)
+    shown = found.explained_cases(2)
+    draw = partial(figures.grad_cam_montage, cases=2, phantoms=False)
+    whole = draw(images, maps, found)
+    of_shown = (images[shown], maps[shown], found.take(shown))
+    assert draw(*of_shown, numbers=shown) == whole
+    assert draw(*of_shown) != whole  # other numbers
+    assert draw(images, maps[:, ::-1], found) != whole
 
 
 def test_images_in_colour_are_drawn_in_colour():
@@ -162,6 +129,6 @@ def test_a_perfect_classifier_leaves_no_failures_and_still_has_figures():
 def test_one_failure_and_one_epoch_are_enough():
     probabilities = LABELS.astype(float)
     probabilities[4] = 1 - probabilities[4]
-    drawn = figures.failure_cases(IMAGES, probabilities, LABELS, 0.5, class_names=TWO, phantoms=False)
+    drawn = figures.failure_cases(IMAGES, Predictions(probabilities, LABELS, 0.5, TWO), phantoms=False)
     assert (pixels(drawn) < 0.9).any()
     assert (pixels(figures.training_curves(HISTORY[:1], 1, phantoms=False)) < 0.9).any()

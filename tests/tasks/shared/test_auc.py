@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tasks.shared.auc import auc_with_interval
+from tasks.shared.auc import auc_with_interval, macro_auc
 
 
 def test_the_area_is_sklearns_and_the_interval_delongs():
@@ -23,3 +23,13 @@ def test_too_few_cases_leave_the_bounds_or_all_unknown():
     one = auc_with_interval(np.array([1.0]), np.array([2.0, 3.0]))
     assert one.value == 1 and math.isnan(one.low)
     assert math.isnan(auc_with_interval(np.array([]), np.array([1.0])).value)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_the_mean_over_the_classes_is_sklearns(classes):
+    random = np.random.default_rng(0)
+    labels = random.permutation(np.arange(80) % classes)
+    weights = random.integers(1, 4, (80, classes)) + 2 * np.eye(classes)[labels]  # with ties
+    probabilities = weights / weights.sum(axis=1, keepdims=True)
+    scores = probabilities[:, 1] if classes == 2 else probabilities
+    assert macro_auc(probabilities, labels) == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))

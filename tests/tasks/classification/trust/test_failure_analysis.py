@@ -32,25 +32,25 @@ def test_neighbours_agree_with_a_naive_loop():
         distances = [1 - image @ other / np.linalg.norm(image) / np.linalg.norm(other) for other in train]
         nearest = sorted(range(40), key=distances.__getitem__)[:4]
         assert found.nearest[index] == pytest.approx(min(distances))
-        assert found.share_of_called[index] == np.mean([train_labels[n] == predicted[index] for n in nearest])
+        assert found.share_of_predicted[index] == np.mean([train_labels[n] == predicted[index] for n in nearest])
         assert found.share_of_true[index] == np.mean([train_labels[n] == labels[index] for n in nearest])
 
 
 def test_fewer_training_images_than_neighbours():
     found = neighbourhood(np.eye(2), np.array([0, 1]), np.array([0, 1]), np.eye(2), np.array([0, 1]))
-    assert found.share_of_called.tolist() == [0.5, 0.5]
+    assert found.share_of_predicted.tolist() == [0.5, 0.5]
 
 
 def case():
-    """Sixteen right calls and four errors, one of each kind."""
+    """Sixteen correct predictions and four errors, one of each kind."""
     labels = np.array([0] * 10 + [1] * 10)
     probabilities = np.where(labels == 1, 0.95, 0.05) + np.linspace(-0.02, 0.02, 20)
-    called = np.full(20, 1.0)
+    predicted = np.full(20, 1.0)
     nearest = np.linspace(0.01, 0.02, 20)
     wrong = {0: (0.97, 1.0, 0.5), 1: (0.6, 1.0, 0.015), 2: (0.92, 0.5, 0.015), 3: (0.8, 0.4, 0.015)}
     for index, (probability, share, distance) in wrong.items():
-        probabilities[index], called[index], nearest[index] = probability, share, distance
-    return probabilities, labels, Neighbourhood(called, 1 - called, nearest)
+        probabilities[index], predicted[index], nearest[index] = probability, share, distance
+    return probabilities, labels, Neighbourhood(predicted, 1 - predicted, nearest)
 
 
 def test_errors_are_named_and_sorted_by_how_sure_they_were():
@@ -60,7 +60,7 @@ def test_errors_are_named_and_sorted_by_how_sure_they_were():
     kinds = {failure.index: failure.kind for failure in analysis.failures}
     assert list(KINDS) == [kinds[index] for index in range(4)]
     first = analysis.failures[0]
-    assert (first.true, first.called, first.confidence, first.nearest) == (0, 1, pytest.approx(0.97), 0.5)
+    assert (first.true, first.predicted, first.confidence, first.nearest) == (0, 1, pytest.approx(0.97), 0.5)
 
 
 def test_deferral_areas_and_finders():
@@ -86,7 +86,7 @@ def test_deferral_areas_and_finders():
 def test_the_report_counts_kinds_by_class():
     probabilities, labels, around = case()
     text = failure_markdown(analyse_failures(probabilities, 0.5, labels, around, NAMES))
-    assert "4 of 20 images are called the wrong class: 2 with a confidence of 0.9 or more, 1 below 0.75." in text
+    assert "4 of 20 images are misclassified: 2 with a confidence of 0.9 or more, 1 below 0.75." in text
     for kind in KINDS:
         assert f"| {kind} | 1 | 0 |" in text
     assert "| #0 | normal | pneumonia | 0.970 | 100% | 0% | 0.5000 | isolated |" in text
@@ -106,4 +106,4 @@ def test_several_classes():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1]])
     around = Neighbourhood(np.array([1.0, 0.2, 1.0]), np.array([1.0, 0.8, 1.0]), np.array([0.1, 0.1, 0.1]))
     analysis = analyse_failures(probabilities, None, np.array([0, 0, 1]), around, ("a", "b", "c"))
-    assert [(f.index, f.true, f.called, f.kind) for f in analysis.failures] == [(1, 0, 2, "borderline")]
+    assert [(f.index, f.true, f.predicted, f.kind) for f in analysis.failures] == [(1, 0, 2, "borderline")]

@@ -61,8 +61,8 @@ def test_a_shift_of_one_class_is_found_in_that_class():
     assert pneumonia.rate_change.low < 0 < pneumonia.rate_change.high
     assert pneumonia.score_distance < 0.2 and pneumonia.embedding_p > 0.05
     text = shift_markdown([normal, pneumonia])
-    assert "**normal**: the share that is called right falls from" in text
-    assert "**pneumonia**: the share that is called right does not change beyond chance" in text
+    assert "**normal**: the share that is classified correctly falls from" in text
+    assert "**pneumonia**: the share that is classified correctly does not change beyond chance" in text
     assert "lie no farther from those of validation" in text
 
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from models.errors import InputError
-from tasks.classification.steps import check_training, train_classifier
+from tasks.classification.steps.training import check_training, train_classifier
 from tasks.data.catalogue import look_up
 from tasks.execution.caching import cache_key, components
 from tasks.parameters.dataset import DatasetParameters

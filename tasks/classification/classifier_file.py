@@ -1,0 +1,109 @@
+"""The file of a classifier: its weights, and a card of what their user must know."""
+
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from models.classifier import weights
+from models.classifier.classifiers import Classifier
+from models.classifier.preprocessing import Normalization
+from models.notices import RESEARCH_NOTICE
+from tasks.parameters.training import TrainingParameters
+from tasks.records.classification import CalibrationRecord, EvaluationRecord, PretrainedRecord
+from tasks.records.data import DatasetRecord
+
+
+class LoadedClassifier(NamedTuple):
+    """A classifier that is ready to predict.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        normalization: statistics of its training pixels.
+        card: all that its file says beside the weights.
+    """
+
+    model: Classifier
+    normalization: Normalization
+    card: dict[str, Any]
+
+
+def load_classifier(payload: bytes) -> LoadedClassifier:
+    """Build a classifier from its file.
+
+    Args:
+        payload: safetensors of `models.classifier.weights.dump`.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        InputError: the bytes are damaged, or are no classifier.
+    """
+    model, card = weights.load(payload)
+    return LoadedClassifier(model, Normalization(**card["normalization"]), card)
+
+
+def training_card(
+    model: Classifier,
+    normalization: Normalization,
+    dataset: DatasetRecord,
+    training: TrainingParameters,
+    pretrained: PretrainedRecord | None,
+    best_epoch: int,
+) -> dict[str, Any]:
+    """Say how a classifier was trained, and what it needs to predict.
+
+    Args:
+        model: the classifier.
+        normalization: statistics of the training pixels.
+        dataset: what it was trained on.
+        training: the form.
+        pretrained: the weights that it started from; None for random ones.
+        best_epoch: epoch of the weights, from 1.
+
+    Returns:
+        JSON values for `models.classifier.weights.dump`.
+    """
+    return {
+        "architecture": training.architecture,
+        "classes": model.classes,
+        "channels": model.channels,
+        "normalization": asdict(normalization),
+        "image_size": dataset.size,
+        "labels": list(dataset.labels),
+        "dataset_sha256": dataset.sha256,
+        "dataset_limit": dataset.limit,
+        "training": training.model_dump(mode="json"),
+        "pretrained_sha256": None if pretrained is None else pretrained.sha256,
+        "best_epoch": best_epoch,
+    }
+
+
+def registered_card(
+    dataset: DatasetRecord, weights_sha256: str, calibration: CalibrationRecord, evaluation: EvaluationRecord
+) -> dict[str, Any]:
+    """Say what the user of a registered classifier must know beyond its training.
+
+    Args:
+        dataset: what it was trained on.
+        weights_sha256: digest of the file as it was trained.
+        calibration: temperature and operating point.
+        evaluation: its scores.
+
+    Returns:
+        JSON values, to be added to those of `training_card`.
+    """
+    return {
+        "dataset": dataset.name,
+        "licence": dataset.licence,
+        "weights_sha256": weights_sha256,
+        "temperature": calibration.temperature,
+        "threshold": calibration.threshold,
+        "threshold_rule": calibration.rule,
+        "validation": {name: value for name, value in evaluation.validation.items() if np.isfinite(value)},
+        "intended_use": f"{' or '.join(dataset.labels)}, told from {dataset.size}×{dataset.size} images like those of "
+        f"{dataset.name}. {RESEARCH_NOTICE}",
+        "phantoms": dataset.phantoms,
+        "limited": dataset.limit is not None,
+    }

@@ -1,0 +1,49 @@
+"""Steps that map the evidence for a class and check the maps."""
+
+import numpy as np
+
+from tasks.execution.caching import step
+from tasks.records.base import ArrayRecord, FindingsRecord
+from tasks.records.classification import CalibrationRecord, ClassifierRecord, PredictionsRecord
+from tasks.records.data import DatasetRecord
+from tasks.storage.store import Store
+
+
+@step
+def explain_classifier(
+    dataset: DatasetRecord, classifier: ClassifierRecord, predictions: PredictionsRecord, calibration: CalibrationRecord
+) -> ArrayRecord:
+    """Map the evidence (Grad-CAM): for two classes of class 1 in each test image, and in some images for a pair."""
+    from models.explanation.grad_cam import grad_cam
+    from tasks.classification.classifier_file import load_classifier
+    from tasks.classification.predictions import Predictions
+    from tasks.classification.trust.calibration import calibrated_probabilities
+
+    store = Store()
+    model, normalization, _ = load_classifier(store.get(classifier.weights))
+    images = store.get_arrays(dataset.splits)["test_images"]
+    outputs = store.get_arrays(predictions.outputs)
+    probabilities = calibrated_probabilities(outputs["test_logits"], calibration.temperature)
+    found = Predictions(probabilities, outputs["test_labels"], calibration.threshold, dataset.labels)
+    shown = found.explained_cases()
+    targets = found.explained_classes[shown]
+    pairs = [grad_cam(model, images[shown], normalization, target=target) for target in targets.T]
+    arrays: dict[str, np.ndarray] = {"shown": shown, "pairs": np.stack(pairs, axis=1)}
+    if model.classes == 2:  # what the reports quote
+        arrays["maps"] = grad_cam(model, images, normalization, target=1)
+    return ArrayRecord(arrays=store.put_arrays(arrays), shapes={name: array.shape for name, array in arrays.items()})
+
+
+@step
+def check_explanation(dataset: DatasetRecord, classifier: ClassifierRecord, images: int, draws: int) -> FindingsRecord:
+    """Check on some test images that the maps depend on the model, and that they point at what it uses."""
+    from tasks.classification.classifier_file import load_classifier
+    from tasks.classification.explanation.checks import check_maps
+    from tasks.classification.explanation.report import spread_sample
+
+    store = Store()
+    loaded = load_classifier(store.get(classifier.weights))
+    splits = store.get_arrays(dataset.splits)
+    sample = splits["test_images"][spread_sample(splits["test_labels"], images)]
+    found = check_maps(loaded, sample, draws=draws, class_names=dataset.labels, phantoms=dataset.phantoms)
+    return found.stored(store)

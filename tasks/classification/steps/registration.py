@@ -1,0 +1,79 @@
+"""Steps around the registry: the file of a classifier, and its comparison with the champion."""
+
+from models.errors import InputError
+from models.text import printable
+from tasks.execution.caching import step
+from tasks.records.base import StoredFile
+from tasks.records.classification import (
+    CalibrationRecord,
+    ClassifierRecord,
+    ComparisonRecord,
+    EvaluationRecord,
+    PackageRecord,
+    PredictionsRecord,
+)
+from tasks.records.data import DatasetRecord
+from tasks.storage.store import Store
+
+
+def read_package(package: StoredFile, dataset: DatasetRecord, run_id: str) -> ClassifierRecord:
+    """Take a classifier out of the file that `package_classifier` made.
+
+    Raises:
+        InputError: it was made for images of another dataset or size.
+    """
+    from models.classifier import weights
+
+    _, card = weights.load(Store().get(package))
+    if (card["dataset"], card["image_size"]) != (dataset.name, dataset.size):
+        raise InputError(
+            f"The classifier of the run {run_id} reads {printable(card['dataset'], 40)} at {card['image_size']} "
+            f"pixels, but the form names {dataset.name} at {dataset.size}; choose the same."
+        )
+    return ClassifierRecord(
+        architecture=card["architecture"],
+        weights=package,
+        best_epoch=card["best_epoch"],
+        dataset_sha256=card["dataset_sha256"],
+        run_id=run_id,
+    )
+
+
+@step
+def package_classifier(
+    dataset: DatasetRecord, classifier: ClassifierRecord, calibration: CalibrationRecord, evaluation: EvaluationRecord
+) -> PackageRecord:
+    """Put the weights and all that their user must know into one file."""
+    from models.classifier import weights
+    from tasks.classification.classifier_file import registered_card
+
+    store = Store()
+    model, card = weights.load(store.get(classifier.weights))
+    card |= registered_card(dataset, classifier.weights.sha256, calibration, evaluation)
+    return PackageRecord(package=store.put(weights.dump(model, card), "application/x-safetensors"))
+
+
+@step
+def compare_with_champion(
+    dataset: DatasetRecord,
+    predictions: PredictionsRecord,
+    calibration: CalibrationRecord,
+    champion: StoredFile,
+    bootstrap_samples: int,
+) -> ComparisonRecord:
+    """Compare a classifier with the champion on validation, each with its own temperature."""
+    from models.classifier.prediction import predict
+    from tasks.classification.classifier_file import load_classifier
+    from tasks.classification.promotion import compare
+    from tasks.classification.trust.calibration import calibrated_probabilities
+
+    store = Store()
+    outputs = store.get_arrays(predictions.outputs)
+    model, normalization, card = load_classifier(store.get(champion))
+    logits = predict(model, store.get_arrays(dataset.splits)["val_images"], normalization).logits
+    return compare(
+        calibrated_probabilities(outputs["val_logits"], calibration.temperature),
+        calibrated_probabilities(logits, card["temperature"]),
+        outputs["val_labels"],
+        bootstrap_samples,
+    )

@@ -1,0 +1,35 @@
+"""The step that measures how far the classifier can be relied on."""
+
+import numpy as np
+
+from tasks.execution.caching import step
+from tasks.records.base import FindingsRecord
+from tasks.records.classification import CalibrationRecord, PredictionsRecord
+from tasks.records.data import DatasetRecord
+from tasks.storage.store import Store
+
+
+@step
+def assess_trust(
+    dataset: DatasetRecord, predictions: PredictionsRecord, calibration: CalibrationRecord
+) -> FindingsRecord:
+    """Measure how far the classifier can be relied on: conformal sets, shift from validation to test, failures."""
+    from tasks.classification.trust.findings import trust_findings
+    from tasks.classification.trust.shift import split_outputs
+
+    store = Store()
+    arrays, outputs = store.get_arrays(dataset.splits), store.get_arrays(predictions.outputs)
+    validation, test = (
+        split_outputs(split, arrays, outputs, calibration.temperature, calibration.threshold)
+        for split in ("val", "test")
+    )
+    found = trust_findings(
+        validation,
+        test,
+        calibration.threshold,
+        outputs["train_embeddings"],
+        np.delete(arrays["train_labels"], dataset.excluded_train),
+        class_names=dataset.labels,
+        phantoms=dataset.phantoms,
+    )
+    return found.stored(store)

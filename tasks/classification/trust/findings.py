@@ -1,0 +1,112 @@
+"""What the analyses of trust and of the labels hand on: metrics, figures and parts of the report."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.classification.trust import figures
+from tasks.classification.trust.conformal import conformal_markdown, conformal_metrics, evaluate_conformal
+from tasks.classification.trust.failure_analysis import (
+    analyse_failures,
+    confidences,
+    failure_markdown,
+    failure_metrics,
+    neighbourhood,
+)
+from tasks.classification.trust.label_audit import audit_labels, label_audit_markdown
+from tasks.classification.trust.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
+from tasks.shared.findings import Findings
+
+
+def trust_findings(
+    validation: SplitOutputs,
+    test: SplitOutputs,
+    threshold: float | None,
+    train_embeddings: NDArray[np.floating],
+    train_labels: NDArray[np.integer],
+    *,
+    class_names: Sequence[str],
+    phantoms: bool,
+) -> Findings:
+    """Measure how far the classifier can be relied on.
+
+    Args:
+        validation: what is known of the images of validation.
+        test: the same of test.
+        threshold: probability of class 1 from which it is predicted; None for more than two classes.
+        train_embeddings: shape (training images, dimension).
+        train_labels: shape (training images,).
+        class_names: by label.
+        phantoms: whether the data are drawn phantoms.
+
+    Returns:
+        Conformal sets, shift from validation to test, and failures.
+    """
+    conformal = evaluate_conformal(
+        validation.probabilities, validation.labels, test.probabilities, test.labels, class_names
+    )
+    shifts = measure_shift(validation, test, class_names)
+    around = neighbourhood(test.embeddings, test.predicted, test.labels, train_embeddings, train_labels)
+    failures = analyse_failures(test.probabilities, threshold, test.labels, around, class_names)
+    confidence = confidences(test.probabilities, threshold)
+    return Findings(
+        name="trust",
+        metrics=conformal_metrics(conformal) | shift_metrics(shifts) | failure_metrics(failures),
+        details={
+            "conformal": asdict(conformal),
+            "shift": [asdict(shift) for shift in shifts],
+            "failures": asdict(failures),
+        },
+        figures={
+            "conformal_coverage": figures.conformal_coverage(conformal, phantoms=phantoms),
+            "score_shift": figures.score_shift(validation, test, shifts, threshold, phantoms=phantoms),
+            "failure_overview": figures.failure_overview(failures, around, confidence, phantoms=phantoms),
+        },
+        sections=(
+            ("Conformal sets", conformal_markdown(conformal)),
+            ("Shift between validation and test", shift_markdown(shifts)),
+            ("Failure analysis", failure_markdown(failures)),
+        ),
+    )
+
+
+def label_findings(
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    images: NDArray[np.uint8],
+    *,
+    class_names: Sequence[str],
+    phantoms: bool,
+) -> Findings:
+    """Look for wrong labels and near-duplicates.
+
+    Args:
+        probabilities: out of fold, shape (images,) of class 1 or (images, classes).
+        labels: shape (images,).
+        images: shape (images, height, width) or (images, height, width, 3), 0–255.
+        class_names: by label.
+        phantoms: whether the data are drawn phantoms.
+
+    Returns:
+        Labels in doubt and near-duplicates.
+
+    Raises:
+        InputError: there are too many images to compare every pair.
+    """
+    found = audit_labels(probabilities, labels, images, class_names)
+    return Findings(
+        name="labels",
+        metrics={
+            "labels/issues": float(len(found.issues)),
+            "labels/near_duplicates": float(len(found.duplicates)),
+            "labels/contradictory_duplicates": float(sum(pair.contradictory for pair in found.duplicates)),
+        },
+        details=asdict(found),
+        figures={
+            "label_issues": figures.label_issue_sheet(found, images, phantoms=phantoms),
+            "near_duplicates": figures.near_duplicate_sheet(found, images, phantoms=phantoms),
+        },
+        sections=(("Labels of the training split", label_audit_markdown(found)),),
+    )

@@ -20,7 +20,14 @@ from typing import Any, NamedTuple
 from tasks.storage.parsing import one_parses
 
 PACKAGES = ("flows", "tasks", "models")
-NOT_COUNTED = ("flows", "tasks.parameters", "tasks.records", "tasks.execution", "tasks.storage", "tasks.tracking")
+NOT_COUNTED = (
+    "flows.support",
+    "tasks.parameters",
+    "tasks.records",
+    "tasks.execution",
+    "tasks.storage",
+    "tasks.tracking",
+)
 """They move, name and record results; what they decide (parameters, digests of inputs) is in the key by value."""
 _FILE_NAME = re.compile(r"[\w-]{1,60}(\.\w{1,10})?")
 

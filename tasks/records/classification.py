@@ -48,7 +48,7 @@ class ClassifierRecord(Record):
         weights: safetensors with a JSON card (normalisation, labels, image size).
         best_epoch: the epoch whose weights these are.
         dataset_sha256: digest of the dataset file it was trained on.
-        history: one record an epoch.
+        history: one record per epoch.
         seconds: wall time of the training, resumed parts included.
         run_id: MLflow run that made it.
     """
@@ -81,7 +81,7 @@ class CalibrationRecord(Record):
     Attributes:
         temperature: divisor of the logits.
         threshold: operating point on the calibrated probability of class 1; None for more than two classes, of which
-            the likeliest is called.
+            the likeliest is predicted.
         rule: how the threshold was set; None for more than two classes.
         candidates: threshold by rule, for the table of operating points.
     """
@@ -159,6 +159,18 @@ class ComparisonRecord(Record):
     auc: float
     champion_auc: float
     reason: str
+
+
+class TrialRecord(Record):
+    """Scores of one training of a sweep.
+
+    Attributes:
+        metrics: by name.
+        run_id: MLflow run.
+    """
+
+    metrics: dict[str, float]
+    run_id: str = provenance("")
 
 
 class ClassificationResult(Record):

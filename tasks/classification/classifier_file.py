@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.classifier import weights
-from models.classifier.classifiers import Classifier
+from models.classifier.classifiers import Classifier, build_classifier
 from models.classifier.preprocessing import Normalization
+from models.classifier.training_state import Weights
 from models.notices import RESEARCH_NOTICE
 from tasks.parameters.training import TrainingParameters
 from tasks.records.classification import CalibrationRecord, EvaluationRecord, PretrainedRecord
@@ -44,18 +45,18 @@ def load_classifier(payload: bytes) -> LoadedClassifier:
     return LoadedClassifier(model, Normalization(**card["normalization"]), card)
 
 
-def training_card(
-    model: Classifier,
+def trained_file(
+    state: Weights,
     normalization: Normalization,
     dataset: DatasetRecord,
     training: TrainingParameters,
     pretrained: PretrainedRecord | None,
     best_epoch: int,
-) -> dict[str, Any]:
-    """Say how a classifier was trained, and what it needs to predict.
+) -> bytes:
+    """Write a trained classifier down with how it was trained and what it needs to predict.
 
     Args:
-        model: the classifier.
+        state: its weights.
         normalization: statistics of the training pixels.
         dataset: what it was trained on.
         training: the form.
@@ -63,9 +64,11 @@ def training_card(
         best_epoch: epoch of the weights, from 1.
 
     Returns:
-        JSON values for `models.classifier.weights.dump`.
+        Safetensors bytes for `load_classifier`.
     """
-    return {
+    model = build_classifier(training.architecture, classes=len(dataset.labels), channels=dataset.channels)
+    model.load_state_dict(state)
+    card = {
         "architecture": training.architecture,
         "classes": model.classes,
         "channels": model.channels,
@@ -78,6 +81,7 @@ def training_card(
         "pretrained_sha256": None if pretrained is None else pretrained.sha256,
         "best_epoch": best_epoch,
     }
+    return weights.dump(model, card)
 
 
 def registered_card(
@@ -92,7 +96,7 @@ def registered_card(
         evaluation: its scores.
 
     Returns:
-        JSON values, to be added to those of `training_card`.
+        JSON values, to be added to the card of `trained_file`.
     """
     return {
         "dataset": dataset.name,

@@ -1,7 +1,7 @@
 """The classifier at its operating point: its scores, other thresholds beside it, and which class is taken for which."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,38 +12,20 @@ from tasks.classification.trust.calibration import RULES, best_accuracy_threshol
 SEED = 0  # of the bootstrap
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold between two classes and what it gives on test.
-
-    Attributes:
-        name: how the threshold was chosen, and on what.
-        threshold: probability from which class 1 is predicted.
-        scores: of `tasks.classification.metrics.score` on test at this threshold.
-        is_result: whether test had no part in the choice.
-    """
-
-    name: str
-    threshold: float
-    scores: Mapping[str, float]
-    is_result: bool = True
-
-
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """Scores of both splits at the same threshold.
 
     Attributes:
         metrics: `val/…` and `test/…`, each with `_ci_low` and `_ci_high`.
         validation: those of validation, without the prefix.
-        operating_points: of two classes, the one in use first and the oracle last.
+        operating_points: as in `EvaluationRecord`; the oracle last.
         predicted: class of each test image, shape (images,).
-        confusion: test images, rows by true class, columns by predicted class.
+        confusion: of test, as `confusion_counts`.
     """
 
     metrics: dict[str, float]
     validation: dict[str, float]
-    operating_points: tuple[OperatingPoint, ...]
+    operating_points: tuple[dict[str, Any], ...]
     predicted: NDArray[np.int64]
     confusion: NDArray[np.int64]
 
@@ -72,18 +54,18 @@ def evaluate(
         for split, (probabilities, labels) in splits.items()
     }
     test, labels = splits["test"]
-    points = [
-        OperatingPoint(RULES[name].description, thresholds[name], score(test, labels, thresholds[name]))
-        for name in sorted(thresholds, key=lambda name: name != rule)  # the one in use first
-    ]
+    rules = sorted(thresholds, key=lambda name: name != rule)  # the one in use first
+    points = [(RULES[name].description, thresholds[name], True) for name in rules]
     if threshold is not None:
-        best = best_accuracy_threshold(test, labels)
-        points.append(OperatingPoint("oracle, best accuracy", best, score(test, labels, best), is_result=False))
+        points.append(("oracle, best accuracy", best_accuracy_threshold(test, labels), False))
     predicted = decide(test, threshold)
     return Evaluation(
         metrics={f"{split}/{name}": value for split in splits for name, value in scores[split].items()},
         validation=scores["val"],
-        operating_points=tuple(points),
+        operating_points=tuple(
+            {"name": name, "threshold": value, "scores": score(test, labels, value), "is_result": is_result}
+            for name, value, is_result in points
+        ),
         predicted=predicted,
         confusion=confusion_counts(predicted, labels, class_count(test)),
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from models.errors import InputError
 from tasks.data.audit import audit, audit_table
-from tasks.data.catalogue import locate, look_up
+from tasks.data.catalogue import Entry, locate, look_up
 from tasks.data.phantoms import draw_phantoms
 from tasks.data.subset import take_first
-from tasks.data.validation import SPLITS, dump_splits, read_splits
+from tasks.data.validation import SPLITS, Splits, dump_splits, read_splits
 from tasks.execution.caching import step
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.data import DatasetRecord, PictureRecord, SourceRecord
@@ -76,15 +76,8 @@ def smallest_test_class(source: SourceRecord, limit: int | None) -> int | None:
 @step
 def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
     """Validate the dataset, audit it and store it as arrays."""
-    store = Store()
-    entry = look_up(source.name, source.size)
-    if source.kind == "phantoms":
-        splits = draw_phantoms(source.size, PHANTOM_SEED)
-    else:
-        content = Path(source.path).read_bytes()
-        if hashlib.sha256(content).hexdigest() != source.sha256:
-            raise InputError(f"{source.path} changed while it was being read: run again once it is complete.")
-        splits = read_splits(content, labels=entry.labels, size=source.size, channels=entry.channels, name=source.path)
+    store, entry = Store(), look_up(source.name, source.size)
+    splits = _read(source, entry)
     whole = {split: len(splits.labels(split)) for split in SPLITS}
     if limit is not None:
         splits = take_first(splits, limit)
@@ -109,6 +102,15 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         limit=None if counts == whole else limit,
         source=source.path,
     )
+
+
+def _read(source: SourceRecord, entry: Entry) -> Splits:
+    if source.kind == "phantoms":
+        return draw_phantoms(source.size, PHANTOM_SEED)
+    content = Path(source.path).read_bytes()
+    if hashlib.sha256(content).hexdigest() != source.sha256:
+        raise InputError(f"{source.path} changed while it was being read: run again once it is complete.")
+    return read_splits(content, labels=entry.labels, size=source.size, channels=entry.channels, name=source.path)
 
 
 def read_picture(path: str, size: int) -> PictureRecord:

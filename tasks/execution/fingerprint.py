@@ -22,7 +22,7 @@ from tasks.storage.parsing import one_parses
 
 PACKAGES = ("flows", "tasks", "models")
 NOT_COUNTED = (
-    *("flows", "tasks.parameters", "tasks.records", "tasks.execution", "tasks.storage", "tasks.tracking"),
+    *("flows.support", "tasks.parameters", "tasks.records", "tasks.execution", "tasks.storage", "tasks.tracking"),
     "models.choices",
 )
 """They move, name and record results; what they decide (parameters, digests of inputs) is in the key by value."""

@@ -27,8 +27,8 @@ class ClassifierRecord(Record):
         weights: safetensors with a JSON card (normalisation, labels, image size).
         best_epoch: the epoch whose weights these are.
         dataset_sha256: digest of the dataset file it was trained on.
-        history: one entry per epoch.
-        seconds: wall time of the training, resumed parts included.
+            history: one entry per epoch.
+            seconds: wall time of the training, resumed parts included.
         run_id: MLflow run that made it.
     """
 
@@ -60,7 +60,7 @@ class CalibrationRecord(Record):
     Attributes:
         temperature: divisor of the logits.
         threshold: operating point on the calibrated probability of class 1; None for more than two classes, of which
-            the likeliest is called.
+            the likeliest is predicted.
         rule: how the threshold was set; None for more than two classes.
         candidates: threshold by rule, for the table of operating points.
     """
@@ -138,6 +138,18 @@ class ComparisonRecord(Record):
     auc: float
     champion_auc: float
     reason: str
+
+
+class TrialRecord(Record):
+    """Scores of one training of a sweep.
+
+    Attributes:
+        metrics: by name.
+        run_id: MLflow run.
+    """
+
+    metrics: dict[str, float]
+    run_id: str = provenance("")
 
 
 class ClassificationResult(Record):

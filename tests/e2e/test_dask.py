@@ -184,16 +184,16 @@ def test_report_batches_say_the_same_on_threads_and_on_two_processes(shared_outp
 def test_a_sweep_scores_the_same_on_threads_and_on_two_processes(shared_outputs, dask, client):
     words = ["--preset", "debug", "--evaluation.label_folds", "0", "--sweep.seeds", "0,1"]
     expected = sweep(**parse(sweep, words))
-    shutil.rmtree(shared_outputs / "store" / "sweep")
+    _forget(shared_outputs, "run-trial")
     _forget(shared_outputs, "train-classifier")
     there = ["--execution.runner", "dask", "--execution.scheduler", dask.scheduler]
     found = sweep(**parse(sweep, [*words, *there]))
     assert [_scores(result) for result in found["results"]] == [_scores(result) for result in expected["results"]]
     assert {result.state for result in found["results"]} == {"run"}
-    assert len(set(_sent(client, "_run_trial"))) == 2
+    assert len(set(_sent(client, "_run_elsewhere"))) == 2
     again = sweep(**parse(sweep, [*words, *there]))
     assert {result.state for result in again["results"]} == {"kept"}
-    assert len(_sent(client, "_run_trial")) == 2
+    assert len(_sent(client, "_run_elsewhere")) == 2
 
 
 def _scores(result) -> dict[str, float]:

@@ -1,7 +1,5 @@
 """Steps that calibrate the classifier on validation and score it on test."""
 
-from dataclasses import asdict
-
 from tasks.execution.caching import step
 from tasks.records.classification import CalibrationRecord, EvaluationRecord, PredictionsRecord
 from tasks.storage.store import Store
@@ -45,7 +43,7 @@ def evaluate_classifier(
     return EvaluationRecord(
         metrics=found.metrics,
         validation=found.validation,
-        operating_points=tuple(asdict(point) for point in found.operating_points),
+        operating_points=found.operating_points,
         confusion=tuple(map(tuple, found.confusion.tolist())),
         predictions=store.put_arrays(arrays),
         classifier_sha256=predictions.classifier_sha256,

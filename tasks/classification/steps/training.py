@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 
+import numpy as np
 from prefect.logging import get_run_logger
 from tqdm import tqdm
 
@@ -60,16 +61,15 @@ def train_classifier(
     dataset: DatasetRecord, training: TrainingParameters, pretrained: PretrainedRecord | None, run: RunReference
 ) -> ClassifierRecord:
     """Train, going on from the last checkpoint of the same job, and keep the weights of the best epoch."""
-    from models.classifier import weights
-    from models.classifier.classifiers import build_classifier
     from models.classifier.preprocessing import Normalization
     from models.classifier.training import train
-    from tasks.classification.classifier_file import training_card
-    from tasks.classification.splits import training_split
+    from tasks.classification.classifier_file import trained_file
 
     store, classes = Store(), len(dataset.labels)
     arrays = store.get_arrays(dataset.splits)
-    images, labels = training_split(arrays, dataset.excluded_train)
+    images, labels = (
+        np.delete(arrays[f"train_{kind}"], dataset.excluded_train, axis=0) for kind in ("images", "labels")
+    )
     normalization = Normalization.from_images(images)
     settings = training.model_copy(update={"pretrained": None if pretrained is None else pretrained.path})
     checkpoints = StoredCheckpoints(store, current_key())
@@ -78,10 +78,8 @@ def train_classifier(
         result = train(*splits, normalization, settings, classes=classes, checkpoints=checkpoints, on_epoch=tell)
     if result.stopped_early:
         get_run_logger().info("the training ended early, %d epochs after the best one", settings.patience)
-    model = build_classifier(training.architecture, classes=classes, channels=dataset.channels)
-    model.load_state_dict(result.weights)
-    card = training_card(model, normalization, dataset, training, pretrained, result.best_epoch)
-    stored = store.put(weights.dump(model, card), "application/x-safetensors")
+    content = trained_file(result.weights, normalization, dataset, training, pretrained, result.best_epoch)
+    stored = store.put(content, "application/x-safetensors")
     checkpoints.clear()
     return ClassifierRecord(
         architecture=training.architecture,
@@ -99,12 +97,11 @@ def predict_classifier(dataset: DatasetRecord, classifier: ClassifierRecord) -> 
     """Compute the logits of validation and test, and the embeddings of all splits."""
     from models.classifier.prediction import predict
     from tasks.classification.classifier_file import load_classifier
-    from tasks.classification.splits import training_split
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
     model, normalization, _ = load_classifier(store.get(classifier.weights))
-    train_images, _ = training_split(arrays, dataset.excluded_train)
+    train_images = np.delete(arrays["train_images"], dataset.excluded_train, axis=0)
     outputs = {"train_embeddings": predict(model, train_images, normalization).embeddings}
     for split in ("val", "test"):
         prediction = predict(model, arrays[f"{split}_images"], normalization)

@@ -38,6 +38,7 @@ class TrialResult:
         metrics: each of `METRICS`; empty where the training failed.
         run_id: MLflow run; empty where the training failed.
         error: why it failed.
+        refused: whether it failed because its settings were refused.
     """
 
     settings: Mapping[str, str | float]
@@ -46,6 +47,7 @@ class TrialResult:
     metrics: Mapping[str, float]
     run_id: str = ""
     error: str = ""
+    refused: bool = False
 
 
 class Summary(NamedTuple):
@@ -89,7 +91,7 @@ def balanced_log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer],
     """Compute the log-loss in which every class counts the same.
 
     Args:
-        logits: log-odds of class 1, shape (images,), or one a class, shape (images, classes).
+        logits: log-odds of class 1, shape (images,), or one per class, shape (images, classes).
         labels: 0 … classes - 1, each of them present, shape (images,).
         temperature: divisor of the logits.
 
@@ -110,7 +112,7 @@ def summarize(values: Sequence[float]) -> Summary:
     """Summarize one metric over seeds.
 
     Args:
-        values: one a seed, at least one.
+        values: one per seed, at least one.
 
     Returns:
         Mean, standard deviation with Bessel's correction, and Student's 95 % interval of the mean.
@@ -132,8 +134,8 @@ def leaderboard(results: Sequence[TrialResult]) -> list[Row]:
         results: every training, in any order.
 
     Returns:
-        One row a combination, the lowest mean of `CRITERION` first, and last those of which no training finished. Ties
-        keep the order in which the combinations came.
+        One row per combination, the lowest mean of `CRITERION` first, and last those of which no training finished.
+        Ties keep the order in which the combinations came.
     """
     groups: dict[tuple[tuple[str, str | float], ...], list[TrialResult]] = {}
     for result in results:
@@ -152,13 +154,13 @@ def leaderboard(results: Sequence[TrialResult]) -> list[Row]:
 
 
 def rows_as_numbers(rows: Sequence[Row]) -> tuple[list[str], list[list[str | float | None]]]:
-    """Lay the leaderboard out with one number a cell, for programs.
+    """Lay the leaderboard out with one number per cell, for programs.
 
     Args:
         rows: the leaderboard.
 
     Returns:
-        Column titles, and as many values a row; None stands for what is not defined.
+        Column titles, and as many values per row; None stands for what is not defined.
     """
     fields = list(rows[0].settings)
     columns = ["rank", *fields, "finished", "seeds", "kept"]

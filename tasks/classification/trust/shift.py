@@ -316,8 +316,8 @@ def _sentence(shift: ClassShift) -> str:
     far = "no farther" if shift.embedding_p > 0.05 else "farther"
     return (
         f"**{escape(shift.name)}**: the share that is classified correctly {told}; the embeddings of test lie {far} "
-        f"from those of validation than chance explains (p {_p(shift.embedding_p)}) and are told from them with an AUC of "
-        f"{format_estimate(shift.domain_auc)}."
+        f"from those of validation than chance explains (p {_p(shift.embedding_p)}) and are told from them with an AUC "
+        f"of {format_estimate(shift.domain_auc)}."
     )
 
 

@@ -103,7 +103,7 @@ def _photometric(dataset: pydicom.Dataset) -> str:
     samples = _whole(dataset, "SamplesPerPixel")
     if samples != _SAMPLES[photometric]:
         raise UnreadableImageError(
-            f"it is {photometric}, yet has {samples} samples a pixel and not {_SAMPLES[photometric]}"
+            f"it is {photometric}, yet has {samples} samples per pixel and not {_SAMPLES[photometric]}"
         )
     return photometric
 

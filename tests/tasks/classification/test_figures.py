@@ -1,14 +1,13 @@
-import io
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
-from matplotlib.image import imread
 
 from models.classifier.epoch_metrics import EpochMetrics
 from tasks.classification import figures
 from tasks.classification.predictions import Predictions
+from tests.tasks.classification.pictures import assert_sound, nothing_is_cut_off, pixels
 
 TWO = ("normal", "pneumonia")
 SEVEN = (
@@ -58,19 +57,9 @@ DRAWINGS = {
 DRAWINGS_OF_SEVEN = drawings(*COLOUR_CASE, None, SEVEN)
 
 
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")
-
-
 @pytest.mark.parametrize("name", DRAWINGS)
 def test_a_figure_repeats_has_something_on_it_and_says_when_it_shows_phantoms(name):
-    png = DRAWINGS[name](phantoms=False)
-    assert DRAWINGS[name](phantoms=False) == png
-    drawn, marked = pixels(png), pixels(DRAWINGS[name](phantoms=True))
-    assert drawn.shape == marked.shape
-    assert (drawn < 0.9).any(axis=-1).mean() > 0.005
-    assert (drawn != marked).any()
-    assert nothing_is_cut_off(drawn)
+    assert_sound(DRAWINGS[name])
 
 
 @pytest.mark.parametrize("name", DRAWINGS_OF_SEVEN)
@@ -78,11 +67,6 @@ def test_a_figure_of_more_classes_has_room_for_long_names(name):
     drawn = pixels(DRAWINGS_OF_SEVEN[name](phantoms=False))
     assert (drawn < 0.9).any(axis=-1).mean() > 0.005
     assert nothing_is_cut_off(drawn)
-
-
-def nothing_is_cut_off(drawn):
-    """Tell whether the outermost pixels are paper."""
-    return all((edge > 0.97).all() for edge in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]))
 
 
 def test_the_threshold_moves_what_depends_on_it():

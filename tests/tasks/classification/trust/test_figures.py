@@ -1,14 +1,11 @@
-import io
-
 import numpy as np
-import pytest
-from matplotlib.image import imread
 
 from tasks.classification.trust import figures
 from tasks.classification.trust.conformal import evaluate_conformal
 from tasks.classification.trust.failure_analysis import analyse_failures, confidences, neighbourhood
 from tasks.classification.trust.label_audit import audit_labels
 from tasks.classification.trust.shift import SplitOutputs, measure_shift
+from tests.tasks.classification.pictures import assert_sound, nothing_is_cut_off, pixels
 
 NAMES = {
     2: ("normal", "pneumonia"),
@@ -47,27 +44,16 @@ def drawings(classes):
     }
 
 
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")
+def test_every_figure_repeats_and_says_when_it_shows_phantoms():
+    for draw in drawings(2).values():
+        assert_sound(draw)
 
 
-def test_a_figure_repeats_and_says_when_it_shows_phantoms():
-    for name, draw in drawings(2).items():
-        png = draw(phantoms=False)
-        assert draw(phantoms=False) == png, name
-        drawn, marked = pixels(png), pixels(draw(phantoms=True))
-        assert drawn.shape == marked.shape, name
-        assert (drawn != marked).any(), name
-
-
-@pytest.mark.parametrize("classes", NAMES)
-def test_a_figure_has_something_on_it_and_nothing_is_cut_off(classes):
-    for name, draw in drawings(classes).items():
+def test_a_figure_of_more_classes_has_something_on_it_and_nothing_is_cut_off():
+    for name, draw in drawings(5).items():
         drawn = pixels(draw(phantoms=False))
         assert (drawn < 0.9).any(axis=-1).mean() > 0.005, name
-        # The outermost pixels are paper.
-        for edge in (drawn[0], drawn[-1], drawn[:, 0], drawn[:, -1]):
-            assert (edge > 0.97).all(), name
+        assert nothing_is_cut_off(drawn), name
 
 
 def test_the_threshold_moves_the_line():

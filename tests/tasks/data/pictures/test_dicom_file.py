@@ -195,7 +195,7 @@ def test_a_report_has_no_pixels(path):
         ({"Rows": 20000, "Columns": 20000}, "at most 64 million"),
         ({"Rows": 40}, "cannot be read"),
         ({"BitsAllocated": 12}, "cannot be read"),
-        ({"PhotometricInterpretation": "RGB"}, "it is RGB, yet has 1 samples a pixel and not 3"),
+        ({"PhotometricInterpretation": "RGB"}, "it is RGB, yet has 1 samples per pixel and not 3"),
         ({"SamplesPerPixel": 3, "PlanarConfiguration": 0}, "it is MONOCHROME2, yet has 3 samples"),
         ({"PhotometricInterpretation": "YBR_PARTIAL_420", "SamplesPerPixel": 3}, "PhotometricInterpretation is none"),
         ({"HighBit": 8}, "HighBit 8 contradicts 8 bits stored of 8"),

@@ -8,17 +8,9 @@ from PIL import Image
 
 from models.errors import InputError
 from tasks.data.pictures.image_file import read_image, to_model_size
+from tests.tasks.data.pictures.dicom_files import refusal
 
 GRADIENT = np.add.outer(np.arange(20) * 5, np.arange(30) * 4).astype(np.uint8)  # height 20, width 30
-
-
-def refusal(path):
-    with pytest.raises(InputError) as caught:
-        read_image(path)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert path.name in message
-    return message
 
 
 def test_a_dataset_image_survives_the_way_through_png(real_splits, tmp_path):

@@ -48,5 +48,5 @@ def read_evidence(
     store: Store, dataset: DatasetRecord, evaluation: EvaluationRecord, neighbours: ArrayRecord
 ) -> Evidence:
     """Read it from the store."""
-    files = (dataset.splits, evaluation.predictions, neighbours.arrays)
-    return Evidence(*map(store.get_arrays, files), dataset.labels, dataset.phantoms)
+    arrays, predictions, found = map(store.get_arrays, (dataset.splits, evaluation.predictions, neighbours.arrays))
+    return Evidence(arrays, predictions, found, dataset.labels, dataset.phantoms)

@@ -33,23 +33,9 @@ class Question(NamedTuple):
     own: NDArray[np.int64] | None = None
 
 
-class FoundCases(NamedTuple):
-    """What was found.
-
-    Attributes:
-        question: what was searched for.
-        result: the cases by name.
-        images: their images, shape (cases, height, width) or (cases, height, width, 3), 0–255.
-    """
-
-    question: Question
-    result: SearchResult
-    images: NDArray[np.uint8]
-
-
 def search_cases(
     store: Store, searchable: SearchableRecord, search: SearchParameters, picture: PictureRecord | None
-) -> FoundCases:
+) -> tuple[Question, SearchResult, NDArray[np.uint8]]:
     """Find the cases nearest to one query, among the splits and the class that the form names.
 
     Args:
@@ -59,7 +45,7 @@ def search_cases(
         picture: the image file, where one is searched for.
 
     Returns:
-        The cases.
+        What was searched for, the cases by name, and their images in the same order, 0–255.
 
     Raises:
         InputError: the text is none or too long, or fewer cases than asked for are left to be found.
@@ -96,7 +82,7 @@ def search_cases(
         phantoms=dataset.phantoms,
     )
     images = np.stack([arrays[f"{splits[place]}_images"][indices[place]] for place in ids])
-    return FoundCases(question, result, images)
+    return question, result, images
 
 
 def _question(

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from models.vector_index import Neighbours
+from tasks.retrieval.evidence import Evidence
 from tasks.shared.figures import class_colors
 from tasks.shared.png import encode_png
 
@@ -67,40 +68,13 @@ class MapCases:
     neighbours: Neighbours
 
     @classmethod
-    def of_split(
-        cls,
-        split: str,
-        arrays: Mapping[str, NDArray[Any]],
-        predictions: Mapping[str, NDArray[Any]],
-        neighbours: Mapping[str, NDArray[Any]],
-        *,
-        count: int,
-    ) -> "MapCases":
-        """Show all images of a split with their nearest others of the same split.
-
-        Args:
-            split: name of the split.
-            arrays: of the dataset: `{split}_images`, `{split}_labels`.
-            predictions: of the classifier: `predicted` and `confidence`, each of shape (images,).
-            neighbours: `{split}_ids` and `{split}_similarities`, nearest first, each of shape (images, k).
-            count: neighbours shown per image.
-
-        Returns:
-            The cases.
-        """
-        places = np.arange(len(arrays[f"{split}_images"]))
-        return cls(
-            images=arrays[f"{split}_images"],
-            splits=[split] * len(places),
-            indices=places,
-            labels=arrays[f"{split}_labels"],
-            points=places,
-            predicted=predictions["predicted"],
-            confidence=predictions["confidence"],
-            neighbours=Neighbours(
-                neighbours[f"{split}_similarities"][:, :count], neighbours[f"{split}_ids"][:, :count]
-            ),
-        )
+    def of_test(cls, evidence: Evidence, *, count: int) -> "MapCases":
+        """Show all test images with so many of their nearest others."""
+        images, found = evidence.images, evidence.neighbours
+        places = np.arange(len(images))
+        near = Neighbours(found["test_similarities"][:, :count], found["test_ids"][:, :count])
+        predicted, confidence = (evidence.predictions[name] for name in ("predicted", "confidence"))
+        return cls(images, ["test"] * len(images), places, evidence.labels, places, predicted, confidence, near)
 
 
 @dataclass(frozen=True)

@@ -7,46 +7,39 @@ from numpy.typing import NDArray
 
 from models.vector_index import Neighbours
 from tasks.retrieval.analyses.failures import evenly_spaced, failed_queries
+from tasks.retrieval.evidence import Evidence
 from tasks.retrieval.figures.evaluation import class_map_bars, gallery, precision_at_k_curves
 from tasks.retrieval.figures.projection import projection_scatter
 from tasks.retrieval.metrics.protocols import Protocols
-from tasks.retrieval.settings import FAILURE_K
+from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K
 
 
 def draw_stage(
+    evidence: Evidence,
     protocols: Protocols,
-    arrays: Mapping[str, NDArray],
-    predictions: Mapping[str, NDArray],
-    neighbours: Mapping[str, NDArray],
     plane: Mapping[str, NDArray],
     worst: Sequence[int],
-    class_names: Sequence[str],
     *,
     galleries: int,
     columns: int,
     samples: int,
-    seed: int,
-    phantoms: bool,
 ) -> dict[str, bytes]:
     """Draw them.
 
     Args:
-        protocols: what was measured of the test images.
-        arrays: of the dataset: `{split}_images`, `{split}_labels`.
-        predictions: of the classifier for the test images: `predicted` and `confidence`.
-        neighbours: `{split}_ids` and `{split}_similarities` of the nearest test and train images of each test image.
-        plane: coordinates of the test images: `tsne` and `umap`.
+        evidence: what is known of the test images.
+        protocols: what was measured of them.
+        plane: their coordinates: `tsne` and `umap`.
         worst: positions of the worst queries that are shown.
-        class_names: by label.
         galleries: evenly spaced queries that are shown.
         columns: neighbours shown per query.
         samples: bootstrap samples of the intervals.
-        seed: seed of the bootstrap.
-        phantoms: whether the data are drawn phantoms.
 
     Returns:
         PNG bytes by name of the figure.
     """
+    arrays, neighbours, predictions = evidence.arrays, evidence.neighbours, evidence.predictions
+    class_names, phantoms = evidence.class_names, evidence.phantoms
     loo, ranked = protocols.ranked["loo"].result, list(protocols.ranked.values())
 
     def show(queries: NDArray[np.int64], split: str, title: str) -> bytes:
@@ -63,7 +56,7 @@ def draw_stage(
             phantoms=phantoms,
         )
 
-    bootstrap = {"samples": samples, "seed": seed}
+    bootstrap = {"samples": samples, "seed": BOOTSTRAP_SEED}
     evenly = evenly_spaced(np.arange(len(arrays["test_images"])), galleries)
     return {
         "precision_at_k": precision_at_k_curves(ranked, class_names, **bootstrap, phantoms=phantoms),

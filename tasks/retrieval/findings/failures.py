@@ -1,6 +1,5 @@
 """The queries that fail: what they have in common, and whether another way to search would help them."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -8,10 +7,11 @@ from numpy.typing import NDArray
 
 from tasks.retrieval.analyses import failure_patterns
 from tasks.retrieval.analyses.failures import failed_queries, worst_queries
+from tasks.retrieval.evidence import Evidence
 from tasks.retrieval.figures import failures as figures
 from tasks.retrieval.findings.json_values import without_nan
 from tasks.retrieval.metrics.ranking import RankingResult
-from tasks.retrieval.settings import FAILURE_K
+from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K
 from tasks.retrieval.vectors import exact_neighbours
 from tasks.shared.findings import Findings
 
@@ -19,43 +19,33 @@ HARDEST = 3  # queries of each class in the comparison of ways to search
 
 
 def find_failures(
-    result: RankingResult,
-    images: NDArray[np.uint8],
-    vectors: NDArray[np.floating],
-    predictions: Mapping[str, NDArray],
-    neighbour_ids: NDArray[np.int64],
-    class_names: Sequence[str],
-    *,
-    columns: int,
-    samples: int,
-    seed: int,
-    phantoms: bool,
+    evidence: Evidence, result: RankingResult, vectors: NDArray[np.floating], *, columns: int, samples: int
 ) -> Findings:
     """Compare failed queries with the others, and show the hardest ones searched in three ways.
 
     Args:
-        result: of leave-one-out, whose queries are the images, in their order.
-        images: shape (images, height, width) or (images, height, width, 3), 0–255.
+        evidence: what is known of the test images.
+        result: of leave-one-out over them, in their order.
         vectors: shape (images, dimension).
-        predictions: of the classifier: `predicted` and `confidence`, each of shape (images,).
-        neighbour_ids: positions of each image's nearest others, nearest first, shape (images, at least `FAILURE_K`).
-        class_names: by label.
         columns: neighbours shown per query.
         samples: bootstrap samples.
-        seed: seed of the bootstrap.
-        phantoms: whether the data are drawn phantoms.
 
     Returns:
         The findings.
     """
-    labels, predicted = result.query_labels, predictions["predicted"]
+    images, labels, class_names = evidence.images, evidence.labels, evidence.class_names
+    predicted = evidence.predictions["predicted"]
     failed = failed_queries(result, k=FAILURE_K)
     patterns = failure_patterns.count_patterns(failed, predicted != labels, labels, class_names)
     properties = failure_patterns.image_properties(images) | {
-        "confidence": predictions["confidence"],
-        "popularity of the neighbours": failure_patterns.neighbour_popularity(neighbour_ids[:, :FAILURE_K]),
+        "confidence": evidence.predictions["confidence"],
+        "popularity of the neighbours": failure_patterns.neighbour_popularity(
+            evidence.neighbours["test_ids"][:, :FAILURE_K]
+        ),
     }
-    effects = failure_patterns.compare_failed(properties, failed, labels, class_names, samples=samples, seed=seed)
+    effects = failure_patterns.compare_failed(
+        properties, failed, labels, class_names, samples=samples, seed=BOOTSTRAP_SEED
+    )
     hardest = np.concatenate(
         [worst_queries(result, HARDEST, k=FAILURE_K, label=label) for label in range(len(class_names))]
     )
@@ -76,9 +66,9 @@ def find_failures(
             [figures.NeighbourGroup(title, images[near.ids], labels[near.ids], near) for title, near in found.items()],
             class_names,
             title="The hardest queries of each class, searched in three ways",
-            phantoms=phantoms,
+            phantoms=evidence.phantoms,
         ),
-        "failure_patterns": figures.failure_patterns(patterns, effects, k=FAILURE_K, phantoms=phantoms),
+        "failure_patterns": figures.failure_patterns(patterns, effects, k=FAILURE_K, phantoms=evidence.phantoms),
     }
     return Findings(
         name="failures",

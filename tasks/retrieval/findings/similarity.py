@@ -10,6 +10,7 @@ from models.classifier.preprocessing import Normalization
 from models.explanation.similarity_maps import masking_drop, similarity_maps
 from tasks.retrieval.analyses.failures import evenly_spaced
 from tasks.retrieval.figures import similarity as figures
+from tasks.retrieval.settings import BOOTSTRAP_SEED
 from tasks.shared.findings import Findings
 
 MASKED_PAIRS = 96  # query and nearest neighbour, in the check of the similarity maps
@@ -25,7 +26,6 @@ def find_similar_places(
     *,
     rows: int,
     samples: int,
-    seed: int,
     phantoms: bool,
 ) -> Findings:
     """Map where images and their nearest neighbours agree, and measure how the cosine falls when places are masked.
@@ -39,7 +39,6 @@ def find_similar_places(
         class_names: by label.
         rows: pairs shown whose classes agree, and as many whose classes differ.
         samples: bootstrap samples.
-        seed: seed of the bootstrap.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
@@ -63,7 +62,7 @@ def find_similar_places(
             title="Where queries and their nearest test images agree",
             phantoms=phantoms,
         ),
-        "similarity_masking": figures.masking_bars(drop, samples=samples, seed=seed, phantoms=phantoms),
+        "similarity_masking": figures.masking_bars(drop, samples=samples, seed=BOOTSTRAP_SEED, phantoms=phantoms),
     }
     told = ", ".join(f"{order} {fall:.3f}" for order, fall in falls.items())
     text = (

@@ -9,7 +9,7 @@ from models.markdown import escape
 from tasks.retrieval.analyses import text_queries
 from tasks.retrieval.analyses.text_queries import PromptSet
 from tasks.retrieval.figures import text_queries as figures
-from tasks.retrieval.settings import FAILURE_K
+from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K
 from tasks.retrieval.vectors import LabelledVectors, exact_neighbours
 from tasks.shared.findings import Findings
 
@@ -22,7 +22,6 @@ def find_by_text(
     *,
     k_values: Sequence[int],
     samples: int,
-    seed: int,
     phantoms: bool,
 ) -> Findings:
     """Search the images by each prompt, and classify them by the prompts alone.
@@ -34,7 +33,6 @@ def find_by_text(
         test: their vectors, of the same encoder.
         k_values: cut-offs, `FAILURE_K` among them.
         samples: bootstrap samples.
-        seed: seed of the bootstrap.
         phantoms: whether the data are drawn phantoms.
 
     Returns:
@@ -42,7 +40,7 @@ def find_by_text(
     """
     vectors, labels = test.vectors, test.labels
     protocol = text_queries.evaluate_prompts(prompt_vectors, prompts.labels, vectors, labels, k_values)
-    bootstrap = {"samples": samples, "seed": seed}
+    bootstrap = {"samples": samples, "seed": BOOTSTRAP_SEED}
     ensemble = text_queries.zero_shot(prompt_vectors, prompts.labels, vectors, labels, **bootstrap)
     pairs = text_queries.zero_shot_by_pair(prompts, prompt_vectors, vectors, labels, **bootstrap)
     chosen = text_queries.best_and_worst(protocol.result, k=FAILURE_K)

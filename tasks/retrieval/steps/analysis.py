@@ -5,7 +5,8 @@ from tasks.records.base import ArrayRecord, FindingsRecord
 from tasks.records.classification import ClassifierRecord, EvaluationRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord
-from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K, STANDARD_K
+from tasks.retrieval.evidence import read_evidence
+from tasks.retrieval.settings import FAILURE_K, STANDARD_K
 from tasks.retrieval.vectors import read_splits, read_vectors
 from tasks.storage.store import Store
 
@@ -24,19 +25,10 @@ def analyse_failures(
     from tasks.retrieval.metrics.protocols import read_protocols
 
     store = Store()
-    protocols = read_protocols(store, dataset, embeddings, evaluation, [FAILURE_K])
-    return find_failures(
-        protocols.ranked["loo"].result,
-        store.get_arrays(dataset.splits)["test_images"],
-        read_vectors(store, embeddings, "test"),
-        store.get_arrays(evaluation.predictions),
-        store.get_arrays(neighbours.arrays)["test_ids"],
-        dataset.labels,
-        columns=columns,
-        samples=bootstrap_samples,
-        seed=BOOTSTRAP_SEED,
-        phantoms=dataset.phantoms,
-    ).stored(store)
+    evidence = read_evidence(store, dataset, evaluation, neighbours)
+    result = read_protocols(store, dataset, embeddings, evaluation, [FAILURE_K]).ranked["loo"].result
+    vectors = read_vectors(store, embeddings, "test")
+    return find_failures(evidence, result, vectors, columns=columns, samples=bootstrap_samples).stored(store)
 
 
 @step
@@ -47,15 +39,8 @@ def analyse_neighbours(
     from tasks.retrieval.findings.neighbours import find_about_neighbours
 
     store = Store()
-    return find_about_neighbours(
-        store.get_arrays(dataset.splits),
-        store.get_arrays(evaluation.predictions),
-        store.get_arrays(neighbours.arrays),
-        dataset.labels,
-        samples=bootstrap_samples,
-        seed=BOOTSTRAP_SEED,
-        phantoms=dataset.phantoms,
-    ).stored(store)
+    evidence = read_evidence(store, dataset, evaluation, neighbours)
+    return find_about_neighbours(evidence, samples=bootstrap_samples).stored(store)
 
 
 @step
@@ -82,7 +67,6 @@ def query_texts(
         test,
         k_values=sorted({*STANDARD_K, *k_values}),
         samples=bootstrap_samples,
-        seed=BOOTSTRAP_SEED,
         phantoms=dataset.phantoms,
     ).stored(store)
 
@@ -112,7 +96,6 @@ def map_similarity(
         dataset.labels,
         rows=max(galleries // 2, 1),
         samples=bootstrap_samples,
-        seed=BOOTSTRAP_SEED,
         phantoms=dataset.phantoms,
     ).stored(store)
 

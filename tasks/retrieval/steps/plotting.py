@@ -5,6 +5,7 @@ from tasks.records.base import ArrayRecord, DocumentRecord, FiguresRecord, Findi
 from tasks.records.classification import EvaluationRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, IndexRecord, RetrievalRecord
+from tasks.retrieval.evidence import read_evidence
 from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K
 from tasks.storage.store import Store
 
@@ -28,18 +29,13 @@ def plot_retrieval(
 
     store = Store()
     pictures = draw_stage(
+        read_evidence(store, dataset, evaluation, neighbours),
         read_protocols(store, dataset, embeddings, evaluation, k_values),
-        store.get_arrays(dataset.splits),
-        store.get_arrays(evaluation.predictions),
-        store.get_arrays(neighbours.arrays),
         store.get_arrays(projected.arrays),
         retrieval.worst[:galleries],
-        dataset.labels,
         galleries=galleries,
         columns=columns,
         samples=bootstrap_samples,
-        seed=BOOTSTRAP_SEED,
-        phantoms=dataset.phantoms,
     )
     return FiguresRecord(figures=store.put_pictures(pictures))
 
@@ -54,13 +50,7 @@ def draw_map(
     store = Store()
     plane = store.get_arrays(projected.arrays)
     page = interactive_map(
-        MapCases.of_split(
-            "test",
-            store.get_arrays(dataset.splits),
-            store.get_arrays(evaluation.predictions),
-            store.get_arrays(neighbours.arrays),
-            count=FAILURE_K,
-        ),
+        MapCases.of_test(read_evidence(store, dataset, evaluation, neighbours), count=FAILURE_K),
         {"t-SNE": plane["tsne"], "UMAP": plane["umap"]},
         dataset.labels,
         title=f"Test images as the encoder {name} sees them",

@@ -10,6 +10,7 @@ from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, IndexRecord, SearchableRecord
 from tasks.retrieval.analyses.text_queries import read_prompts
 from tasks.retrieval.checks import check_search
+from tasks.retrieval.evidence import Evidence
 from tasks.retrieval.figures.interactive_map import MapCases, interactive_map
 from tasks.retrieval.figures.search import search_gallery
 from tasks.retrieval.figures.similarity import similarity_rows
@@ -26,7 +27,6 @@ from tasks.storage.store import Store
 
 NAMES = ("benign", "Atypical <naevus>", "melanoma")
 COUNT = 36
-OPTIONS = {"samples": 50, "seed": 0, "phantoms": False}
 
 
 @pytest.fixture(scope="module")
@@ -46,24 +46,22 @@ def data():
         neighbours |= {f"{split}_ids": found.ids % COUNT, f"{split}_similarities": found.similarities}
     predicted = np.where(np.arange(COUNT) % 4 == 0, (labels["test"] + 1) % 3, labels["test"])
     predictions = {"predicted": predicted, "confidence": generator.uniform(0.4, 1, COUNT)}
-    return arrays, test, predictions, neighbours, rank(test, train, predicted, [1, 5])
+    evidence = Evidence(arrays, predictions, neighbours, NAMES, phantoms=False)
+    return evidence, test, rank(test, train, predicted, [1, 5])
 
 
 def test_exact_neighbours_are_those_of_a_naive_loop(data):
-    _, test, _, neighbours, _ = data
+    evidence, test, _ = data
     unit = test.vectors / np.linalg.norm(test.vectors, axis=1, keepdims=True)
     for query in range(COUNT):
         others = sorted((item for item in range(COUNT) if item != query), key=lambda item: -unit[item] @ unit[query])
-        assert neighbours["test_ids"][query].tolist() == others[:20]
+        assert evidence.neighbours["test_ids"][query].tolist() == others[:20]
 
 
 def test_findings_name_the_classes_of_the_dataset(data):
-    arrays, test, predictions, neighbours, protocols = data
-    failures = find_failures(
-        protocols.ranked["loo"].result, arrays["test_images"], test.vectors, predictions, neighbours["test_ids"], NAMES,
-        columns=3, **OPTIONS,
-    )  # fmt: skip
-    about = find_about_neighbours(arrays, predictions, neighbours, NAMES, **OPTIONS)
+    evidence, test, protocols = data
+    failures = find_failures(evidence, protocols.ranked["loo"].result, test.vectors, columns=3, samples=50)
+    about = find_about_neighbours(evidence, samples=50)
     assert [pattern["name"] for pattern in failures.details["patterns"]] == list(NAMES)
     for findings in (failures, about):
         assert all(png.startswith(b"\x89PNG") for png in findings.figures.values())
@@ -75,35 +73,35 @@ def test_findings_name_the_classes_of_the_dataset(data):
 
 
 def test_report_figures_and_map_name_the_classes_of_the_dataset(data):
-    arrays, _, predictions, neighbours, protocols = data
-    report = retrieval_report(protocols, NAMES, encoder="e", index="flat", findings=[], k=5, worst=3, **OPTIONS)
+    evidence, _, protocols = data
+    report = retrieval_report(
+        protocols, NAMES, encoder="e", index="flat", findings=[], k=5, worst=3, samples=50, seed=0, phantoms=False
+    )
     for text in ("| leave-one-out | map_atypical_naevus | ", "| test → train | melanoma | 12 | "):
         assert text in report
     plane = {"tsne": np.random.default_rng(1).normal(size=(COUNT, 2)), "umap": np.zeros((COUNT, 2))}
-    drawn = draw_stage(
-        protocols, arrays, predictions, neighbours, plane, [3, 4], NAMES, galleries=2, columns=3, **OPTIONS
-    )
+    drawn = draw_stage(evidence, protocols, plane, [3, 4], galleries=2, columns=3, samples=50)
     assert len(drawn) == 6
-    cases = MapCases.of_split("test", arrays, predictions, neighbours, count=5)
+    cases = MapCases.of_test(evidence, count=5)
     page = interactive_map(cases, {"t-SNE": plane["tsne"]}, NAMES, title="Map", phantoms=False)
     assert "melanoma (12)" in page
     maps = SimilarityMaps(np.full((1, 2, 2), 0.2), np.full((1, 2, 2), 0.2), np.array([0.8]))
-    images, labels = arrays["test_images"][:1], arrays["test_labels"][:1]
+    images, labels = evidence.images[:1], evidence.labels[:1]
     assert similarity_rows(images, images, ["a"], ["b"], labels, labels, maps, NAMES, title="Pairs", phantoms=False)
 
 
 def test_a_search_names_the_classes_of_the_dataset(data):
-    arrays, *_ = data
+    images = data[0].images
     index = SearchedIndex(run_id="r", published_at="p", dataset="d", dataset_digest="0", images={"test": COUNT})
     hits = rank_hits(np.array([0.9, 0.5, 0.4]), np.arange(3), np.arange(3), ["test"] * 3, np.arange(3), np.arange(3))
-    image = arrays["test_images"][5]
+    image = images[5]
     result = SearchResult(
         query=Query.from_item("test", 5, 2, image), encoder="classifier", encoder_identity="e", index=index,
         class_names=NAMES, splits=("test",), label=None, k=3, hits=hits, phantoms=False,
     )  # fmt: skip
     assert result.class_shares == dict.fromkeys(NAMES, pytest.approx(1 / 3))
     assert "3 nearest cases: 1 benign, 1 Atypical" in search_report(result)
-    assert search_gallery(result, arrays["test_images"][:3], query_image=image)
+    assert search_gallery(result, images[:3], query_image=image)
 
 
 def test_prompts_of_other_classes_are_not_asked_and_the_report_says_so():

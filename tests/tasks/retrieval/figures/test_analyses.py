@@ -1,26 +1,14 @@
-import io
-
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from tasks.retrieval.analyses.hubness import measure_hubness
 from tasks.retrieval.analyses.near_duplicates import NearDuplicate, Place
 from tasks.retrieval.analyses.neighbour_evidence import detect_errors
 from tasks.retrieval.figures import analyses as figures
 from tasks.shared.figures import BAD
+from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 NAMES = ("normal", "pneumonia")
-
-
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")[..., :3]
-
-
-def area(image, color):
-    """Number of pixels of a colour."""
-    return int((np.abs(image - to_rgb(color)).max(axis=2) < 0.02).sum())
 
 
 def hubness(neighbours):
@@ -47,11 +35,7 @@ def drawn(name, **options):
 
 @pytest.mark.parametrize("name", ["hubness", "duplicates", "detection"])
 def test_a_figure_repeats_and_phantoms_are_watermarked(name):
-    png = drawn(name, phantoms=False)
-    assert png.startswith(b"\x89PNG")
-    assert png == drawn(name, phantoms=False)
-    assert pixels(png).std() > 0.03
-    assert (pixels(drawn(name, phantoms=True)) != pixels(png)).any(axis=2).mean() > 0.005
+    require_repeatable_and_watermarked(lambda phantoms: drawn(name, phantoms=phantoms))
 
 
 def test_pairs_with_different_labels_are_framed_red():

@@ -1,9 +1,6 @@
-import io
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from models.vector_index import Neighbours
 from tasks.retrieval.figures import evaluation
@@ -11,17 +8,9 @@ from tasks.retrieval.metrics import chance
 from tasks.retrieval.metrics.protocols import Protocol
 from tasks.retrieval.metrics.ranking import evaluate
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 NAMES = ("normal", "pneumonia")
-
-
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")[..., :3]
-
-
-def area(image, color):
-    """Number of pixels of a colour."""
-    return int((np.abs(image - to_rgb(color)).max(axis=2) < 0.02).sum())
 
 
 def protocol(k_values=(1, 5, 10)):
@@ -48,12 +37,7 @@ def drawn(name, **options):
 
 @pytest.mark.parametrize("name", ["curves", "bars", "gallery"])
 def test_a_figure_repeats_and_phantoms_are_watermarked(name):
-    png = drawn(name, phantoms=False)
-    assert png.startswith(b"\x89PNG")
-    assert png == drawn(name, phantoms=False)
-    assert pixels(png).std() > 0.03
-    watermarked = pixels(drawn(name, phantoms=True))
-    assert (watermarked != pixels(png)).any(axis=2).mean() > 0.005
+    require_repeatable_and_watermarked(lambda phantoms: drawn(name, phantoms=phantoms))
 
 
 def test_frames_say_whether_the_class_is_the_query_s():

@@ -1,9 +1,5 @@
-import io
-
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from models.vector_index import Neighbours
 from tasks.retrieval.analyses.failure_patterns import Effect, Pattern
@@ -11,6 +7,7 @@ from tasks.retrieval.figures import failures
 from tasks.retrieval.figures.failures import NeighbourGroup
 from tasks.shared.estimates import UNKNOWN, Estimate
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 EFFECTS = (
     Effect("brightness", "normal", 1.0, 2.0, Estimate(0.5, 0.3, 0.7, 50), 0.001, 0.002),
@@ -19,15 +16,6 @@ EFFECTS = (
     Effect("confidence", "pneumonia", float("nan"), 2.0, UNKNOWN, float("nan"), float("nan")),
 )
 PATTERNS = (Pattern("normal", 90, 0, 8, 2), Pattern("pneumonia", 97, 2, 0, 1))
-
-
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")[..., :3]
-
-
-def area(image, color):
-    """Number of pixels of a colour."""
-    return int((np.abs(image - to_rgb(color)).max(axis=2) < 0.02).sum())
 
 
 def comparison(*, predicted=(1, 1), found=(0, 1), phantoms=False):
@@ -50,13 +38,7 @@ def patterns(*, effects=EFFECTS, phantoms=False):
 
 @pytest.mark.parametrize("draw", [comparison, patterns])
 def test_a_figure_repeats_is_not_cut_off_and_phantoms_are_watermarked(draw):
-    png = draw()
-    assert png == draw()
-    image = pixels(png)
-    assert (image < 0.9).any(axis=2).mean() > 0.02
-    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
-        assert (edge > 0.97).all()
-    assert (pixels(draw(phantoms=True)) != image).any(axis=2).mean() > 0.005
+    require_repeatable_and_watermarked(draw, whole=True)
 
 
 def test_frames_say_which_neighbours_and_which_calls_are_right():

@@ -1,16 +1,10 @@
-import io
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from tasks.retrieval.figures.projection import projection_scatter
 from tasks.shared.figures import BAD, CLASS_COLORS
-
-
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")[..., :3]
+from tests.tasks.retrieval.figures.pictures import pixels, require_repeatable_and_watermarked
 
 
 def drawn(phantoms=False, **changed):
@@ -35,9 +29,7 @@ def colored(png, color):
 
 
 def test_the_figure_repeats_and_phantoms_are_watermarked():
-    png = drawn()
-    assert png == drawn()
-    assert (pixels(drawn(phantoms=True)) != pixels(png)).any(axis=2).mean() > 0.005
+    require_repeatable_and_watermarked(drawn)
 
 
 def test_each_column_has_its_colours():

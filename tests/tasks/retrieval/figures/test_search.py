@@ -1,13 +1,10 @@
-import io
-
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from tasks.retrieval.figures.search import search_gallery
 from tasks.retrieval.search_result import Hit, Query, SearchedIndex, SearchResult
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 INDEX = SearchedIndex(
     run_id="9f2c8e41d05b4c6f8a7e3b1d2c4f5a69",
@@ -40,19 +37,8 @@ def draw(labels, query=None, query_image=IMAGES[0], original=None, **changes):
     return search_gallery(result, IMAGES[: len(hits)], query_image=query_image, original=original)
 
 
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")[..., :3]
-
-
-def area(png, color):
-    """Number of pixels of a colour."""
-    return int((np.abs(pixels(png) - to_rgb(color)).max(axis=2) < 0.02).sum())
-
-
 def test_a_figure_repeats_and_phantoms_are_watermarked():
-    png = draw([0, 1, 1])
-    assert png == draw([0, 1, 1])
-    assert (pixels(draw([0, 1, 1], phantoms=True)) != pixels(png)).any(axis=2).mean() > 0.005
+    require_repeatable_and_watermarked(lambda phantoms: draw([0, 1, 1], phantoms=phantoms))
 
 
 def test_frames_tell_the_class():

@@ -1,20 +1,10 @@
-import io
-
 import numpy as np
 from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from models.explanation.similarity_maps import MaskingDrop, SimilarityMaps
 from tasks.retrieval.figures.similarity import masking_bars, similarity_rows
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED
-
-
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")[..., :3]
-
-
-def area(png, color):
-    return int((np.abs(pixels(png) - to_rgb(color)).max(axis=2) < 0.02).sum())
+from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 
 def rows(found=(0, 1), phantoms=False, place=(1, 1), colour=False):
@@ -33,9 +23,7 @@ def rows(found=(0, 1), phantoms=False, place=(1, 1), colour=False):
 def test_the_figures_repeat_and_phantoms_are_watermarked():
     drop = MaskingDrop(0.2, ("highest", "lowest"), np.array([[0.3, 0.2, 0.1], [0.0, 0.1, 0.0]]))
     for draw in (rows, lambda phantoms: masking_bars(drop, samples=50, seed=0, phantoms=phantoms)):
-        png = draw(phantoms=False)
-        assert png == draw(phantoms=False)
-        assert (pixels(draw(phantoms=True)) != pixels(png)).any(axis=2).mean() > 0.005
+        require_repeatable_and_watermarked(draw)
 
 
 def test_frames_say_whether_the_neighbour_has_the_query_s_class():

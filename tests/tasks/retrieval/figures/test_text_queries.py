@@ -1,15 +1,13 @@
-import io
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
-from matplotlib.image import imread
 
 from models.vector_index import Neighbours
 from tasks.retrieval.analyses.text_queries import Prompt, PromptSet, evaluate_prompts, zero_shot, zero_shot_by_pair
 from tasks.retrieval.figures import text_queries
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 PROMPTS = PromptSet(
     "1",
@@ -18,15 +16,6 @@ PROMPTS = PromptSet(
     ((0, 1),),
 )
 FOUND = np.array([[0, 0, 1], [1, 0, 0]])
-
-
-def pixels(png):
-    return imread(io.BytesIO(png), format="png")[..., :3]
-
-
-def area(image, color):
-    """Number of pixels of a colour."""
-    return int((np.abs(image - to_rgb(color)).max(axis=2) < 0.02).sum())
 
 
 def drawn(name, **options):
@@ -51,13 +40,7 @@ def drawn(name, **options):
 
 @pytest.mark.parametrize("name", ["precision", "gallery", "zero-shot"])
 def test_a_figure_repeats_is_not_cut_off_and_phantoms_are_watermarked(name):
-    png = drawn(name, phantoms=False)
-    assert png == drawn(name, phantoms=False)
-    image = pixels(png)
-    assert (image < 0.9).any(axis=2).mean() > 0.02
-    for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
-        assert (edge > 0.97).all()
-    assert (pixels(drawn(name, phantoms=True)) != image).any(axis=2).mean() > 0.005
+    require_repeatable_and_watermarked(lambda phantoms: drawn(name, phantoms=phantoms), whole=True)
 
 
 def test_frames_say_whether_an_image_has_the_prompt_s_class():

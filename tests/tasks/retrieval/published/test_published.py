@@ -2,19 +2,14 @@
 
 import json
 
-import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.vector_index import build, dump
 from tasks.records.base import StoredFile
-from tasks.records.data import DatasetRecord
-from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, IndexRecord, SearchableRecord, ShardRecord
 from tasks.retrieval.published.publication import find_published, publish
-from tasks.retrieval.settings import SPLITS
 from tasks.storage.store import Store
+from tests.tasks.retrieval.published.searchable import searchable
 
-COUNTS = {"train": 5, "val": 3, "test": 4}
 NAME = "retrieval/classifier.json"
 
 pytestmark = pytest.mark.usefixtures("outputs")
@@ -22,32 +17,9 @@ pytestmark = pytest.mark.usefixtures("outputs")
 
 @pytest.fixture
 def published():
-    """A published index of twelve vectors."""
-    store, generator = Store(), np.random.default_rng(0)
-    note = store.put(b"note", "text/markdown")
-    arrays = {f"{split}_images": np.zeros((count, 2, 2), np.uint8) for split, count in COUNTS.items()}
-    arrays |= {f"{split}_labels": np.arange(count) % 2 for split, count in COUNTS.items()}
-    vectors = {split: generator.normal(size=(count, 4)).astype(np.float32) for split, count in COUNTS.items()}
-    shards = {}
-    for split, rows in vectors.items():
-        stored = store.put_arrays({"vectors": rows})
-        shards[split] = (ShardRecord(split=split, start=0, vectors=stored, shape=rows.shape, identity="e"),)
-    index = build([(np.concatenate([vectors[split] for split in SPLITS]), np.arange(12), np.zeros(12))], encoder="e")
-    searchable = SearchableRecord(
-        dataset=DatasetRecord(
-            name="pneumoniamnist", kind="official", size=28, channels=1, labels=("normal", "pneumonia"), licence="",
-            md5="", sha256="", splits=store.put_arrays(arrays), audit=note, audit_table=note, counts=COUNTS,
-            excluded_train=(), phantoms=False,
-        ),
-        encoder=EncoderRecord(name="classifier", identity="e", weights=(), licence=""),
-        embeddings=EmbeddingsRecord(name="classifier", identity="e", dimension=4, shards=shards),
-        index=IndexRecord(
-            identity="e", dimension=4, kinds={"all": "flat"}, offsets={"train": 0, "val": 5, "test": 8},
-            indices={"all": store.put(dump(index), "application/octet-stream")},
-        ),
-    )  # fmt: skip
-    assert publish(searchable, "if_no_worse", 200).published
-    return searchable
+    made = searchable()
+    assert publish(made, "if_no_worse", 200).published
+    return made
 
 
 def test_what_was_published_is_found(published):
@@ -59,8 +31,8 @@ def test_what_was_published_is_found(published):
 def test_what_an_earlier_version_published_is_found(published):
     """It called the identity of an encoder `encoder`."""
     text = Store().read(NAME).decode()
-    assert text.count('"identity":"e"') == 6  # of the encoder, the embeddings, three shards and the index
-    Store().write(NAME, text.replace('"identity":"e"', '"encoder":"e"').encode())
+    assert text.count('"identity":"e 0"') == 6  # of the encoder, the embeddings, three shards and the index
+    Store().write(NAME, text.replace('"identity":"e 0"', '"encoder":"e 0"').encode())
     assert find_published("classifier").same_content(published)
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from models.markdown import escape
 from models.notices import RANDOM_WEIGHTS_NOTICE
-from models.report_generation.prompting import YES_NO
+from models.report_generation.controls import CONTROLS
+from models.report_generation.prompting import plain_reports
 from models.report_generation.schema import Answer, Case, Label
 from tasks.records.reports import GeneratorRecord
 from tasks.shared.markdown import document, table
@@ -33,20 +34,22 @@ _RETICENCE = (
     ("exact duplicates", "duplicate_rate"),
     ("similarity of texts", "text_similarity"),
 )
+_EFFECTS = {
+    "flip_rate": "label changes",
+    "follow_rate": "label as suggested",
+    "concludes": "still concludes",
+    "pneumonia": "says pneumonia",
+    "consistency": "same label",
+    "identical_text": "same text",
+    "identical_label": "same label",
+}
 _DEPENDENCE = (
-    ("another patient, same label: flips", "control/same_label/flip_rate"),
-    ("another patient, other label: flips", "control/other_label/flip_rate"),
-    ("another patient, other label: follows the image", "control/other_label/follow_rate"),
-    ("blank image: flips", "control/blank/flip_rate"),
-    ("blank image: says pneumonia", "control/blank/pneumonia"),
-    ("noise: flips", "control/noise/flip_rate"),
-    ("no image: flips", "control/no_image/flip_rate"),
-    ("no image: still concludes", "control/no_image/concludes"),
-    ("probability flipped: flips", "control/flipped/flip_rate"),
-    ("probability flipped: follows it", "control/flipped/follow_rate"),
+    *(
+        (f"{control.title}: {_EFFECTS[effect]}", f"control/{name}/{effect}")
+        for name, control in CONTROLS.items()
+        for effect in control.effects
+    ),
     ("anchoring slope", "anchoring_slope"),
-    ("other words: same label", "control/paraphrase/consistency"),
-    ("batch of its own: same text", "control/alone/identical_text"),
 )
 _QUESTION = (
     ("AUROC", "auc"),
@@ -82,7 +85,7 @@ def reports_summary(
         Markdown.
     """
     plain = [answer for answer in answers if answer.control == "none"]
-    written = [answer for answer in plain if answer.strategy != YES_NO]
+    written = plain_reports(answers)
     strategies = list(dict.fromkeys(answer.strategy for answer in written))
     overall = [(name, _plain(value)) for name, value in metrics.items() if name.count("/") == 1]
     labels = {(answer.case_index, answer.strategy): _label(answer) for answer in written}

@@ -199,7 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say(line)
     device = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor() or platform.machine()
     _say(
-        f"{device}, torch {torch.__version__}, {options.shape} shape, random weights, {options.tokens} tokens per report"
+        f"{device}, torch {torch.__version__}, {options.shape} shape, random weights, "
+        f"{options.tokens} tokens per report"
     )
     if options.output:
         options.output.write_text(json.dumps({"device": device, "rows": [asdict(row) for row in rows]}, indent=1))

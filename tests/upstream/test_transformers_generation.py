@@ -35,6 +35,10 @@ def test_the_processor_makes_of_an_image_full_image_sequence_in_place_of_boi_tok
     places = inputs["input_ids"] == processor.tokenizer.image_token_id
     assert places.sum() == processor.image_seq_length
     assert torch.equal(inputs["token_type_ids"], places.long())
+    side = loaded.model.config.vision_config.image_size
+    assert inputs["pixel_values"].shape == (1, 3, side, side)
+    black = gemma3.chat_inputs(processor, Image.new("L", (28, 28)), TEXT)
+    assert black["pixel_values"].unique().tolist() == [-1]
 
 
 def test_get_image_features_pooler_output_takes_the_places_of_embeddings_in_the_first_pass(loaded):

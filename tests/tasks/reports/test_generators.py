@@ -35,6 +35,14 @@ def test_the_template_needs_nothing():
     assert isinstance(make(record, DATASET, "c"), TemplateGenerator)
 
 
+def test_classes_that_nothing_words_are_refused_in_one_sentence():
+    other = DATASET.model_copy(update={"name": "breastmnist", "labels": ("malignant", "normal, benign")})
+    with pytest.raises(
+        InputError, match=r"normal or pneumonia, but the classes of breastmnist are malignant, normal, b"
+    ):
+        make(GeneratorRecord(name="template"), other, "c")
+
+
 def test_a_language_model_is_located_with_the_digest_of_its_weights(folder):
     record = locate(_form(model=folder, strategies=["concise", "structured"], at_once=3), None)
     assert record.revision.startswith("sha256:")

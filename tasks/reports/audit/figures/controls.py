@@ -38,7 +38,7 @@ _EFFECTS = {
 
 
 def controls_figure(metrics: Mapping[str, float]) -> Figure | None:
-    """Draw what each control does to the labels (and scores) of each strategy: one panel per control, one row per strategy.
+    """Draw what each control does to labels and scores: one panel per control, one row per strategy.
 
     Args:
         metrics: `control/<control>/flip_rate`, `follow_rate`, `pneumonia` and `score_change` of each strategy.

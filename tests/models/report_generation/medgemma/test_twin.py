@@ -1,10 +1,8 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
@@ -15,11 +13,6 @@ from transformers import (
 
 from models.report_generation.medgemma.source import RANDOM_WEIGHTS_MARK
 from tests.support.medgemma_twin import build_model, write_checkpoint
-
-
-def turn(image: np.ndarray, text: str) -> list[dict[str, object]]:
-    content = [{"type": "image", "image": Image.fromarray(image)}, {"type": "text", "text": text}]
-    return [{"role": "user", "content": content}]
 
 
 @pytest.fixture(scope="module")
@@ -76,17 +69,6 @@ def test_a_prompt_is_worded_as_gemma_3_words_it(processor: Gemma3Processor) -> N
         "<start_of_turn>user\nSure?<end_of_turn>\n"
         "<start_of_turn>model\n"
     )
-
-
-def test_an_image_becomes_its_tokens(processor: Gemma3Processor) -> None:
-    inputs = processor.apply_chat_template(
-        turn(np.zeros((28, 28, 3), np.uint8), "Describe it."),
-        add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
-    )  # fmt: skip
-    assert inputs["pixel_values"].shape == (1, 3, 56, 56)
-    assert (inputs["input_ids"] == 109).sum() == 4
-    assert torch.equal(inputs["token_type_ids"], (inputs["input_ids"] == 109).long())
-    assert inputs["pixel_values"].unique().tolist() == [-1]
 
 
 def test_batches_are_padded_on_the_left(processor: Gemma3Processor) -> None:

@@ -10,7 +10,7 @@ from prefect.runtime import flow_run
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset
 from flows.support.runners import require_workers
-from flows.support.trials import run_trials
+from flows.trials import run_trials
 from models.errors import InputError
 from models.text import printable
 from tasks.classification.sweep.grid import grid

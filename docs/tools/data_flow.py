@@ -37,19 +37,28 @@ def data_flow(function: FunctionType) -> networkx.DiGraph:
         Names of the steps, and a line from each to those that take its result directly.
     """
     graph = networkx.DiGraph()
+    named: dict[str, str] = {}  # variables that hold a step with other options
     sources: dict[str, set[str]] = defaultdict(set)  # steps behind each variable
+
+    def step_of(node: ast.AST) -> str | None:
+        """Name the step that an expression stands for, if it does."""
+        if not isinstance(node, ast.Name):
+            return None
+        found = function.__globals__.get(named.get(node.id, node.id))
+        is_step = ".steps" in getattr(getattr(found, "fn", found), "__module__", "")
+        return named.get(node.id, node.id) if is_step else None
 
     def steps_in(node: ast.AST) -> set[str]:
         """Add the steps that an expression calls; return those whose results are in its value."""
         if isinstance(node, ast.Call):
-            handed_on = bool(node.args) and _is_step(function, node.args[0])  # to what starts or maps it
+            handed_on = bool(node.args) and step_of(node.args[0])  # to what starts or maps it
             called = node.args[0] if handed_on else node.func
             inputs = [each for each in [*node.args, *node.keywords] if each is not called]
             needed = set().union(*map(steps_in, inputs))
-            if isinstance(called, ast.Name) and _is_step(function, called):
-                graph.add_edges_from((source, called.id) for source in needed)
-                graph.add_node(called.id)
-                return {called.id}
+            if step := step_of(called):
+                graph.add_edges_from((source, step) for source in needed)
+                graph.add_node(step)
+                return {step}
             return needed | steps_in(node.func)
         if isinstance(node, ast.Name):
             return set(sources[node.id])
@@ -57,6 +66,10 @@ def data_flow(function: FunctionType) -> networkx.DiGraph:
 
     for statement in _statements(ast.parse(inspect.getsource(function))):
         if isinstance(statement, ast.Assign):
+            owner = getattr(getattr(statement.value, "func", None), "value", None)
+            if owner is not None and (step := step_of(owner)):  # `.with_options`
+                named |= {target.id: step for target in statement.targets if isinstance(target, ast.Name)}
+                continue
             found = steps_in(statement.value)
             for name in (each.id for target in statement.targets for each in ast.walk(target) if _is_name(each)):
                 sources[name] |= found
@@ -119,14 +132,9 @@ def _statements(block: ast.AST) -> Iterator[ast.stmt]:
             yield from _statements(child)
 
 
-def _is_step(function: FunctionType, node: ast.AST) -> bool:
-    found = function.__globals__.get(node.id) if isinstance(node, ast.Name) else None
-    return ".steps" in getattr(getattr(found, "fn", found), "__module__", "")
-
-
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.stderr.write("error: usage: python -m docs.tools.data_flow FILE.svg\n")
         raise SystemExit(2)
-    flows = {title: data_flow(getattr(module, name).fn) for title, module, name in LANES}
+    flows = {title: data_flow(inspect.unwrap(getattr(module, name).fn)) for title, module, name in LANES}
     draw(flows).savefig(Path(sys.argv[1]))

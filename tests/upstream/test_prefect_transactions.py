@@ -6,7 +6,7 @@ import pytest
 from prefect import flow, task
 from prefect.cache_policies import INPUTS
 
-from flows.support.trials import _apart_from_this_step
+from flows.trials import _apart_from_this_step
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 

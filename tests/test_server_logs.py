@@ -58,7 +58,11 @@ def test_only_what_a_file_names_is_let_through(tmp_path):
 
 
 def test_an_embedded_server_writes_where_it_is_read(prefect_server, server_logs):
-    (server,) = [child for child in psutil.Process().children() if "uvicorn" in child.cmdline()]
+    (server,) = [
+        child
+        for child in psutil.Process().children()
+        if child.status() != psutil.STATUS_ZOMBIE and "uvicorn" in child.cmdline()
+    ]
     outputs = {os.readlink(f"/proc/{server.pid}/fd/{number}") for number in (1, 2)}
     assert outputs <= {str(place) for place in server_logs.watched}
 

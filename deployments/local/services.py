@@ -246,7 +246,7 @@ def _register(variables: dict[str, str], *arguments: str) -> None:
         raise InputError(
             "no Prefect server to register with: start one with `make up`, or name one in PREFECT_API_URL."
         )
-    for module in ("resources", "registration", "automations"):
+    for module in ("local.resources", "local.registration", "automations.definitions"):
         told = _run(variables, sys.executable, "-m", f"deployments.{module}", *arguments)
         if told:
             _say(told.rstrip())

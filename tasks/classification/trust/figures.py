@@ -110,7 +110,7 @@ def score_shift(
         boundary = 0.0 if threshold is None else float(log_odds(threshold)) * (1 if label else -1)
         axis.axvline(boundary, color="black", ls="--", lw=1)
         axis.set_title(
-            f"{short_name(shift.name, 22)}: classified correctly {shift.validation_rate.value:.1%} → "
+            f"{short_name(shift.name, 22)}: correct {shift.validation_rate.value:.1%} → "
             f"{shift.test_rate.value:.1%}\n"
             f"distance of the scores (KS) {shift.score_distance:.2f}",
             fontsize=9,

@@ -141,7 +141,7 @@ BAD: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     ),
     "counts differ": (
         lambda: changed(val_labels=np.array([[0], [1], [0]], np.uint8)),
-        ["val_images holds 4 images but val_labels 3 labels", "expected one label an image"],
+        ["val_images holds 4 images but val_labels 3 labels", "expected one label per image"],
     ),
     "empty split": (
         lambda: changed(val_images=np.zeros((0, SIZE, SIZE), np.uint8), val_labels=np.zeros((0, 1), np.uint8)),
@@ -157,11 +157,11 @@ BAD: dict[str, tuple[Callable[[], bytes], list[str]]] = {
     ),
     "one-hot labels": (
         lambda: changed(val_labels=np.eye(4, 2, dtype=np.uint8)),
-        ["val_labels has the shape (4, 2)", "expected one label an image"],
+        ["val_labels has the shape (4, 2)", "expected one label per image"],
     ),
     "scalar label": (
         lambda: changed(val_labels=np.array(1, dtype=np.uint8)),
-        ["val_labels has the shape ()", "expected one label an image"],
+        ["val_labels has the shape ()", "expected one label per image"],
     ),
     "label too high": (
         lambda: changed(train_labels=np.array([[0], [1], [0], [2], [0], [1]], np.uint8)),

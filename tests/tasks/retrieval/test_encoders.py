@@ -86,7 +86,7 @@ def test_a_hub_model_is_pinned_to_its_commit(clip_folder, tmp_path, monkeypatch)
     with serve(clip_folder, "someone/clip", tmp_path / "cache", monkeypatch):
         monkeypatch.setenv("HF_TOKEN", GOOD)
         record = locate("clip", clip="someone/clip")
-    assert (record.encoder, record.model) == (f"clip someone/clip@{COMMIT}", "someone/clip")
+    assert (record.identity, record.model) == (f"clip someone/clip@{COMMIT}", "someone/clip")
     assert record.licence == ""
 
 

@@ -51,7 +51,7 @@ EXPECTED = {
         r"|no close frame received|ConnectionResetError|BrokenPipeError"
         r"|(Connect|Read|Write|RemoteProtocol)Error:"  # of httpx
         r"|did not receive a valid HTTP response|stream ends after \d+ bytes"  # while a connection was being opened
-        r"|'EventsWorker' failed to process item",
+        r"|prefect\._internal\.concurrency - Service 'EventsWorker' failed|prefect\.FlowRunCancellingObserver - ",
         "the test kills the server, and who speaks to it says so until it is back",
     ),
     "a worker ended while it polled": Expected(

@@ -273,7 +273,8 @@ def test_threads_log_into_their_own_runs_and_leave_no_thread_behind():
 
 def _strategy(**other):
     fields = {
-        "name": "structured", "position": 0, "version": 1, "description": "Asks for JSON.", "output": "json", "max_new_tokens": 64,
+        "name": "structured", "position": 0, "version": 1,
+        "description": "Asks for JSON.", "output": "json", "max_new_tokens": 64,
         "system": "You read chest X-rays of children.", "user": "Probability {{probability}}. Describe the picture.",
         "paraphrase": "Say what the picture shows, given {{probability}}.",
     }  # fmt: skip

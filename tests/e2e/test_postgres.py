@@ -130,7 +130,7 @@ class Machines:
         """End services as a container engine does, the workers first, so that they can tell the server."""
         for service in services:
             process = self.running.pop(service)
-            family = psutil.Process(process.pid).children(recursive=True)
+            family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=30)

@@ -217,7 +217,7 @@ def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_fold
     shared_outputs, tmp_path, server_logs
 ):
     log = tmp_path / "dask.log"
-    server_logs.watch(log, "a Dask worker is elsewhere")
+    server_logs.watch(log, "a Dask worker is elsewhere", "a stranger knocked")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     form = ExecutionParameters(runner="dask", scheduler=f"tcp://127.0.0.1:{port}")

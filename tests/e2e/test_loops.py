@@ -88,7 +88,7 @@ def database(request, tmp_path_factory, server_logs):
         return
     secrets = {f"{name}_database_password": "secret" for name in ("prefect", "mlflow")}
     with room_for_postgres(secrets) as room:
-        server_logs.watch(room, "PostgreSQL starts")
+        server_logs.watch(room, "PostgreSQL starts", "a task run was recorded already")
         with postgres(room) as server:
             address = f"postgresql+asyncpg://prefect:secret@127.0.0.1:{server.port}/prefect"
             yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}

@@ -58,7 +58,7 @@ def room(server_logs):
 
 @pytest.fixture(scope="module")
 def postgres(room, server_logs):
-    server_logs.watch(room, "PostgreSQL starts", "a metric was logged already")
+    server_logs.watch(room, "PostgreSQL starts", "a metric was logged already", "a task run was recorded already")
     with temporary_postgres(room) as server:
         yield server
 

@@ -74,7 +74,7 @@ def report(
             retry_jitter_factor=0.5,
             retry_condition_fn=is_transient,
         )
-        with progress.shown("reports-progress", "reports", requests.rows) as shown:
+        with progress.shown("reports", requests.rows) as shown:
             same = {"dataset": data, "requests": requests, "shown": shown}
             parts = [{**same, "first": first, "last": first + reports.batch_size} for first in firsts]
             batches = map_step(patient, parts)

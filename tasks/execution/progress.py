@@ -3,57 +3,71 @@
 import contextlib
 import threading
 from collections.abc import Iterator
-from uuid import UUID
+from dataclasses import dataclass
 
-import httpx
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.exceptions import PrefectHTTPStatusError
 from tqdm import tqdm
 
+from tasks.execution.artifacts import create_artifact, update_artifact
 from tasks.records.base import ProgressReference
 
 _guard = threading.Lock()
-_bars: dict[str, tqdm] = {}
+_under_way: dict[ProgressReference, "_Work"] = {}
+
+
+@dataclass
+class _Work:
+    bar: tqdm
+    done: int = 0
+    note: str = ""
 
 
 @contextlib.contextmanager
-def shown(key: str, description: str, total: int) -> Iterator[ProgressReference]:
+def shown(description: str, total: int) -> Iterator[ProgressReference]:
     """Show how far work is that is done within the block. At its end all is done, now or earlier.
 
+    It is shown on the page of the flow run and of the run that this one is a part of.
+
     Args:
-        key: key of the artifact, such as `reports-progress`.
         description: what is done, in a few words.
         total: units of work.
 
     Yields:
         What tasks need to move it.
     """
-    artifact_id = str(create_progress_artifact(0.0, key=key, description=f"{description}: 0 of {total}"))
-    progress = ProgressReference(artifact_id=artifact_id, description=description, total=total)
+    artifacts = create_artifact("progress", 0.0, _told(description, 0, total), also_on_parent=True)
+    progress = ProgressReference(artifacts=artifacts, description=description, total=total)
     with tqdm(total=total, desc=description, disable=None, leave=False) as bar:
-        _bars[artifact_id] = bar
+        work = _under_way[progress] = _Work(bar)
         try:
             yield progress
             with _guard:
-                _move(progress, bar, total)
+                _move(progress, work, total)
         finally:
             with _guard:
-                del _bars[artifact_id]
+                del _under_way[progress]
 
 
-def advance(progress: ProgressReference, units: int) -> None:
-    """Show that some more units are done; harmless in a process that did not begin the work."""
+def advance(progress: ProgressReference, units: int, note: str = "") -> None:
+    """Show that some more units are done; harmless in a process that did not begin the work.
+
+    Args:
+        progress: what `shown` gave.
+        units: how many more.
+        note: what else there is to say of them.
+    """
     with _guard:
-        bar = _bars.get(progress.artifact_id)
-        if bar is not None and units:
-            _move(progress, bar, bar.n + units)
+        work = _under_way.get(progress)
+        if work is not None and units:
+            work.note = note
+            _move(progress, work, work.done + units)
 
 
-def _move(progress: ProgressReference, bar: tqdm, done: int) -> None:
-    bar.n = done
-    bar.refresh()
+def _move(progress: ProgressReference, work: _Work, done: int) -> None:
+    work.done = work.bar.n = done
+    work.bar.set_postfix_str(work.note)
     share = 100.0 * done / progress.total if progress.total else 100.0
-    with contextlib.suppress(PrefectHTTPStatusError, httpx.TransportError):  # what is shown must not end what is done
-        update_progress_artifact(
-            UUID(progress.artifact_id), share, f"{progress.description}: {done} of {progress.total}"
-        )
+    update_artifact(progress.artifacts, share, _told(progress.description, done, progress.total, work.note))
+
+
+def _told(description: str, done: int, total: int, note: str = "") -> str:
+    return f"{description}: {done} of {total}" + (f", {note}" if note else "")

@@ -80,15 +80,15 @@ class Point(NamedTuple):
 
 
 class ProgressReference(Reference):
-    """The progress artifact that steps move.
+    """The progress artifacts that steps move.
 
     Attributes:
-        artifact_id: Prefect artifact.
+        artifacts: ids of the Prefect artifacts.
         description: what is done.
         total: units of work.
     """
 
-    artifact_id: str
+    artifacts: tuple[str, ...]
     description: str
     total: int
 

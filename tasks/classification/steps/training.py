@@ -11,6 +11,7 @@ from tqdm import tqdm
 from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from tasks.classification.epoch_curves import epoch_points
+from tasks.execution import progress
 from tasks.execution.caching import current_key, step
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.training import TrainingParameters
@@ -113,18 +114,17 @@ def predict_classifier(dataset: DatasetRecord, classifier: ClassifierRecord) -> 
 
 @contextlib.contextmanager
 def _epochs_told(run: RunReference, epochs: int) -> Iterator[Callable[[EpochMetrics], None]]:
-    """Give what tells of each epoch: on a progress bar, in the log and in the tracker."""
-    logger = get_run_logger()
-    with tqdm(total=epochs, desc="training", unit="epoch", disable=None, leave=False) as bar:
+    """Give what tells of each epoch: on the run's page and a progress bar, in the log and in the tracker."""
+    logger, told = get_run_logger(), 0
+    with progress.shown("training, epochs", epochs) as shown:
 
         def tell(epoch: EpochMetrics) -> None:
-            bar.update(epoch.epoch - bar.n)
-            bar.set_postfix(val_auc=f"{epoch.val_auc:.4f}", val_loss=f"{epoch.val_loss:.3f}")
+            nonlocal told
+            scores = f"validation AUC {epoch.val_auc:.4f}, loss {epoch.val_loss:.4f}"
+            progress.advance(shown, epoch.epoch - told, scores)
+            told = epoch.epoch
             log_points(run, epoch_points([epoch]))
             with tqdm.external_write_mode():  # the line goes above the bar
-                logger.info(
-                    "epoch %d of %d: validation AUC %.4f, loss %.4f, %.1f s",
-                    epoch.epoch, epochs, epoch.val_auc, epoch.val_loss, epoch.seconds,
-                )  # fmt: skip
+                logger.info("epoch %d of %d: %s, %.1f s", epoch.epoch, epochs, scores, epoch.seconds)
 
         yield tell

@@ -4,6 +4,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.sorting import ArtifactSort
+from prefect.runtime import flow_run
 
 from tasks.execution import progress
 from tasks.records.base import ProgressReference
@@ -16,7 +17,7 @@ def _shown(reference: ProgressReference) -> tuple[float, str]:
         (artifact,) = [
             a
             for a in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)
-            if str(a.id) == reference.artifact_id
+            if str(a.id) == reference.artifacts[0]
         ]
     return float(artifact.data), artifact.description
 
@@ -26,7 +27,7 @@ def test_the_artifact_follows_the_work():
 
     @flow
     def work():
-        with progress.shown("test-progress", "reports", 8) as reference:
+        with progress.shown("reports", 8) as reference:
             seen.append(_shown(reference))
             for units in (2, 0, 4):
                 progress.advance(reference, units)
@@ -44,7 +45,7 @@ def test_the_artifact_follows_the_work():
 def test_work_that_fails_stays_where_it_was():
     @flow
     def work():
-        with contextlib.suppress(RuntimeError), progress.shown("test-progress", "reports", 8) as reference:
+        with contextlib.suppress(RuntimeError), progress.shown("reports", 8) as reference:
             progress.advance(reference, 2)
             raise RuntimeError
         progress.advance(reference, 1)
@@ -53,10 +54,38 @@ def test_work_that_fails_stays_where_it_was():
     assert work() == (25, "reports: 2 of 8")
 
 
+def test_the_page_of_the_whole_run_shows_it_too_with_its_last_note():
+    """Neither has a key, so that its card opens it."""
+    seen = []
+
+    @flow
+    def part():
+        with progress.shown("epochs", 2) as reference:
+            progress.advance(reference, 1, "AUC 0.9")
+        seen.extend(reference.artifacts)
+        return str(flow_run.id)
+
+    @flow
+    def whole():
+        return part(), str(flow_run.id)
+
+    runs = whole()
+    with get_client(sync_client=True) as client:
+        found = {
+            str(artifact.flow_run_id): artifact
+            for artifact in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)
+            if str(artifact.id) in seen
+        }
+    assert found.keys() == set(runs)
+    for artifact in found.values():
+        assert (artifact.key, artifact.type, float(artifact.data)) == (None, "progress", 100)
+        assert artifact.description == "epochs: 2 of 2, AUC 0.9"
+
+
 def test_nothing_to_do_is_all_done():
     @flow
     def work():
-        with progress.shown("test-progress", "reports", 0) as reference:
+        with progress.shown("reports", 0) as reference:
             pass
         return _shown(reference)
 

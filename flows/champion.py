@@ -1,14 +1,15 @@
 """The champion: show the registered versions of a classifier, or make an older one the champion again."""
 
 from prefect import flow
-from prefect.artifacts import create_table_artifact
 from prefect.logging import get_run_logger
 
 from flows.support.promotion import restore
 from flows.support.terminal import print_table
 from models.markdown import escape
 from tasks.execution import events
+from tasks.execution.artifacts import create_artifact
 from tasks.parameters.champion import ChampionParameters
+from tasks.shared.markdown import table
 from tasks.storage.disks import in_plain_words
 from tasks.tracking import registry
 
@@ -26,7 +27,8 @@ def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
             events.champion_changed(champion.name, decision.champion, decision.reason)
         get_run_logger().info("Champion of %s is version %s. %s", champion.name, decision.champion, decision.reason)
     rows = [_row(version) for version in registry.versions(champion.name)]
-    create_table_artifact(rows, key="registered-versions", description=f"Versions of {escape(champion.name)}")
+    shown = table(list(rows[0]), [list(row.values()) for row in rows]) if rows else ""
+    create_artifact("markdown", shown, f"Versions of {escape(champion.name)}")
     print_table(
         [(name, "left") for name in _PRINTED],
         [[row[name] for name in _PRINTED] for row in rows],

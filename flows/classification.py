@@ -44,7 +44,8 @@ def classification(
     published = look_up(dataset.name, dataset.size)
     pretrained = check_training(training, dataset, len(published.labels), published.images["train"])
     source = locate_source(dataset)
-    with stage_run("classification", forms) as run:
+    with stage_run("classification", forms) as stage:
+        run = stage.run
         data = prepare_dataset(source, dataset.limit)
         log_dataset(run, data, "training")
         folds = _folds(data, evaluation.label_folds)  # before the training, since they may turn out impossible
@@ -78,13 +79,14 @@ def classification(
             points["threshold"] = scores.threshold
         files = {"data_audit.json": data.audit, "model/classifier.safetensors": package}
         metrics = scores.metrics | points
-        publish(run, Products("classification", document, metrics, figures, findings, files, shown=_SHOWN))
+        products = Products(data, document, metrics, figures, findings, files, shown=_SHOWN)
+        publish(stage, products)
         if evaluation.promote:
 
             def judge(other: StoredFile) -> ComparisonRecord:
                 return compare_with_champion(data, predictions, calibration, other, evaluation.bootstrap_samples)
 
-            promotion.challenge(run, data, package, judge)
+            stage.page.decision = promotion.challenge(run, data, package, judge)
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,
@@ -94,7 +96,8 @@ def classification(
         calibration=calibration,
         evaluation=scores,
         explanation=explanation,
-        document=document,
+        figures=products.shown_figures(),
+        decision=stage.page.decision,
     )
 
 

@@ -9,11 +9,11 @@ from prefect.runtime import flow_run
 from flows.classification import classification
 from flows.reports import report
 from flows.retrieval import judged, retrieve
-from flows.support.artifacts import show_results, show_steps
 from flows.support.preflight import preflight_with_reports
+from flows.support.products import stage_run
 from flows.support.provenance import log_dataset
 from flows.support.runners import task_runner
-from flows.support.summary import print_results, result_rows, summarize, write_summary
+from flows.support.summary import print_results, summarize, write_summary
 from tasks.execution.caching import outcomes
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -26,6 +26,7 @@ from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
+_SHOWN = ("confusion_matrix", "grad_cam", "precision_at_k", "contact_sheet")
 
 
 @flow(name="pipeline", flow_run_name="pipeline {training.architecture} seed {training.seed}")
@@ -44,7 +45,8 @@ def pipeline(
         "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
     }  # fmt: skip
     located, generator = preflight_with_reports(dataset, retrieval, reports, execution)
-    with runs.tracked_run("pipeline", forms) as run:
+    with stage_run("pipeline", forms) as stage:
+        run, page = stage.run, stage.page
         classified = classification(dataset, training, evaluation)
         retrieved = retrieve(judged(classified), located, retrieval, execution)
         reported = report.with_options(task_runner=task_runner(execution))(classified, retrieved, generator, reports)
@@ -52,11 +54,14 @@ def pipeline(
         steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
         seconds = time.monotonic() - started
         log_dataset(run, classified.dataset, "training")
+        page.dataset, page.decision, page.steps = classified.dataset, classified.decision, steps
         metrics = classified.evaluation.metrics | retrieved.retrieval.metrics | reported.audit.metrics
         runs.log_metrics(run, metrics | {"pipeline/seconds": seconds})
-        show_steps("pipeline", steps)
+        page.metrics, figures = metrics, classified.figures | retrieved.figures | reported.figures
+        page.figures = {name: figures[name] for name in _SHOWN if name in figures}
+        parts = {"classification": classified.run, "retrieval": retrieved.run, "reports": reported.run}
+        page.links |= {f"MLflow run of {name}": runs.page_of(part) for name, part in parts.items()}
     summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
-    show_results("pipeline", result_rows(summary))
     print_results(summary, run, write_summary(summary))
     return summary
 

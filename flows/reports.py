@@ -53,14 +53,15 @@ def reports(
 _SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
 
 
-@flow(name="report", flow_run_name="reports {generator.name}")
+@flow(name="reports-from-evidence", flow_run_name="reports {generator.name}")
 @in_plain_words
 def report(
     classified: ClassificationResult, retrieved: RetrievalResult, generator: GeneratorRecord, reports: ReportParameters
 ) -> ReportsResult:
     """Write and audit reports, once there are a classifier and neighbours."""
     data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation
-    with stage_run("reports", {"reports": reports}) as run:
+    with stage_run("reports", {"reports": reports}) as stage:
+        run = stage.run
         log_dataset(run, data, "evaluation")
         cases = choose_report_cases(
             data, evaluation, explanation, retrieved.neighbours, reports.cases, reports.neighbours
@@ -89,9 +90,12 @@ def report(
         table = Store().get_json(audit.table)
         tables = {"reports.json": (table["columns"], table["data"])}
         metrics = audit.metrics | throughput_metrics(batches)
-        publish(run, Products("reports", document, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN))
+        products = Products(data, document, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN)
+        publish(stage, products)
         trace_answers(run, data, requests, answers, audit)
-    return ReportsResult(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
+    return ReportsResult(
+        flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, figures=products.shown_figures()
+    )
 
 
 if __name__ == "__main__":

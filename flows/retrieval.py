@@ -116,7 +116,7 @@ def retrieve(
     return found[0].model_copy(update={"flow_run_ids": tuple(each.flow_run_id for each in found)})
 
 
-@flow(name="retrieve", flow_run_name="retrieval with {name}")
+@flow(name="retrieval-with-encoder", flow_run_name="retrieval with {name}")
 @in_plain_words
 def retrieve_with(
     source: EvaluatedClassifier,
@@ -128,7 +128,8 @@ def retrieve_with(
     """Embed, index, search and judge with one encoder, and compare it and those before it with the first."""
     data, evaluation, classifier = source.dataset, source.evaluation, source.classifier
     ks, samples = retrieval.k_values, retrieval.bootstrap_samples
-    with stage_run("retrieval", {"retrieval": retrieval}) as run:
+    with stage_run("retrieval", {"retrieval": retrieval}) as stage:
+        run = stage.run
         log_dataset(run, data, "evaluation")
         encoder = published or own_encoder(data, classifier, name)
         log_encoder(run, encoder)
@@ -165,13 +166,14 @@ def retrieve_with(
         files = {"map.html": page.document}
         files |= {f"index/{kind}.index": stored for kind, stored in index.indices.items()}
         metrics = scores.metrics | index.metrics
-        publish(run, Products("retrieval", document, metrics, figures, findings, files, shown=_SHOWN))
+        products = Products(data, document, metrics, figures, findings, files, shown=_SHOWN)
+        publish(stage, products)
         if new is not None:
             events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
         searchable = SearchableRecord(
             dataset=data, encoder=encoder, embeddings=embeddings, index=index, run_id=run.run_id
         )
-        _publish_index(run, searchable, retrieval)
+        stage.page.decision = _publish_index(run, searchable, retrieval)
     return RetrievalResult(
         flow_run_id=str(flow_run.id),
         run=run,
@@ -179,7 +181,7 @@ def retrieve_with(
         embeddings=embeddings,
         neighbours=neighbours,
         index=index,
-        document=document,
+        figures=products.shown_figures(),
     )
 
 
@@ -207,12 +209,13 @@ def _new_images(
     return start(measure_new_images, data, embeddings, known.dataset, embed_images(known.dataset, encoder))
 
 
-def _publish_index(run: RunReference, searchable: SearchableRecord, retrieval: RetrievalParameters) -> None:
+def _publish_index(run: RunReference, searchable: SearchableRecord, retrieval: RetrievalParameters) -> str:
     """Let searches take the index if they may, and say in the run's tags and log whether they do and why."""
     found = publish_index(searchable, retrieval.publish, retrieval.bootstrap_samples)
     runs.log_tags(run, {"index.published": str(found.published).lower(), "index.reason": found.reason})
     say = get_run_logger().info if found.published or searchable.dataset.trial else get_run_logger().warning
     say("Index of the encoder %s: %s", searchable.encoder.name, found.reason)
+    return f"Index of the encoder {searchable.encoder.name}: {found.reason}"
 
 
 if __name__ == "__main__":

@@ -5,12 +5,11 @@ from pathlib import Path
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.support.artifacts import show_document
+from flows.support.page import Page
 from flows.support.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE
 from tasks.data.steps import read_picture
 from tasks.parameters.search import SearchParameters
-from tasks.records.base import DocumentRecord
 from tasks.records.retrieval import SearchRecord
 from tasks.retrieval.checks import check_search
 from tasks.retrieval.published.publication import find_published
@@ -32,7 +31,8 @@ def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     picture = None if search.image is None else read_picture(search.image, searchable.dataset.size)
     # The picture counts by its content, not by where it lies.
     found = search_cases(searchable, search.model_copy(update={"image": None}), picture)
-    show_document("search", DocumentRecord(document=found.document), {"nearest cases": found.gallery})
+    report = Store().get(found.document).decode()
+    Page("search", {}, figures={"nearest cases": found.gallery}, report=report).show()
     _print(found, _write(found))
     return found
 

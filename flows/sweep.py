@@ -46,7 +46,8 @@ def sweep(
     trials = grid(training, sweep, classes=len(look_up(dataset.name, dataset.size).labels))
     source = locate_source(dataset)
     forms = {"dataset": dataset, "training": training, "evaluation": evaluation, "sweep": sweep}
-    with stage_run("sweep", forms) as run:
+    with stage_run("sweep", forms) as stage:
+        run = stage.run
         data = prepare_dataset(source, dataset.limit)
         log_dataset(run, data, "training")
         results = run_trials(trials, data, dataset, evaluation, sweep.at_once, execution)
@@ -65,7 +66,7 @@ def sweep(
             figures = store.put_pictures(pictures)
             metrics |= {f"best/{name}": value.mean for name, value in rows[0].summaries.items()}
         tables = {"leaderboard.json": rows_as_numbers(rows)}
-        publish(run, Products("sweep", document, metrics, figures, tables=tables, shown=tuple(figures)))
+        publish(stage, Products(data, document, metrics, figures, tables=tables, shown=tuple(figures)))
         get_run_logger().info("Leaderboard and figure: %s", runs.page_of(run))
         if failed := [result for result in results if result.state == "failed"]:
             first = printable(failed[0].error, 160)

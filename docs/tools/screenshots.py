@@ -20,7 +20,7 @@ from playwright.sync_api import Error, Page, TimeoutError, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
-    ArtifactFilterKey,
+    ArtifactFilterType,
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
@@ -81,7 +81,7 @@ def main(folder: Path) -> None:
             sys.stdout.write(f"{folder / name}.png\n")
 
         picture("prefect_form", 1100, f"{prefect}/deployments/deployment/{deployment}/run", "Architecture")
-        picture("prefect", 820, f"{prefect}/runs/flow-run/{run.id}?tab=Artifacts", "classification-report")
+        picture("prefect", 820, f"{prefect}/runs/flow-run/{run.id}?tab=Artifacts", "Test AUC")
         picture("prefect_report", 960, f"{prefect}/artifacts/artifact/{report}", "Research use only", _show_figures)
         experiments = f"{mlflow}/#/experiments/{experiment}"
         picture("mlflow_run", 860, f"{experiments}/runs/{runs[0]}?{_VIEW}", "About this run", _close_assistant)
@@ -147,7 +147,7 @@ def _newest(client: SyncPrefectClient) -> FlowRun:
 def _report(client: SyncPrefectClient, run: FlowRun) -> str:
     """Return the id of the report that a classification run shows."""
     found = client.read_artifacts(
-        artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["classification-report"])),
+        artifact_filter=ArtifactFilter(type=ArtifactFilterType(any_=["markdown"])),
         flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])),
     )
     if not found:

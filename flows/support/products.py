@@ -8,9 +8,11 @@ from typing import Any
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
-from flows.support.artifacts import show_document, show_steps
+from flows.support.page import Page
 from tasks.execution.caching import outcomes
 from tasks.records.base import DocumentRecord, FindingsRecord, RunReference, StoredFile
+from tasks.records.data import DatasetRecord
+from tasks.storage.store import Store
 from tasks.tracking import runs
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
@@ -21,7 +23,7 @@ class Products:
     """What a stage has produced.
 
     Attributes:
-        stage: its name.
+        dataset: its images.
         document: its report.
         metrics: figures of its own; those of the findings come beside them.
         figures: PNG by name; likewise.
@@ -31,7 +33,7 @@ class Products:
         shown: names of the figures that are shown with the report, those which there are.
     """
 
-    stage: str
+    dataset: DatasetRecord
     document: DocumentRecord
     metrics: Mapping[str, float] = field(default_factory=dict)
     figures: Mapping[str, StoredFile] = field(default_factory=dict)
@@ -60,8 +62,22 @@ class Products:
         return {name: figures[name] for name in self.shown if name in figures}
 
 
-def to_tracker(run: RunReference, products: Products) -> None:
+@dataclass(frozen=True)
+class Stage:
+    """A stage under way.
+
+    Attributes:
+        run: its run of the tracker.
+        page: the artifact on the page of its flow run, which is written when the stage ends.
+    """
+
+    run: RunReference
+    page: Page
+
+
+def to_tracker(stage: Stage, products: Products) -> None:
     """Log everything to the stage's run of the tracker."""
+    run = stage.run
     runs.log_metrics(run, products.all_metrics())
     for path, (columns, rows) in products.tables.items():
         runs.log_table(run, path, columns, rows)
@@ -70,36 +86,42 @@ def to_tracker(run: RunReference, products: Products) -> None:
         runs.log_images(run, products.shown_figures())
 
 
-def to_prefect(run: RunReference, products: Products) -> None:
-    """Show the report with its figures on the page of the flow run."""
-    show_document(products.stage, products.document, products.shown_figures())
+def to_prefect(stage: Stage, products: Products) -> None:
+    """Let the page of the flow run say what there is."""
+    page = stage.page
+    page.dataset, page.metrics, page.figures = products.dataset, products.all_metrics(), products.shown_figures()
+    page.report = Store().get(products.document.document).decode()
 
 
-PLACES: tuple[Callable[[RunReference, Products], None], ...] = (to_tracker, to_prefect)
+PLACES: tuple[Callable[[Stage, Products], None], ...] = (to_tracker, to_prefect)
 
 
-def publish(run: RunReference, products: Products) -> None:
+def publish(stage: Stage, products: Products) -> None:
     """Publish what a stage has produced in every place.
 
     Args:
-        run: the stage's run of the tracker.
+        stage: the stage.
         products: what it has produced.
     """
     for place in PLACES:
-        place(run, products)
+        place(stage, products)
 
 
 @contextlib.contextmanager
-def stage_run(stage: str, forms: Mapping[str, BaseModel]) -> Iterator[RunReference]:
-    """Track a stage from its begin to its end, and show then how its steps ended.
+def stage_run(name: str, forms: Mapping[str, BaseModel]) -> Iterator[Stage]:
+    """Track a stage from its begin to its end, and have a page that says how it ended.
 
     Args:
-        stage: its name.
+        name: name of the stage.
         forms: the forms of its flow.
 
     Yields:
-        The stage's run of the tracker.
+        The stage.
     """
-    with runs.tracked_run(stage, forms) as run:
-        yield run
-        show_steps(stage, outcomes([str(flow_run.id)]))
+    with runs.tracked_run(name, forms) as run:
+        page = Page(name, {"MLflow run": runs.page_of(run)})
+        try:
+            yield Stage(run, page)
+            page.steps = page.steps or outcomes([str(flow_run.id)])
+        finally:
+            page.show()

@@ -40,7 +40,7 @@ class Decision:
 
 def challenge(
     run: RunReference, dataset: DatasetRecord, package: StoredFile, compare: Callable[[StoredFile], ComparisonRecord]
-) -> None:
+) -> str:
     """Register a classifier, unless it was a trial, and make it the champion if it deserves it.
 
     Args:
@@ -48,12 +48,15 @@ def challenge(
         dataset: what it was trained on.
         package: the classifier, for `registry.register`.
         compare: compares it with a champion, whose package it is given.
+
+    Returns:
+        What became of it, and why.
     """
     if dataset.trial is not None:
         reason = f"Not registered, since it is a trial: {dataset.trial}."
         runs.log_tags(run, {REASON: reason})
         get_run_logger().info(reason)
-        return
+        return reason
     name = registry.registered_name(dataset.name)
 
     def judge(champion: StoredFile) -> tuple[bool, str]:
@@ -66,6 +69,8 @@ def challenge(
     if decision.promoted:
         events.champion_changed(name, version.version, decision.reason)
     get_run_logger().info("%s version %d: %s", name, version.version, decision.reason)
+    stands = "champion" if decision.champion == version.version else "not champion"
+    return f"{name} version {version.version} is {stands}. {decision.reason}"
 
 
 def promote(run: RunReference, challenger: ModelVersion, judge: Callable[[StoredFile], tuple[bool, str]]) -> Decision:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows.support.headlines import format_value
 from flows.support.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from tasks.execution.caching import Outcome
@@ -105,7 +106,7 @@ def result_rows(contents: dict[str, Any]) -> list[dict[str, str]]:
         if name in metrics:
             low, high = metrics.get(f"{name}_ci_low"), metrics.get(f"{name}_ci_high")
             interval = "" if low is None else f"{low:.3f} – {high:.3f}"
-            rows.append(dict(zip(_COLUMNS, (name, _number(metrics[name]), interval), strict=True)))
+            rows.append(dict(zip(_COLUMNS, (name, format_value(metrics[name]), interval), strict=True)))
     return rows
 
 
@@ -153,7 +154,3 @@ def _where_to_look(contents: dict[str, Any], run: RunReference, written: Path) -
     yield f"Prefect: {flow_run_page(contents['flow_run_id'])}"
     yield "`make up` serves both pages if they do not answer yet. Figures and reports are in the MLflow runs."
     yield RESEARCH_NOTICE
-
-
-def _number(value: float) -> str:
-    return f"{value:.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"

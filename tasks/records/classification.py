@@ -3,7 +3,7 @@
 from typing import Any
 
 from models.classifier.epoch_metrics import EpochMetrics
-from tasks.records.base import ArrayRecord, DocumentRecord, Record, RunReference, StoredFile, provenance
+from tasks.records.base import ArrayRecord, Record, RunReference, StoredFile, provenance
 from tasks.records.data import DatasetRecord
 
 
@@ -164,7 +164,8 @@ class ClassificationResult(Record):
         calibration: temperature and operating point.
         evaluation: its scores.
         explanation: Grad-CAM maps of the test images.
-        document: the stage's report.
+        figures: PNG by name, those that are shown.
+        decision: whether the classifier is champion now, and why.
     """
 
     flow_run_id: str
@@ -175,7 +176,8 @@ class ClassificationResult(Record):
     calibration: CalibrationRecord
     evaluation: EvaluationRecord
     explanation: ArrayRecord
-    document: DocumentRecord
+    figures: dict[str, StoredFile] = provenance({})
+    decision: str = provenance("")
 
 
 class EvaluatedClassifier(Record):

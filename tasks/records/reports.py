@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks.records.base import DocumentRecord, Record, RunReference, StoredFile, provenance
+from tasks.records.base import Record, RunReference, StoredFile, provenance
 
 
 class CasesRecord(Record):
@@ -148,11 +148,11 @@ class ReportsResult(Record):
         run: MLflow run.
         answers: what came of every request.
         audit: what the audit found.
-        document: the stage's report.
+        figures: PNG by name, those that are shown.
     """
 
     flow_run_id: str
     run: RunReference
     answers: AnswersRecord
     audit: ReportAuditRecord
-    document: DocumentRecord
+    figures: dict[str, StoredFile] = provenance({})

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
-from tasks.records.base import ArrayRecord, DocumentRecord, Record, RunReference, StoredFile, provenance
+from tasks.records.base import ArrayRecord, Record, RunReference, StoredFile, provenance
 from tasks.records.data import DatasetRecord
 
 Identity = Annotated[str, Field(validation_alias=AliasChoices("identity", "encoder"))]
@@ -119,7 +119,7 @@ class RetrievalResult(Record):
         neighbours: npz with `{split}_ids` and `{split}_similarities` of the nearest train and test images of each
             test image.
         index: the vector indices.
-        document: the stage's report.
+        figures: PNG by name, those that are shown.
         flow_run_ids: Prefect flow runs of all encoders, this one's first.
     """
 
@@ -129,7 +129,7 @@ class RetrievalResult(Record):
     embeddings: EmbeddingsRecord
     neighbours: ArrayRecord
     index: IndexRecord
-    document: DocumentRecord
+    figures: dict[str, StoredFile] = provenance({})
     flow_run_ids: tuple[str, ...] = provenance(())
 
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 from filelock import FileLock
-from prefect.artifacts import create_link_artifact
 from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run as this_flow_run
@@ -376,12 +375,6 @@ def _open(client: "MlflowClient", stage: str) -> str:
     else:
         run = client.create_run(experiment, tags=tags, run_name=this_flow_run.name)
         run_id = run.info.run_id
-    create_link_artifact(
-        link=page_of(RunReference(run_id=run_id)),
-        link_text="MLflow run",
-        key="mlflow-run",
-        description="The same run in MLflow",
-    )
     return str(run_id)
 
 

@@ -29,7 +29,7 @@ from tasks.execution.caching import outcomes
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
-from tasks.records.base import DocumentRecord, RunReference
+from tasks.records.base import RunReference
 from tasks.records.classification import ClassificationResult, ClassifierRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, RetrievalRecord, RetrievalResult
@@ -154,7 +154,6 @@ def _evidence() -> tuple[ClassificationResult, RetrievalResult]:
         shared = {
             "flow_run_id": str(flow_run.id),
             "run": RunReference(run_id=""),
-            "document": DocumentRecord(document=empty),
         }
         explanation = explain_classifier(data, classifier, predictions, calibration)
         scores = RetrievalRecord(encoder="classifier", metrics={}, per_query=empty, worst=())

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.deployments import run_deployment
@@ -30,7 +31,9 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.local.services import GPUS
 from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
+from tests.e2e.client import client_of
 from tests.e2e.services import call, end, running, service_environment
+from tests.support.pages import page_of
 
 pytestmark = [
     pytest.mark.e2e,
@@ -176,10 +179,9 @@ def test_a_run_keeps_what_it_was_not_given_and_the_next_is_all_hits(services, en
             assert tracked.data.params[f"{part}.{field}"] == str(value)
     assert tracked.data.metrics["reports/count"] == 5
     assert tracked.data.tags["prefect.flow_run_url"].startswith(services["prefect_api"].removesuffix("/api"))
-    with SyncPrefectClient(services["prefect_api"]) as prefect:
-        artifacts = prefect.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
-    links = [artifact.data for artifact in artifacts if artifact.key == "mlflow-run"]
-    assert any(tracked.info.run_id in link and link.startswith(f"[MLflow run]({services['mlflow']}") for link in links)
+    with client_of(services["prefect_api"]):
+        page = page_of(str(run.id))
+    assert re.search(rf"\[MLflow run\]\({services['mlflow']}[^)]*{tracked.info.run_id}", page)
     summary = _read(environment, "summary.json")
     figures = client.list_artifacts(summary["classification"]["mlflow_run_id"], "figures")
     assert {"figures/grad_cam.png", "figures/conformal_coverage.png"} <= {figure.path for figure in figures}

@@ -2,7 +2,6 @@
 
 import pytest
 from mlflow import MlflowClient
-from prefect.artifacts import Artifact
 
 from flows.champion import champion
 from flows.support.promotion import promote
@@ -11,6 +10,7 @@ from tasks.parameters.champion import ChampionParameters
 from tasks.records.base import RunReference
 from tasks.storage.locations import tracking_uri
 from tasks.tracking import registry, runs
+from tests.support.pages import page_of
 from tests.tasks.tracking.test_registry import package
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
@@ -32,14 +32,15 @@ def _aliases():
 
 
 def test_the_versions_are_shown_newest_first_and_nothing_changes(capsys):
-    rows = champion(ChampionParameters())
+    state = champion(ChampionParameters(), return_state=True)
+    rows = state.result()
     assert [(row["version"], row["alias"], row["reason"]) for row in rows] == [
         ("2", "champion", "It is better."),
         ("1", "previous", "Replaced by version 2. It is better."),
     ]
     assert rows[0]["val/auc"] == "0.9900"
     assert _aliases() == {2: ("champion",), 1: ("previous",)}
-    assert Artifact.get("registered-versions") is not None
+    assert "| 2 | champion | 0.9900 |" in page_of(str(state.state_details.flow_run_id))
     assert "champion" in capsys.readouterr().out
 
 

@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.pipeline import pipeline
 from flows.support.shell import parse
@@ -15,6 +13,7 @@ from models.errors import InputError
 from tasks.retrieval.published.publication import find_published
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
+from tests.support.pages import artifacts_of, page_of
 
 TRAINING = {"train-classifier"}
 HEAVY = {"train-classifier", "embed-shard", "index-embeddings", "project-embeddings"}
@@ -122,11 +121,20 @@ def test_a_trial_is_neither_registered_nor_searched_and_its_runs_say_why(first):
         find_published("classifier")
 
 
-def test_the_prefect_run_shows_report_steps_and_link(first):
-    with get_client(sync_client=True) as client:
-        artifacts = {artifact.key for artifact in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC)}
-    stages = ("classification", "retrieval", "reports")
-    assert artifacts >= {"mlflow-run", "pipeline-results", "pipeline-steps", *(f"{stage}-report" for stage in stages)}
+def test_one_page_of_the_prefect_run_says_all_in_the_order_in_which_it_is_read(first):
+    page = page_of(first["flow_run_id"])
+    links = [f"/runs/{first[stage]['mlflow_run_id']}" for stage in ("classification", "retrieval", "reports")]
+    pictures = ["![confusion matrix](data:image/png", "![grad cam]", "![precision at k]", "![contact sheet]"]
+    order = [
+        "## Results in short", "| Test AUC | 0.", "pneumoniamnist (first 160 of each split): 159 train",
+        "Not registered, since it is a trial", *links, *pictures, "## Steps", "| train-classifier | run |",
+    ]  # fmt: skip
+    assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
+    assert page.count("data:image/png") == 4
+    moved = [artifact for artifact in artifacts_of(first["flow_run_id"]) if artifact.type == "progress"]
+    assert {(artifact.description.partition(":")[0], float(artifact.data)) for artifact in moved} == {
+        ("training, epochs", 100), ("reports", 100),
+    }  # fmt: skip
 
 
 def test_the_second_run_executes_nothing(first):

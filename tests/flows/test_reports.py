@@ -6,8 +6,6 @@ from pathlib import Path
 import pytest
 from fhir.resources.diagnosticreport import DiagnosticReport
 from mlflow import MlflowClient
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.sorting import ArtifactSort
 
 from flows.reports import reports
 from flows.support.shell import main, parse
@@ -17,6 +15,7 @@ from tasks.execution.caching import outcomes
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tests.support.medgemma_twin import write_checkpoint
+from tests.support.pages import artifacts_of
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -99,11 +98,8 @@ def test_every_row_is_a_trace_with_its_prompt_and_feedback(first):
 
 
 def test_the_prefect_run_shows_how_far_the_reports_are(first):
-    with get_client(sync_client=True) as client:
-        shown = [
-            a for a in client.read_artifacts(limit=200, sort=ArtifactSort.CREATED_DESC) if a.key == "reports-progress"
-        ]
-    assert {float(artifact.data) for artifact in shown} == {100.0}
+    (shown,) = [artifact for artifact in artifacts_of(first.flow_run_id) if artifact.type == "progress"]
+    assert (shown.description, float(shown.data)) == (f"reports: {len(_row_ids())} of {len(_row_ids())}", 100)
 
 
 def test_another_strategy_writes_its_own_rows_only_and_trains_nothing(first, words):

@@ -1,21 +1,40 @@
 """The end of a stage, in a real flow run on a real SQLite store."""
 
+import contextlib
 import io
 import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
-from prefect.artifacts import Artifact
+from prefect import flow
+from prefect.runtime import flow_run
 
 from flows.support import products
-from flows.support.products import Products, publish
+from flows.support.products import Products, publish, stage_run
+from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import DocumentRecord, FindingsRecord
+from tasks.records.data import DatasetRecord
 from tasks.storage.store import Store
 from tasks.tracking import runs
-from tests.tasks.tracking.test_runs import in_flow
+from tests.support.pages import artifacts_of, page_of
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
+
+
+def _in_stage(action, stage="classification"):
+    """Run an action within a stage; give the ids of its flow run and of its MLflow run."""
+    seen = []
+
+    @flow(name="staged")
+    def staged():
+        with stage_run(stage, {"dataset": DatasetParameters()}) as begun:
+            seen.extend((str(flow_run.id), begun.run.run_id))
+            action(begun)
+
+    with contextlib.suppress(ArithmeticError):
+        staged()
+    return seen
 
 
 def _png():
@@ -34,11 +53,20 @@ def _products(**other):
         "files": {"model/weights.bin": Store().put(b"w", "application/octet-stream")},
         "tables": {"reports.json": (["row"], [[1]])}, "shown": ("shift", "none such", "roc_curve"),
     }  # fmt: skip
-    return Products("classification", document, **(fields | other))
+    return Products(_dataset(), document, **(fields | other))
+
+
+def _dataset():
+    empty = Store().put_json({})
+    return DatasetRecord(
+        name="pneumoniamnist", kind="official", size=28, channels=1, labels=("normal", "pneumonia"),
+        licence="CC BY 4.0", md5="m", sha256="s", splits=empty, audit=empty, audit_table=empty, counts={"train": 3, "test": 2},
+        excluded_train=(), phantoms=False,
+    )  # fmt: skip
 
 
 def test_all_that_a_stage_has_produced_is_in_its_run_and_on_the_page_of_its_flow_run(tmp_path_factory):
-    run_id = in_flow(lambda run: publish(run, _products()))
+    flow_run_id, run_id = _in_stage(lambda stage: publish(stage, _products()))
     client = runs.new_client()
     folder = Path(client.download_artifacts(run_id, "", str(tmp_path_factory.mktemp("downloaded"))))
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -54,19 +82,54 @@ def test_all_that_a_stage_has_produced_is_in_its_run_and_on_the_page_of_its_flow
         "test/auc": 0.5, "trust/a": 0.25,
     }  # fmt: skip
     assert json.loads((folder / "reports.json").read_text()) == {"columns": ["row"], "data": [[1]]}
-    shown = Artifact.get("classification-report").data
-    assert shown.startswith("# Report")
-    assert 0 < shown.index("![shift](data:image/png") < shown.index("![roc_curve]")
+    page = page_of(flow_run_id)
+    assert page.startswith("# Report")
+    order = ["| Test AUC | 0.500 |", "3 train, 2 test images", run_id, "![shift](data:image/png", "![roc curve]"]
+    assert page.index(order[0]) > 0
+    assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
 
 
 def test_another_place_is_one_function(monkeypatch):
     told = []
-    monkeypatch.setattr(products, "PLACES", (lambda run, found: told.append((run.run_id, found.all_files())),))
-    run_id = in_flow(lambda run: publish(run, _products(findings=[], figures={}, files={})))
+    monkeypatch.setattr(products, "PLACES", (lambda stage, found: told.append((stage.run.run_id, found.all_files())),))
+    _, run_id = _in_stage(lambda stage: publish(stage, _products(findings=[], figures={}, files={})))
     assert [(run, sorted(files)) for run, files in told] == [(run_id, ["report.md"])]
     assert runs.new_client().list_artifacts(run_id) == []
 
 
 def test_a_stage_without_figures_and_findings_ends_too():
-    run_id = in_flow(lambda run: publish(run, _products(findings=[], figures={}, tables={}, shown=())))
+    _, run_id = _in_stage(lambda stage: publish(stage, _products(findings=[], figures={}, tables={}, shown=())))
     assert {file.path for file in runs.new_client().list_artifacts(run_id)} == {"model", "report.md"}
+
+
+def test_a_page_leads_to_the_tracker_from_the_start_and_says_that_a_run_ended_early():
+    seen = []
+
+    def fail(stage):
+        (artifact,) = artifacts_of(str(flow_run.id))
+        seen.append((artifact.description, stage.run.run_id in artifact.data))
+        raise ArithmeticError
+
+    flow_run_id, run_id = _in_stage(fail)
+    (artifact,) = artifacts_of(flow_run_id)
+    seen.append((artifact.description, run_id in artifact.data))
+    assert seen == [("The run is under way.", True), ("The run ended early: its state says why.", True)]
+
+
+def test_the_card_says_the_first_figures_and_what_became_of_the_product():
+    def end(stage):
+        publish(stage, _products(metrics={"test/auc": 0.75, "test/auc_ci_low": 0.5, "test/auc_ci_high": 1.0}))
+        stage.page.decision = "Version 3 is champion. It is <b>better</b>."
+
+    flow_run_id, _ = _in_stage(end)
+    (artifact,) = artifacts_of(flow_run_id)
+    assert artifact.description == (
+        "Test AUC **0.750** (0.500 – 1.000) · Version 3 is champion. It is &lt;b&gt;better&lt;/b&gt;."
+    )
+    assert "**Decision:** Version 3 is champion." in artifact.data
+
+
+def test_what_is_too_large_for_an_event_is_named_instead(monkeypatch):
+    monkeypatch.setattr("flows.support.page._MOST_BYTES", 10)
+    flow_run_id, _ = _in_stage(lambda stage: publish(stage, _products()))
+    assert "The figure *roc curve* is in the MLflow run." in page_of(flow_run_id)

@@ -1,0 +1,118 @@
+"""The five figures that say most of a stage, in words, for the pages of its runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+MOST = 5
+
+
+class Headline(NamedTuple):
+    """A figure in words.
+
+    Attributes:
+        metric: its name.
+        title: what it is called; `{first}` and `{second}` stand for the names of the first two classes.
+        meaning: what it says.
+    """
+
+    metric: str
+    title: str
+    meaning: str
+
+
+_CLASSIFICATION = (
+    Headline(
+        "test/auc",
+        "Test AUC",
+        "How well the probabilities put the classes in order: 1 is perfect, 0.5 is guessing.",
+    ),
+    Headline("test/accuracy", "Accuracy", "Share of test images that are called correctly."),
+    Headline(
+        "test/balanced_accuracy", "Balanced accuracy", "Accuracy with each class counted alike, whatever its share."
+    ),
+    Headline("test/recall", "Sensitivity", "Share of the images of {second} that are found."),
+    Headline("test/specificity", "Specificity", "Share of the images of {first} that are called so."),
+    Headline(
+        "test/ece", "Calibration error", "How far the probabilities are from the shares that come true: 0 is best."
+    ),
+    Headline("test/brier", "Brier score", "Mean squared error of the probabilities: 0 is best."),
+)
+_RETRIEVAL = (
+    Headline(
+        "loo/precision_at_1",
+        "Precision at 1, within test",
+        "Share of test images whose nearest other test image is of their class.",
+    ),
+    Headline(
+        "loo/precision_at_5", "Precision at 5, within test", "Share of their class among the five nearest test images."
+    ),
+    Headline("loo/map", "Mean average precision", "How far up in the whole ranking those of the same class stand."),
+    Headline(
+        "gallery/precision_at_1",
+        "Precision at 1, against train",
+        "Share of test images whose nearest training image is of their class.",
+    ),
+    Headline(
+        "conditioned/precision_at_5",
+        "Precision at 5, class-conditioned",
+        "The same as within test, where only images of the class that is predicted are searched.",
+    ),
+)
+_REPORTS = (
+    Headline("reports/count", "Reports", "Written for the chosen cases, each strategy counted."),
+    Headline("reports/parsed", "Readable", "Share of the reports that could be read."),
+    Headline("reports/label_accuracy", "Correct label", "Share of the reports whose label is the true class."),
+    Headline(
+        "reports/agreement_with_classifier",
+        "Agreement with the classifier",
+        "Share of the reports whose label is the classifier's.",
+    ),
+    Headline(
+        "reports/unsupported_claims_per_report",
+        "Unsupported claims per report",
+        "Findings that nothing in the evidence supports: 0 is best.",
+    ),
+)
+HEADLINES: dict[str, tuple[Headline, ...]] = {
+    "classification": _CLASSIFICATION,
+    "retrieval": _RETRIEVAL,
+    "reports": _REPORTS,
+    "pipeline": (_CLASSIFICATION[0], _CLASSIFICATION[2], _RETRIEVAL[0], _RETRIEVAL[3], _REPORTS[2]),
+    "sweep": (
+        Headline("best/val/auc", "Best validation AUC", "Mean over the seeds of the combination that leads."),
+        Headline("sweep/run", "Trainings", "Run by this sweep."),
+        Headline("sweep/kept", "Kept", "Trainings that an earlier sweep had finished."),
+        Headline("sweep/failed", "Failed", "Trainings that failed; the next sweep tries only these again."),
+    ),
+}
+"""Figures by stage, the first that there are being shown."""
+
+
+def headlines(stage: str, metrics: Mapping[str, float], labels: Sequence[str]) -> list[tuple[str, str, str, str]]:
+    """Put the figures that say most of a stage into words.
+
+    Args:
+        stage: name of the stage.
+        metrics: its metrics, the bounds of intervals and the levels of chance (`chance/…`) among them.
+        labels: names of the classes.
+
+    Returns:
+        Title, value, 95 % interval and meaning of each, at most five.
+    """
+    first, second, *_ = (*labels, "class 0", "class 1")
+    rows = []
+    for metric, title, meaning in HEADLINES.get(stage, ()):
+        if metric in metrics:
+            low, high = metrics.get(f"{metric}_ci_low"), metrics.get(f"{metric}_ci_high")
+            interval = "" if low is None or high is None else f"{low:.3f} – {high:.3f}"
+            chance = metrics.get(f"chance/{metric}")
+            said = meaning.format(first=first, second=second) + (f" By chance: {chance:.3f}." if chance else "")
+            rows.append((title, format_value(metrics[metric]), interval, said))
+    return rows[:MOST]
+
+
+def format_value(value: float) -> str:
+    """Write a count without decimals, anything else with three, and a dash where it is not known."""
+    if value != value:
+        return "–"
+    return f"{value:.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"

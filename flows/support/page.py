@@ -1,0 +1,99 @@
+"""The one artifact of a flow run: it opens from the run's page, and says first what a person wants to know first."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from prefect.runtime import flow_run
+
+from flows.support.headlines import headlines
+from models.markdown import escape, link
+from tasks.execution.artifacts import create_artifact, update_artifact
+from tasks.execution.caching import Outcome
+from tasks.records.base import StoredFile
+from tasks.records.data import DatasetRecord
+from tasks.shared.markdown import document, table
+from tasks.storage.store import Store
+
+_PICTURES = 4
+_MOST_BYTES = 1_400_000  # Prefect publishes no event that is larger than 1.5 MB
+
+
+@dataclass
+class Page:
+    """What the page of a run says, in the order in which it is read.
+
+    Attributes:
+        stage: name of the stage.
+        metrics: its metrics, of which some are shown.
+        dataset: its images.
+        decision: what became of its product, and why: a classifier that is champion or not, an index in use or not.
+        links: addresses by label.
+        figures: PNG by name, the first of which are shown.
+        report: the stage's report, Markdown that begins with a title and notices.
+        steps: how its steps ended.
+    """
+
+    stage: str
+    links: dict[str, str]
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    dataset: DatasetRecord | None = None
+    decision: str = ""
+    figures: Mapping[str, StoredFile] = field(default_factory=dict)
+    report: str = ""
+    steps: Sequence[Outcome] = ()
+
+    def __post_init__(self) -> None:
+        """Make the artifact, which leads to the tracker while the run is under way."""
+        self._artifact = create_artifact("markdown", self._text(), "The run is under way.")
+
+    def show(self) -> None:
+        """Write what is known by now."""
+        update_artifact(self._artifact, self._text(), self._card())
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        return headlines(self.stage, self.metrics, self.dataset.labels if self.dataset else ())
+
+    def _card(self) -> str:
+        rows = [
+            f"{title} **{value}**" + (f" ({interval})" if interval else "")
+            for title, value, interval, _ in self._rows()
+        ]
+        said = [*rows[:2], *filter(None, [escape(self.decision)])]
+        return " · ".join(said) or "The run ended early: its state says why."
+
+    def _text(self) -> str:
+        phantoms = self.dataset is not None and self.dataset.phantoms
+        report = self.report or document(str(flow_run.name), (), phantoms=phantoms)
+        opening, heading, rest = report.partition("\n## ")
+        parts = [opening.rstrip(), *self._summary(), *self._pictures(), f"{heading}{rest}".strip(), self._steps()]
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+    def _summary(self) -> list[str]:
+        rows, parts = self._rows(), []
+        if rows:
+            parts += ["## Results in short", table(["", "value", "95 % interval", "meaning"], rows).rstrip()]
+        if self.dataset is not None:
+            counts = ", ".join(f"{count} {split}" for split, count in self.dataset.counts.items())
+            side = self.dataset.size
+            parts.append(f"**Dataset:** {escape(self.dataset.title)}: {counts} images of {side} × {side} pixels")
+        if self.decision:
+            parts.append(f"**Decision:** {escape(self.decision)}")
+        parts.append(" · ".join(link(label, address) for label, address in self.links.items()))
+        return parts
+
+    def _pictures(self) -> list[str]:
+        """Put pictures into the text as data, the one form in which the UI shows one beside text without a server."""
+        store, parts, size = Store(), [], len(self.report)
+        for name, stored in list(self.figures.items())[:_PICTURES]:
+            title = escape(name.replace("_", " "))
+            picture = f"![{title}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})"
+            size += len(picture)
+            parts.append(picture if size < _MOST_BYTES else f"The figure *{title}* is in the MLflow run.")
+        return parts
+
+    def _steps(self) -> str:
+        if not self.steps:
+            return ""
+        rows = [(step.step, "hit" if step.hit else "run", f"{step.seconds:.2f}", step.why) for step in self.steps]
+        return "## Steps\n\n" + table(["step", "hit or run", "seconds", "why"], rows).rstrip()

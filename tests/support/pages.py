@@ -8,11 +8,11 @@ from prefect.client.schemas.objects import Artifact
 
 
 def artifacts_of(flow_run_id: str) -> list[Artifact]:
-    """Return the artifacts of a flow run, those that only keep results left out."""
+    """Return the artifacts that a flow run has made, without those that the server makes of its states."""
     only = FlowRunFilter(id=FlowRunFilterId(any_=[UUID(flow_run_id)]))
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(flow_run_filter=only, limit=200)
-    return [artifact for artifact in found if artifact.type != "result"]
+    return [artifact for artifact in found if artifact.type in ("markdown", "progress")]
 
 
 def page_of(flow_run_id: str) -> str:

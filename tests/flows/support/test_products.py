@@ -60,8 +60,8 @@ def _dataset():
     empty = Store().put_json({})
     return DatasetRecord(
         name="pneumoniamnist", kind="official", size=28, channels=1, labels=("normal", "pneumonia"),
-        licence="CC BY 4.0", md5="m", sha256="s", splits=empty, audit=empty, audit_table=empty, counts={"train": 3, "test": 2},
-        excluded_train=(), phantoms=False,
+        licence="CC BY 4.0", md5="m", sha256="s", splits=empty, audit=empty, audit_table=empty,
+        counts={"train": 3, "test": 2}, excluded_train=(), phantoms=False,
     )  # fmt: skip
 
 

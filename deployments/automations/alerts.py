@@ -1,12 +1,9 @@
-"""What people are told: failed, stuck and waiting runs, a classifier that got worse, drift.
-
-Without a place to send them to, alerts still stand in the server's event feed.
-"""
+"""What people are told: failed, stuck and waiting runs, a classifier that got worse, drift."""
 
 from datetime import timedelta
 from uuid import UUID
 
-from prefect.events.actions import ActionTypes, DoNothing, SendNotification
+from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
@@ -32,11 +29,11 @@ def flow_run_events(*states: str) -> set[str]:
     return {f"prefect.flow-run.{state}" for state in states}
 
 
-def alerts(block: UUID | None) -> list[AutomationCore]:
+def alerts(block: UUID) -> list[AutomationCore]:
     """Define the automations that tell people.
 
     Args:
-        block: notification block that sends, if there is one.
+        block: notification block that sends.
     """
     return [
         AutomationCore(
@@ -121,7 +118,5 @@ def alerts(block: UUID | None) -> list[AutomationCore]:
     ]
 
 
-def _tell(block: UUID | None, subject: str, body: str) -> ActionTypes:
-    if block is None:
-        return DoNothing()
+def _tell(block: UUID, subject: str, body: str) -> SendNotification:
     return SendNotification(block_document_id=block, subject=subject, body=f"{body}\n{_LINK}")

@@ -9,7 +9,7 @@ import re
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_UI_URL, temporary_settings
 
 from models.errors import InputError
 from models.text import printable
@@ -23,9 +23,15 @@ def is_embedded() -> bool:
 
 
 def prefect_page() -> str:
-    """Return the address of Prefect's pages: the API's server, else where `make up` serves the same database."""
-    api = PREFECT_API_URL.value()
-    return api.removesuffix("/api") if api else f"http://127.0.0.1:{os.environ.get('PREFECT_PORT', '4200')}"
+    """Return the address of Prefect's pages: `PREFECT_UI_URL`, else those of the API's server or of `make up`.
+
+    Prefect itself leads to the earlier version of its pages where nobody has said otherwise.
+    """
+    named, api = PREFECT_UI_URL.value(), PREFECT_API_URL.value()
+    if named and named != (api or "").removesuffix("/api"):
+        return named.rstrip("/")
+    here = f"http://127.0.0.1:{os.environ.get('PREFECT_PORT', '4200')}"
+    return f"{named or here}/v2"
 
 
 def flow_run_page(flow_run_id: str) -> str:

@@ -24,7 +24,6 @@ from filelock import FileLock
 from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run as this_flow_run
-from prefect.utilities.urls import url_for
 from pydantic import BaseModel
 
 from models.errors import InputError
@@ -353,7 +352,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
     experiment = experiment_id(client, f"pneumonia/{stage}")
     flow_run_id = str(this_flow_run.id)
     known = _runs_of_flow_run(client, flow_run_id)
-    prefect_url = url_for("flow-run", obj_id=flow_run_id) or flow_run_page(flow_run_id)
+    prefect_url = flow_run_page(flow_run_id)
     tags = {
         _FLOW_RUN: flow_run_id,
         "prefect.flow_run_url": prefect_url,

@@ -5,8 +5,9 @@ import sys
 from datetime import timedelta
 
 import pytest
-from prefect.blocks.notifications import SlackWebhook
+from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.events.schemas.automations import AutomationCore
 
 from deployments.automations.definitions import FIELDS, register
@@ -111,12 +112,13 @@ def _sender(client):
 
 def test_alerts_go_to_the_webhook_that_is_named_last(server, monkeypatch):
     register()
-    assert _sender(server) == ("do-nothing", None)
+    (own,) = server.read_block_documents()
+    assert own.name == "alerts-as-artifacts"
+    assert _sender(server) == ("send-notification", own.id)
     for address in ("https://first.example/T0", "https://second.example/T0"):
         monkeypatch.setenv("ALERTS_WEBHOOK", address)
         register()
-        (block,) = server.read_block_documents()
-        assert block.name == "alerts"
+        block = next(block for block in server.read_block_documents() if block.name == "alerts")
         assert _sender(server) == ("send-notification", block.id)
         assert block.data["secrets"]["address"] == address
     monkeypatch.delenv("ALERTS_WEBHOOK")
@@ -124,7 +126,15 @@ def test_alerts_go_to_the_webhook_that_is_named_last(server, monkeypatch):
     assert _sender(server) == ("send-notification", block.id)
     server.delete_block_document(block.id)
     register()
-    assert _sender(server) == ("do-nothing", None)
+    assert _sender(server) == ("send-notification", own.id)
+
+
+def test_without_a_webhook_an_alert_is_an_artifact(server):
+    register()
+    CustomWebhookNotificationBlock.load("alerts-as-artifacts").notify('It "failed".\nhttp://page', "run: Failed")
+    (artifact,) = server.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["alerts"])))
+    assert (artifact.type, artifact.description) == ("markdown", "run: Failed")
+    assert artifact.data == 'run: Failed\n\nIt "failed".\nhttp://page'
 
 
 def test_a_block_that_a_person_made_is_used_as_it_is(server):

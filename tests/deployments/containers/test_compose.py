@@ -86,7 +86,7 @@ def test_ports_are_open_on_loopback_only_and_can_be_moved():
     assert "team.example:5300" in moved["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert moved["mlflow"]["environment"]["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == "http://team.example:5300"
     assert moved["prefect"]["environment"]["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://team.example:4200"
-    assert moved["prefect"]["environment"]["PREFECT_UI_URL"] == "http://team.example:4200"
+    assert moved["prefect"]["environment"]["PREFECT_UI_URL"] == "http://team.example:4200/v2"
     assert moved["cpu-worker"]["environment"]["MLFLOW_UI_URL"] == "http://team.example:5300"
 
 

@@ -2,10 +2,10 @@ import http.server
 import threading
 
 import pytest
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from models.errors import InputError
-from tasks.execution.server import is_embedded, prefect_page, require_server, without_login
+from tasks.execution.server import flow_run_page, is_embedded, prefect_page, require_server, without_login
 
 
 @pytest.fixture(params=[200, 401, 404])
@@ -30,14 +30,19 @@ def web_server(request):
 def test_a_server_that_answers_is_taken(prefect_server):
     require_server()
     assert not is_embedded()
-    assert prefect_page() == PREFECT_API_URL.value().removesuffix("/api")
+    assert prefect_page() == f"{PREFECT_API_URL.value().removesuffix('/api')}/v2"
 
 
 def test_what_is_embedded_needs_no_answer():
     with temporary_settings({PREFECT_API_URL: None}):
         require_server()
         assert is_embedded()
-        assert prefect_page() == "http://127.0.0.1:4200"
+        assert prefect_page() == "http://127.0.0.1:4200/v2"
+
+
+def test_pages_that_are_named_are_taken_as_they_are():
+    with temporary_settings({PREFECT_UI_URL: "http://team.example/pages/"}):
+        assert flow_run_page("7") == "http://team.example/pages/runs/flow-run/7"
 
 
 @pytest.mark.parametrize(

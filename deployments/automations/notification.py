@@ -44,7 +44,7 @@ def notification_block(client: SyncPrefectClient, address: str | None) -> UUID:
     own = CustomWebhookNotificationBlock(
         name=OWN_BLOCK,
         url=f"{client.api_url}artifacts/",
-        headers={"Authorization": "Basic {{ login }}"},
+        headers={"Authorization": "Basic {{ login }}"} if login else None,
         json_data={
             "key": ARTIFACT, "type": "markdown", "data": "{{ subject }}\n\n{{ body }}", "description": "{{ subject }}",
         },

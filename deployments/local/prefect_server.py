@@ -1,6 +1,9 @@
-"""The Prefect server of `make up`: `prefect server`, with two changes.
+"""The Prefect server of `make up`: `prefect server`, with three changes.
 
 Late runs say in their state what they may wait for.
+
+Its pages reach no other address than the server's own. They would call one of an analytics service, which the setting
+that switches analytics off does not prevent.
 
 SQLite's transactions begin so that none is turned away.
 Prefect begins most of its transactions on SQLite as readers. One that has read and then wants to write, while another
@@ -12,11 +15,16 @@ lost. One that begins as a writer (BEGIN IMMEDIATE), as Prefect begins a few, wa
 import functools
 import runpy
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
+from urllib.parse import urlsplit
 
+from fastapi import FastAPI, Request, Response
+from prefect.server.api import server
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.schemas import states
+from prefect.settings import PREFECT_UI_API_URL
 from sqlalchemy.ext.asyncio import AsyncSession
 
 LATE = (
@@ -42,8 +50,29 @@ def explain_late_runs() -> None:
     states.Late = functools.partial(states.Late, message=LATE)
 
 
+def keep_pages_at_home() -> None:
+    """Let browsers refuse what the pages ask of any other address than the server's (Content Security Policy)."""
+    make = server.create_ui_app
+
+    def create_ui_app(ephemeral: bool) -> FastAPI:
+        app, api = make(ephemeral), urlsplit(PREFECT_UI_API_URL.value() or "")
+        sockets = "wss" if api.scheme == "https" else "ws"
+        own = f" {api.scheme}://{api.netloc} {sockets}://{api.netloc}" if api.netloc else ""
+
+        @app.middleware("http")
+        async def restrict(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+            response = await call_next(request)
+            response.headers["Content-Security-Policy"] = f"connect-src 'self' data: blob:{own}"
+            return response
+
+        return app
+
+    server.create_ui_app = create_ui_app
+
+
 if __name__ == "__main__":
     begin_as_writers()
+    keep_pages_at_home()
     explain_late_runs()
     sys.argv[0] = "prefect"
     sys.argv.insert(1, "server")

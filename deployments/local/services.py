@@ -205,7 +205,8 @@ def _servers(ports: dict[str, int]) -> dict[str, list[str]]:
 def _workers() -> dict[str, list[str]]:
     pools = ("cpu", *(["gpu"] if GPUS else []))
     return {
-        f"{pool}-worker": _tool("prefect", "worker", "start", "--pool", pool, "--name", f"{pool}-1") for pool in pools
+        f"{pool}-worker": _tool("deployments.local.worker", "start", "--pool", pool, "--name", f"{pool}-1")
+        for pool in pools
     }
 
 

@@ -100,7 +100,8 @@ def test_workers_share_products_and_read_the_data():
     for name in ("cpu-worker", "gpu-worker"):
         assert {"outputs:/outputs", "../../data:/data:ro"} <= set(SERVICES[name]["volumes"])
         assert SERVICES[name]["environment"]["OUTPUTS"] == "/outputs"
-        assert SERVICES[name]["command"][:5] == ["prefect", "worker", "start", "--pool", name.removesuffix("-worker")]
+        pool = name.removesuffix("-worker")
+        assert SERVICES[name]["command"][2:6] == ["deployments.local.worker", "start", "--pool", pool]
 
 
 def test_every_mounted_thing_exists():
@@ -118,11 +119,7 @@ def test_the_image_holds_what_the_commands_need():
     for source in re.findall(r"^COPY (\S+)", _dockerfile(), re.MULTILINE):
         assert (CHECKOUT / source).exists()
         assert f"!{source}" in (CHECKOUT / ".dockerignore").read_text().splitlines()
-    assert {service["command"][0] for name, service in SERVICES.items() if name in OURS} == {
-        "prefect",
-        "mlflow",
-        "python",
-    }
+    assert {service["command"][0] for name, service in SERVICES.items() if name in OURS} == {"mlflow", "python"}
 
 
 def test_the_declared_deployments_use_the_workers_pools():

@@ -12,7 +12,7 @@ from tasks.classification.steps.evaluation import calibrate_classifier, evaluate
 from tasks.classification.steps.explanation import check_explanation, explain_classifier
 from tasks.classification.steps.label_audit import audit_labels, divide_folds, predict_fold
 from tasks.classification.steps.publication import document_classification, plot_classification
-from tasks.classification.steps.registration import compare_with_champion, package_classifier
+from tasks.classification.steps.registration import compare_with_champion, package_classifier, validation_log_loss
 from tasks.classification.steps.training import check_training, predict_classifier, train_classifier
 from tasks.classification.steps.trust import assess_trust
 from tasks.data.catalogue import look_up
@@ -78,13 +78,14 @@ def classification(
             points["threshold"] = scores.threshold
         files = {"data_audit.json": data.audit, "model/classifier.safetensors": package}
         metrics = scores.metrics | points
-        publish(run, Products("classification", document, metrics, figures, findings, files, shown=_SHOWN))
+        products = Products("classification", document, metrics, figures, findings, files, shown=_SHOWN)
+        publish(run, products)
         if evaluation.promote:
 
             def judge(other: StoredFile) -> ComparisonRecord:
                 return compare_with_champion(data, predictions, calibration, other, evaluation.bootstrap_samples)
 
-            promotion.challenge(run, data, package, judge)
+            promotion.challenge(run, data, package, validation_log_loss(predictions, calibration), judge)
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,
@@ -95,6 +96,7 @@ def classification(
         evaluation=scores,
         explanation=explanation,
         document=document,
+        figures=products.all_figures(),
     )
 
 

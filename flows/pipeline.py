@@ -11,9 +11,12 @@ from flows.reports import report
 from flows.retrieval import judged, retrieve
 from flows.support.artifacts import show_results, show_steps
 from flows.support.preflight import preflight_with_reports
+from flows.support.products import Products, to_tracker
 from flows.support.provenance import log_dataset
 from flows.support.runners import task_runner
-from flows.support.summary import print_results, result_rows, summarize, write_summary
+from flows.support.summary import (
+    compared_metrics, pipeline_report, print_results, result_rows, summarize, write_summary,
+)  # fmt: skip
 from tasks.execution.caching import outcomes
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -21,8 +24,12 @@ from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
+from tasks.records.base import DocumentRecord
 from tasks.storage.disks import in_plain_words
+from tasks.storage.store import Store
 from tasks.tracking import runs
+
+_SHOWN = ("roc_curve", "failure_cases", "gallery_test", "contact_sheet")
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
@@ -52,10 +59,16 @@ def pipeline(
         steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
         seconds = time.monotonic() - started
         log_dataset(run, classified.dataset, "training")
-        metrics = classified.evaluation.metrics | retrieved.retrieval.metrics | reported.audit.metrics
-        runs.log_metrics(run, metrics | {"pipeline/seconds": seconds})
+        summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
+        figures = classified.figures | retrieved.figures | reported.figures
+        stages = {"classification": classified.run, "retrieval": retrieved.run, "reports": reported.run}
+        children = {stage: runs.place_of(child) for stage, child in stages.items()}
+        text = pipeline_report(summary, children)
+        document = DocumentRecord(document=Store().put(text.encode(), "text/markdown"))
+        metrics = compared_metrics(summary) | {"pipeline/seconds": seconds}
+        shown = {name: figures[name] for name in _SHOWN if name in figures}
+        to_tracker(run, Products("pipeline", document, metrics, shown, shown=_SHOWN, links=children))
         show_steps("pipeline", steps)
-    summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
     show_results("pipeline", result_rows(summary))
     print_results(summary, run, write_summary(summary))
     return summary

@@ -89,9 +89,17 @@ def report(
         table = Store().get_json(audit.table)
         tables = {"reports.json": (table["columns"], table["data"])}
         metrics = audit.metrics | throughput_metrics(batches)
-        publish(run, Products("reports", document, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN))
+        cases_page = {"every case with its evidence and reports": "cases/index.html"}
+        publish(
+            run,
+            Products(
+                "reports", document, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN, pages=cases_page
+            ),
+        )
         trace_answers(run, data, requests, answers, audit)
-    return ReportsResult(flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document)
+    return ReportsResult(
+        flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, document=document, figures=figures
+    )
 
 
 if __name__ == "__main__":

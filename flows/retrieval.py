@@ -165,7 +165,9 @@ def retrieve_with(
         files = {"map.html": page.document}
         files |= {f"index/{kind}.index": stored for kind, stored in index.indices.items()}
         metrics = scores.metrics | index.metrics
-        publish(run, Products("retrieval", document, metrics, figures, findings, files, shown=_SHOWN))
+        pages = {"map of the images": "map.html"}
+        products = Products("retrieval", document, metrics, figures, findings, files, shown=_SHOWN, pages=pages)
+        publish(run, products)
         if new is not None:
             events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
         searchable = SearchableRecord(
@@ -180,6 +182,7 @@ def retrieve_with(
         neighbours=neighbours,
         index=index,
         document=document,
+        figures=products.all_figures(),
     )
 
 

@@ -165,6 +165,7 @@ class ClassificationResult(Record):
         evaluation: its scores.
         explanation: Grad-CAM maps of the test images.
         document: the stage's report.
+        figures: PNG by name, those of the findings included.
     """
 
     flow_run_id: str
@@ -176,6 +177,7 @@ class ClassificationResult(Record):
     evaluation: EvaluationRecord
     explanation: ArrayRecord
     document: DocumentRecord
+    figures: dict[str, StoredFile] = provenance({})
 
 
 class EvaluatedClassifier(Record):

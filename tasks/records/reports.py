@@ -149,6 +149,7 @@ class ReportsResult(Record):
         answers: what came of every request.
         audit: what the audit found.
         document: the stage's report.
+        figures: PNG by name, those of the findings included.
     """
 
     flow_run_id: str
@@ -156,3 +157,4 @@ class ReportsResult(Record):
     answers: AnswersRecord
     audit: ReportAuditRecord
     document: DocumentRecord
+    figures: dict[str, StoredFile] = provenance({})

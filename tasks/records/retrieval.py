@@ -120,6 +120,7 @@ class RetrievalResult(Record):
             test image.
         index: the vector indices.
         document: the stage's report.
+        figures: PNG by name, those of the findings included.
         flow_run_ids: Prefect flow runs of all encoders, this one's first.
     """
 
@@ -130,6 +131,7 @@ class RetrievalResult(Record):
     neighbours: ArrayRecord
     index: IndexRecord
     document: DocumentRecord
+    figures: dict[str, StoredFile] = provenance({})
     flow_run_ids: tuple[str, ...] = provenance(())
 
 

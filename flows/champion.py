@@ -43,12 +43,12 @@ def _row(version: registry.ModelVersion) -> dict[str, str]:
     return {
         "version": str(version.version),
         "alias": ", ".join(version.aliases),
-        "val/auc": f"{float(tags['val/auc']):.4f}",
-        "threshold": tags["threshold"],
-        "temperature": tags["temperature"],
-        "dataset SHA-256": tags["dataset.sha256"],
+        "val/auc": f"{float(tags[registry.VALIDATION_AUC]):.4f}",
+        "threshold": tags.get("threshold", ""),
+        "temperature": tags.get("temperature", ""),
+        "dataset SHA-256": tags.get("dataset.sha256", ""),
         "MLflow run": version.run_id,
-        "reason": tags.get("promotion.reason", ""),
+        "reason": tags.get(registry.REASON, ""),
     }
 
 

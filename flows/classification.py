@@ -12,7 +12,7 @@ from tasks.classification.steps.evaluation import calibrate_classifier, evaluate
 from tasks.classification.steps.explanation import check_explanation, explain_classifier
 from tasks.classification.steps.label_audit import audit_labels, divide_folds, predict_fold
 from tasks.classification.steps.publication import document_classification, plot_classification
-from tasks.classification.steps.registration import compare_with_champion, package_classifier
+from tasks.classification.steps.registration import compare_with_champion, package_classifier, validation_log_loss
 from tasks.classification.steps.training import check_training, predict_classifier, train_classifier
 from tasks.classification.steps.trust import assess_trust
 from tasks.data.catalogue import look_up
@@ -86,7 +86,8 @@ def classification(
             def judge(other: StoredFile) -> ComparisonRecord:
                 return compare_with_champion(data, predictions, calibration, other, evaluation.bootstrap_samples)
 
-            stage.page.decision = promotion.challenge(run, data, package, judge)
+            log_loss = validation_log_loss(predictions, calibration)
+            stage.page.decision = promotion.challenge(run, data, package, log_loss, judge)
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,
@@ -96,7 +97,7 @@ def classification(
         calibration=calibration,
         evaluation=scores,
         explanation=explanation,
-        figures=products.shown_figures(),
+        figures=products.all_figures(),
         decision=stage.page.decision,
     )
 

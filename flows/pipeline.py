@@ -10,10 +10,17 @@ from flows.classification import classification
 from flows.reports import report
 from flows.retrieval import judged, retrieve
 from flows.support.preflight import preflight_with_reports
-from flows.support.products import stage_run
+from flows.support.products import Products, stage_run, to_tracker
 from flows.support.provenance import log_dataset
 from flows.support.runners import task_runner
-from flows.support.summary import print_results, summarize, write_summary
+from flows.support.summary import (
+    all_metrics,
+    compared_metrics,
+    pipeline_report,
+    print_results,
+    summarize,
+    write_summary,
+)
 from tasks.execution.caching import outcomes
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -21,12 +28,15 @@ from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
+from tasks.records.base import DocumentRecord
 from tasks.storage.disks import in_plain_words
+from tasks.storage.store import Store
 from tasks.tracking import runs
+
+_SHOWN = ("roc_curve", "failure_cases", "gallery_test", "contact_sheet")
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
-_SHOWN = ("confusion_matrix", "grad_cam", "precision_at_k", "contact_sheet")
 
 
 @flow(name="pipeline", flow_run_name="pipeline {training.architecture} seed {training.seed}")
@@ -54,14 +64,19 @@ def pipeline(
         steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
         seconds = time.monotonic() - started
         log_dataset(run, classified.dataset, "training")
+        summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
         page.dataset, page.decision, page.steps = classified.dataset, classified.decision, steps
-        metrics = classified.evaluation.metrics | retrieved.retrieval.metrics | reported.audit.metrics
-        runs.log_metrics(run, metrics | {"pipeline/seconds": seconds})
-        page.metrics, figures = metrics, classified.figures | retrieved.figures | reported.figures
-        page.figures = {name: figures[name] for name in _SHOWN if name in figures}
+        figures = classified.figures | retrieved.figures | reported.figures
+        page.metrics, page.figures = all_metrics(summary), {name: figures[name] for name in _SHOWN if name in figures}
         parts = {"classification": classified.run, "retrieval": retrieved.run, "reports": reported.run}
-        page.links |= {f"MLflow run of {name}": runs.page_of(part) for name, part in parts.items()}
-    summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
+        children = {part: runs.place_of(child) for part, child in parts.items()}
+        page.links |= {f"MLflow run of {part}": runs.page_of(child) for part, child in parts.items()}
+        text = pipeline_report(summary, children)
+        document = DocumentRecord(document=Store().put(text.encode(), "text/markdown"))
+        metrics = compared_metrics(summary) | {"pipeline/seconds": seconds}
+        to_tracker(
+            stage, Products(page.dataset, document, metrics, page.figures, shown=tuple(page.figures), links=children)
+        )
     print_results(summary, run, write_summary(summary))
     return summary
 

@@ -90,11 +90,14 @@ def report(
         table = Store().get_json(audit.table)
         tables = {"reports.json": (table["columns"], table["data"])}
         metrics = audit.metrics | throughput_metrics(batches)
-        products = Products(data, document, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN)
+        cases_page = {"every case with its evidence and reports": "cases/index.html"}
+        products = Products(
+            data, document, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN, pages=cases_page
+        )
         publish(stage, products)
         trace_answers(run, data, requests, answers, audit)
     return ReportsResult(
-        flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, figures=products.shown_figures()
+        flow_run_id=str(flow_run.id), run=run, answers=answers, audit=audit, figures=products.all_figures()
     )
 
 

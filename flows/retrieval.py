@@ -166,7 +166,8 @@ def retrieve_with(
         files = {"map.html": page.document}
         files |= {f"index/{kind}.index": stored for kind, stored in index.indices.items()}
         metrics = scores.metrics | index.metrics
-        products = Products(data, document, metrics, figures, findings, files, shown=_SHOWN)
+        pages = {"map of the images": "map.html"}
+        products = Products(data, document, metrics, figures, findings, files, shown=_SHOWN, pages=pages)
         publish(stage, products)
         if new is not None:
             events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
@@ -181,7 +182,7 @@ def retrieve_with(
         embeddings=embeddings,
         neighbours=neighbours,
         index=index,
-        figures=products.shown_figures(),
+        figures=products.all_figures(),
     )
 
 

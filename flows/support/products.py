@@ -12,10 +12,12 @@ from flows.support.page import Page
 from tasks.execution.caching import outcomes
 from tasks.records.base import DocumentRecord, FindingsRecord, RunReference, StoredFile
 from tasks.records.data import DatasetRecord
+from tasks.shared.html_page import html_page
 from tasks.storage.store import Store
 from tasks.tracking import runs
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
+_REPORT = "report.html"
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Products:
         files: other files by path.
         tables: titles of the columns and rows of JSON values, by path.
         shown: names of the figures that are shown with the report, those which there are.
+        pages: paths of files that are pages of their own, by what is said of them.
+        links: addresses of other pages of the tracker, by what is said of them.
     """
 
     dataset: DatasetRecord
@@ -41,6 +45,8 @@ class Products:
     files: Mapping[str, StoredFile] = field(default_factory=dict)
     tables: Mapping[str, Table] = field(default_factory=dict)
     shown: Sequence[str] = ()
+    pages: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def all_metrics(self) -> dict[str, float]:
         """Return the metrics, those of the findings included."""
@@ -75,15 +81,26 @@ class Stage:
     page: Page
 
 
+def report_page(products: Products) -> StoredFile:
+    """Store the report as a page with its figures, for viewers that show no picture in Markdown."""
+    store = Store()
+    pictures = {name.replace("_", " "): store.get(png) for name, png in products.shown_figures().items()}
+    page = html_page(store.get(products.document.document).decode(), pictures)
+    return store.put(page.encode(), "text/html")
+
+
 def to_tracker(stage: Stage, products: Products) -> None:
     """Log everything to the stage's run of the tracker."""
     run = stage.run
     runs.log_metrics(run, products.all_metrics())
     for path, (columns, rows) in products.tables.items():
         runs.log_table(run, path, columns, rows)
-    runs.log_files(run, products.all_files())
+    page = report_page(products)
+    runs.log_files(run, products.all_files() | {_REPORT: page})
     if products.shown_figures():
         runs.log_images(run, products.shown_figures())
+    links = {"report with figures": _REPORT} | dict(products.pages)
+    runs.log_links(run, {said: runs.place_of(run, path) for said, path in links.items()} | dict(products.links))
 
 
 def to_prefect(stage: Stage, products: Products) -> None:

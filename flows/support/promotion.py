@@ -17,9 +17,8 @@ from tasks.records.classification import ComparisonRecord
 from tasks.records.data import DatasetRecord
 from tasks.storage.store import DamagedFileError
 from tasks.tracking import registry, runs
-from tasks.tracking.registry import CHAMPION, PREVIOUS, ModelVersion
+from tasks.tracking.registry import CHAMPION, PREVIOUS, REASON, ModelVersion
 
-REASON = "promotion.reason"  # tag of a run and of its version
 _WITHDRAWN = "promotion.withdrawn"
 
 
@@ -39,7 +38,11 @@ class Decision:
 
 
 def challenge(
-    run: RunReference, dataset: DatasetRecord, package: StoredFile, compare: Callable[[StoredFile], ComparisonRecord]
+    run: RunReference,
+    dataset: DatasetRecord,
+    package: StoredFile,
+    log_loss: float,
+    compare: Callable[[StoredFile], ComparisonRecord],
 ) -> str:
     """Register a classifier, unless it was a trial, and make it the champion if it deserves it.
 
@@ -47,6 +50,7 @@ def challenge(
         run: the run that trained it.
         dataset: what it was trained on.
         package: the classifier, for `registry.register`.
+        log_loss: class-balanced, on validation.
         compare: compares it with a champion, whose package it is given.
 
     Returns:
@@ -64,7 +68,7 @@ def challenge(
         events.classifier_compared(name, found.auc, found.champion_auc)
         return found.promoted, found.reason
 
-    version = registry.register(run, name, package)
+    version = registry.register(run, name, package, log_loss)
     decision = promote(run, version, judge)
     if decision.promoted:
         events.champion_changed(name, version.version, decision.reason)
@@ -85,17 +89,20 @@ def promote(run: RunReference, challenger: ModelVersion, judge: Callable[[Stored
         The decision.
     """
     with registry.lock(challenger.name):
-        champion = _champion(registry.versions(challenger.name))
+        known = registry.versions(challenger.name)
+        champion = _champion(known)
         if champion is not None and champion.version == challenger.version:
             decision = Decision(False, champion.version, f"Version {champion.version} is the champion already.")
         else:
             promoted, reason = _decide(challenger, champion, judge)
             if promoted:
                 _crown(challenger, champion, reason)
+                champion = challenger
             else:
                 registry.set_tag(challenger, REASON, reason)
-            now = challenger.version if promoted else champion.version if champion else None
-            decision = Decision(promoted, now, reason)
+            decision = Decision(promoted, champion.version if champion else None, reason)
+        if champion is not None:
+            registry.mark_champion(champion, known)
     runs.log_tags(run, {REASON: decision.reason})
     return decision
 
@@ -122,7 +129,7 @@ def restore(name: str, wanted: str, reason: str) -> Decision:
                 f"{printable(name)} has no version '{printable(wanted, 40)}'; choose one of: "
                 f"{printable(', '.join(str(found.version) for found in known))}."
             )
-        if chosen.tags["phantoms"] == "true":
+        if chosen.tags.get("phantoms") == "true":
             raise InputError(
                 f"Version {chosen.version} of {name} was trained on drawn phantoms, so it cannot be champion; choose a "
                 "version that was trained on images."
@@ -134,6 +141,7 @@ def restore(name: str, wanted: str, reason: str) -> Decision:
             registry.set_tag(champion, _WITHDRAWN, "true")
         registry.set_tag(chosen, _WITHDRAWN, "false")
         _crown(chosen, champion, f"Set by hand: {reason}")
+        registry.mark_champion(chosen, known)
     return Decision(True, chosen.version, f"Set by hand: {reason}")
 
 
@@ -183,6 +191,8 @@ def _decide(
         return False, "Was champion and replaced by hand, so that only a hand makes it champion again."
     if champion is None:
         return True, "The first classifier that was registered."
+    if "dataset.sha256" not in champion.tags:
+        return False, f"Cannot be compared with the champion, version {champion.version}, whose model was deleted."
     if challenger.tags["dataset.sha256"] != champion.tags["dataset.sha256"]:
         return False, (
             f"Cannot be compared with the champion, version {champion.version}, which was chosen on another dataset "

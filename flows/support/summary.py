@@ -2,12 +2,13 @@
 
 import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flows.support.headlines import format_value
 from flows.support.terminal import print_line, print_table
+from models.markdown import escape
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from tasks.execution.caching import Outcome
 from tasks.execution.server import flow_run_page
@@ -15,9 +16,11 @@ from tasks.records.base import RunReference
 from tasks.records.classification import ClassificationResult
 from tasks.records.reports import ReportsResult
 from tasks.records.retrieval import RetrievalResult
+from tasks.shared.markdown import document, table
 from tasks.storage.locations import outputs
 from tasks.tracking import runs
 
+STAGES = ("classification", "retrieval", "reports")
 SHOWN = (
     "test/auc", "test/accuracy", "test/balanced_accuracy", "test/recall", "test/specificity", "test/ece",
     "loo/precision_at_1", "loo/precision_at_5", "loo/map", "gallery/precision_at_1", "conditioned/precision_at_5",
@@ -100,7 +103,7 @@ def result_rows(contents: dict[str, Any]) -> list[dict[str, str]]:
     Returns:
         A row a metric, by column.
     """
-    metrics = {name: value for stage in _STAGES for name, value in contents[stage]["metrics"].items()}
+    metrics = all_metrics(contents)
     rows = []
     for name in SHOWN:
         if name in metrics:
@@ -108,6 +111,45 @@ def result_rows(contents: dict[str, Any]) -> list[dict[str, str]]:
             interval = "" if low is None else f"{low:.3f} – {high:.3f}"
             rows.append(dict(zip(_COLUMNS, (name, format_value(metrics[name]), interval), strict=True)))
     return rows
+
+
+def all_metrics(contents: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics of all stages.
+
+    Args:
+        contents: what `summarize` made.
+    """
+    return {name: value for stage in STAGES for name, value in contents[stage]["metrics"].items()}
+
+
+def compared_metrics(contents: dict[str, Any]) -> dict[str, float]:
+    """Return the metrics by which whole runs are compared; the others are those of their stages.
+
+    Args:
+        contents: what `summarize` made.
+    """
+    metrics = all_metrics(contents)
+    names = [name + end for name in ("val/auc", *SHOWN) for end in ("", "_ci_low", "_ci_high")]
+    return {name: metrics[name] for name in names if name in metrics}
+
+
+def pipeline_report(contents: dict[str, Any], children: Mapping[str, str]) -> str:
+    """Write what a pipeline run came to as Markdown.
+
+    Args:
+        contents: what `summarize` made.
+        children: address of the run of each stage, by its name.
+    """
+    dataset = contents["dataset"]
+    images = ", ".join(f"{count} {split}" for split, count in dataset["images"].items())
+    results = table(_COLUMNS, [tuple(row.values()) for row in result_rows(contents)])
+    stages = "\n".join(f"- [{stage}]({address})" for stage, address in children.items())
+    sections = [
+        ("Results", results),
+        ("Data", f"{escape(dataset['title'])}, {escape(dataset['kind'])}: {images}."),
+        ("The stages' own runs", stages),
+    ]
+    return document("Pipeline", sections, phantoms="phantoms" in contents)
 
 
 def print_results(contents: dict[str, Any], run: RunReference, written: Path) -> None:
@@ -140,7 +182,6 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
 
 
 _COLUMNS = ("metric", "value", "95 % interval")
-_STAGES = ("classification", "retrieval", "reports")
 
 
 def _stage(run: RunReference, metrics: dict[str, float]) -> dict[str, Any]:

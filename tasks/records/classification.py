@@ -164,7 +164,7 @@ class ClassificationResult(Record):
         calibration: temperature and operating point.
         evaluation: its scores.
         explanation: Grad-CAM maps of the test images.
-        figures: PNG by name, those that are shown.
+        figures: PNG by name, those of the findings included.
         decision: whether the classifier is champion now, and why.
     """
 

@@ -148,7 +148,7 @@ class ReportsResult(Record):
         run: MLflow run.
         answers: what came of every request.
         audit: what the audit found.
-        figures: PNG by name, those that are shown.
+        figures: PNG by name, those of the findings included.
     """
 
     flow_run_id: str

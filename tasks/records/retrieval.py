@@ -119,7 +119,7 @@ class RetrievalResult(Record):
         neighbours: npz with `{split}_ids` and `{split}_similarities` of the nearest train and test images of each
             test image.
         index: the vector indices.
-        figures: PNG by name, those that are shown.
+        figures: PNG by name, those of the findings included.
         flow_run_ids: Prefect flow runs of all encoders, this one's first.
     """
 

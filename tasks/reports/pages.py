@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ from models.report_generation.schema import Answer, Case, Label, NeighbourEviden
 from tasks.shared.png import encode_png
 
 HEAT_OPACITY = 0.35
+IN_ONE_PAGE = 60  # cases that the page of all holds whole; a hundred kilobytes each
 _LARGE, _SMALL = 280, 84  # least width of a picture in pixels
 
 
@@ -87,7 +89,7 @@ class Agreement:
 
 
 def page_name(case_index: int) -> str:
-    """Name the file of a case's page, which the index links to.
+    """Name the file of a case's page.
 
     Args:
         case_index: position of the image in the test split.
@@ -142,7 +144,9 @@ def case_views(
 def case_pages(
     views: Sequence[CaseView], *, source: Mapping[str, object], phantoms: bool, random_weights: bool
 ) -> dict[str, str]:
-    """Write the page of every case and the table that links to them.
+    """Write the page of every case, and the one with the table of all that shows them below it.
+
+    Viewers that show a page by itself, such as MLflow's, follow no link to another file, but links within the page.
 
     Args:
         views: what the pages show.
@@ -174,22 +178,27 @@ def case_page(
         HTML.
     """
     return _template("case_page.html").render(
-        view=view,
-        picture=_picture(view.image, _LARGE),
-        overlay=_overlay(view.image, view.heat, _LARGE),
-        neighbours=[(evidence, _picture(image, _SMALL)) for evidence, image in view.neighbours],
-        agreements=agreements(view),
-        majority=neighbour_majority(view.case),
-        verdict=_verdict(view.answers),
-        source=_known(source),
-        notices=_notices(phantoms, random_weights),
+        **_parts(view), source=_known(source), notices=_notices(phantoms, random_weights)
     )
+
+
+def _parts(view: CaseView) -> dict[str, Any]:
+    """Gather what the template of a case reads."""
+    return {
+        "view": view,
+        "picture": _picture(view.image, _LARGE),
+        "overlay": _overlay(view.image, view.heat, _LARGE),
+        "neighbours": [(evidence, _picture(image, _SMALL)) for evidence, image in view.neighbours],
+        "agreements": agreements(view),
+        "majority": neighbour_majority(view.case),
+        "verdict": _verdict(view.answers),
+    }
 
 
 def index_page(
     views: Sequence[CaseView], *, source: Mapping[str, object] | None = None, phantoms: bool, random_weights: bool
 ) -> str:
-    """Write the table of all cases, with a link to the page of each.
+    """Write the table of all cases, and below it the first `IN_ONE_PAGE` of them, to which it links.
 
     Args:
         views: what the pages show.
@@ -200,6 +209,7 @@ def index_page(
     Returns:
         HTML.
     """
+    body = _template("case_body.html")
     strategies = list(dict.fromkeys(answer.strategy for view in views for answer in view.answers))
     right = Counter(
         answer.strategy
@@ -209,15 +219,29 @@ def index_page(
     )
     return _template("index_page.html").render(
         rows=[
-            (view, page_name(view.case.index), _picture(view.image, _SMALL), {a.strategy: a for a in view.answers})
-            for view in views
+            (
+                view,
+                _anchor(view) if place < IN_ONE_PAGE else "",
+                _picture(view.image, _SMALL),
+                {a.strategy: a for a in view.answers},
+            )
+            for place, view in enumerate(views)
         ],
+        cases=[
+            {"anchor": _anchor(view), "html": Markup(body.render(**_parts(view), anchored=True))}
+            for view in views[:IN_ONE_PAGE]
+        ],
+        left_out=max(len(views) - IN_ONE_PAGE, 0),
         strategies=strategies,
         right=right,
         classifier_right=sum(view.case.label == view.truth for view in views),
         source=_known(source),
         notices=_notices(phantoms, random_weights),
     )
+
+
+def _anchor(view: CaseView) -> str:
+    return f"case-{view.case.index}"
 
 
 def agreements(view: CaseView) -> list[Agreement]:

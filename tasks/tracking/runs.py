@@ -7,6 +7,7 @@ params and tags keep their values, metrics carry the time at which they were mea
 import contextlib
 import getpass
 import http.client
+import io
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import subprocess
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,31 +28,39 @@ from prefect.runtime import flow_run as this_flow_run
 from pydantic import BaseModel
 
 from models.errors import InputError
-from models.markdown import link
+from models.markdown import escape, link
 from models.notices import RESEARCH_NOTICE
 from models.text import printable
 from tasks.execution.server import flow_run_page, without_login
 from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.disks import disk_error
-from tasks.storage.locations import locks, tracking_artifacts, tracking_page, tracking_uri
+from tasks.storage.locations import locks, tracking_artifacts, tracking_uri
 from tasks.storage.store import Store
+from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tasks.tracking.relocation import follow_the_move
-from tasks.tracking.views import TAG, figure_view
+from tasks.tracking.views import LEADERBOARDS, TAG, figure_view, is_outdated, leaderboard
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 EXPERIMENTS = {
-    "pneumonia/pipeline": "Whole runs, with the metrics of all stages; the stages' own runs are their children.",
+    "pneumonia/pipeline": "Whole runs, with the metrics that count; the stages' own runs are their children.",
     "pneumonia/classification": "Classifiers: one run a training, with the version that it registered.",
     "pneumonia/sweep": "Comparisons of trainings by validation; the trainings are in pneumonia/classification.",
     "pneumonia/retrieval": "The search for similar cases: one run an encoder.",
     "pneumonia/reports": "Reports and their audit: one run a generator, with a page a case.",
 }
 """What each experiment holds, by its name."""
+_FORMER_NOTES = {
+    *EXPERIMENTS.values(),
+    "Whole runs, with the metrics of all stages; the stages' own runs are their children.",
+}
+"""Descriptions of experiments before they linked the views."""
 _FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
 _SAMPLING_SECONDS = 5
 _ANSWER_SECONDS = 3
+_SIDE_BY_SIDE = 540  # pixels: two pictures beside each other on a page of 1440
+_LINKS = "\n\nIn MLflow: "  # begins the last paragraph of a run's description
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -156,43 +165,78 @@ def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
         files: stored file by artifact path, `figures/roc_curve.png` for instance.
     """
     store = Store()
+    _log_contents(run, ((path, store.get(stored)) for path, stored in files.items()))
+
+
+def _log_contents(run: RunReference, contents: Iterable[tuple[str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        for name, stored in files.items():
+        for name, content in contents:
             path = Path(folder) / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(store.get(stored))
+            path.write_bytes(content)
         new_client().log_artifacts(run.run_id, folder)
 
 
 def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
     """Log figures once more, in the form that MLflow puts side by side for several runs, and save a view of them.
 
-    The files are named as MLflow's own `log_image` names them. That function would log them twice on a retry, and in a
-    size in which no figure can be read. A view that is there already stays, since a person may have changed it.
+    MLflow takes a file for an image by its name, and wants two: one that is shown beside those of other runs, and one
+    that is shown when that is pressed. Its own `log_image` gives them long names with a moment and an identity in them,
+    logs them anew on a retry, and shows them in a size in which no figure can be read.
 
     Args:
         run: the run.
         figures: PNG by title.
     """
-    from mlflow.exceptions import MlflowException
-
     client = new_client()
     info = client.get_run(run.run_id).info
-    log_files(
-        run,
-        {
-            f"images/figures~{title}+step+0+timestamp+{info.start_time}+{png.sha256}{size}.png": png
-            for title, png in figures.items()
-            for size in ("", "+compressed")
-        },
-    )
+    store = Store()
+    for title, png in figures.items():
+        picture = store.get(png)
+        large, small = image_paths(title)
+        _log_contents(run, ((large, picture), (small, _narrow(picture))))
     client.set_tag(run.run_id, "mlflow.loggedImages", "True")
-    if TAG not in client.get_experiment(info.experiment_id).tags:
-        try:
-            client.set_experiment_tag(info.experiment_id, TAG, figure_view([f"figures/{title}" for title in figures]))
-        except MlflowException:
-            if TAG not in client.get_experiment(info.experiment_id).tags:  # else another run has saved it meanwhile
-                raise
+    experiment = client.get_experiment(info.experiment_id)
+    if is_outdated(experiment.tags.get(TAG + FIGURES)):
+        columns = LEADERBOARDS.get(experiment.name.rpartition("/")[2])
+        view = figure_view(list(figures), columns.metrics if columns else ())
+        _set_experiment_tag(client, info.experiment_id, TAG + FIGURES, view)
+
+
+def image_paths(title: str) -> tuple[str, str]:
+    """Return the paths under which MLflow's pages find a figure: as large as it is, and as it is shown beside others.
+
+    Args:
+        title: of the figure.
+    """
+    name = f"images/{title}+step+0+timestamp+0"
+    return f"{name}.png", f"{name}+compressed.webp"
+
+
+def _narrow(png: bytes) -> bytes:
+    """Make a picture of which two stand side by side on a page, as WebP."""
+    from PIL import Image
+
+    picture, narrow = Image.open(io.BytesIO(png)).convert("RGB"), io.BytesIO()
+    if picture.width > _SIDE_BY_SIDE:
+        picture = picture.resize(
+            (_SIDE_BY_SIDE, round(picture.height * _SIDE_BY_SIDE / picture.width)), Image.Resampling.LANCZOS
+        )
+    picture.save(narrow, "WEBP", lossless=True)
+    return narrow.getvalue()
+
+
+def log_links(run: RunReference, links: Mapping[str, str]) -> None:
+    """Name pages of MLflow in the description of a run, in place of those that were named before.
+
+    Args:
+        run: the run.
+        links: address by what is said of it; `place_of` gives such addresses.
+    """
+    client, note = new_client(), "mlflow.note.content"
+    before = client.get_run(run.run_id).data.tags.get(note, "").partition(_LINKS)[0]
+    named = " · ".join(f"[{escape(label)}]({address})" for label, address in links.items())
+    client.set_tag(run.run_id, note, f"{before}{_LINKS}{named}")
 
 
 def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -214,10 +258,13 @@ def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequen
 
 
 def page_of(run: RunReference) -> str:
-    """Return the address of a run in MLflow's pages, among those for training models, not for language models."""
-    info = new_client().get_run(run.run_id).info
-    view = "workflowType=machine_learning"
-    return f"{tracking_page()}/#/experiments/{info.experiment_id}/runs/{run.run_id}?{view}"
+    """Return the address of a run in MLflow's pages."""
+    return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id)
+
+
+def place_of(run: RunReference, artifact: str = "") -> str:
+    """Return the address of a run, or of a file of it, for a link in MLflow's own pages."""
+    return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id, artifact, within=True)
 
 
 def require_tracker() -> None:
@@ -299,7 +346,30 @@ def _prepare(uri: str) -> None:
         follow_the_move()
         client = MlflowClient(uri)
         for name in EXPERIMENTS:
-            experiment_id(client, name)
+            _furnish(client, experiment_id(client, name), name)
+
+
+def _furnish(client: "MlflowClient", experiment: str, name: str) -> None:
+    """Save the leaderboard of an experiment and link the views in its description, unless a person wrote another."""
+    tags, note = client.get_experiment(experiment).tags, "mlflow.note.content"
+    links = {"Leaderboard": LEADERBOARD, "Figures side by side": FIGURES}
+    named = " · ".join(f"[{label}]({view_page(experiment, view, within=True)})" for label, view in links.items())
+    wanted = f"{named}. {EXPERIMENTS[name]}"
+    if tags.get(note) is None or (tags[note] != wanted and tags[note] in _FORMER_NOTES):
+        _set_experiment_tag(client, experiment, note, wanted)
+    if is_outdated(tags.get(TAG + LEADERBOARD)):
+        view = leaderboard(LEADERBOARDS[name.rpartition("/")[2]])
+        _set_experiment_tag(client, experiment, TAG + LEADERBOARD, view)
+
+
+def _set_experiment_tag(client: "MlflowClient", experiment: str, tag: str, value: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_experiment_tag(experiment, tag, value)
+    except MlflowException:
+        if tag not in client.get_experiment(experiment).tags:  # else another run has set it meanwhile
+            raise
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
@@ -322,7 +392,6 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
                     artifact_location=f"{tracking_artifacts()}/{name}",
                     tags={
                         "mlflow.experimentKind": "custom_model_development",  # opens with runs, not traces
-                        "mlflow.note.content": EXPERIMENTS[name],
                     },
                 )
             )

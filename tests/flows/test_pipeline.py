@@ -82,9 +82,9 @@ def test_the_first_run_executes_every_step_and_writes_the_summary(first, shared_
 def test_every_stage_has_an_mlflow_run_with_its_products(first):
     client = MlflowClient(tracking_uri())
     expected = {
-        "classification": {"figures", "images", "findings", "model", "report.md", "data_audit.json"},
-        "retrieval": {"figures", "images", "findings", "index", "map.html", "report.md"},
-        "reports": {"figures", "images", "reports.json", "report.md", "cases", "fhir"},
+        "classification": {"figures", "images", "findings", "model", "report.md", "report.html", "data_audit.json"},
+        "retrieval": {"figures", "images", "findings", "index", "map.html", "report.md", "report.html"},
+        "reports": {"figures", "images", "reports.json", "report.md", "report.html", "cases", "fhir"},
     }
     parents = set()
     for stage, paths in expected.items():

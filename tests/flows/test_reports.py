@@ -70,7 +70,7 @@ def test_every_report_is_counted_and_the_weights_are_called_random(first):
     assert run.data.tags["generator.precision"] == "fp32"
     assert run.data.tags["generator.revision"].startswith("sha256:")
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
-        "cases", "fhir", "figures", "images", "report.md", "reports.json",
+        "cases", "fhir", "figures", "images", "report.html", "report.md", "reports.json",
     }  # fmt: skip
     page = Path(client.download_artifacts(run.info.run_id, "cases/index.html")).read_text()
     assert RANDOM_WEIGHTS_NOTICE in page

@@ -39,6 +39,14 @@ def read_package(package: StoredFile, dataset: DatasetRecord, run_id: str) -> Cl
     )
 
 
+def validation_log_loss(predictions: PredictionsRecord, calibration: CalibrationRecord) -> float:
+    """Compute the criterion by which a champion is chosen: the class-balanced log-loss on validation, in nats."""
+    from tasks.classification.sweep.leaderboard import balanced_log_loss
+
+    outputs = Store().get_arrays(predictions.outputs)
+    return balanced_log_loss(outputs["val_logits"], outputs["val_labels"], calibration.temperature)
+
+
 @step
 def package_classifier(
     dataset: DatasetRecord, classifier: ClassifierRecord, calibration: CalibrationRecord, evaluation: EvaluationRecord

@@ -20,6 +20,7 @@ from models.report_generation.schema import (
     Report,
     Usage,
 )
+from tasks.reports import pages
 from tasks.reports.pages import Agreement, CaseView, agreements, case_page, index_page, neighbour_majority, page_name
 
 STRATEGIES = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
@@ -207,7 +208,7 @@ def test_pages_fetch_nothing_and_forbid_scripts(kind: str):
         text = index_page([view(answers)], phantoms=True, random_weights=True)
     page = Page(text)
     assert all(value.startswith("data:image/png;base64,") for value in page.attributes("src"))
-    assert set(page.attributes("href")) <= {"index.html", "0012.html"}
+    assert {link.removeprefix("#") for link in page.attributes("href")} <= set(page.attributes("id"))  # within the page
     assert all("//" not in value for value in page.attributes("style"))
     assert "url(" not in text
     assert "@import" not in text
@@ -337,15 +338,31 @@ def test_index_has_a_row_a_case_and_a_cell_a_strategy():
         evidence=case(0.2).model_copy(update={"index": 345}),
     )
     views = [view([answer("concise")]), second]
-    page = Page(index_page(views, phantoms=False, random_weights=False))
-    assert page.attributes("href") == ["0012.html"] * 2 + ["0345.html"] * 2
+    text = index_page(views, phantoms=False, random_weights=False)
+    page = Page(text)
+    assert page.attributes("href") == ["#case-12"] * 2 + ["#case-345"] * 2 + ["#cases"] * 2
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    assert ids.index("cases") < ids.index("case-12") < ids.index("case-345")
+    levels = [tag for tag, _ in page.tags if tag in {"h1", "h2"}]
+    assert levels.count("h1") == 1
+    assert "Calibrated probability of pneumonia" in page.words  # the whole case stands below the table
     first, _, rest = page.words.split("case 12")[1].partition("case 345")
     last, _, totals = rest.partition("Right")
     assert "✓ pneumonia p 0.80" in first
     assert first.count("not asked") == 2
     assert "✗ normal p 0.20" in last
     assert "✗ normal ? no conclusion ∅ no report" in last
-    assert totals.split("Unsupported")[0].split() == ["1", "of", "2", "1", "of", "2", "0", "of", "2", "0", "of", "2"]
+    assert totals.split()[:12] == ["1", "of", "2", "1", "of", "2", "0", "of", "2", "0", "of", "2"]
+
+
+def test_the_page_of_many_cases_holds_the_first_of_them(monkeypatch):
+    monkeypatch.setattr(pages, "IN_ONE_PAGE", 1)
+    views = [view([answer("concise")], evidence=case(0.2).model_copy(update={"index": index})) for index in (5, 6, 7)]
+    page = Page(index_page(views, phantoms=False, random_weights=False))
+    assert page.attributes("href") == ["#case-5", "#case-5", "#cases"]
+    assert "2 more cases have a page each" in page.words
+    assert "case 7" in page.words
 
 
 def test_page_names_sort_as_the_cases_do():

@@ -87,15 +87,19 @@ def test_both_forms_of_a_version_say_what_predict_says(client, run, name, monkey
 
 
 def test_a_version_is_tagged_with_what_it_is_and_linked_with_its_run(client, run, name):
-    reference, stored = run(), package(threshold=0.25)
-    registry.register(reference, name, stored)
+    reference, stored = run(), package(threshold=0.25, training={"seed": 7}, validation={"auc": 0.98765, "f1": 0.5})
+    registered = registry.register(reference, name, stored, 0.123456)
     (version,) = registry.versions(name)
+    assert version == registered
     assert version.run_id == reference.run_id
-    assert version.tags == {
+    entry = client.get_model_version(name, "1")
+    assert entry.tags == {"val/auc": "0.9877", "val/log_loss": "0.1235", "dataset.name": "pneumoniamnist", "seed": "7"}
+    assert version.tags.items() >= {
         "package.sha256": stored.sha256, "weights.sha256": "w0", "dataset.name": "pneumoniamnist",
-        "dataset.sha256": "d1", "temperature": "1.5", "threshold": "0.25", "val/auc": "0.99", "licence": "CC BY 4.0",
-        "intended_use": "Research.", "phantoms": "false", "limited": "false",
-    }  # fmt: skip
+        "dataset.sha256": "d1", "temperature": "1.5", "threshold": "0.25", "phantoms": "false", "limited": "false",
+    }.items()  # fmt: skip
+    for said in ("Research.", "CC BY 4.0", "compact28", "0.2500", "| f1 | 0.500 |", stored.sha256):
+        assert said in entry.description
     logged = client.get_run(reference.run_id)
     assert logged.data.tags["registry.version"] == f"{name}/1"
     (output,) = logged.outputs.model_outputs
@@ -116,6 +120,40 @@ def test_the_same_package_is_registered_once(client, run, name):
     assert client.get_run(again.run_id).data.tags["registry.version"] == f"{name}/1"
     assert registry.register(other, name, package(threshold=0.4)).version == 2  # the operating point belongs to it
     assert len(client.get_run(first.run_id).outputs.model_outputs) == 1
+
+
+def test_a_version_shows_six_tags_and_its_run_that_it_is_the_champion(client, run, name):
+    first, second = (registry.register(run(), name, package(seed, training={"seed": seed}), 0.5) for seed in (0, 1))
+    for version in (first, second):
+        registry.set_tag(version, "promotion.reason", "why")
+        registry.set_tag(version, "promotion.withdrawn", "false")  # for programs
+        registry.mark_champion(version, registry.versions(name))
+        registry.mark_champion(version, registry.versions(name))
+    shown = [set(client.get_model_version(name, str(version.version)).tags) for version in (first, second)]
+    assert shown == [set(registry.SHOWN) - {"champion.since"}, set(registry.SHOWN)]
+    assert len(registry.SHOWN) == 6
+    marks = [client.get_run(version.run_id).data.tags.get("champion") for version in (first, second)]
+    assert marks == [None, "★ version 2"]
+    assert all(version.tags["promotion.withdrawn"] == "false" for version in registry.versions(name))
+
+
+def test_a_version_that_was_registered_with_everything_in_its_tags_is_used_as_before(client, run, name):
+    """As versions were before their tags were six."""
+    reference, stored = run(), package()
+    version = registry.register(reference, name, stored)
+    old = dict(version.tags) | {"val/auc": "0.99", "promotion.withdrawn": "true", "licence": "CC BY 4.0"}
+    old.pop("registry.name")
+    for tag in client.get_logged_model(version.model_id).tags:
+        if not tag.startswith("mlflow."):
+            client.delete_logged_model_tag(version.model_id, tag)
+    for tag, value in old.items():
+        client.set_model_version_tag(name, "1", tag, value)
+    (found,) = registry.versions(name)
+    assert (found.model_id, found.tags) == (None, old)
+    assert registry.read_package(found) == stored
+    assert registry.register(run(), name, stored).version == 1
+    registry.set_tag(found, "promotion.withdrawn", "false")
+    assert registry.versions(name)[0].tags["promotion.withdrawn"] == "false"
 
 
 def test_a_failed_export_leaves_no_version_and_says_so(client, run, name):

@@ -17,6 +17,7 @@ from tasks.classification.trust.failure_analysis import (
 )
 from tasks.classification.trust.label_audit import audit_labels, label_audit_markdown
 from tasks.classification.trust.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
+from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
 
 
@@ -28,7 +29,7 @@ def trust_findings(
     train_labels: NDArray[np.integer],
     *,
     class_names: Sequence[str],
-    phantoms: bool,
+    source: Source,
 ) -> Findings:
     """Measure how far the classifier can be relied on.
 
@@ -39,7 +40,7 @@ def trust_findings(
         train_embeddings: shape (training images, dimension).
         train_labels: shape (training images,).
         class_names: by label.
-        phantoms: whether the data are drawn phantoms.
+        source: what the figures are made from.
 
     Returns:
         Conformal sets, shift from validation to test, and failures.
@@ -60,9 +61,9 @@ def trust_findings(
             "failures": asdict(failures),
         },
         figures={
-            "conformal_coverage": figures.conformal_coverage(conformal, phantoms=phantoms),
-            "score_shift": figures.score_shift(validation, test, shifts, threshold, phantoms=phantoms),
-            "failure_overview": figures.failure_overview(failures, around, confidence, phantoms=phantoms),
+            "conformal_coverage": figures.conformal_coverage(conformal, source=source),
+            "score_shift": figures.score_shift(validation, test, shifts, threshold, source=source),
+            "failure_overview": figures.failure_overview(failures, around, confidence, source=source),
         },
         sections=(
             ("Conformal sets", conformal_markdown(conformal)),
@@ -78,7 +79,7 @@ def label_findings(
     images: NDArray[np.uint8],
     *,
     class_names: Sequence[str],
-    phantoms: bool,
+    source: Source,
 ) -> Findings:
     """Look for wrong labels and near-duplicates.
 
@@ -87,7 +88,7 @@ def label_findings(
         labels: shape (images,).
         images: shape (images, height, width) or (images, height, width, 3), 0–255.
         class_names: by label.
-        phantoms: whether the data are drawn phantoms.
+        source: what the figures are made from.
 
     Returns:
         Labels in doubt and near-duplicates.
@@ -105,8 +106,8 @@ def label_findings(
         },
         details=asdict(found),
         figures={
-            "label_issues": figures.label_issue_sheet(found, images, phantoms=phantoms),
-            "near_duplicates": figures.near_duplicate_sheet(found, images, phantoms=phantoms),
+            "label_issues": figures.label_issue_sheet(found, images, source=source),
+            "near_duplicates": figures.near_duplicate_sheet(found, images, source=source),
         },
         sections=(("Labels of the training split", label_audit_markdown(found)),),
     )

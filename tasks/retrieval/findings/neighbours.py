@@ -22,7 +22,7 @@ def find_about_neighbours(evidence: Evidence, *, samples: int) -> Findings:
     """
     arrays, neighbours, class_names = evidence.arrays, evidence.neighbours, evidence.class_names
     labels, predicted, test_ids = evidence.labels, evidence.predictions["predicted"], neighbours["test_ids"]
-    bootstrap, phantoms = {"samples": samples, "seed": BOOTSTRAP_SEED}, evidence.phantoms
+    bootstrap, source = {"samples": samples, "seed": BOOTSTRAP_SEED}, evidence.source
     ids = np.arange(len(labels), dtype=np.int64)
     hubs = hubness.measure_hubness(test_ids[:, : hubness.K], ids, labels, ids, labels)
     support = neighbour_evidence.support(
@@ -32,8 +32,8 @@ def find_about_neighbours(evidence: Evidence, *, samples: int) -> Findings:
         evidence.predictions["confidence"], support, predicted != labels, **bootstrap
     )
     pictures = {
-        "hubness": figures.hubness_overview(hubs, evidence.images, class_names, phantoms=phantoms),
-        "error_detection": figures.error_detection(detection, phantoms=phantoms),
+        "hubness": figures.hubness_overview(hubs, evidence.images, class_names, source=source),
+        "error_detection": figures.error_detection(detection, source=source),
     }
     metrics = hubness.hubness_metrics(hubs) | neighbour_evidence.evidence_metrics(detection)
     sections = [
@@ -45,7 +45,7 @@ def find_about_neighbours(evidence: Evidence, *, samples: int) -> Findings:
         pairs = near_duplicates.find_near_duplicates(images, {split: arrays[f"{split}_labels"] for split in SPLITS})
         left_out = near_duplicates.items_to_leave_out(pairs, "test", "test")
         effect = near_duplicates.measure_effect(test_ids, labels[test_ids], ids, labels, left_out, **bootstrap)
-        pictures["near_duplicates"] = figures.near_duplicate_pairs(pairs, images, class_names, phantoms=phantoms)
+        pictures["near_duplicates"] = figures.near_duplicate_pairs(pairs, images, class_names, source=source)
         metrics |= near_duplicates.duplicate_metrics(pairs, effect)
         sections.append(("Near-duplicates", near_duplicates.duplicate_markdown(pairs, effect, class_names)))
     return Findings("neighbours", metrics, metrics, pictures, tuple(sections))

@@ -11,6 +11,7 @@ from models.explanation.similarity_maps import masking_drop, similarity_maps
 from tasks.retrieval.analyses.failures import evenly_spaced
 from tasks.retrieval.figures import similarity as figures
 from tasks.retrieval.settings import BOOTSTRAP_SEED
+from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
 
 MASKED_PAIRS = 96  # query and nearest neighbour, in the check of the similarity maps
@@ -26,7 +27,7 @@ def find_similar_places(
     *,
     rows: int,
     samples: int,
-    phantoms: bool,
+    source: Source,
 ) -> Findings:
     """Map where images and their nearest neighbours agree, and measure how the cosine falls when places are masked.
 
@@ -39,7 +40,7 @@ def find_similar_places(
         class_names: by label.
         rows: pairs shown whose classes agree, and as many whose classes differ.
         samples: bootstrap samples.
-        phantoms: whether the data are drawn phantoms.
+        source: what the figures are made from.
 
     Returns:
         The findings.
@@ -60,9 +61,9 @@ def find_similar_places(
             similarity_maps(model, images[queries], images[nearest[queries]], normalization),
             class_names,
             title="Where queries and their nearest test images agree",
-            phantoms=phantoms,
+            source=source,
         ),
-        "similarity_masking": figures.masking_bars(drop, samples=samples, seed=BOOTSTRAP_SEED, phantoms=phantoms),
+        "similarity_masking": figures.masking_bars(drop, samples=samples, seed=BOOTSTRAP_SEED, source=source),
     }
     told = ", ".join(f"{order} {fall:.3f}" for order, fall in falls.items())
     text = (

@@ -1,33 +1,49 @@
 """What a flow shows on the page of its run in the Prefect UI."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from models.markdown import escape
 from tasks.execution.caching import Outcome
 from tasks.records.base import DocumentRecord, StoredFile
+from tasks.shared.markdown import names_of_pictures, place_links, place_pictures
+from tasks.shared.png import with_few_colors
 from tasks.storage.store import Store
 
 _MOST_BYTES = 1_400_000  # Prefect publishes no event that is larger than 1.5 MB
 
 
-def show_document(stage: str, document: DocumentRecord, figures: Mapping[str, StoredFile]) -> None:
-    """Show a stage's report with some of its figures.
+def show_document(
+    stage: str, document: DocumentRecord, figures: Mapping[str, StoredFile], link: Callable[[str], str] | None = None
+) -> None:
+    """Show a stage's report with some of its figures, each where the report has it, or else behind it.
 
     Args:
         stage: name of the stage, which names the artifact.
         document: the report.
-        figures: PNG by title. They are put into the markdown as data, the one form in which the UI shows a picture
+        figures: PNG by name. They are put into the markdown as data, the one form in which the UI shows a picture
             beside text without another server.
+        link: gives the address of a file that the report names by its path.
     """
     store = Store()
     text = store.get(document.document).decode()
-    for title, stored in figures.items():
-        picture = f"\n![{escape(title)}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})\n"
-        fits = len(text) + len(picture) < _MOST_BYTES
-        text += picture if fits else f"\nThe figure *{escape(title)}* is in the MLflow run.\n"
+    data: dict[str, str] = {}
+    size = len(text)
+    for name, stored in figures.items():
+        picture = f"data:image/png;base64,{base64.b64encode(with_few_colors(store.get(stored))).decode()}"
+        if size + len(picture) < _MOST_BYTES:
+            data[name] = picture
+            size += len(picture)
+    placed = names_of_pictures(text)
+    text = place_pictures(text, data.get)
+    text += "".join(f"\n![{escape(name)}]({data[name]})\n" for name in data if name not in placed)
+    left = [name.replace("_", " ") for name in dict.fromkeys([*placed, *figures]) if name not in data]
+    if left:
+        text += f"\nFurther figures are in the MLflow run: {escape(', '.join(left))}.\n"
+    if link is not None:
+        text = place_links(text, link)
     create_markdown_artifact(text, key=f"{stage}-report", description="Report with figures")
 
 

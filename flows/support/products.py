@@ -11,6 +11,8 @@ from pydantic import BaseModel
 from flows.support.artifacts import show_document, show_steps
 from tasks.execution.caching import outcomes
 from tasks.records.base import DocumentRecord, FindingsRecord, RunReference, StoredFile
+from tasks.shared.markdown import place_pictures
+from tasks.storage.store import Store
 from tasks.tracking import runs
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
@@ -52,12 +54,19 @@ class Products:
         """Return every file by the path at which it is published."""
         files = {f"figures/{name}.png": png for name, png in self.all_figures().items()}
         files |= {f"findings/{found.name}.json": found.findings for found in self.findings}
-        return files | dict(self.files) | {"report.md": self.document.document}
+        return files | dict(self.files) | {"report.md": self._report()}
 
     def shown_figures(self) -> dict[str, StoredFile]:
         """Return the figures that are shown with the report, in their order."""
         figures = self.all_figures()
         return {name: figures[name] for name in self.shown if name in figures}
+
+    def _report(self) -> StoredFile:
+        """Return the report without the figures that turned out not to be drawn."""
+        store, figures = Store(), self.all_figures()
+        text = store.get(self.document.document).decode()
+        placed = place_pictures(text, lambda name: f"figures/{name}.png" if name in figures else None)
+        return self.document.document if placed == text else store.put(placed.encode(), "text/markdown")
 
 
 def to_tracker(run: RunReference, products: Products) -> None:
@@ -72,7 +81,9 @@ def to_tracker(run: RunReference, products: Products) -> None:
 
 def to_prefect(run: RunReference, products: Products) -> None:
     """Show the report with its figures on the page of the flow run."""
-    show_document(products.stage, products.document, products.shown_figures())
+    show_document(
+        products.stage, products.document, products.shown_figures(), lambda path: runs.page_of_file(run, path)
+    )
 
 
 PLACES: tuple[Callable[[RunReference, Products], None], ...] = (to_tracker, to_prefect)

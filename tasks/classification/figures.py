@@ -104,7 +104,7 @@ def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, source:
             axis.plot(epochs, values, "o-", ms=3, color=color, label=name)
         axis.axvline(best_epoch, color=GOOD, ls="--", lw=1, label=f"kept: epoch {best_epoch}")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axis.set(title=title, xlabel="epoch")
+        axis.set(title=title, xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
         axis.grid(alpha=0.3)
     axes[0].set_ylim(bottom=0)
     axes[2].yaxis.set_major_formatter("{x:.2g}")
@@ -147,6 +147,7 @@ def confusion_matrix(predictions: Predictions, *, source: Source) -> bytes:
         axis.set_yticks(range(classes), names)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
+    figure.set_layout_engine("compressed")  # which keeps the bar beside the square
     figure.colorbar(drawn, ax=axis, label="share of the true class", shrink=0.9)
     point = "" if threshold is None else f" at threshold {threshold:.3f}"
     return render_png(

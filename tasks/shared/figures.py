@@ -39,7 +39,7 @@ SMALL, TEXT, TITLE = 7.0, 8.0, 10.0
 _DOTS_PER_INCH = 200
 _GAP = 0.1  # inches between images, and from them to the edge
 _LINE = SMALL * 1.3 / 72  # inches, of a line of a caption
-_LETTER = 0.6  # mean width of a letter, as a share of its size
+_LETTER = 0.54  # mean width of a letter, as a share of its size
 _MOST_TEXT = 482.0  # points that a line of the head or the legend may be long
 
 # For the whole process, which draws nothing else: a figure has no defaults of its own.
@@ -202,6 +202,9 @@ def render_png(
             frameon=False, borderaxespad=0, borderpad=0, columnspacing=1.4, handletextpad=0.5, labelspacing=0.35,
         )  # fmt: skip
     _watermark(figure, source.notices, height)
+    if engine is not None:  # else Matplotlib draws the whole figure once more, to lay it out
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()

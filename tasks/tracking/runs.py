@@ -222,6 +222,12 @@ def page_of(run: RunReference) -> str:
     return f"{tracking_page()}/#/experiments/{info.experiment_id}/runs/{run.run_id}?{view}"
 
 
+def page_of_file(run: RunReference, path: str) -> str:
+    """Return the address of a file of a run in MLflow's pages."""
+    page, _, view = page_of(run).partition("?")
+    return f"{page}/artifacts/{path}?{view}"
+
+
 def require_tracker() -> None:
     """Refuse, before anything is computed, a tracker that cannot be used or that does not answer.
 

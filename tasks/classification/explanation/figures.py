@@ -56,9 +56,8 @@ def randomisation_curve(randomisation: WeightRandomisation, *, source: Source) -
         axis.grid(alpha=0.3)
     axes[0].axhspan(-ALIKE, ALIKE, color=GOOD, alpha=0.1, lw=0, label=f"unlike: within ±{ALIKE}")
     axes[0].axhline(float(randomisation.unrelated[0].mean()), ls=":", color=MUTED, label="maps of two different images")
-    figure.supxlabel("parts of the model without training", fontsize=TEXT)
     return render_png(
-        figure, source, title="How alike the maps stay to the trained model's while it loses its training",
+        figure, source, title="How alike the maps stay to the trained model's while its parts lose their training",
         shown=f"test, {randomisation.rank_correlations.shape[-1]} images",
         legend=axes[0].get_legend_handles_labels()[0],
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.shared.markdown import document, table
+from tasks.shared.markdown import document, picture, table
 
 CRITERION = "val/balanced_log_loss"
 METRICS = (
@@ -24,6 +24,12 @@ PROTOCOL = (
     "both the order of the scores and how far they can be trusted, where the AUC of validation is close to 1 for all. "
     "The test columns are for reading only: no choice is made by them. Mean ± standard deviation over the seeds, with "
     "the 95 % t-interval of the mean, which covers the variation between seeds but not that between images."
+)
+
+
+_LINES = picture(
+    "parallel_coordinates",
+    "A line for each combination, from its settings to its scores: where lines end high, it did well.",
 )
 
 
@@ -210,7 +216,7 @@ def sweep_report(rows: Sequence[Row], results: Sequence[TrialResult], *, phantom
             for result in results
         ],
     )
-    sections = [("Leaderboard", f"{PROTOCOL}\n\n{board}"), ("Trainings", trainings)]
+    sections = [("Leaderboard", f"{_LINES}{board}\n{PROTOCOL}\n"), ("Trainings", trainings)]
     return document("Sweep", sections, phantoms=phantoms)
 
 
@@ -220,10 +226,14 @@ def shown_value(value: str | float) -> str:
 
 
 def _cell(summary: Summary, metric: str) -> str:
-    digits = 0 if metric == "train/seconds" else 3
+    if metric == "train/seconds":  # for reading only: an interval over few seeds would reach below zero
+        return f"{summary.mean:.0f}" + ("" if np.isnan(summary.deviation) else f" ± {summary.deviation:.0f}")
     if np.isnan(summary.deviation):
-        return f"{summary.mean:.{digits}f}"
-    return (
-        f"{summary.mean:.{digits}f} ± {summary.deviation:.{digits}f} "
-        f"({summary.low:.{digits}f} – {summary.high:.{digits}f})"
-    )
+        return f"{summary.mean:.3f}"
+    return f"{summary.mean:.3f} ± {summary.deviation:.3f}{_interval(summary, metric)}"
+
+
+def _interval(summary: Summary, metric: str) -> str:
+    """Write an interval, cut to the values that its metric can have."""
+    low, high = max(summary.low, 0.0), summary.high if metric == CRITERION else min(summary.high, 1.0)
+    return f" ({low:.3f} – {high:.3f})"

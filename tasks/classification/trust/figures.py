@@ -115,22 +115,23 @@ def score_shift(
         ):
             own = np.clip(values[split.labels == label], low, high)
             weights = np.full(len(own), 1 / max(1, len(own)))
-            axis.hist(own, edges, weights=weights, color=color, alpha=0.5, label=f"{name} ({len(own)} images)")
+            axis.hist(own, edges, weights=weights, color=color, alpha=0.5, label=name)
             axis.hist(own, edges, weights=weights, histtype="step", color=color)
         boundary = 0.0 if threshold is None else float(log_odds(threshold)) * (1 if label else -1)
         axis.axvline(boundary, color="black", ls="--", lw=1)
         axis.set_title(
             f"{short_name(shift.name, 18)}: correct {shift.validation_rate.value:.0%} → {shift.test_rate.value:.0%}\n"
+            f"{int((validation.labels == label).sum())} → {int((test.labels == label).sum())} images, "
             f"distance (KS) {shift.score_distance:.2f}"
         )
         axis.set_xlabel("log-odds of the true class")
         axis.set_ylabel("share of images")
-        axis.legend(loc="upper left", framealpha=0.7)
         axis.grid(alpha=0.3)
     left = "the true class has less than half" if threshold is None else "the image is misclassified"
     return render_png(
         figure, source, title=f"Scores on validation and test by class; left of the dashed line {left}",
         shown=f"val, {len(validation.labels)} images, and test, {len(test.labels)}",
+        legend=axes[0, 0].get_legend_handles_labels()[0],
     )  # fmt: skip
 
 

@@ -14,11 +14,34 @@ from tasks.classification.trust.failure_analysis import (
     failure_markdown,
     failure_metrics,
     neighbourhood,
+    surest_errors,
 )
-from tasks.classification.trust.label_audit import audit_labels, label_audit_markdown
+from tasks.classification.trust.label_audit import (
+    audit_labels,
+    doubtful_labels,
+    duplicate_pairs,
+    label_audit_markdown,
+)
 from tasks.classification.trust.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
 from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
+
+_COVERAGE = picture(
+    "conformal_coverage",
+    "How often the set of a class holds the true one: the promise holds where the test interval reaches the line.",
+)
+_SHIFT = picture(
+    "score_shift",
+    "Scores of each class on both splits: where they lie apart, test images look different to the network.",
+)
+_FAILURES = picture(
+    "failure_overview",
+    "Left, what is gained by handing the least sure images to a person; right, where the errors lie and of what kind.",
+)
+_LABELS = picture(
+    "label_issues", "Training images whose label the networks of the other folds doubt most: for an expert to look at."
+) + picture("near_duplicates", "Training images that are nearly the same, in pairs: red where their labels differ.")
 
 
 def trust_findings(
@@ -66,9 +89,10 @@ def trust_findings(
             "failure_overview": figures.failure_overview(failures, around, confidence, source=source),
         },
         sections=(
-            ("Conformal sets", conformal_markdown(conformal)),
-            ("Shift between validation and test", shift_markdown(shifts)),
-            ("Failure analysis", failure_markdown(failures)),
+            ("Conformal sets", _COVERAGE + conformal_markdown(conformal)),
+            ("Shift between validation and test", _SHIFT + shift_markdown(shifts)),
+            ("Failure analysis", _FAILURES + failure_markdown(failures)),
+            *((("The surest errors, one by one", surest_errors(failures)),) if failures.failures else ()),
         ),
     )
 
@@ -109,5 +133,9 @@ def label_findings(
             "label_issues": figures.label_issue_sheet(found, images, source=source),
             "near_duplicates": figures.near_duplicate_sheet(found, images, source=source),
         },
-        sections=(("Labels of the training split", label_audit_markdown(found)),),
+        sections=(
+            ("Labels of the training split", _LABELS + label_audit_markdown(found)),
+            *((("Labels in doubt, one by one", doubtful_labels(found)),) if found.issues else ()),
+            *((("Near-duplicates, pair by pair", duplicate_pairs(found)),) if found.duplicates else ()),
+        ),
     )

@@ -17,6 +17,7 @@ from tasks.shared.figures import (
     GOOD,
     MOST_COLUMNS,
     MUTED,
+    SMALL,
     TEXT,
     Sheet,
     Source,
@@ -144,8 +145,8 @@ def error_detection(detection: ErrorDetection, *, source: Source) -> bytes:
     if not 0 < errors < images:
         text = f"{errors} of {images} images are misclassified: nothing to tell apart."
         return render_png(sentence(text), source, title="What finds errors?", shown=f"test, {images} images")
-    figure = new_figure(2.9)
-    curves, bars = figure.subplots(1, 2, width_ratios=[1.15, 1])
+    figure = new_figure(3.2)
+    curves, bars = figure.subplots(1, 2)
     for name, sign in detection.signs.items():
         false_alarms, found, _ = roc_curve(detection.wrong, -sign)
         curves.plot(false_alarms, found, color=_SIGN_COLORS[name], lw=1.6, label=SIGNS[name])
@@ -160,15 +161,15 @@ def error_detection(detection: ErrorDetection, *, source: Source) -> bytes:
         bars.plot(rate.value, position, "o", color=_SIGN_COLORS[name])
         gain = "" if name == CONFIDENCE else f"\ndifference {_signed(detection.gains[name])}"
         bars.annotate(
-            f"{label}: {format_estimate(rate)}{gain}", (0.02, position - 0.16), xycoords=("axes fraction", "data"),
-            va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            f"{label}\n{format_estimate(rate)}{gain}", (0.02, position - 0.12), xycoords=("axes fraction", "data"),
+            va="bottom", fontsize=SMALL, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     bars.set_ylim(len(rates) - 0.6, -0.75)
     bars.set_yticks([])
     bars.axvline(0.5, color="black", ls=":", lw=1)
     bars.set_xlim(np.nanmin([0.45, *(rate.low for _, _, rate in rates)]) - 0.02, 1.0)
     bars.set_xlabel("area under the curve (.5 is chance)")
-    bars.set_title("areas with 95 % intervals, differences paired")
+    bars.set_title("areas with 95 % intervals")
     bars.grid(alpha=0.25, axis="x")
     return render_png(
         figure, source, title=f"What finds the {errors} errors among {images} images?", shown=f"test, {images} images",

@@ -88,20 +88,22 @@ def neighbour_comparison(
     width, side = cell_width(MOST_COLUMNS), 0.86
     row_height, heading, shown = side + 0.05 + caption_height(["#"]), 0.24, MOST_COLUMNS - 1
     rows = [_distinct(groups, row) for row in range(len(query_ids))]
-    heights = [heading + row_height * len(found) + 0.06 for found in rows]
+    letters = caption_letters(width)
+    below = [caption_height([textwrap.fill(f"{found[0][0]} →", letters)]) - caption_height(["#"]) for found in rows]
+    heights = [heading + row_height * len(found) + more + 0.06 for found, more in zip(rows, below, strict=True)]
     sheet, top = Sheet(max(sum(heights), 0.3)), 0.0
     for row, (query, label, prediction) in enumerate(zip(query_ids, query_labels, predicted, strict=True)):
         x = column_edge(0, MOST_COLUMNS)
         words = f"Query #{query}: {class_names[label]}, classified as {class_names[prediction]}"
         sheet.text(x, top + 0.05, words, fontsize=TEXT, weight="bold")
         for place, (title_of_group, group) in enumerate(rows[row]):
-            y = top + heading + row_height * place
-            words = textwrap.fill(title_of_group, caption_letters(width))
+            y = top + heading + row_height * place + (below[row] if place else 0)
+            words = textwrap.fill(f"{title_of_group} →", letters)
             if place == 0:
                 sheet.image(query_images[row], x, y, side, frame=_frame(prediction == label))
-                sheet.text(x, y + side + 0.04, f"{title_of_group} →")
+                sheet.text(x, y + side + 0.04, words, color=MUTED)
             else:
-                sheet.text(x, y + 0.04, f"{words} →", color=MUTED)
+                sheet.text(x, y + 0.04, words, color=MUTED)
             for column, found in enumerate(group.labels[row, :shown]):
                 left = column_edge(column + 1, MOST_COLUMNS)
                 sheet.image(group.images[row, column], left, y, side, frame=_frame(found == label))

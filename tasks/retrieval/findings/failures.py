@@ -14,6 +14,14 @@ from tasks.retrieval.metrics.ranking import RankingResult
 from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K
 from tasks.retrieval.vectors import exact_neighbours
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
+
+_PICTURES = picture(
+    "hardest_queries", "The hardest queries, searched in three ways: a green row shows what would have helped."
+) + picture(
+    "failure_patterns",
+    "Whether retrieval and classifier fail together, and by what failed queries differ from the others.",
+)
 
 HARDEST = 2  # queries of each class in the comparison of ways to search
 
@@ -78,5 +86,7 @@ def find_failures(
             "effects": [without_nan(asdict(each)) for each in effects],
         },
         figures=pictures,
-        sections=(("Failure patterns", failure_patterns.patterns_markdown(patterns, effects, k=FAILURE_K)),),
+        sections=(
+            ("Failure patterns", _PICTURES + failure_patterns.patterns_markdown(patterns, effects, k=FAILURE_K)),
+        ),
     )

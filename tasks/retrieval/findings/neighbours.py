@@ -7,7 +7,17 @@ from tasks.retrieval.evidence import Evidence
 from tasks.retrieval.figures import analyses as figures
 from tasks.retrieval.settings import BOOTSTRAP_SEED, SPLITS
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
 from tasks.shared.pixel_correlation import MOST_IMAGES
+
+_HUBS = picture(
+    "hubness",
+    "How often images are found: hubs, found far more often than by chance, crowd out others, antihubs never are.",
+)
+_EVIDENCE = picture(
+    "error_detection", "How well confidence, neighbours and both point at errors: the further up and left, the better."
+)
+_DUPLICATES = picture("near_duplicates", "Images that are nearly the same, in pairs: red where their labels differ.")
 
 
 def find_about_neighbours(evidence: Evidence, *, samples: int) -> Findings:
@@ -37,8 +47,8 @@ def find_about_neighbours(evidence: Evidence, *, samples: int) -> Findings:
     }
     metrics = hubness.hubness_metrics(hubs) | neighbour_evidence.evidence_metrics(detection)
     sections = [
-        ("Hubs", hubness.hubness_markdown(hubs, class_names)),
-        ("Neighbours as evidence", neighbour_evidence.evidence_markdown(detection)),
+        ("Hubs", _HUBS + hubness.hubness_markdown(hubs, class_names)),
+        ("Neighbours as evidence", _EVIDENCE + neighbour_evidence.evidence_markdown(detection)),
     ]
     images = {split: arrays[f"{split}_images"] for split in SPLITS}
     if sum(map(len, images.values())) <= MOST_IMAGES:
@@ -47,5 +57,7 @@ def find_about_neighbours(evidence: Evidence, *, samples: int) -> Findings:
         effect = near_duplicates.measure_effect(test_ids, labels[test_ids], ids, labels, left_out, **bootstrap)
         pictures["near_duplicates"] = figures.near_duplicate_pairs(pairs, images, class_names, source=source)
         metrics |= near_duplicates.duplicate_metrics(pairs, effect)
-        sections.append(("Near-duplicates", near_duplicates.duplicate_markdown(pairs, effect, class_names)))
+        sections.append(("Near-duplicates", _DUPLICATES + near_duplicates.duplicate_markdown(pairs, effect)))
+        if pairs:
+            sections.append(("Near-duplicates, pair by pair", near_duplicates.duplicate_list(pairs, class_names)))
     return Findings("neighbours", metrics, metrics, pictures, tuple(sections))

@@ -13,6 +13,13 @@ from tasks.retrieval.figures import similarity as figures
 from tasks.retrieval.settings import BOOTSTRAP_SEED
 from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
+
+_PICTURES = picture(
+    "similarity_maps", "What each place of two images contributes to their cosine: bright places make them alike."
+) + picture(
+    "similarity_masking", "How the cosine falls without some places: the maps hold if their highest places count most."
+)
 
 MASKED_PAIRS = 96  # query and nearest neighbour, in the check of the similarity maps
 
@@ -77,5 +84,5 @@ def find_similar_places(
         metrics={f"similarity_map/fall_{order.replace(' ', '_')}": fall for order, fall in falls.items()},
         details={"pairs": pairs.tolist(), "share": drop.share, "falls": drop.falls.tolist()},
         figures=pictures,
-        sections=(("Where they agree", text),),
+        sections=(("Where they agree", _PICTURES + text),),
     )

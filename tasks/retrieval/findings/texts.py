@@ -13,6 +13,13 @@ from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K
 from tasks.retrieval.vectors import LabelledVectors, exact_neighbours
 from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
+
+_PICTURES = (
+    picture("prompt_precision", "What each prompt finds: what it gains is the distance to the dashed line of chance.")
+    + picture("zero_shot", "How well the prompts alone tell the classes apart: at the dashed line they do not.")
+    + picture("prompt_gallery", "The best and the worst prompt of each class, and the images nearest to them.")
+)
 
 
 def find_by_text(
@@ -66,7 +73,10 @@ def find_by_text(
         metrics=text_queries.text_metrics(protocol, ensemble, pairs, prompts.class_names),
         details={"version": prompts.version, "prompts": prompts.texts},
         figures=pictures,
-        sections=(("Text → image", text_queries.text_markdown(prompts, protocol, ensemble, pairs, k=FAILURE_K)),),
+        sections=(
+            ("Text → image", _PICTURES + text_queries.text_markdown(ensemble, pairs, prompts)),
+            ("Text → image, prompt by prompt", text_queries.prompt_table(prompts, protocol, k=FAILURE_K)),
+        ),
     )
 
 

@@ -41,7 +41,7 @@ DOT_FIGURES: dict[str, tuple[str, tuple[Panel, ...]]] = {
         (
             Panel("pneumonia called normal", "pneumonia_called_normal"),
             Panel("normal called pneumonia", "normal_called_pneumonia"),
-            Panel("difference: above 0, leans to normal", "conservative_bias", lowest=-1, reference=0),
+            Panel("difference (> 0: to normal)", "conservative_bias", lowest=-1, reference=0),
             Panel("reports that hedge", "hedging_rate"),
             Panel("reports with a “not assessable”", "not_assessable_reports"),
             Panel("texts that cannot be read", "unparsed_rate"),

@@ -23,8 +23,12 @@ PROTOCOL = (
     "The order is by the mean class-balanced log-loss on validation, after temperature scaling, lower first; it weighs "
     "both the order of the scores and how far they can be trusted, where the AUC of validation is close to 1 for all. "
     "The test columns are for reading only: no choice is made by them. Mean ± standard deviation over the seeds, with "
-    "the 95 % t-interval of the mean, which covers the variation between seeds but not that between images."
+    "from three seeds on the 95 % t-interval of the mean, which covers the variation between seeds but not that between "
+    "images."
 )
+FEWEST_SEEDS = 3
+"""Seeds from which an interval is shown: over two it is thirteen standard errors wide to each side."""
+_UNBOUNDED = (CRITERION, "train/seconds")  # all others are at most 1; none is below 0
 
 
 _LINES = picture(
@@ -198,7 +202,7 @@ def sweep_report(rows: Sequence[Row], results: Sequence[TrialResult], *, phantom
                 "–" if row.rank is None else row.rank,
                 *(shown_value(value) for value in row.settings.values()),
                 str(row.seeds) if row.finished == row.seeds else f"{row.finished} of {row.seeds}",
-                *(_cell(row.summaries[metric], metric) if row.summaries else "–" for metric in METRICS),
+                *(_cell(row.summaries[metric], metric, row.finished) if row.summaries else "–" for metric in METRICS),
             )
             for row in rows
         ],
@@ -225,15 +229,13 @@ def shown_value(value: str | float) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _cell(summary: Summary, metric: str) -> str:
-    if metric == "train/seconds":  # for reading only: an interval over few seeds would reach below zero
-        return f"{summary.mean:.0f}" + ("" if np.isnan(summary.deviation) else f" ± {summary.deviation:.0f}")
-    if np.isnan(summary.deviation):
-        return f"{summary.mean:.3f}"
-    return f"{summary.mean:.3f} ± {summary.deviation:.3f}{_interval(summary, metric)}"
-
-
-def _interval(summary: Summary, metric: str) -> str:
-    """Write an interval, cut to the values that its metric can have."""
-    low, high = max(summary.low, 0.0), summary.high if metric == CRITERION else min(summary.high, 1.0)
-    return f" ({low:.3f} – {high:.3f})"
+def _cell(summary: Summary, metric: str, seeds: int) -> str:
+    """Write mean, deviation and interval, which is cut to the values that the metric can have."""
+    digits = 0 if metric == "train/seconds" else 3
+    text = f"{summary.mean:.{digits}f}"
+    if seeds > 1:
+        text += f" ± {summary.deviation:.{digits}f}"
+    if seeds >= FEWEST_SEEDS:
+        low, high = max(summary.low, 0.0), summary.high if metric in _UNBOUNDED else min(summary.high, 1.0)
+        text += f" ({low:.{digits}f} – {high:.{digits}f})"
+    return text

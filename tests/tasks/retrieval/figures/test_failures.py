@@ -7,6 +7,7 @@ from tasks.retrieval.figures import failures
 from tasks.retrieval.figures.failures import NeighbourGroup
 from tasks.shared.estimates import UNKNOWN, Estimate
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+from tests.support.figures import REAL
 from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 EFFECTS = (
@@ -15,10 +16,11 @@ EFFECTS = (
     Effect("confidence", "normal", 1.0, 2.0, Estimate(0.1, -0.3, 0.4, 50), 0.6, 0.6),
     Effect("confidence", "pneumonia", float("nan"), 2.0, UNKNOWN, float("nan"), float("nan")),
 )
+
 PATTERNS = (Pattern("normal", 90, 0, 8, 2), Pattern("pneumonia", 97, 2, 0, 1))
 
 
-def comparison(*, predicted=(1, 1), found=(0, 1), phantoms=False):
+def comparison(*, predicted=(1, 1), found=(0, 1), source=REAL):
     generator = np.random.default_rng(0)
     groups = []
     for title, label in zip(("5 nearest of all", "5 nearest of the predicted class"), found, strict=True):
@@ -28,12 +30,12 @@ def comparison(*, predicted=(1, 1), found=(0, 1), phantoms=False):
     queries = generator.integers(0, 255, (2, 28, 28), dtype=np.uint8)
     return failures.neighbour_comparison(
         queries, np.array([101, 102]), np.array([1, 1]), np.array(predicted), groups, ("normal", "pneumonia"),
-        title="Hardest", phantoms=phantoms,
+        title="Hardest", source=source,
     )  # fmt: skip
 
 
-def patterns(*, effects=EFFECTS, phantoms=False):
-    return failures.failure_patterns(PATTERNS, effects, k=5, phantoms=phantoms)
+def patterns(*, effects=EFFECTS, source=REAL):
+    return failures.failure_patterns(PATTERNS, effects, k=5, source=source)
 
 
 @pytest.mark.parametrize("draw", [comparison, patterns])

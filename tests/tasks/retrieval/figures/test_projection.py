@@ -4,10 +4,11 @@ from matplotlib.colors import to_rgb
 
 from tasks.retrieval.figures.projection import projection_scatter
 from tasks.shared.figures import BAD, CLASS_COLORS
+from tests.support.figures import REAL
 from tests.tasks.retrieval.figures.pictures import pixels, require_repeatable_and_watermarked
 
 
-def drawn(phantoms=False, **changed):
+def drawn(source=REAL, **changed):
     generator = np.random.default_rng(0)
     arrays = {
         "tsne": generator.normal(size=(60, 2)),
@@ -18,7 +19,7 @@ def drawn(phantoms=False, **changed):
         "failed": np.arange(60) % 10 == 0,
         "class_names": ("normal", "pneumonia"),
     }
-    return projection_scatter(**arrays | changed, failure="no hit in 5", phantoms=phantoms)
+    return projection_scatter(**arrays | changed, failure="no hit in 5", source=source)
 
 
 def colored(png, color):

@@ -38,7 +38,7 @@ def draw(labels, query=None, query_image=IMAGES[0], original=None, **changes):
 
 
 def test_a_figure_repeats_and_phantoms_are_watermarked():
-    require_repeatable_and_watermarked(lambda phantoms: draw([0, 1, 1], phantoms=phantoms))
+    require_repeatable_and_watermarked(lambda source: draw([0, 1, 1], phantoms=source.phantoms))
 
 
 def test_frames_tell_the_class():

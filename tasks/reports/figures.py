@@ -23,7 +23,7 @@ from tasks.shared.figures import (
     render_png,
 )
 
-MOST_CASES = 8
+MOST_CASES = 6
 """Cases on a sheet; every case has a page of its own."""
 
 _PICTURE = 1.15  # inches

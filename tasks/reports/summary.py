@@ -10,9 +10,9 @@ from models.report_generation.schema import Answer, Case, Label
 from tasks.records.reports import GeneratorRecord
 from tasks.shared.markdown import document, picture, table
 
-SHOWN_IN_FULL = 2
-"""Cases whose reports stand in the document in full; every report is in the table and has a page of its own."""
-LISTED = 12
+SHOWN_IN_FULL = 1
+"""Cases whose reports stand in the document in full, as an example; each case has a page of its own."""
+LISTED = 10
 """Rows of the lists of cases and of claims."""
 CASES_PAGE = "cases/index.html"
 """The page of all cases, beside the document."""
@@ -115,7 +115,7 @@ def reports_summary(
         ("Unsupported claims", _all_of(len(found), "claims") + table(
             ["case", "strategy", "kind", "words", "status"], found[:LISTED]) if found else "None found."),
         ("Limits", _LIMITS + "".join(f"- {escape(limit)}\n" for limit in limits if limit != RESEARCH_NOTICE)),
-        (f"Full text of the first {min(len(cases), SHOWN_IN_FULL)} cases", "\n".join(texts)),
+        ("One report in full", "\n".join(texts)),
     ]  # fmt: skip
     return document("Reports", [(title, text) for title, text in sections if text], phantoms=phantoms)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from models.markdown import Markdown, escape
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 
-LONG = 12
+LONG = 15
 """Rows of a table that is long: a section with a longer one stands behind those without."""
 _FIGURE = re.compile(r"^!\[([^\n]*)\]\(figures/(\w+)\.png\)\n\n\*[^\n]*\*\n\n?", re.MULTILINE)
 _BESIDE = re.compile(r"((?<!\\)\])\(((?:[\w-]+/)*[\w-]+\.html)\)")

@@ -23,7 +23,7 @@ PROTOCOL = (
     "The order is by the mean class-balanced log-loss on validation, after temperature scaling, lower first; it weighs "
     "both the order of the scores and how far they can be trusted, where the AUC of validation is close to 1 for all. "
     "The test columns are for reading only: no choice is made by them. Mean ± standard deviation over the seeds, with "
-    "from three seeds on the 95 % t-interval of the mean, which covers the variation between seeds but not that between "
+    "from three seeds on the 95 % t-interval of the mean, which covers the variation between seeds but not between "
     "images."
 )
 FEWEST_SEEDS = 3

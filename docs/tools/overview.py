@@ -9,9 +9,9 @@ from PIL import Image
 from models.errors import InputError
 
 COLUMNS = (
-    ("confusion_matrix", "roc_curve", "reliability_diagram", "precision_at_k"),
-    ("grad_cam", "failure_cases"),
-    ("projection", "contact_sheet"),
+    ("confusion_matrix", "roc_curve", "failure_cases", "precision_at_k"),
+    ("grad_cam", "gallery_test"),
+    ("projection", "contact_sheet", "reliability_diagram"),
 )
 _MARGIN = 12
 

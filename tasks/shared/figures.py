@@ -40,6 +40,7 @@ _DOTS_PER_INCH = 200
 _GAP = 0.1  # inches between images, and from them to the edge
 _LINE = SMALL * 1.3 / 72  # inches, of a line of a caption
 _LETTER = 0.54  # mean width of a letter, as a share of its size
+_LONGEST_LABEL = 80  # letters, of a legend's line
 _MOST_TEXT = 482.0  # points that a line of the head or the legend may be long
 
 # For the whole process, which draws nothing else: a figure has no defaults of its own.
@@ -144,7 +145,7 @@ def frames(colors: Sequence[str], names: Sequence[str]) -> list[Patch | Line2D]:
         Handles.
     """
     return [
-        Patch(facecolor="none", edgecolor=color, linewidth=2, label=name)
+        Patch(facecolor="none", edgecolor=color, linewidth=2, label=short_name(name, _LONGEST_LABEL))
         for color, name in zip(colors, names, strict=True)
     ]
 
@@ -159,7 +160,9 @@ def patches(colors: Sequence[str], names: Sequence[str]) -> list[Patch | Line2D]
     Returns:
         Handles.
     """
-    return [Patch(color=color, label=name) for color, name in zip(colors, names, strict=True)]
+    return [
+        Patch(color=color, label=short_name(name, _LONGEST_LABEL)) for color, name in zip(colors, names, strict=True)
+    ]
 
 
 def render_png(
@@ -229,7 +232,7 @@ def _legend_grid(labels: Sequence[str]) -> tuple[int, int]:
     """Choose columns and rows of a legend, so that it is no wider than the figure."""
     if not labels:
         return 1, 0
-    widths = [len(label) * _LETTER * (SMALL + 0.5) + 34 for label in labels]
+    widths = [len(label) * 0.62 * (SMALL + 0.5) + 34 for label in labels]  # wide letters are many in names
     columns = next(
         (
             count

@@ -164,7 +164,9 @@ def label_issue_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: in
         columns=MOST_COLUMNS,
         frame_colors=[colors[issue.given] for issue in shown],
     )
-    legend = frames([colors[label] for label in given], [f"labelled {audit.class_names[label]}" for label in given])
+    legend = frames(
+        [colors[label] for label in given], [f"labelled {short_name(audit.class_names[label])}" for label in given]
+    )
     return render_png(figure, source, title=title, shown=images_seen, legend=legend)
 
 

@@ -160,8 +160,8 @@ def zero_shot_overview(
     areas.set_ylim(len(names) - 0.5, -0.6)
     areas.set_xlim(0, 1.08)
     areas.set_xticks(np.linspace(0, 1, 6))
-    areas.set_xlabel("AUC with 95 % interval (dashed: chance)")
-    areas.set_title("all, and pairs that differ in the finding")
+    areas.set_xlabel("AUC with 95 % interval")
+    areas.set_title("all, and each pair of prompts")
     areas.grid(axis="x", alpha=0.25)
     return render_png(
         figure, source, title="Zero-shot: how well the prompts alone tell the classes apart",

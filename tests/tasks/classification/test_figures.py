@@ -98,7 +98,7 @@ def test_a_montage_of_the_explained_cases_alone_is_that_of_all():
 def test_images_in_colour_are_drawn_in_colour():
     drawn = pixels(DRAWINGS_OF_SEVEN["failure_cases"](source=REAL))[..., :3]
     middle = drawn[drawn.shape[0] // 3 :]
-    assert (np.ptp(middle, axis=-1) > 0.5).mean() > 0.3
+    assert (np.ptp(middle, axis=-1) > 0.5).mean() > 0.05
 
 
 def test_a_perfect_classifier_leaves_no_failures_and_still_has_figures():

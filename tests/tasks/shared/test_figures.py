@@ -107,7 +107,7 @@ def test_overlays_and_frames_are_drawn():
     sheet = Sheet(1)
     sheet.image(np.zeros((8, 8), np.uint8), 0, 0, 1, frame="red", overlay=np.ones((8, 8)))
     sheet.image(np.zeros((8, 4, 3), np.uint8), 2, 0, 1, frame="blue")
-    assert [image.get_extent() for image in sheet.axis.images] == [(0, 1, 1, 0)] * 2 + [(2, 2.5, 1, 0)]
+    assert [tuple(image.get_extent()) for image in sheet.axis.images] == [(0, 1, 1, 0)] * 2 + [(2, 2.5, 1, 0)]
     assert [patch.get_edgecolor()[:3] for patch in sheet.axis.patches] == [(1, 0, 0), (0, 0, 1)]
 
 

@@ -29,15 +29,16 @@ def test_the_figures_repeat_and_phantoms_are_watermarked():
 
 def test_frames_say_whether_the_neighbour_has_the_query_s_class():
     right, mixed, wrong = (rows(found) for found in ((0, 1), (0, 0), (1, 0)))
-    assert area(right, GOOD) > 500
-    assert area(right, BAD) == area(wrong, GOOD) == 0
-    assert abs(area(mixed, GOOD) - area(right, GOOD) / 2) < 0.05 * area(right, GOOD)
-    assert abs(area(mixed, BAD) - area(wrong, BAD) / 2) < 0.05 * area(wrong, BAD)
+    legend = {GOOD: area(wrong, GOOD), BAD: area(right, BAD)}
+    assert area(right, GOOD) - legend[GOOD] > 500
+    for color, every in ((GOOD, right), (BAD, wrong)):
+        drawn = area(every, color) - legend[color]
+        assert abs(area(mixed, color) - legend[color] - drawn / 2) < 0.05 * drawn
 
 
 def test_the_overlay_is_where_the_map_is_and_on_the_maps_columns_only():
     differs = (pixels(rows(place=(0, 0))) != pixels(rows(place=(0, 6)))).any(axis=2)
-    left, right = np.array_split(differs, 2, axis=1)
+    left, right = np.split(differs, [int(0.45 * differs.shape[1])], axis=1)
     assert left.mean() == 0
     assert right.mean() > 0.02
 
@@ -50,5 +51,5 @@ def test_bars_are_as_long_as_the_mean_fall():
     falls = np.array([[0.3, 0.3, 0.3], [0.1, 0.1, 0.1]])
     image = pixels(masking_bars(MaskingDrop(0.2, ("highest", "lowest"), falls), samples=50, seed=0, source=REAL))
     bars = [np.abs(image - to_rgb(color)).max(axis=2) < 0.02 for color in (CLASS_COLORS[0], MUTED)]
-    lengths = [bar.sum(axis=1).max() for bar in bars]
+    lengths = [bar[120:-60].sum(axis=1).max() for bar in bars]  # between the subtitle and the notice, both grey
     assert abs(lengths[0] / lengths[1] - 3) < 0.1

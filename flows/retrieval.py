@@ -141,7 +141,7 @@ def retrieve_with(
             scores = evaluate_retrieval(data, embeddings, evaluation, ks, samples)
             analyses = [
                 start(analyse_failures, data, embeddings, evaluation, neighbours, retrieval.neighbours, samples),
-                start(analyse_neighbours, data, evaluation, neighbours, samples),
+                start(analyse_neighbours, data, evaluation, neighbours, name, samples),
                 start(measure_drift, data, embeddings),
             ]
             if encoder_class(encoder.name).is_classifier:

@@ -61,8 +61,9 @@ def sweep(
         metrics, figures = counts | {"sweep/seconds": time.monotonic() - started}, {}
         if counts["sweep/failed"] < len(results):
             from tasks.classification.sweep.figures import parallel_coordinates
+            from tasks.shared.figures import Source
 
-            pictures = {"parallel_coordinates": parallel_coordinates(rows, results, phantoms=data.phantoms)}
+            pictures = {"parallel_coordinates": parallel_coordinates(rows, results, source=Source.of(data))}
             figures = store.put_pictures(pictures)
             metrics |= {f"best/{name}": value.mean for name, value in rows[0].summaries.items()}
         tables = {"leaderboard.json": rows_as_numbers(rows)}

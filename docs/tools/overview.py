@@ -8,16 +8,15 @@ from PIL import Image
 
 from models.errors import InputError
 
-ROWS = (
-    ("confusion_matrix", "roc_curve", "reliability_diagram", "precision_at_k"),
-    ("grad_cam", "projection"),
-    ("gallery_test", "contact_sheet"),
+COLUMNS = (
+    ("confusion_matrix", "roc_curve", "failure_cases", "precision_at_k"),
+    ("grad_cam", "gallery_test"),
+    ("projection", "contact_sheet", "reliability_diagram"),
 )
 _MARGIN = 12
-_TALLEST = 0.85  # of a picture, as a share of its width
 
 
-def overview(tracking: str, width: int = 1500) -> Image.Image:
+def overview(tracking: str, width: int = 2094) -> Image.Image:
     """Put figures of the newest finished pipeline run together.
 
     Args:
@@ -40,47 +39,36 @@ def overview(tracking: str, width: int = 1500) -> Image.Image:
     figures: dict[str, Image.Image] = {}
     with tempfile.TemporaryDirectory() as folder:
         for run in client.search_runs(stages, f"tags.`mlflow.parentRunId` = '{finished[0].info.run_id}'"):
-            for name in {name for row in ROWS for name in row} - figures.keys():
+            for name in {name for column in COLUMNS for name in column} - figures.keys():
                 path = f"figures/{name}.png"
                 if path in {file.path for file in client.list_artifacts(run.info.run_id, "figures")}:
                     figures[name] = Image.open(client.download_artifacts(run.info.run_id, path, folder)).convert("RGB")
-    missing = [name for row in ROWS for name in row if name not in figures]
+    missing = [name for column in COLUMNS for name in column if name not in figures]
     if missing:
         raise InputError(f"the pipeline run {finished[0].info.run_name} has no figure {missing[0]}: run it anew.")
-    return sheet([[_cut(figures[name]) for name in row] for row in ROWS], width)
+    return sheet([[figures[name] for name in column] for column in COLUMNS], width)
 
 
-def sheet(rows: Sequence[Sequence[Image.Image]], width: int) -> Image.Image:
-    """Lay pictures out in rows that are equally wide, each with pictures of the same height.
+def sheet(columns: Sequence[Sequence[Image.Image]], width: int) -> Image.Image:
+    """Lay pictures out, whole, in columns that are equally wide.
 
     Args:
-        rows: the pictures.
+        columns: the pictures of each, from the top.
         width: of the sheet, in pixels.
 
     Returns:
-        The sheet, on white.
+        The sheet, on white, as high as its longest column.
     """
-    scaled = [_row(row, width) for row in rows]
-    whole = Image.new("RGB", (width, sum(row.height + _MARGIN for row in scaled) - _MARGIN), "white")
-    top = 0
-    for row in scaled:
-        whole.paste(row, (0, top))
-        top += row.height + _MARGIN
+    wide = (width - _MARGIN * (len(columns) - 1)) // len(columns)
+    scaled = [
+        [each.resize((wide, round(each.height * wide / each.width)), Image.Resampling.LANCZOS) for each in column]
+        for column in columns
+    ]
+    height = max(sum(each.height + _MARGIN for each in column) - _MARGIN for column in scaled)
+    whole = Image.new("RGB", (width, height), "white")
+    for place, column in enumerate(scaled):
+        top = 0
+        for each in column:
+            whole.paste(each, (place * (wide + _MARGIN), top))
+            top += each.height + _MARGIN
     return whole
-
-
-def _cut(picture: Image.Image) -> Image.Image:
-    """Keep the upper part of a picture that is long."""
-    return picture.crop((0, 0, picture.width, min(picture.height, round(_TALLEST * picture.width))))
-
-
-def _row(pictures: Sequence[Image.Image], width: int) -> Image.Image:
-    free = width - _MARGIN * (len(pictures) - 1)
-    height = round(free / sum(picture.width / picture.height for picture in pictures))
-    row = Image.new("RGB", (width, height), "white")
-    left = 0
-    for picture in pictures:
-        scaled = picture.resize((round(picture.width * height / picture.height), height), Image.Resampling.LANCZOS)
-        row.paste(scaled, (left, 0))
-        left += scaled.width + _MARGIN
-    return row

@@ -12,7 +12,8 @@ from tasks.execution.artifacts import create_artifact, update_artifact
 from tasks.execution.caching import Outcome
 from tasks.records.base import StoredFile
 from tasks.records.data import DatasetRecord
-from tasks.shared.markdown import document, table
+from tasks.shared.markdown import document, figures_of, place_pictures, table
+from tasks.shared.png import with_few_colors
 from tasks.storage.store import Store
 
 _PICTURES = 4
@@ -29,7 +30,7 @@ class Page:
         dataset: its images.
         decision: what became of its product, and why: a classifier that is champion or not, an index in use or not.
         links: addresses by label.
-        figures: PNG by name, the first of which are shown.
+        figures: PNG by name, the first of which stand above the report, and others where it has them.
         report: the stage's report, Markdown that begins with a title and notices.
         steps: how its steps ended.
     """
@@ -65,9 +66,18 @@ class Page:
     def _text(self) -> str:
         phantoms = self.dataset is not None and self.dataset.phantoms
         report = self.report or document(str(flow_run.name), (), phantoms=phantoms)
+        captions, data = figures_of(report), self._pictures(len(report))
+        first = [name for name in self.figures if name in data][:_PICTURES]
+        pictures = [
+            place_pictures(f"{captions[name]}\n", data.get) if name in captions else f"![{_title(name)}]({data[name]})"
+            for name in first
+        ]
+        report = place_pictures(report, lambda name: None if name in first else data.get(name))
+        left = [_title(name) for name in {**self.figures, **captions} if name not in data]
+        further = f"Further figures are in the MLflow run: {', '.join(left)}." if left else ""
         opening, heading, rest = report.partition("\n## ")
-        parts = [opening.rstrip(), *self._summary(), *self._pictures(), f"{heading}{rest}".strip(), self._steps()]
-        return "\n\n".join(filter(None, parts)) + "\n"
+        parts = [opening.rstrip(), *self._summary(), *pictures, f"{heading}{rest}".strip(), further, self._steps()]
+        return "\n\n".join(filter(None, map(str.strip, parts))) + "\n"
 
     def _summary(self) -> list[str]:
         rows, parts = self._rows(), []
@@ -82,18 +92,22 @@ class Page:
         parts.append(" · ".join(link(label, address) for label, address in self.links.items()))
         return parts
 
-    def _pictures(self) -> list[str]:
-        """Put pictures into the text as data, the one form in which the UI shows one beside text without a server."""
-        store, parts, size = Store(), [], len(self.report)
-        for name, stored in list(self.figures.items())[:_PICTURES]:
-            title = escape(name.replace("_", " "))
-            picture = f"![{title}](data:image/png;base64,{base64.b64encode(store.get(stored)).decode()})"
-            size += len(picture)
-            parts.append(picture if size < _MOST_BYTES else f"The figure *{title}* is in the MLflow run.")
-        return parts
+    def _pictures(self, size: int) -> dict[str, str]:
+        """Give pictures as data, the one form in which the UI shows one beside text, as long as there is room."""
+        store, data = Store(), {}
+        for name, stored in self.figures.items():
+            encoded = base64.b64encode(with_few_colors(store.get(stored))).decode()
+            size += len(encoded)
+            if size < _MOST_BYTES:
+                data[name] = f"data:image/png;base64,{encoded}"
+        return data
 
     def _steps(self) -> str:
         if not self.steps:
             return ""
         rows = [(step.step, "hit" if step.hit else "run", f"{step.seconds:.2f}", step.why) for step in self.steps]
         return "## Steps\n\n" + table(["step", "hit or run", "seconds", "why"], rows).rstrip()
+
+
+def _title(name: str) -> str:
+    return escape(name.replace("_", " "))

@@ -13,6 +13,7 @@ from tasks.execution.caching import outcomes
 from tasks.records.base import DocumentRecord, FindingsRecord, RunReference, StoredFile
 from tasks.records.data import DatasetRecord
 from tasks.shared.html_page import html_page
+from tasks.shared.markdown import figures_of, place_links, place_pictures
 from tasks.storage.store import Store
 from tasks.tracking import runs
 
@@ -60,12 +61,19 @@ class Products:
         """Return every file by the path at which it is published."""
         files = {f"figures/{name}.png": png for name, png in self.all_figures().items()}
         files |= {f"findings/{found.name}.json": found.findings for found in self.findings}
-        return files | dict(self.files) | {"report.md": self.document.document}
+        return files | dict(self.files) | {"report.md": self.report().document}
 
     def shown_figures(self) -> dict[str, StoredFile]:
         """Return the figures that are shown with the report, in their order."""
         figures = self.all_figures()
         return {name: figures[name] for name in self.shown if name in figures}
+
+    def report(self) -> DocumentRecord:
+        """Return the report without the figures that turned out not to be drawn."""
+        store, figures = Store(), self.all_figures()
+        text = store.get(self.document.document).decode()
+        placed = place_pictures(text, lambda name: f"figures/{name}.png" if name in figures else None)
+        return self.document if placed == text else DocumentRecord(document=store.put(placed.encode(), "text/markdown"))
 
 
 @dataclass(frozen=True)
@@ -84,8 +92,9 @@ class Stage:
 def report_page(products: Products) -> StoredFile:
     """Store the report as a page with its figures, for viewers that show no picture in Markdown."""
     store = Store()
-    pictures = {name.replace("_", " "): store.get(png) for name, png in products.shown_figures().items()}
-    page = html_page(store.get(products.document.document).decode(), pictures)
+    text = store.get(products.report().document).decode()
+    shown = products.shown_figures() | {name: products.all_figures()[name] for name in figures_of(text)}
+    page = html_page(text, {f"figures/{name}.png": store.get(png) for name, png in shown.items()})
     return store.put(page.encode(), "text/html")
 
 
@@ -107,7 +116,8 @@ def to_prefect(stage: Stage, products: Products) -> None:
     """Let the page of the flow run say what there is."""
     page = stage.page
     page.dataset, page.metrics, page.figures = products.dataset, products.all_metrics(), products.shown_figures()
-    page.report = Store().get(products.document.document).decode()
+    report = Store().get(products.report().document).decode()
+    page.report = place_links(report, lambda path: runs.page_of_file(stage.run, path))
 
 
 PLACES: tuple[Callable[[Stage, Products], None], ...] = (to_tracker, to_prefect)

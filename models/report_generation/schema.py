@@ -1,6 +1,6 @@
 """What a report is made from, and what it is."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -154,8 +154,12 @@ class Report(ReportContent):
     limitations: Annotated[tuple[str, ...], Field(min_length=1)]
     provenance: Provenance
 
-    def as_markdown(self) -> str:
-        """Write the report under a third-level heading, its words escaped."""
+    def as_markdown(self, *, said: Collection[str] = ()) -> str:
+        """Write the report under a third-level heading, its words escaped, without limitations that are said elsewhere.
+
+        Args:
+            said: those limitations.
+        """
         source = self.provenance
         model = f"language model {escape(source.model)}" if source.language_model else "no language model"
         sure = ", ".join(
@@ -172,7 +176,7 @@ class Report(ReportContent):
             _listed("Differential", map(escape, self.differential)),
             f"**Image quality.** {escape(self.image_quality)}" if self.image_quality else "",
             _listed("Said besides", map(escape, self.asides)),
-            _listed("Limitations", map(escape, self.limitations)),
+            _listed("Limitations", [escape(each) for each in self.limitations if each not in said]),
             f"*Written by {escape(source.generator)} {escape(source.version)} ({model}) on {escape(source.dataset)}, "
             f"classifier {escape(source.classifier_sha256[:12])}.*",
         ]

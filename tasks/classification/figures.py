@@ -19,13 +19,25 @@ from tasks.shared.figures import (
     BAD,
     CLASS_COLORS,
     GOOD,
+    MOST_COLUMNS,
     MUTED,
+    SMALL,
+    TEXT,
+    Sheet,
+    Source,
+    caption_letters,
+    cell_width,
     class_colors,
-    image_sheet,
+    column_edge,
+    frames,
+    image_grid,
     new_figure,
     render_png,
+    sentence,
     short_name,
 )
+
+_CASES_A_ROW = 2  # of a montage: an image and two maps each
 
 
 def draw_figures(
@@ -37,7 +49,7 @@ def draw_figures(
     explanation: Mapping[str, NDArray[Any]],
     *,
     failures: int,
-    phantoms: bool,
+    source: Source,
 ) -> dict[str, bytes]:
     """Draw all figures of the stage.
 
@@ -49,7 +61,7 @@ def draw_figures(
         predictions: of the test split.
         explanation: `shown`, positions of the images whose evidence is drawn, and `pairs`, their maps.
         failures: most errors to draw.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG by the name of the figure.
@@ -57,58 +69,57 @@ def draw_figures(
     shown = explanation["shown"]
     explained = images[shown], explanation["pairs"], predictions.take(shown)
     return {
-        "training_curves": training_curves(history, best_epoch, phantoms=phantoms),
-        "confusion_matrix": confusion_matrix(predictions, phantoms=phantoms),
-        "roc_curve": roc_curve(predictions, phantoms=phantoms),
-        "precision_recall_curve": precision_recall_curve(predictions, phantoms=phantoms),
-        "reliability_diagram": reliability_diagram(uncalibrated, predictions, phantoms=phantoms),
-        "failure_cases": failure_cases(images, predictions, limit=failures, phantoms=phantoms),
-        "grad_cam": grad_cam_montage(*explained, numbers=shown, phantoms=phantoms),
+        "training_curves": training_curves(history, best_epoch, source=source),
+        "confusion_matrix": confusion_matrix(predictions, source=source),
+        "roc_curve": roc_curve(predictions, source=source),
+        "precision_recall_curve": precision_recall_curve(predictions, source=source),
+        "reliability_diagram": reliability_diagram(uncalibrated, predictions, source=source),
+        "failure_cases": failure_cases(images, predictions, limit=failures, source=source),
+        "grad_cam": grad_cam_montage(*explained, numbers=shown, source=source),
     }
 
 
-def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, phantoms: bool) -> bytes:
+def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, source: Source) -> bytes:
     """Draw losses, validation AUC and learning rate over the epochs.
 
     Args:
         history: at least one epoch.
         best_epoch: number of the epoch whose weights are kept; marked.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    figure = new_figure(11, 3.3)
+    figure = new_figure(2.3)
     axes: Any = figure.subplots(1, 3)
     epochs = [entry.epoch for entry in history]
-    axes[0].plot(
-        epochs, [entry.train_loss for entry in history], "o-", ms=3, color=MUTED, label="train (varied images)"
-    )
-    axes[0].plot(
-        epochs, [entry.val_loss for entry in history], "o-", ms=3, color=CLASS_COLORS[0], label="validation (balanced)"
-    )
-    axes[0].set_ylim(bottom=0)
-    axes[0].set_title("loss", fontsize=10)
-    axes[1].plot(epochs, [entry.val_auc for entry in history], "o-", ms=3, color=CLASS_COLORS[0])
-    axes[1].set_title("validation AUC", fontsize=10)
-    axes[2].plot(epochs, [entry.learning_rate for entry in history], "o-", ms=3, color=MUTED)
-    axes[2].yaxis.set_major_formatter("{x:.2g}")
-    axes[2].set_title("learning rate at the end of the epoch", fontsize=10)
-    for axis in axes:
+    train, validation = ("train, varied images", MUTED), ("validation, classes balanced", CLASS_COLORS[0])
+    panels = (
+        ("loss", [([each.train_loss for each in history], *train), ([each.val_loss for each in history], *validation)]),
+        ("validation AUC", [([entry.val_auc for entry in history], *validation)]),
+        ("learning rate, end of epoch", [([entry.learning_rate for entry in history], "learning rate", "black")]),
+    )  # fmt: skip
+    for axis, (title, lines) in zip(axes, panels, strict=True):
+        for values, name, color in lines:
+            axis.plot(epochs, values, "o-", ms=3, color=color, label=name)
         axis.axvline(best_epoch, color=GOOD, ls="--", lw=1, label=f"kept: epoch {best_epoch}")
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.set_xlabel("epoch")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axis.set(title=title, xlabel="epoch", xlim=(epochs[0] - 0.5, epochs[-1] + 0.5))
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=7)
-    return render_png(figure, phantoms=phantoms)
+    axes[0].set_ylim(bottom=0)
+    axes[2].yaxis.set_major_formatter("{x:.2g}")
+    return render_png(
+        figure, source, title="Training: loss, validation AUC and learning rate over the epochs", shown="train and val",
+        legend=axes[0].get_legend_handles_labels()[0],
+    )  # fmt: skip
 
 
-def confusion_matrix(predictions: Predictions, *, phantoms: bool) -> bytes:
+def confusion_matrix(predictions: Predictions, *, source: Source) -> bytes:
     """Draw the confusion matrix: images of each class by predicted class.
 
     Args:
         predictions: of the test split.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
@@ -118,17 +129,16 @@ def confusion_matrix(predictions: Predictions, *, phantoms: bool) -> bytes:
     counts = confusion_counts(predictions.predicted, predictions.labels, classes)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     few = classes <= 3
-    figure = new_figure(4.6, 4) if few else new_figure(2.6 + 0.62 * classes, 2 + 0.55 * classes)
+    figure = new_figure(3.0 if few else min(1.6 + 0.5 * classes, 8.0))
     axis = figure.subplots()
-    shown = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    drawn = axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(classes):
         for column in range(classes):
             axis.text(
                 column, row, f"{counts[row, column]}\n{shares[row, column]:.1%}", ha="center", va="center",
-                fontsize=10 if few else 6.5, color="white" if shares[row, column] > 0.5 else "black",
+                fontsize=TEXT + 1 if few else SMALL, color="white" if shares[row, column] > 0.5 else "black",
             )  # fmt: skip
     names = [textwrap.fill(short_name(name, 44), 22) for name in class_names]
-    axis.tick_params(labelsize=9 if few else 7)
     if few:
         axis.set_xticks(range(classes), names)
         axis.set_yticks(range(classes), names, rotation=90, va="center")
@@ -137,54 +147,56 @@ def confusion_matrix(predictions: Predictions, *, phantoms: bool) -> bytes:
         axis.set_yticks(range(classes), names)
     axis.set_xlabel("predicted")
     axis.set_ylabel("true")
-    title = "confusion matrix" if threshold is None else f"confusion matrix at threshold {threshold:.3f}"
-    axis.set_title(title, fontsize=10)
-    figure.colorbar(shown, ax=axis, label="share of the true class", shrink=0.8)
-    return render_png(figure, phantoms=phantoms)
+    figure.set_layout_engine("compressed")  # which keeps the bar beside the square
+    figure.colorbar(drawn, ax=axis, label="share of the true class", shrink=0.9)
+    point = "" if threshold is None else f" at threshold {threshold:.3f}"
+    return render_png(
+        figure, source, title=f"Confusion matrix{point}: test images by true and predicted class",
+        shown=_test(predictions),
+    )  # fmt: skip
 
 
-def roc_curve(predictions: Predictions, *, phantoms: bool) -> bytes:
+def roc_curve(predictions: Predictions, *, source: Source) -> bytes:
     """Draw the ROC curve with the operating point; of more than two classes one curve each, against the rest.
 
     Args:
         predictions: of the test split.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
     threshold = predictions.threshold
     values = score(predictions.probabilities, predictions.labels, threshold)
-    figure, axis = _square("1 − specificity", "sensitivity (recall)", classes=len(predictions.class_names))
+    figure, axis = _square("1 − specificity", "sensitivity (recall)")
     for name, color, of_class, positive in _drawn_classes(predictions):
         false_positive_rate, true_positive_rate, _ = sklearn_roc_curve(positive, of_class)
         area = score(of_class, positive, 0.5)["auc"]
         axis.plot(false_positive_rate, true_positive_rate, color=color, label=f"{name}AUC {area:.3f}")
     axis.plot([0, 1], [0, 1], ls=":", color=MUTED, label="chance")
     if threshold is None:
-        axis.set_title(f"ROC curves, each class against the rest: mean AUC {values['auc']:.3f}", fontsize=10)
+        title = f"ROC curves, each class against the rest: mean AUC {values['auc']:.3f}"
     else:
         axis.plot(
             1 - values["specificity"], values["recall"], "o", color=CLASS_COLORS[1], label=f"threshold {threshold:.3f}"
         )
-        axis.set_title("ROC curve", fontsize=10)
-    _legend(figure, axis, threshold, "lower right")
-    return render_png(figure, phantoms=phantoms)
+        title = f"ROC curve: AUC {values['auc']:.3f}, and the operating point"
+    return _with_lines(figure, axis, predictions, source, title)
 
 
-def precision_recall_curve(predictions: Predictions, *, phantoms: bool) -> bytes:
+def precision_recall_curve(predictions: Predictions, *, source: Source) -> bytes:
     """Draw precision over recall with the operating point; of more than two classes one curve each, against the rest.
 
     Args:
         predictions: of the test split.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
     threshold = predictions.threshold
     values = score(predictions.probabilities, predictions.labels, threshold)
-    figure, axis = _square("recall", "precision", classes=len(predictions.class_names))
+    figure, axis = _square("recall", "precision")
     for name, color, of_class, positive in _drawn_classes(predictions):
         precision, recall, _ = sklearn_precision_recall_curve(positive, of_class)
         area, chance = score(of_class, positive, 0.5)["average_precision"], float(positive.mean())
@@ -194,15 +206,14 @@ def precision_recall_curve(predictions: Predictions, *, phantoms: bool) -> bytes
             axis.axhline(chance, ls=":", color=MUTED)
     if threshold is None:
         mean = values["average_precision"]
-        axis.set_title(f"precision–recall curves, each class against the rest: mean AP {mean:.3f}", fontsize=10)
+        title = f"Precision–recall curves, each class against the rest: mean average precision {mean:.3f}"
     else:
         axis.plot(values["recall"], values["precision"], "o", color=CLASS_COLORS[1], label=f"threshold {threshold:.3f}")
-        axis.set_title("precision–recall curve", fontsize=10)
-    _legend(figure, axis, threshold, "lower left")
-    return render_png(figure, phantoms=phantoms)
+        title = f"Precision–recall curve: average precision {values['average_precision']:.3f}, and the operating point"
+    return _with_lines(figure, axis, predictions, source, title)
 
 
-def reliability_diagram(uncalibrated: NDArray[np.floating], predictions: Predictions, *, phantoms: bool) -> bytes:
+def reliability_diagram(uncalibrated: NDArray[np.floating], predictions: Predictions, *, source: Source) -> bytes:
     """Draw how often what was said came true over how probable it was said to be, before and after temperature scaling.
 
     Of two classes that is the share of class 1 over its probability; of more the share of correct predictions over
@@ -211,15 +222,15 @@ def reliability_diagram(uncalibrated: NDArray[np.floating], predictions: Predict
     Args:
         uncalibrated: probabilities before the scaling, of the shape of those after it.
         predictions: with the probabilities after it.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
     two, labels, class_names = uncalibrated.ndim == 1, predictions.labels, predictions.class_names
     scaled = (("before", uncalibrated, MUTED), ("after", predictions.probabilities, CLASS_COLORS[0]))
-    figure = new_figure(5, 6)
-    axis, histogram = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True)
+    figure = new_figure(2.9)
+    axis, histogram = figure.subplots(1, 2, width_ratios=[1.1, 1])
     axis.plot([0, 1], [0, 1], ls=":", color=MUTED, label="perfect")
     for name, probabilities, color in scaled:
         ece = score(probabilities, labels, 0.5 if two else None)["ece"]
@@ -232,24 +243,26 @@ def reliability_diagram(uncalibrated: NDArray[np.floating], predictions: Predict
         share = np.bincount(bins, came_true, ECE_BINS)[used] / counts[used]
         axis.plot(mean_probability, share, "o-", ms=4, color=color, label=f"{name} (ECE {ece:.3f})")
         histogram.stairs(counts, np.linspace(0, 1, ECE_BINS + 1), color=color, fill=name == "before", alpha=0.6, lw=2)
+    probability = f"probability of {short_name(class_names[1])}" if two else "probability of the predicted class"
     axis.set_ylabel(f"observed share of {short_name(class_names[1])}" if two else "share of correct predictions")
-    axis.set_title("reliability, before and after temperature scaling", fontsize=10)
-    axis.legend(loc="upper left", fontsize=8)
-    histogram.set_xlabel(f"probability of {class_names[1]}" if two else "probability of the predicted class")
-    histogram.set_ylabel("images")
+    axis.set(title="observed over predicted", xlabel=probability)
+    histogram.set(title="how often each probability is given", xlabel=probability, ylabel="images")
     for part in (axis, histogram):
         part.grid(alpha=0.3)
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source, title="Reliability: do probabilities hold, before and after temperature scaling?",
+        shown=_test(predictions), legend=axis.get_legend_handles_labels()[0],
+    )  # fmt: skip
 
 
-def failure_cases(images: NDArray[np.uint8], predictions: Predictions, *, limit: int = 24, phantoms: bool) -> bytes:
+def failure_cases(images: NDArray[np.uint8], predictions: Predictions, *, limit: int = 24, source: Source) -> bytes:
     """Draw the errors the classifier is surest of, each framed in the colour of its true class.
 
     Args:
         images: shape (images, height, width), or (images, height, width, 3) in colour; 0–255.
         predictions: of the test split.
         limit: most errors to draw.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes; a sentence in place of images where there is no error.
@@ -257,20 +270,27 @@ def failure_cases(images: NDArray[np.uint8], predictions: Predictions, *, limit:
     wrong, labels, class_names = predictions.errors, predictions.labels, predictions.class_names
     point = "" if predictions.threshold is None else f" at threshold {predictions.threshold:.3f}"
     chosen, each, predicted = wrong[:limit], predictions.by_class, predictions.predicted
+    letters = caption_letters(cell_width(MOST_COLUMNS))
     captions = [
-        f"#{index}\ntruly {short_name(class_names[labels[index]], 17)} {each[index, labels[index]]:.2f}\n"
-        f"predicted {short_name(class_names[predicted[index]], 17)} {each[index, predicted[index]]:.2f}"
+        f"#{index}: {short_name(class_names[labels[index]], letters - 6)}\n"
+        f"called {short_name(class_names[predicted[index]], letters - 7)}\n"
+        f"with p = {each[index, predicted[index]]:.2f}"
         for index in chosen
     ]
-    figure = image_sheet(
-        images[chosen],
-        captions,
-        title=f"the surest {len(chosen)} of {len(wrong)} errors",
-        empty=f"No errors among {len(labels)} images{point}.",
-        frame_colors=[class_colors(len(class_names))[labels[index]] for index in chosen],
-        cell=1.6,
+    colors = class_colors(len(class_names))
+    truths = sorted({int(labels[index]) for index in chosen})
+    figure = (
+        image_grid(
+            images[chosen], captions, columns=MOST_COLUMNS, frame_colors=[colors[labels[index]] for index in chosen]
+        )
+        if len(chosen)
+        else sentence(f"No errors among {len(labels)} images{point}.")
     )
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source, title=f"The {len(chosen)} surest of {len(wrong)} errors{point}: true class, what it is called",
+        shown=_test(predictions),
+        legend=frames([colors[each] for each in truths], [f"truly {short_name(class_names[each])}" for each in truths]),
+    )  # fmt: skip
 
 
 def grad_cam_montage(
@@ -280,7 +300,7 @@ def grad_cam_montage(
     *,
     numbers: NDArray[np.integer] | None = None,
     cases: int = 4,
-    phantoms: bool,
+    source: Source,
 ) -> bytes:
     """Draw images beside what Grad-CAM says of them, one row for each kind of outcome.
 
@@ -290,35 +310,49 @@ def grad_cam_montage(
         predictions: of the test split.
         numbers: of the images in their split, shape (images,); None counts from 0.
         cases: most images per row, as in `explained_cases`.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
     class_names, names, groups = predictions.class_names, predictions.outcome_names, predictions.outcomes
     two, each, targets = len(class_names) == 2, predictions.by_class, predictions.explained_classes
-    figure = new_figure(1.12 * 3 * cases + 0.6, 1.48 * len(names) + 0.5)
-    other = "the evidence for each class" if two else "for the predicted class, and for the true or next likeliest one"
-    figure.suptitle(f"image, and Grad-CAM: {other}", fontsize=10)
-    axes: Any = figure.subplots(len(names), 3 * cases, squeeze=False)
-    for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
-        axis.spines[:].set_visible(False)
-    for row, outcome in enumerate(names):
-        chosen = np.flatnonzero(groups == row)[:cases]
-        axes[row, 0].set_ylabel(outcome, fontsize=9, color=BAD if row >= len(names) // 2 else GOOD)
-        if not len(chosen):
-            axes[row, 0].text(0.5, 0.5, "none", ha="center", va="center", fontsize=8, color=MUTED)
-        for position, index in enumerate(chosen):
-            plain, *overlaid = axes[row, 3 * position : 3 * position + 3]
-            for axis in (plain, *overlaid):
-                axis.imshow(images[index], cmap="gray", vmin=0, vmax=255)
-            plain.set_title(f"#{index if numbers is None else numbers[index]}", fontsize=6.5)
-            for axis, target, heat in zip(overlaid, targets[index], maps[index], strict=True):
-                axis.imshow(heat, cmap="jet", alpha=0.35, vmin=0, vmax=1)
-                axis.set_title(f"{short_name(class_names[target], 20)}\n{each[index, target]:.2f}", fontsize=6.5)
-    return render_png(figure, phantoms=phantoms)
+    side, letters = cell_width(MOST_COLUMNS), caption_letters(cell_width(MOST_COLUMNS))
+    row_height, heading = side + 0.45, 0.24
+    chosen = [np.flatnonzero(groups == kind)[:cases] for kind in range(len(names))]
+    lines = [max(1, -(-len(found) // _CASES_A_ROW)) for found in chosen]
+    empty = [not len(found) for found in chosen]
+    sheet = Sheet(
+        sum(heading + (0.22 if none else row_height * count) for none, count in zip(empty, lines, strict=True))
+    )
+    y = 0.0
+    for kind, found in enumerate(chosen):
+        color = BAD if kind >= len(names) // 2 else GOOD
+        sheet.text(column_edge(0, MOST_COLUMNS), y + 0.05, names[kind], fontsize=TEXT + 1, color=color, weight="bold")
+        y += heading
+        if not len(found):
+            sheet.text(column_edge(0, MOST_COLUMNS), y, "none among the images", color=MUTED)
+            y += 0.22
+        for position, index in enumerate(found):
+            column = 3 * (position % _CASES_A_ROW)
+            if position and not column:
+                y += row_height
+            number = index if numbers is None else numbers[index]
+            truth = short_name(class_names[predictions.labels[index]], letters - 6)
+            x = column_edge(column, MOST_COLUMNS)
+            sheet.image(images[index], x, y, side)
+            sheet.text(x, y + side + 0.04, f"#{number}\ntruly {truth}")
+            for place, (target, heat) in enumerate(zip(targets[index], maps[index], strict=True), start=1):
+                x = column_edge(column + place, MOST_COLUMNS)
+                sheet.image(images[index], x, y, side, overlay=heat)
+                name = short_name(class_names[target], letters - 4)
+                sheet.text(x, y + side + 0.04, f"for {name}\np = {each[index, target]:.2f}")
+        y += row_height if len(found) else 0
+    other = "the evidence for each class" if two else "for the predicted class, and the true or next likeliest one"
+    return render_png(
+        sheet.figure, source, title=f"Grad-CAM: each image, then {other} (red: most evidence)",
+        shown=f"test, {int(sum(map(len, chosen)))} images, the first of each outcome",
+    )  # fmt: skip
 
 
 def _drawn_classes(predictions: Predictions) -> list[tuple[str, str, NDArray[np.floating], NDArray[np.int64]]]:
@@ -333,16 +367,19 @@ def _drawn_classes(predictions: Predictions) -> list[tuple[str, str, NDArray[np.
     ]
 
 
-def _square(horizontal: str, vertical: str, *, classes: int) -> tuple[Figure, Any]:
-    figure = new_figure(4.6 if classes == 2 else 8.6, 4.6)
+def _square(horizontal: str, vertical: str) -> tuple[Figure, Any]:
+    figure = new_figure(3.2)
     axis = figure.subplots()
     axis.set(xlabel=horizontal, ylabel=vertical, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
     axis.grid(alpha=0.3)
     return figure, axis
 
 
-def _legend(figure: Figure, axis: Any, threshold: float | None, place: str) -> None:
-    if threshold is None:  # a line per class: beside the axes
-        figure.legend(loc="outside right center", fontsize=7)
-    else:
-        axis.legend(loc=place, fontsize=8)
+def _with_lines(figure: Figure, axis: Any, predictions: Predictions, source: Source, title: str) -> bytes:
+    """Render a figure of curves with a legend of them."""
+    handles = axis.get_legend_handles_labels()[0]
+    return render_png(figure, source, title=title, shown=_test(predictions), legend=handles)
+
+
+def _test(predictions: Predictions) -> str:
+    return f"test, {len(predictions.labels)} images"

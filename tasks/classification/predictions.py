@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tasks.classification.trust.calibration import by_class, decide
 
 OUTCOMES = ("true positive", "true negative", "false positive", "false negative")
-OUTCOMES_OF_MORE_CLASSES = ("right", "wrong")
+OUTCOMES_OF_MORE_CLASSES = ("correct", "incorrect")
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,30 @@ from tasks.classification.trust.calibration import RULES
 from tasks.parameters.training import TrainingParameters
 from tasks.records.classification import CalibrationRecord, ClassifierRecord, EvaluationRecord
 from tasks.records.data import DatasetRecord
-from tasks.shared.markdown import document, table
+from tasks.shared.markdown import document, picture, table
 
 MISTAKES_NAMED = 3
+
+
+_CURVES = (
+    picture("roc_curve", "Sensitivity over false alarms at every threshold: the further up and left, the better.")
+    + picture(
+        "precision_recall_curve", "Precision over recall at every threshold: the higher above chance, the better."
+    )
+    + picture(
+        "reliability_diagram",
+        "How often what was said came true, over how probable it was said to be: on the dotted line they hold.",
+    )
+)
+_MATRIX = picture(
+    "confusion_matrix", "Test images by true and predicted class: those off the diagonal are misclassified."
+)
+_EXAMPLES = picture(
+    "grad_cam", "Where the evidence for a class lies in the image: not where a disease is, and no proof of one."
+) + picture("failure_cases", "The errors that the classifier is surest of, framed in the colour of their true class.")
+_TRAINING = picture(
+    "training_curves", "The training over its epochs: the weights of the epoch at the dashed line are kept."
+)
 
 
 @dataclass(frozen=True)
@@ -101,13 +122,13 @@ def classification_report(
         Markdown.
     """
     body = [
-        ("Protocol", table(("decided", "how"), protocol)),
-        ("Data", _data(class_names, splits)),
-        ("Test scores", _test_scores(class_names, evaluation)),
+        ("Test scores", _CURVES + _test_scores(class_names, evaluation)),
+        ("Confusion matrix on test", _MATRIX + _confusion(class_names, evaluation.confusion)),
+        ("What it looks at, and where it errs", _EXAMPLES),
     ]
     if evaluation.operating_points:
         body.append(("Operating points on test", _operating_points(evaluation.operating_points)))
-    body.append(("Confusion matrix on test", _confusion(class_names, evaluation.confusion)))
+    body += [("Protocol", _TRAINING + table(("decided", "how"), protocol)), ("Data", _data(class_names, splits))]
     return document("Classification", [*body, *sections], phantoms=phantoms)
 
 

@@ -27,9 +27,10 @@ class ClassifierRecord(Record):
         weights: safetensors with a JSON card (normalisation, labels, image size).
         best_epoch: the epoch whose weights these are.
         dataset_sha256: digest of the dataset file it was trained on.
-            history: one entry per epoch.
-            seconds: wall time of the training, resumed parts included.
+        history: one entry per epoch.
+        seconds: wall time of the training, resumed parts included.
         run_id: MLflow run that made it.
+        seed: of the training; None where its file does not tell.
     """
 
     architecture: str
@@ -39,6 +40,12 @@ class ClassifierRecord(Record):
     history: tuple[EpochMetrics, ...] = provenance(())
     seconds: float = provenance(0.0)
     run_id: str = provenance("")
+    seed: int | None = provenance(None)
+
+    @property
+    def title(self) -> str:
+        """What figures call it: network and seed."""
+        return self.architecture if self.seed is None else f"{self.architecture}, seed {self.seed}"
 
 
 class PredictionsRecord(Record):
@@ -48,10 +55,12 @@ class PredictionsRecord(Record):
         outputs: npz with `{split}_logits`, (N,) of two classes, else (N, classes), and `{split}_labels` (N,) for val
             and test, and `{split}_embeddings` (N, features) for these and for train without the images left out.
         classifier_sha256: digest of the weights.
+        classifier: title of the classifier.
     """
 
     outputs: StoredFile
     classifier_sha256: str
+    classifier: str = provenance("")
 
 
 class CalibrationRecord(Record):
@@ -83,6 +92,7 @@ class EvaluationRecord(Record):
             predicted, and `labels`.
         classifier_sha256: digest of the weights.
         threshold: operating point on the calibrated probability; None for more than two classes.
+        classifier: title of the classifier.
     """
 
     metrics: dict[str, float]
@@ -92,6 +102,7 @@ class EvaluationRecord(Record):
     predictions: StoredFile
     classifier_sha256: str
     threshold: float | None
+    classifier: str = provenance("")
 
 
 class FoldsRecord(Record):

@@ -11,9 +11,10 @@ class CasesRecord(Record):
     Attributes:
         cases: JSON list of cases.
         indices: their positions in the test split.
-        groups: why each was chosen: right, missed, false alarm or borderline.
+        groups: why each was chosen: correct, missed, false alarm or borderline.
         truths: true class of each, which no generator is told.
         classifier_sha256: digest of the weights behind the evidence.
+        classifier: title of the classifier.
     """
 
     cases: StoredFile
@@ -21,6 +22,7 @@ class CasesRecord(Record):
     groups: tuple[str, ...]
     truths: tuple[str, ...]
     classifier_sha256: str
+    classifier: str = provenance("")
 
     @property
     def truth_by_index(self) -> dict[int, str]:

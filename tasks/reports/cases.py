@@ -1,8 +1,8 @@
-"""Which test cases get a report, a fixed mix of right, wrong and borderline, and what is known of each."""
+"""Which test cases get a report, a fixed mix of correct, incorrect and borderline, and what is known of each."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from models.report_generation.regions import describe_region
 from models.report_generation.schema import Case, NeighbourEvidence
 
-Group = Literal["right pneumonia", "right normal", "missed pneumonia", "false alarm", "borderline"]
-GROUPS: tuple[Group, ...] = ("right pneumonia", "right normal", "missed pneumonia", "false alarm", "borderline")
+Group = Literal[
+    "pneumonia, called correctly", "normal, called correctly", "missed pneumonia", "false alarm", "borderline"
+]  # fmt: skip
+GROUPS: tuple[Group, ...] = get_args(Group)
 BORDER = 0.1
-"""Probabilities closer to the threshold than this are borderline, whether the label is right or wrong."""
+"""Probabilities closer to the threshold than this are borderline, whether the label is correct or not."""
 
 
 def group_of(probability: float, label: int, threshold: float) -> Group:
@@ -30,8 +32,8 @@ def group_of(probability: float, label: int, threshold: float) -> Group:
     if abs(probability - threshold) < BORDER:
         return "borderline"
     if probability >= threshold:
-        return "right pneumonia" if label == 1 else "false alarm"
-    return "missed pneumonia" if label == 1 else "right normal"
+        return "pneumonia, called correctly" if label == 1 else "false alarm"
+    return "missed pneumonia" if label == 1 else "normal, called correctly"
 
 
 def choose_cases(
@@ -41,7 +43,7 @@ def choose_cases(
 
     The groups take turns, so that each has a fifth of the cases; what a small or empty group lacks goes to the others.
     Within a group the errors start with the most confident, borderline cases with the nearest to the threshold, and
-    right ones with the most typical (nearest to the group's median probability). A larger count only adds cases.
+    correct ones with the most typical (nearest to the group's median probability). A larger count only adds cases.
 
     Args:
         probabilities: calibrated probabilities of pneumonia, shape (cases,).

@@ -3,23 +3,34 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 
 from models.report_generation.schema import Answer, Case, Label
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png
+from tasks.shared.figures import (
+    BAD,
+    CLASS_COLORS,
+    GOOD,
+    MUTED,
+    TEXT,
+    WIDTH,
+    Sheet,
+    Source,
+    caption_letters,
+    render_png,
+)
 
-MOST_CASES = 40
-"""A sheet of more would be too large to read, and soon too large to draw."""
+MOST_CASES = 6
+"""Cases on a sheet; every case has a page of its own."""
 
-_COLUMNS = 2
-_LINE_LENGTH = 62  # characters that fit beside the pictures
-_LINE_HEIGHT = 0.135  # inches
-_MOST_LINES = 14  # of all impressions of a case: longer ones are cut here, the full text is in the markdown report
-_PICTURE = 1.35  # inches
+_PICTURE = 1.15  # inches
+_TEXT_EDGE = 0.1 + 2 * (_PICTURE + 0.1)  # inches, where the text beside the pictures begins
+_LINE_LENGTH = caption_letters(WIDTH - _TEXT_EDGE - 0.1)
+_LINE_HEIGHT = 0.137  # inches
+_MOST_LINES = 14  # of all impressions of a case: longer ones are cut here, the full text is in the table of reports
 
 
 class _Line(NamedTuple):
@@ -35,8 +46,7 @@ def contact_sheet(
     answers: Sequence[Mapping[str, Answer]],
     truths: Sequence[Label],
     *,
-    phantoms: bool,
-    random_weights: bool = False,
+    source: Source,
 ) -> bytes:
     """Show each case: the image, its Grad-CAM map laid over it, the classifier's figures and what each report says.
 
@@ -46,51 +56,35 @@ def contact_sheet(
         cases: the evidence. Of more than `MOST_CASES`, so many are shown, spread evenly over them.
         answers: for each case what came of each strategy, by its name.
         truths: the true classes.
-        phantoms: whether the images are drawn phantoms.
-        random_weights: whether a language model with random weights wrote the reports.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
     shown = np.linspace(0, len(cases) - 1, min(len(cases), MOST_CASES)).round().astype(int).tolist()
     texts = [_lines(answers[position], truths[position]) for position in shown]
-    rows = max(1, -(-len(shown) // _COLUMNS))
-    heights = [
-        max(_PICTURE + 0.15, *(_LINE_HEIGHT * (len(text) + 3) for text in texts[start : start + _COLUMNS]))
-        for start in range(0, len(shown), _COLUMNS)
-    ] or [_PICTURE]
-    figure = new_figure(_COLUMNS * 6.6, sum(heights) + 0.7)
-    part = "" if len(shown) == len(cases) else f" ({len(shown)} of {len(cases)} cases)"
-    figure.suptitle(f"Reports beside their evidence: image, Grad-CAM, classifier and impression{part}", fontsize=11)
-    axes: Any = figure.subplots(
-        rows,
-        3 * _COLUMNS,
-        squeeze=False,
-        gridspec_kw={"width_ratios": [_PICTURE, _PICTURE, 3.8] * _COLUMNS, "height_ratios": heights},
-    )
-    for axis in axes.flat:
-        axis.axis("off")
-    for place, position in enumerate(shown):
-        row, column = divmod(place, _COLUMNS)
-        image, overlay, text = axes[row, 3 * column : 3 * column + 3]
-        for axis in (image, overlay):
-            axis.imshow(images[position], cmap="gray", vmin=0, vmax=255)
-            axis.set_anchor("N")
-        overlay.imshow(heat_maps[position], cmap="jet", alpha=0.35, vmin=0, vmax=1)
+    heights = [max(_PICTURE + 0.32, 0.24 + _LINE_HEIGHT * len(text)) + 0.1 for text in texts]
+    sheet, top = Sheet(sum(heights) or 0.3), 0.0
+    for position, text, height in zip(shown, texts, heights, strict=True):
         case, truth = cases[position], truths[position]
-        image.set_title(f"case {case.index}", fontsize=8, loc="left")
-        overlay.set_title(f"true: {truth}", fontsize=8, loc="left", color=CLASS_COLORS[truth == "pneumonia"])
+        for column, overlay in enumerate((None, heat_maps[position])):
+            sheet.image(images[position], 0.1 + column * (_PICTURE + 0.1), top + 0.22, _PICTURE, overlay=overlay)
+        sheet.text(0.1, top + 0.04, f"case {case.index}", fontsize=TEXT, weight="bold")
+        color = CLASS_COLORS[truth == case.labels[1]]
+        sheet.text(0.2 + _PICTURE, top + 0.04, f"truly {truth}", fontsize=TEXT, color=color)
         if case.probability is not None:
-            right = case.label == truth
-            title = f"p(pneumonia) = {case.probability:.2f} → {case.label}, {'right' if right else 'wrong'}"
-            text.set_title(title, fontsize=8, loc="left", color=GOOD if right else BAD)
-        for number, line in enumerate(texts[place]):
-            text.annotate(
-                line.text, (0, 1), (0, -72 * _LINE_HEIGHT * number), "axes fraction", "offset points",
-                fontsize=7, va="top", color=line.color, weight=line.weight, parse_math=False, clip_on=True,
-                in_layout=False,
-            )  # fmt: skip
-    return render_png(figure, phantoms=phantoms, random_weights=random_weights)
+            correct = case.label == truth
+            words = f"classifier: {case.label}, {'correct' if correct else 'incorrect'}"
+            words += f" (p({case.labels[1]}) = {case.probability:.2f})"
+            sheet.text(_TEXT_EDGE, top + 0.04, words, fontsize=TEXT, color=GOOD if correct else BAD)
+        for number, line in enumerate(text):
+            y = top + 0.24 + _LINE_HEIGHT * number
+            sheet.text(_TEXT_EDGE, y, line.text, color=line.color, weight=line.weight, clip_on=True)
+        top += height
+    return render_png(
+        sheet.figure, source, title="Reports beside their evidence: image, Grad-CAM, classifier, impression",
+        shown=f"test, {len(shown)} of {len(cases)} cases",
+    )  # fmt: skip
 
 
 def _lines(answers: Mapping[str, Answer], truth: Label) -> list[_Line]:

@@ -3,15 +3,19 @@
 from collections.abc import Mapping, Sequence
 
 from models.markdown import escape
-from models.notices import RANDOM_WEIGHTS_NOTICE
+from models.notices import RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.controls import CONTROLS
 from models.report_generation.prompting import plain_reports
 from models.report_generation.schema import Answer, Case, Label
 from tasks.records.reports import GeneratorRecord
-from tasks.shared.markdown import document, table
+from tasks.shared.markdown import document, picture, table
 
-SHOWN_IN_FULL = 24
-"""Cases whose reports stand in the document in full; every report is in the table and has a page of its own."""
+SHOWN_IN_FULL = 1
+"""Cases whose reports stand in the document in full, as an example; each case has a page of its own."""
+LISTED = 10
+"""Rows of the lists of cases and of claims."""
+CASES_PAGE = "cases/index.html"
+"""The page of all cases, beside the document."""
 
 _SCORES = (
     ("reports", "count"),
@@ -97,28 +101,68 @@ def reports_summary(
         [answer.case_index, answer.strategy, *claim] for answer in written for claim in claims.get(answer.row_id, ())
     ]
     shown = {case.index for case in cases[:SHOWN_IN_FULL]}
-    texts = [_text(answer) for answer in written if answer.case_index in shown]
+    limits = _common_limits(written)
+    texts = [_text(answer, limits) for answer in written if answer.case_index in shown]
     sections = [
         ("What wrote them", _generator(generator, plain)),
         ("Audit", table(["metric", "value"], overall)),
-        ("Labels", _comparison(metrics, strategies, _SCORES)),
-        ("Bias, invention and collapse", _comparison(metrics, strategies, _RETICENCE)),
-        ("What they depend on", _comparison(metrics, strategies, _DEPENDENCE)),
+        ("Labels", _LABELS + _comparison(metrics, strategies, _SCORES)),
+        ("Bias, invention and collapse", _BIAS + _comparison(metrics, strategies, _RETICENCE)),
+        ("What they depend on", _CONTROLS + _dependence(metrics, strategies)),
         ("The yes-or-no question", _question(metrics)),
-        ("Cases", table(["case", "group", "truth", "classifier p", *strategies], rows)),
-        (
-            "Unsupported claims",
-            table(["case", "strategy", "kind", "words", "status"], found) if found else "None found.",
-        ),
-        ("Limits", _LIMITS),
-        (f"Full text of the first {min(len(cases), SHOWN_IN_FULL)} cases", "\n".join(texts)),
-    ]
+        ("Cases", _SHEET + _all_of(len(rows), "cases") + table(
+            ["case", "group", "truth", "classifier p", *strategies], rows[:LISTED])),
+        ("Unsupported claims", _all_of(len(found), "claims") + table(
+            ["case", "strategy", "kind", "words", "status"], found[:LISTED]) if found else "None found."),
+        ("Limits", _LIMITS + "".join(f"- {escape(limit)}\n" for limit in limits if limit != RESEARCH_NOTICE)),
+        ("One report in full", "\n".join(texts)),
+    ]  # fmt: skip
     return document("Reports", [(title, text) for title, text in sections if text], phantoms=phantoms)
 
 
-_LIMITS = """
-- The cases are chosen to show right, wrong and borderline ones in equal parts: the shares above describe these cases,
-  not the test split.
+def _all_of(count: int, what: str) -> str:
+    shown = f"The first {LISTED} of {count} {what}; all" if count > LISTED else f"All {count} {what}"
+    return f"{shown} stand on [the pages of the cases]({CASES_PAGE}), with images and reports in full.\n\n"
+
+
+def _common_limits(answers: Sequence[Answer]) -> list[str]:
+    """Return the limitations that every report names, which are said once."""
+    named = [answer.report.limitations for answer in answers if answer.report]
+    return [limit for limit in named[0] if all(limit in others for others in named)] if named else []
+
+
+def _dependence(metrics: Mapping[str, float], strategies: Sequence[str]) -> str:
+    """Put the effects of the controls into two tables, since one would be long: of the image, and of all else."""
+    images = [row for row in _DEPENDENCE if row[1].startswith(_OF_IMAGES)]
+    others = [row for row in _DEPENDENCE if not row[1].startswith(_OF_IMAGES)]
+    return "\n".join(filter(None, (_comparison(metrics, strategies, rows) for rows in (images, others))))
+
+
+_SHEET = picture(
+    "contact_sheet",
+    "Some cases: the image, where the evidence for pneumonia lies, what the classifier and the report say.",
+)
+_LABELS = picture(
+    "label_scores", "How often the labels of the reports are the true class, beside the classifier on the same cases."
+) + picture("agreement", "Whose label is correct where report and classifier agree and where they do not.")
+_BIAS = (
+    picture("reticence", "Whether the reports lean to normal, hedge or say nothing.")
+    + picture("claims", "What the reports claim though the image cannot show it, by kind: the darker, the more often.")
+    + picture("collapse", "Whether the texts on different images are the same: then they say nothing of the image.")
+)
+_CONTROLS = (
+    picture(
+        "controls", "What a report says when the image or the probability is another: what it depends on, it follows."
+    )
+    + picture("anchoring", "How the conclusion follows the probability that the generator is told.")
+    + picture("stability", "Whether the same question gives the same answer again.")
+)
+_YES_NO = picture("yes_no_score", "The probability of a yes as a score, beside the classifier on the same cases.")
+_USAGE = picture("usage", "Tokens and seconds that a report takes.")
+_OF_IMAGES = tuple(f"control/{name}/" for name, control in CONTROLS.items() if control.changes in ("image", "patient"))
+_LIMITS = """\
+- The cases are chosen to show correct, incorrect and borderline ones in equal parts: the shares above describe these
+  cases, not the test split.
 - A report that only words the classifier's label agrees with it by construction; its accuracy is the classifier's.
 - Unsupported claims are found with a lexicon and rules of negation, whose F1 on sentences labelled by hand is
   `reports/claim_matcher_f1`; it misses paraphrases. A denial ("no effusion") counts: it cannot be seen either.
@@ -139,7 +183,8 @@ def _generator(generator: GeneratorRecord, plain: Sequence[Answer]) -> str:
         f"image {'first' if generator.image_first else 'last'}. "
         f"{len(usages)} plain answers took {tokens} tokens and {seconds:.1f} s; {cut} were cut at their limit."
     )
-    return f"**{RANDOM_WEIGHTS_NOTICE}**\n\n{text}" if generator.random_weights else text
+    notice = f"**{RANDOM_WEIGHTS_NOTICE}**\n\n" if generator.random_weights else ""
+    return f"{notice}{_USAGE}{text}"
 
 
 def _comparison(metrics: Mapping[str, float], strategies: Sequence[str], rows: Sequence[tuple[str, str]]) -> str:
@@ -162,7 +207,7 @@ def _question(metrics: Mapping[str, float]) -> str:
         for title, name in _QUESTION
         if f"reports/yes_no/{name}" in metrics
     ]
-    return table(["", "P(yes) of the language model", "the classifier, same cases"], rows) if rows else ""
+    return _YES_NO + table(["", "P(yes) of the language model", "the classifier, same cases"], rows) if rows else ""
 
 
 def _with_interval(metrics: Mapping[str, float], name: str) -> str:
@@ -180,9 +225,9 @@ def _label(answer: Answer) -> str:
     return answer.report.label or "no label"
 
 
-def _text(answer: Answer) -> str:
+def _text(answer: Answer, said: Sequence[str]) -> str:
     if answer.report:
-        return answer.report.as_markdown()
+        return answer.report.as_markdown(said=said)
     quoted = "\n".join(f"> {escape(line)}" for line in answer.text.splitlines()) or "> (nothing)"
     return (
         f"### Case {answer.case_index}, {escape(answer.strategy)}\n\nNo report: {escape(answer.problem)}\n\n{quoted}\n"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,11 @@ from tasks.records.base import ArrayRecord
 from tasks.records.classification import EvaluationRecord
 from tasks.records.data import DatasetRecord
 from tasks.storage.store import Store
+
+if TYPE_CHECKING:
+    from tasks.shared.figures import Source
+
+OWN = "classifier"  # name of the encoder that is the classifier itself
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,14 @@ class Evidence:
         neighbours: `{split}_ids` and `{split}_similarities` of the nearest test and train images of each test image,
             nearest first, each of shape (test images, k).
         class_names: by label.
-        phantoms: whether the data are drawn phantoms.
+        source: what figures of them are made from.
     """
 
     arrays: Mapping[str, NDArray]
     predictions: Mapping[str, NDArray]
     neighbours: Mapping[str, NDArray]
     class_names: tuple[str, ...]
-    phantoms: bool
+    source: "Source"
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -45,8 +51,16 @@ class Evidence:
 
 
 def read_evidence(
-    store: Store, dataset: DatasetRecord, evaluation: EvaluationRecord, neighbours: ArrayRecord
+    store: Store, dataset: DatasetRecord, evaluation: EvaluationRecord, neighbours: ArrayRecord, encoder: str
 ) -> Evidence:
-    """Read it from the store."""
+    """Read it from the store; the encoder is the one by which neighbours are near, for the figures."""
+    from tasks.shared.figures import Source  # Matplotlib takes a second to import
+
     arrays, predictions, found = map(store.get_arrays, (dataset.splits, evaluation.predictions, neighbours.arrays))
-    return Evidence(arrays, predictions, found, dataset.labels, dataset.phantoms)
+    source = Source.of(dataset, model_of(encoder, evaluation.classifier))
+    return Evidence(arrays, predictions, found, dataset.labels, source)
+
+
+def model_of(encoder: str, classifier: str) -> str:
+    """Say for figures by what images are compared and by what they are classified."""
+    return f"encoder: the classifier {classifier}" if encoder == OWN else f"encoder {encoder}, classifier {classifier}"

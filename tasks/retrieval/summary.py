@@ -1,13 +1,27 @@
 """The markdown report of the retrieval stage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from models.markdown import escape
+from models.markdown import Markdown, escape
 from tasks.retrieval.analyses.failures import count_failures, worst_queries
 from tasks.retrieval.metrics.protocols import Protocol, Protocols
 from tasks.retrieval.metrics.ranking import RankingResult, means, summarize
 from tasks.retrieval.metrics.table import METRICS
-from tasks.shared.markdown import document, table
+from tasks.shared.markdown import document, picture, table
+
+_PRECISION = picture(
+    "precision_at_k",
+    "Share of the query's class among its k nearest: what is gained is the distance to the dashed line of chance.",
+)
+_CLASSES = picture(
+    "map_by_class", "How high the whole ranking puts images of the query's class, by class: dashed is a random ranking."
+) + picture(
+    "projection", "Test images near each other look alike to the network: rings show where retrieval fails most often."
+)
+_GALLERIES = picture(
+    "gallery_test", "Test images and the test images nearest to them: green frames have the query's class."
+) + picture("gallery_train", "The same queries and the training images nearest to them.")
+_WORST = picture("gallery_worst", "The queries for which retrieval fails worst: their neighbours are of another class.")
 
 
 def retrieval_report(
@@ -42,12 +56,13 @@ def retrieval_report(
     """
     ranked = list(protocols.ranked.values())
     sections = [
-        ("Protocol", _definitions(ranked, encoder, index)),
-        ("Results", _results(ranked, class_names, samples, seed)),
-        ("By class", _by_class(ranked, class_names, k)),
+        ("Results", _PRECISION + _results(ranked, class_names, samples, seed)),
+        ("By class", _CLASSES + _by_class(ranked, class_names, k)),
+        ("Examples", _GALLERIES),
         ("Search in the predicted class", _conditioned(protocols.ranked["conditioned"], protocols.true_class, k)),
-        ("Failures", _failures(protocols.ranked["loo"], class_names, k, worst)),
+        ("Failures", _WORST + _failures(protocols.ranked["loo"], class_names, k, worst)),
         *findings,
+        ("Protocol", _definitions(ranked, encoder, index)),
         ("Limits", _LIMITS),
     ]
     return document("Retrieval of similar cases", sections, phantoms=phantoms)
@@ -73,15 +88,24 @@ def _definitions(protocols: Sequence[Protocol], encoder: str, index: str) -> str
 
 
 def _results(protocols: Sequence[Protocol], class_names: Sequence[str], samples: int, seed: int) -> str:
-    rows = []
-    for protocol in protocols:
-        measured = summarize(protocol.result, "x", class_names, samples=samples, seed=seed)
-        chance = means(protocol.chance, "x", class_names)
-        for name, expected in chance.items():
-            if name in measured:
-                interval = f"{measured[f'{name}_ci_low']:.3f}–{measured[f'{name}_ci_high']:.3f}"
-                rows.append((protocol.name, name.removeprefix("x/"), measured[name], interval, expected))
-    return table(("protocol", "metric", "value", "95 % interval", "chance"), rows)
+    measured = [summarize(each.result, "x", class_names, samples=samples, seed=seed) for each in protocols]
+    expected = [means(each.chance, "x", class_names) for each in protocols]
+    rows = [
+        (
+            name.removeprefix("x/").replace("_", " "),
+            *(_with_chance(found, chance, name) for found, chance in zip(measured, expected, strict=True)),
+        )
+        for name in dict.fromkeys(name for each in expected for name in each)
+    ]
+    told = "Each with its 95 % interval, and in italics what a random ranking would score.\n\n"
+    return told + table(("metric", *(protocol.name for protocol in protocols)), rows)
+
+
+def _with_chance(measured: Mapping[str, float], chance: Mapping[str, float], name: str) -> Markdown:
+    if name not in measured or name not in chance:
+        return Markdown("–")
+    low, high = measured[f"{name}_ci_low"], measured[f"{name}_ci_high"]
+    return Markdown(f"{measured[name]:.3f} ({low:.3f} – {high:.3f}) *{chance[name]:.3f}*")
 
 
 def _by_class(protocols: Sequence[Protocol], class_names: Sequence[str], k: int) -> str:

@@ -7,6 +7,7 @@ nothing from elsewhere, in a frame in which no link leads out: so links become t
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -33,36 +34,49 @@ code { overflow-wrap: anywhere; }
 
 
 def html_page(markdown: str, pictures: Mapping[str, bytes]) -> str:
-    """Write a report as a page, its pictures before its first section.
+    """Write a report as a page with its pictures where it has them, and others before its first section.
 
     Args:
         markdown: the report. HTML in it is shown as text.
-        pictures: PNG by caption.
+        pictures: PNG by address, that of a picture of the report or any other.
 
     Returns:
         HTML that fetches nothing.
     """
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
-    for rule in ("link_open", "link_close", "image"):
+    for rule in ("link_open", "link_close"):
         renderer.add_render_rule(rule, _text)
+    placed: set[str] = set()
+
+    def image(_: Any, tokens: Sequence[Token], index: int, options: Any, environment: Any) -> str:
+        address, caption = str(tokens[index].attrs["src"]), html.escape(tokens[index].content)
+        placed.add(address)
+        return _image(caption, pictures[address]) if address in pictures else caption
+
+    renderer.add_render_rule("image", image)
     head, section, rest = markdown.partition("\n## ")
     title = html.escape(head.partition("\n")[0].lstrip("# "))
-    figures = "".join(_figure(caption, png) for caption, png in pictures.items())
+    opening, body = renderer.render(head), renderer.render(section + rest)
+    figures = "".join(
+        _figure(Path(address).stem.replace("_", " "), png) for address, png in pictures.items() if address not in placed
+    )
     return (
         f'<!DOCTYPE html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"{renderer.render(head)}\n{figures}\n{renderer.render(section + rest)}</body>\n</html>\n"
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n{opening}\n{figures}\n{body}</body>\n</html>\n"
     )
 
 
-def _figure(caption: str, png: bytes) -> str:
-    shown = html.escape(caption)
-    data = base64.b64encode(png).decode()
-    return f'<figure><img src="data:image/png;base64,{data}" alt="{shown}"><figcaption>{shown}</figcaption></figure>\n'
+def _figure(name: str, png: bytes) -> str:
+    shown = html.escape(name)
+    return f"<figure>{_image(shown, png)}<figcaption>{shown}</figcaption></figure>\n"
+
+
+def _image(caption: str, png: bytes) -> str:
+    return f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="{caption}">'
 
 
 def _text(renderer: Any, tokens: Sequence[Token], index: int, options: Any, environment: Any) -> str:
-    """Leave of a link or a picture its text."""
+    """Leave of a link its text."""
     return html.escape(tokens[index].content)

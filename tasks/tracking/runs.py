@@ -267,6 +267,11 @@ def place_of(run: RunReference, artifact: str = "") -> str:
     return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id, artifact, within=True)
 
 
+def page_of_file(run: RunReference, path: str) -> str:
+    """Return the address of a file of a run in MLflow's pages."""
+    return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id, path)
+
+
 def require_tracker() -> None:
     """Refuse, before anything is computed, a tracker that cannot be used or that does not answer.
 

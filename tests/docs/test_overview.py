@@ -5,11 +5,13 @@ from PIL import Image
 from docs.tools.overview import sheet
 
 
-def test_rows_are_equally_wide_and_keep_the_pictures_shapes():
+def test_columns_are_equally_wide_and_hold_every_picture_whole():
     red, blue = Image.new("RGB", (100, 100), "red"), Image.new("RGB", (300, 100), "blue")
-    whole = sheet([[red, blue], [blue]], 412)
-    assert whole.size == (412, 100 + 12 + 137)
-    assert whole.getpixel((50, 50)) == (255, 0, 0)
-    assert whole.getpixel((105, 50)) == (255, 255, 255)
-    assert whole.getpixel((400, 50)) == (0, 0, 255)
-    assert whole.getpixel((10, 200)) == (0, 0, 255)
+    tall = Image.new("RGB", (100, 400), "green")
+    tall.paste("black", (0, 390, 100, 400))
+    whole = sheet([[red, blue], [tall]], 412)
+    assert whole.size == (412, 800)
+    assert whole.getpixel((50, 50)) == whole.getpixel((199, 199)) == (255, 0, 0)
+    assert whole.getpixel((205, 50)) == whole.getpixel((50, 205)) == (255, 255, 255)
+    assert whole.getpixel((50, 250)) == (0, 0, 255)
+    assert whole.getpixel((300, 795)) == (0, 0, 0)  # to its lower edge

@@ -12,6 +12,7 @@ from models.explanation.weight_randomisation import edge_maps, randomise_weights
 from tasks.classification.classifier_file import LoadedClassifier
 from tasks.classification.explanation import figures
 from tasks.classification.explanation.report import explanation_metrics, explanation_report, maps_of_other_images
+from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
 
 
@@ -21,7 +22,7 @@ def check_maps(
     *,
     draws: int,
     class_names: Sequence[str],
-    phantoms: bool,
+    source: Source,
 ) -> Findings:
     """Check the maps of some images, each of the class that the model predicts.
 
@@ -30,7 +31,7 @@ def check_maps(
         images: shape (images, height, width) or (images, height, width, 3), 0–255.
         draws: number of untrained networks that the maps are compared with.
         class_names: by label.
-        phantoms: whether the data are drawn phantoms.
+        source: what the figures are made from.
 
     Returns:
         Randomisation of the weights (Adebayo et al., 2018), deletion and insertion (Petsiuk et al., 2018).
@@ -57,9 +58,9 @@ def check_maps(
         metrics=metrics,
         details=metrics,
         figures={
-            "grad_cam_randomisation": figures.randomisation_curve(randomisation, phantoms=phantoms),
-            "grad_cam_randomisation_examples": figures.randomisation_montage(images, randomisation, phantoms=phantoms),
-            "grad_cam_deletion_insertion": figures.deletion_insertion_curves(removal, phantoms=phantoms),
+            "grad_cam_randomisation": figures.randomisation_curve(randomisation, source=source),
+            "grad_cam_randomisation_examples": figures.randomisation_montage(images, randomisation, source=source),
+            "grad_cam_deletion_insertion": figures.deletion_insertion_curves(removal, source=source),
         },
         sections=(("Explanation", explanation_report(randomisation, removal, class_names=class_names)),),
     )

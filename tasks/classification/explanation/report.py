@@ -8,12 +8,20 @@ from numpy.typing import NDArray
 from models.explanation.deletion_insertion import PixelRemoval, area
 from models.explanation.weight_randomisation import WeightRandomisation
 from tasks.shared.bootstrap import interval, mean_interval, resample_counts
-from tasks.shared.markdown import table
+from tasks.shared.markdown import picture, table
 
 ALIKE = 0.3
 """Rank correlation below which maps count as unlike: they share less than a tenth of the variance of their ranks."""
 NEGLIGIBLE = 0.01
 """Difference of two areas that counts as none, however sure it is."""
+_RANDOMISATION = picture(
+    "grad_cam_randomisation",
+    "How alike the maps stay while the model's parts lose their training: maps that depend on it fall to the band.",
+) + picture("grad_cam_randomisation_examples", "The same on a few images: what is left of a map must not be its own.")
+_REMOVAL = picture(
+    "grad_cam_deletion_insertion",
+    "How the prediction falls as pixels go and rises as they come, in the order of the maps and in others.",
+)
 SAMPLES = 1000
 SEED = 0
 
@@ -110,8 +118,8 @@ def explanation_report(randomisation: WeightRandomisation, removal: PixelRemoval
         Markdown without a title, with third-level headings.
     """
     return (
-        f"### Do the maps depend on the model?\n\n{_randomisation_text(randomisation)}\n"
-        f"### Do the maps show what the model uses?\n\n{_removal_text(removal, class_names)}"
+        f"### Do the maps depend on the model?\n\n{_RANDOMISATION}{_randomisation_text(randomisation)}\n"
+        f"### Do the maps show what the model uses?\n\n{_REMOVAL}{_removal_text(removal, class_names)}"
     )
 
 

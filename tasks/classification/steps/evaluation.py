@@ -47,5 +47,6 @@ def evaluate_classifier(
         confusion=tuple(map(tuple, found.confusion.tolist())),
         predictions=store.put_arrays(arrays),
         classifier_sha256=predictions.classifier_sha256,
+        classifier=predictions.classifier,
         threshold=calibration.threshold,
     )

@@ -40,10 +40,13 @@ def check_explanation(dataset: DatasetRecord, classifier: ClassifierRecord, imag
     from tasks.classification.classifier_file import load_classifier
     from tasks.classification.explanation.checks import check_maps
     from tasks.classification.explanation.report import spread_sample
+    from tasks.shared.figures import Source
 
     store = Store()
     loaded = load_classifier(store.get(classifier.weights))
     splits = store.get_arrays(dataset.splits)
     sample = splits["test_images"][spread_sample(splits["test_labels"], images)]
-    found = check_maps(loaded, sample, draws=draws, class_names=dataset.labels, phantoms=dataset.phantoms)
+    found = check_maps(
+        loaded, sample, draws=draws, class_names=dataset.labels, source=Source.of(dataset, classifier.title)
+    )
     return found.stored(store)

@@ -45,6 +45,7 @@ def predict_fold(dataset: DatasetRecord, folds: FoldsRecord, part: int) -> Array
 def audit_labels(dataset: DatasetRecord, folds: FoldsRecord, predictions: list[ArrayRecord]) -> FindingsRecord:
     """Look for wrong labels and near-duplicates in the training split (confident learning)."""
     from tasks.classification.trust.findings import label_findings
+    from tasks.shared.figures import Source
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
@@ -54,5 +55,6 @@ def audit_labels(dataset: DatasetRecord, folds: FoldsRecord, predictions: list[A
     for part, values in enumerate(parts):
         probabilities[fold == part] = values
     images, labels = arrays["train_images"], arrays["train_labels"]
-    found = label_findings(probabilities, labels, images, class_names=dataset.labels, phantoms=dataset.phantoms)
+    source = Source.of(dataset, f"small networks, {len(predictions)} folds")
+    found = label_findings(probabilities, labels, images, class_names=dataset.labels, source=source)
     return found.stored(store)

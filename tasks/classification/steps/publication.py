@@ -21,6 +21,7 @@ def plot_classification(
     from tasks.classification.figures import draw_figures
     from tasks.classification.predictions import Predictions
     from tasks.classification.trust.calibration import calibrated_probabilities
+    from tasks.shared.figures import Source
 
     store = Store()
     outputs = store.get_arrays(predictions.outputs)
@@ -34,7 +35,7 @@ def plot_classification(
         Predictions(after, outputs["test_labels"], calibration.threshold, dataset.labels),
         store.get_arrays(explanation.arrays),
         failures=failures,
-        phantoms=dataset.phantoms,
+        source=Source.of(dataset, classifier.title),
     )
     return FiguresRecord(figures=store.put_pictures(drawn))
 

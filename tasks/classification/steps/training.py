@@ -90,6 +90,7 @@ def train_classifier(
         history=tuple(result.history),
         seconds=sum(epoch.seconds for epoch in result.history),
         run_id=run.run_id,
+        seed=training.seed,
     )
 
 
@@ -109,7 +110,9 @@ def predict_classifier(dataset: DatasetRecord, classifier: ClassifierRecord) -> 
         outputs[f"{split}_logits"] = prediction.logits
         outputs[f"{split}_embeddings"] = prediction.embeddings
         outputs[f"{split}_labels"] = arrays[f"{split}_labels"]
-    return PredictionsRecord(outputs=store.put_arrays(outputs), classifier_sha256=classifier.weights.sha256)
+    return PredictionsRecord(
+        outputs=store.put_arrays(outputs), classifier_sha256=classifier.weights.sha256, classifier=classifier.title
+    )
 
 
 @contextlib.contextmanager

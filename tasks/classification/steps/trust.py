@@ -16,6 +16,7 @@ def assess_trust(
     """Measure how far the classifier can be relied on: conformal sets, shift from validation to test, failures."""
     from tasks.classification.trust.findings import trust_findings
     from tasks.classification.trust.shift import split_outputs
+    from tasks.shared.figures import Source
 
     store = Store()
     arrays, outputs = store.get_arrays(dataset.splits), store.get_arrays(predictions.outputs)
@@ -30,6 +31,6 @@ def assess_trust(
         outputs["train_embeddings"],
         np.delete(arrays["train_labels"], dataset.excluded_train),
         class_names=dataset.labels,
-        phantoms=dataset.phantoms,
+        source=Source.of(dataset, predictions.classifier),
     )
     return found.stored(store)

@@ -8,7 +8,7 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 
 from tasks.classification.sweep.leaderboard import CRITERION, Row, TrialResult, shown_value
-from tasks.shared.figures import MUTED, new_figure, render_png
+from tasks.shared.figures import MUTED, TEXT, Source, new_figure, render_png
 
 SCORES = {
     CRITERION: "validation\nlog-loss\n(lower is up)",
@@ -19,7 +19,7 @@ SCORES = {
 FAN = 0.07  # height over which the lines through one setting are fanned out
 
 
-def parallel_coordinates(rows: Sequence[Row], results: Sequence[TrialResult], *, phantoms: bool) -> bytes:
+def parallel_coordinates(rows: Sequence[Row], results: Sequence[TrialResult], *, source: Source) -> bytes:
     """Draw a line for each combination of settings, through its values and its mean scores.
 
     Every axis of a score points up where it is better. Dots are the trainings of single seeds.
@@ -27,7 +27,7 @@ def parallel_coordinates(rows: Sequence[Row], results: Sequence[TrialResult], *,
     Args:
         rows: the leaderboard, the best first; combinations without a finished training are left out.
         results: every training.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG.
@@ -36,7 +36,7 @@ def parallel_coordinates(rows: Sequence[Row], results: Sequence[TrialResult], *,
     finished = [result for result in results if result.metrics]
     fields = list(rows[0].settings)
     colours = colormaps["viridis"](np.linspace(0, 0.88, max(2, len(ranked))))
-    figure = new_figure(1.5 * (len(fields) + len(SCORES)) + 1.6, 4.6)
+    figure = new_figure(3.4)
     axis: Any = figure.subplots()
     heights = [_draw_settings(axis, at, [row.settings[field] for row in ranked]) for at, field in enumerate(fields)]
     for at, metric in enumerate(SCORES, start=len(fields)):
@@ -51,20 +51,21 @@ def parallel_coordinates(rows: Sequence[Row], results: Sequence[TrialResult], *,
         line = [height[place] for height in heights]
         lines += axis.plot(line, color=colours[place], linewidth=2.6 if place == 0 else 1.3, zorder=3)
     named = sorted({0, len(ranked) // 2, len(ranked) - 1})
-    axis.legend(
-        [lines[-1 - place] for place in named], [f"rank {place + 1}" for place in named],
-        title="on validation", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
-        fontsize=8, title_fontsize=8,
-    )  # fmt: skip
+    for line, place in zip(lines, reversed(range(len(ranked))), strict=True):
+        line.set_label(f"rank {place + 1} on validation")
     titles = [field.replace("_", "\n") for field in fields] + list(SCORES.values())
-    axis.set_xticks(range(len(titles)), titles, fontsize=8.5)
+    axis.set_xticks(range(len(titles)), titles)
     axis.tick_params(axis="x", length=0, pad=2, top=True, labeltop=True, bottom=False, labelbottom=False)
     axis.set_yticks([])
-    axis.set_xlim(-0.5, len(titles) - 0.5)
+    axis.set_xlim(-0.7, len(titles) - 0.6)
     axis.set_ylim(-0.1, 1.1)
     for spine in axis.spines.values():
         spine.set_visible(False)
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source, title="Each combination of settings and what it reached, the best on validation in bold",
+        shown=f"{len(finished)} trainings of {len(ranked)} combinations",
+        legend=[lines[-1 - place] for place in named],
+    )  # fmt: skip
 
 
 def _draw_settings(axis: Any, at: int, values: Sequence[str | float]) -> NDArray[np.float64]:
@@ -76,7 +77,7 @@ def _draw_settings(axis: Any, at: int, values: Sequence[str | float]) -> NDArray
         height = 0.5 if len(distinct) == 1 else level / (len(distinct) - 1)
         members = [place for place, other in enumerate(values) if other == value]
         heights[members] = height + FAN * (np.linspace(0.5, -0.5, len(members)) if len(members) > 1 else 0.0)
-        label = axis.text(at - 0.06, height, shown_value(value), fontsize=8, ha="right", va="center", zorder=5)
+        label = axis.text(at - 0.06, height, shown_value(value), fontsize=TEXT, ha="right", va="center", zorder=5)
         label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8})
     return heights
 
@@ -91,7 +92,7 @@ def _draw_scale(axis: Any, at: int, values: Sequence[float], metric: str) -> tup
     axis.axvline(at, 0.08, 0.92, color=MUTED, linewidth=0.8)
     for height, value in ((0.0, low), (1.0, high)):
         axis.annotate(
-            f"{value:.3f}", (at, height), (0, 9 if height else -9), textcoords="offset points", fontsize=8,
+            f"{value:.3f}", (at, height), (0, 9 if height else -9), textcoords="offset points", fontsize=TEXT,
             ha="center", va="center", color=MUTED,
         )  # fmt: skip
     return low, high

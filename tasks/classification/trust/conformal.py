@@ -223,7 +223,7 @@ def conformal_markdown(report: ConformalReport) -> str:
     """
     header = (
         "level", "class", "coverage on validation", "coverage on test", "expected unshifted", "mean size", "empty",
-        "one class", "more", "one class: right",
+        "one class", "more", "one class: correct",
     )  # fmt: skip
     kept = [row for row in report.test if not row.broken]
     sentences = [_broken_sentence(row, report) for row in report.test if row.broken]

@@ -245,7 +245,7 @@ def failure_markdown(analysis: FailureAnalysis) -> str:
         analysis: the analysis.
 
     Returns:
-        Markdown without a heading; of the errors the surest 20.
+        Markdown without a heading.
     """
     errors, names = len(analysis.failures), analysis.class_names
     if not errors:
@@ -261,13 +261,6 @@ def failure_markdown(analysis: FailureAnalysis) -> str:
         )
         for kind, why in KINDS.items()
     ]
-    listed = [
-        (
-            f"#{f.index}", names[f.true], names[f.predicted], f.confidence, f"{f.share_of_predicted:.0%}",
-            f"{f.share_of_true:.0%}", f"{f.nearest:.4f}", f.kind,
-        )
-        for f in analysis.failures[:SHOWN]
-    ]  # fmt: skip
     return "\n".join(
         [
             f"{errors} of {analysis.images} images are misclassified: {sure} with a confidence of {CONFIDENT} "
@@ -285,21 +278,33 @@ def failure_markdown(analysis: FailureAnalysis) -> str:
             f"{analysis.nearest_right:.4f} for correct predictions, {analysis.nearest_wrong:.4f} for errors.\n",
             "Kinds of errors, by true class:\n",
             table(("kind", *names, "which means"), kinds),
-            f"The surest {len(listed)} errors; neighbours are the nearest training images:\n",
-            table(
-                (
-                    "image",
-                    "true",
-                    "predicted",
-                    "confidence",
-                    "neighbours: predicted",
-                    "neighbours: true",
-                    "nearest",
-                    "kind",
-                ),
-                listed,
-            ),
         ]
+    )
+
+
+def surest_errors(analysis: FailureAnalysis) -> str:
+    """List the errors that the classifier is surest of, at most 20.
+
+    Args:
+        analysis: the analysis.
+
+    Returns:
+        Markdown without a heading.
+    """
+    names = analysis.class_names
+    listed = [
+        (
+            f"#{f.index}", names[f.true], names[f.predicted], f.confidence, f"{f.share_of_predicted:.0%}",
+            f"{f.share_of_true:.0%}", f"{f.nearest:.4f}", f.kind,
+        )
+        for f in analysis.failures[:SHOWN]
+    ]  # fmt: skip
+    header = (
+        "image", "true", "predicted", "confidence", "neighbours: predicted", "neighbours: true", "nearest", "kind",
+    )  # fmt: skip
+    return (
+        f"The surest {len(listed)} of {len(analysis.failures)} errors; neighbours are the nearest training images.\n\n"
+        + table(header, listed)
     )
 
 

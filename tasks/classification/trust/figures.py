@@ -15,23 +15,31 @@ from tasks.shared.figures import (
     BAD,
     CLASS_COLORS,
     GOOD,
+    MOST_COLUMNS,
     MUTED,
+    SMALL,
+    Source,
+    caption_letters,
+    cell_width,
     class_colors,
-    image_sheet,
+    frames,
+    image_grid,
     new_figure,
     render_png,
+    sentence,
     short_name,
 )
 
+_LABELS_OF_PAIRS = ("both have the same label", "their labels differ")
 KIND_COLORS = dict(zip(KINDS, ("#7b3fa0", "#e08a1e", BAD, "#111827"), strict=True))
 
 
-def conformal_coverage(report: ConformalReport, *, phantoms: bool) -> bytes:
+def conformal_coverage(report: ConformalReport, *, source: Source) -> bytes:
     """Draw the coverage of every class beside the promised level.
 
     Args:
         report: of `tasks.classification.trust.conformal.evaluate_conformal`.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
@@ -39,12 +47,12 @@ def conformal_coverage(report: ConformalReport, *, phantoms: bool) -> bytes:
     levels = sorted({row.level for row in report.test})
     names = [short_name(name, 18) for name in report.calibration_images]
     positions, crowded = np.arange(len(names)), len(names) > 4
-    figure = new_figure(max(3.2, 0.65 * len(names)) * len(levels) + 2, 3.8)
+    figure = new_figure(3.2 if crowded else 2.6)
     panels: Any = figure.subplots(1, len(levels), sharey=True, squeeze=False)[0]
     for axis, level in zip(panels, levels, strict=True):
         axis.axhline(level, color=GOOD, ls="--", lw=1.2, label="promised")
         for split, rows, offset, color in (
-            ("validation,\ncross-fitted", report.validation, -0.18, MUTED),
+            ("validation, cross-fitted", report.validation, -0.18, MUTED),
             ("test", report.test, 0.18, CLASS_COLORS[0]),
         ):
             rates = [row.coverage for row in rows if row.level == level]
@@ -53,20 +61,22 @@ def conformal_coverage(report: ConformalReport, *, phantoms: bool) -> bytes:
             bars = np.maximum([values - low, high - values], 0)
             axis.errorbar(positions + offset, values, bars, fmt="o", ms=5, color=color, capsize=4, label=split)
         for position, row in enumerate(row for row in report.test if row.level == level):
-            label = "expected on test\nwithout a shift" if position == 0 else None
+            label = "expected on test without a shift" if position == 0 else None
             spread = [position + 0.03, position + 0.33]
             axis.fill_between(spread, *row.expected, color=GOOD, alpha=0.25, lw=0, zorder=0, label=label)
             if row.broken:
-                axis.text(position + 0.18, 1.01, "broken", color=BAD, ha="center", va="bottom", fontsize=7)
+                axis.text(position + 0.18, 1.01, "broken", color=BAD, ha="center", va="bottom", fontsize=SMALL)
         axis.set_xticks(positions, names, rotation=30 if crowded else 0, ha="right" if crowded else "center")
         axis.set_xlim(-0.5, len(names) - 0.5)
-        axis.set_title(f"promised: {level:.0%}", fontsize=10)
+        axis.set_title(f"promised: {level:.0%}")
         axis.grid(alpha=0.3, axis="y")
     panels[0].set_ylim(top=1.06)
     panels[0].set_ylabel("share of images whose set\nholds the true class")
-    figure.suptitle("conformal sets: coverage by class, with 95 % intervals", fontsize=10)
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source, title="Conformal sets: coverage of each class beside the promise, with 95 % intervals",
+        shown=f"calibrated on {sum(report.calibration_images.values())} images of val",
+        legend=panels[0].get_legend_handles_labels()[0],
+    )  # fmt: skip
 
 
 def score_shift(
@@ -75,7 +85,7 @@ def score_shift(
     shifts: Sequence[ClassShift],
     threshold: float | None,
     *,
-    phantoms: bool,
+    source: Source,
 ) -> bytes:
     """Draw the distribution of scores of every class on validation and test.
 
@@ -84,14 +94,14 @@ def score_shift(
         test: the other.
         shifts: of `tasks.classification.trust.shift.measure_shift` for the same splits.
         threshold: probability of class 1 from which it is predicted; None where the likeliest class is.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    columns = min(3, len(shifts))
+    columns = min(2 if len(shifts) % 3 else 3, len(shifts))
     rows = -(-len(shifts) // columns)
-    figure = new_figure(4.2 * columns, 3.1 * rows + 0.5)
+    figure = new_figure(2.4 * rows)
     axes: Any = figure.subplots(rows, columns, squeeze=False)
     scores = [log_odds_of_truth(split.probabilities, split.labels) for split in (validation, test)]
     low, high = np.quantile(np.concatenate(scores), [0.002, 0.998])
@@ -105,82 +115,94 @@ def score_shift(
         ):
             own = np.clip(values[split.labels == label], low, high)
             weights = np.full(len(own), 1 / max(1, len(own)))
-            axis.hist(own, edges, weights=weights, color=color, alpha=0.5, label=f"{name} ({len(own)})")
+            axis.hist(own, edges, weights=weights, color=color, alpha=0.5, label=name)
             axis.hist(own, edges, weights=weights, histtype="step", color=color)
         boundary = 0.0 if threshold is None else float(log_odds(threshold)) * (1 if label else -1)
         axis.axvline(boundary, color="black", ls="--", lw=1)
         axis.set_title(
-            f"{short_name(shift.name, 22)}: correct {shift.validation_rate.value:.1%} → "
-            f"{shift.test_rate.value:.1%}\n"
-            f"distance of the scores (KS) {shift.score_distance:.2f}",
-            fontsize=9,
+            f"{short_name(shift.name, 18)}: correct {shift.validation_rate.value:.0%} → {shift.test_rate.value:.0%}\n"
+            f"{int((validation.labels == label).sum())} → {int((test.labels == label).sum())} images, "
+            f"distance (KS) {shift.score_distance:.2f}"
         )
         axis.set_xlabel("log-odds of the true class")
         axis.set_ylabel("share of images")
-        axis.legend(fontsize=7)
         axis.grid(alpha=0.3)
     left = "the true class has less than half" if threshold is None else "the image is misclassified"
-    figure.suptitle(f"scores on validation and test; left of the dashed line {left}", fontsize=10)
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source, title=f"Scores on validation and test by class; left of the dashed line {left}",
+        shown=f"val, {len(validation.labels)} images, and test, {len(test.labels)}",
+        legend=axes[0, 0].get_legend_handles_labels()[0],
+    )  # fmt: skip
 
 
-def label_issue_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: int = 32, phantoms: bool) -> bytes:
+def label_issue_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: int = 32, source: Source) -> bytes:
     """Draw the images whose labels are most in doubt.
 
     Args:
         audit: of `tasks.classification.trust.label_audit.audit_labels`.
         images: those that were audited, shape (images, height, width) or (images, height, width, 3), 0–255.
         limit: most images to draw.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes; a sentence where no label is in doubt.
     """
-    shown = audit.issues[:limit]
-    names = [short_name(name, 18) for name in audit.class_names]
-    figure = image_sheet(
+    shown, images_seen = audit.issues[:limit], f"train, {len(images)} images"
+    title = f"The {len(shown)} most doubtful of {len(audit.issues)} labels in doubt, and the label suggested instead"
+    if not shown:
+        return render_png(sentence(f"No label in doubt among {len(images)} images."), source, title="Labels in doubt",
+                          shown=images_seen)  # fmt: skip
+    letters = caption_letters(cell_width(MOST_COLUMNS))
+    colors, given = class_colors(len(audit.class_names)), sorted({issue.given for issue in shown})
+    figure = image_grid(
         images[[issue.index for issue in shown]],
         [
-            f"#{issue.index}  quality {issue.quality:.3f}\n{names[issue.given]}\n→ {names[issue.suggested]}?"
+            f"#{issue.index}: {short_name(audit.class_names[issue.given], letters - 7)}\n"
+            f"→ {short_name(audit.class_names[issue.suggested], letters - 3)}?\nquality {issue.quality:.3f}"
             for issue in shown
         ],
-        frame_colors=[class_colors(len(names))[issue.given] for issue in shown],
-        title=f"the {len(shown)} most doubtful of {len(audit.issues)} labels in doubt",
-        empty=f"No label in doubt among {len(images)} images.",
+        columns=MOST_COLUMNS,
+        frame_colors=[colors[issue.given] for issue in shown],
     )
-    return render_png(figure, phantoms=phantoms)
+    legend = frames(
+        [colors[label] for label in given], [f"labelled {short_name(audit.class_names[label])}" for label in given]
+    )
+    return render_png(figure, source, title=title, shown=images_seen, legend=legend)
 
 
-def near_duplicate_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: int = 24, phantoms: bool) -> bytes:
+def near_duplicate_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: int = 24, source: Source) -> bytes:
     """Draw pairs of near-duplicates side by side: those of different labels first.
 
     Args:
         audit: of `tasks.classification.trust.label_audit.audit_labels`.
         images: those that were audited, shape (images, height, width) or (images, height, width, 3), 0–255.
         limit: most pairs to draw.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes; a sentence where there is no pair.
     """
-    shown = audit.duplicates[:limit]
-    names = [short_name(name, 18) for name in audit.class_names]
-    captions = []
+    shown, images_seen = audit.duplicates[:limit], f"train, {len(images)} images"
+    title = f"{len(shown)} of {len(audit.duplicates)} pairs of near-duplicates, side by side"
+    if not shown:
+        return render_png(sentence(f"No near-duplicates among {len(images)} images."), source, title="Near-duplicates",
+                          shown=images_seen)  # fmt: skip
+    letters, captions = caption_letters(cell_width(MOST_COLUMNS)), []
     for pair in shown:
-        captions += [f"#{pair.first}  {names[pair.labels[0]]}\nr = {pair.similarity:.3f}"]
-        captions += [f"#{pair.second}  {names[pair.labels[1]]}\n"]
-    figure = image_sheet(
+        for index, label in zip((pair.first, pair.second), pair.labels, strict=True):
+            name = short_name(audit.class_names[label], letters - 8)
+            captions.append(f"#{index}: {name}\nr = {pair.similarity:.3f}")
+    figure = image_grid(
         images[[index for pair in shown for index in (pair.first, pair.second)]],
         captions,
+        columns=MOST_COLUMNS,
         frame_colors=[BAD if pair.contradictory else MUTED for pair in shown for _ in range(2)],
-        title=f"{len(shown)} of {len(audit.duplicates)} pairs of near-duplicates; red: different labels",
-        empty=f"No near-duplicates among {len(images)} images.",
     )
-    return render_png(figure, phantoms=phantoms)
+    return render_png(figure, source, title=title, shown=images_seen, legend=frames((MUTED, BAD), _LABELS_OF_PAIRS))
 
 
 def failure_overview(
-    analysis: FailureAnalysis, around: Neighbourhood, confidence: NDArray[np.floating], *, phantoms: bool
+    analysis: FailureAnalysis, around: Neighbourhood, confidence: NDArray[np.floating], *, source: Source
 ) -> bytes:
     """Draw what deferring unsure images gains, and where the errors lie by confidence and neighbourhood.
 
@@ -188,12 +210,12 @@ def failure_overview(
         analysis: of `tasks.classification.trust.failure_analysis.analyse_failures`.
         around: the neighbourhood it was made of.
         confidence: of `tasks.classification.trust.failure_analysis.confidences`, shape (images,).
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    figure = new_figure(11, 4.2)
+    figure = new_figure(2.9)
     curve, scatter = figure.subplots(1, 2)
     risk = np.array(analysis.risk)
     coverage = np.arange(1, len(risk) + 1) / len(risk)
@@ -201,14 +223,12 @@ def failure_overview(
     curve.axhline(risk[-1], ls=":", color=MUTED, label=f"random order ({risk[-1]:.4f})")
     best = np.maximum(0, coverage - (1 - risk[-1])) / coverage
     curve.plot(coverage, best, color=GOOD, ls="--", lw=1, label=f"best order (area {analysis.area_at_best:.4f})")
-    curve.set(xlabel="coverage: share of images that the classifier decides", ylabel="share of errors among them")
-    curve.set_title("risk–coverage: the least sure are handed to a person", fontsize=10)
+    curve.set(xlabel="coverage: share of images it decides", ylabel="share of errors among them")
+    curve.set_title("risk–coverage: the least sure are handed on")
     curve.set_ylim(bottom=0)
     curve.grid(alpha=0.3)
-    curve.legend(fontsize=8, loc="upper left")
-    scatter.scatter(
-        confidence, around.share_of_predicted, s=8, color=MUTED, alpha=0.25, lw=0, label="classified correctly"
-    )
+    curve.legend(loc="upper left", framealpha=0.7)
+    scatter.scatter(confidence, around.share_of_predicted, s=8, color=MUTED, alpha=0.25, lw=0, label="correct")
     for kind, color in KIND_COLORS.items():
         of_kind = [failure for failure in analysis.failures if failure.kind == kind]
         scatter.scatter(
@@ -217,9 +237,11 @@ def failure_overview(
         )  # fmt: skip
     scatter.axvline(BORDERLINE, color=MUTED, ls=":", lw=1)
     scatter.set(
-        xlabel="confidence of the classifier", ylabel="training neighbours of the predicted class", ylim=(-0.05, 1.05)
+        xlabel="confidence of the classifier", ylabel="share of neighbours of the predicted class", ylim=(-0.05, 1.05)
     )
-    scatter.set_title("errors by confidence and neighbourhood", fontsize=10)
+    scatter.set_title("errors by confidence and neighbourhood")
     scatter.grid(alpha=0.3)
-    figure.legend(*scatter.get_legend_handles_labels(), loc="outside lower right", ncols=5, fontsize=8)
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source, title="What it gains to hand unsure images to a person, and where the errors lie",
+        shown=f"test, {len(risk)} images", legend=scatter.get_legend_handles_labels()[0],
+    )  # fmt: skip

@@ -14,10 +14,34 @@ from tasks.classification.trust.failure_analysis import (
     failure_markdown,
     failure_metrics,
     neighbourhood,
+    surest_errors,
 )
-from tasks.classification.trust.label_audit import audit_labels, label_audit_markdown
+from tasks.classification.trust.label_audit import (
+    audit_labels,
+    doubtful_labels,
+    duplicate_pairs,
+    label_audit_markdown,
+)
 from tasks.classification.trust.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
+from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
+
+_COVERAGE = picture(
+    "conformal_coverage",
+    "How often the set of a class holds the true one: the promise holds where the test interval reaches the line.",
+)
+_SHIFT = picture(
+    "score_shift",
+    "Scores of each class on both splits: where they lie apart, test images look different to the network.",
+)
+_FAILURES = picture(
+    "failure_overview",
+    "Left, what is gained by handing the least sure images to a person; right, where the errors lie and of what kind.",
+)
+_LABELS = picture(
+    "label_issues", "Training images whose label the networks of the other folds doubt most: for an expert to look at."
+) + picture("near_duplicates", "Training images that are nearly the same, in pairs: red where their labels differ.")
 
 
 def trust_findings(
@@ -28,7 +52,7 @@ def trust_findings(
     train_labels: NDArray[np.integer],
     *,
     class_names: Sequence[str],
-    phantoms: bool,
+    source: Source,
 ) -> Findings:
     """Measure how far the classifier can be relied on.
 
@@ -39,7 +63,7 @@ def trust_findings(
         train_embeddings: shape (training images, dimension).
         train_labels: shape (training images,).
         class_names: by label.
-        phantoms: whether the data are drawn phantoms.
+        source: what the figures are made from.
 
     Returns:
         Conformal sets, shift from validation to test, and failures.
@@ -60,14 +84,15 @@ def trust_findings(
             "failures": asdict(failures),
         },
         figures={
-            "conformal_coverage": figures.conformal_coverage(conformal, phantoms=phantoms),
-            "score_shift": figures.score_shift(validation, test, shifts, threshold, phantoms=phantoms),
-            "failure_overview": figures.failure_overview(failures, around, confidence, phantoms=phantoms),
+            "conformal_coverage": figures.conformal_coverage(conformal, source=source),
+            "score_shift": figures.score_shift(validation, test, shifts, threshold, source=source),
+            "failure_overview": figures.failure_overview(failures, around, confidence, source=source),
         },
         sections=(
-            ("Conformal sets", conformal_markdown(conformal)),
-            ("Shift between validation and test", shift_markdown(shifts)),
-            ("Failure analysis", failure_markdown(failures)),
+            ("Conformal sets", _COVERAGE + conformal_markdown(conformal)),
+            ("Shift between validation and test", _SHIFT + shift_markdown(shifts)),
+            ("Failure analysis", _FAILURES + failure_markdown(failures)),
+            *((("The surest errors, one by one", surest_errors(failures)),) if failures.failures else ()),
         ),
     )
 
@@ -78,7 +103,7 @@ def label_findings(
     images: NDArray[np.uint8],
     *,
     class_names: Sequence[str],
-    phantoms: bool,
+    source: Source,
 ) -> Findings:
     """Look for wrong labels and near-duplicates.
 
@@ -87,7 +112,7 @@ def label_findings(
         labels: shape (images,).
         images: shape (images, height, width) or (images, height, width, 3), 0–255.
         class_names: by label.
-        phantoms: whether the data are drawn phantoms.
+        source: what the figures are made from.
 
     Returns:
         Labels in doubt and near-duplicates.
@@ -105,8 +130,12 @@ def label_findings(
         },
         details=asdict(found),
         figures={
-            "label_issues": figures.label_issue_sheet(found, images, phantoms=phantoms),
-            "near_duplicates": figures.near_duplicate_sheet(found, images, phantoms=phantoms),
+            "label_issues": figures.label_issue_sheet(found, images, source=source),
+            "near_duplicates": figures.near_duplicate_sheet(found, images, source=source),
         },
-        sections=(("Labels of the training split", label_audit_markdown(found)),),
+        sections=(
+            ("Labels of the training split", _LABELS + label_audit_markdown(found)),
+            *((("Labels in doubt, one by one", doubtful_labels(found)),) if found.issues else ()),
+            *((("Near-duplicates, pair by pair", duplicate_pairs(found)),) if found.duplicates else ()),
+        ),
     )

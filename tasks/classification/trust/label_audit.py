@@ -203,7 +203,7 @@ def label_audit_markdown(audit: LabelAudit) -> str:
         audit: the audit.
 
     Returns:
-        Markdown without a heading; of long lists the first 20.
+        Markdown without a heading.
     """
     names = audit.class_names
     counts = []
@@ -211,24 +211,51 @@ def label_audit_markdown(audit: LabelAudit) -> str:
         doubted = sum(issue.given == label for issue in audit.issues)
         images = audit.images[name]
         counts.append((name, images, doubted, f"{doubted / images:.1%}" if images else "–"))
-    issues = [
-        (f"#{issue.index}", names[issue.given], names[issue.suggested], issue.quality) for issue in audit.issues[:SHOWN]
-    ]
-    pairs = [
-        (f"#{pair.first}, #{pair.second}", pair.similarity, " and ".join(names[label] for label in pair.labels))
-        for pair in audit.duplicates[:SHOWN]
-    ]
     contradictory = sum(pair.contradictory for pair in audit.duplicates)
     return "\n".join(
         [
             table(("given label", "images", "labels in doubt", "share"), counts),
-            f"The {len(issues)} most doubtful of {len(audit.issues)} labels in doubt; the quality is the out-of-fold "
-            "probability of the given label:\n",
-            table(("image", "given", "suggested", "quality"), issues),
             f"Near-duplicates (pixels correlate at {LEAST_CORRELATION} or more): {len(audit.duplicates)} pairs, "
-            f"{contradictory} of them with different labels" + (f"; the first {len(pairs)}:\n" if pairs else ".\n"),
-            *([table(("images", "correlation", "labels"), pairs)] if pairs else []),
+            f"{contradictory} of them with different labels.\n",
             "A label in doubt is one that a classifier disagrees with, not one that is shown to be wrong: an expert "
             "decides. No label is changed and no image left out.\n",
         ]
+    )
+
+
+def doubtful_labels(audit: LabelAudit) -> str:
+    """List the labels that are most in doubt, at most 20.
+
+    Args:
+        audit: the audit.
+
+    Returns:
+        Markdown without a heading.
+    """
+    names = audit.class_names
+    issues = [
+        (f"#{issue.index}", names[issue.given], names[issue.suggested], issue.quality) for issue in audit.issues[:SHOWN]
+    ]
+    return (
+        f"The {len(issues)} most doubtful of {len(audit.issues)} labels in doubt; the quality is the out-of-fold "
+        "probability of the given label.\n\n" + table(("image", "given", "suggested", "quality"), issues)
+    )
+
+
+def duplicate_pairs(audit: LabelAudit) -> str:
+    """List near-duplicates, at most 20 pairs, those of different labels first.
+
+    Args:
+        audit: the audit.
+
+    Returns:
+        Markdown without a heading.
+    """
+    names = audit.class_names
+    pairs = [
+        (f"#{pair.first}, #{pair.second}", pair.similarity, " and ".join(names[label] for label in pair.labels))
+        for pair in audit.duplicates[:SHOWN]
+    ]
+    return f"The first {len(pairs)} of {len(audit.duplicates)} pairs.\n\n" + table(
+        ("images", "correlation", "labels"), pairs
     )

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from models.report_generation.prompting import plain_reports
 from models.report_generation.schema import Answer, Case, Label
@@ -15,8 +14,9 @@ from tasks.reports.audit.figures.claims import claims_figure
 from tasks.reports.audit.figures.controls import anchoring_figure, controls_figure
 from tasks.reports.audit.figures.dots import DOT_FIGURES, dots_figure, label_scores_figure
 from tasks.reports.audit.figures.generation import score_figure, usage_figure
+from tasks.reports.audit.figures.layout import Drawing
 from tasks.reports.claims.lexicon import KINDS
-from tasks.shared.figures import render_png
+from tasks.shared.figures import Source
 
 
 def audit_gallery(
@@ -26,8 +26,7 @@ def audit_gallery(
     metrics: Mapping[str, float],
     claims: Mapping[str, Sequence[Sequence[str]]],
     *,
-    phantoms: bool,
-    random_weights: bool,
+    source: Source,
 ) -> dict[str, bytes]:
     """Draw the figures of the audit for which there is something to draw.
 
@@ -37,8 +36,7 @@ def audit_gallery(
         truths: the true classes, by case index.
         metrics: the audit's, by MLflow name.
         claims: kind, words and status of the unsupported claims of each plain row that has any.
-        phantoms: whether the images are drawn phantoms.
-        random_weights: whether a language model with random weights wrote the reports.
+        source: what they are made from.
 
     Returns:
         PNG bytes by name.
@@ -52,7 +50,7 @@ def audit_gallery(
         for name in strategies
     }
     told = {name: _told([answer for answer in answers if answer.strategy == name]) for name in strategies}
-    drawings: dict[str, Callable[[], Figure | None]] = {
+    drawings: dict[str, Callable[[], Drawing | None]] = {
         "label_scores": lambda: label_scores_figure(metrics, {name: rate.value for name, rate in classifier.items()}),
         **{name: partial(dots_figure, metrics, panels, title) for name, (title, panels) in DOT_FIGURES.items()},
         "agreement": lambda: agreement_figure(metrics),
@@ -68,12 +66,9 @@ def audit_gallery(
             {name: [a.usage for a in reports if a.strategy == name and a.usage] for name in strategies}
         ),
     }
+    shown = f"test, {len(reports)} reports on {len(cases)} cases"
     drawn = {name: draw() for name, draw in drawings.items()}
-    return {
-        name: render_png(figure, phantoms=phantoms, random_weights=random_weights)
-        for name, figure in drawn.items()
-        if figure is not None
-    }
+    return {name: drawing.png(source, shown) for name, drawing in drawn.items() if drawing is not None}
 
 
 def _told(answers: Sequence[Answer]) -> list[tuple[float, float]]:

@@ -53,6 +53,7 @@ def choose_report_cases(
         groups=tuple(group_of(float(probabilities[i]), int(labels[i]), threshold) for i in chosen),
         truths=tuple(dataset.labels[labels[i]] for i in chosen),
         classifier_sha256=evaluation.classifier_sha256,
+        classifier=evaluation.classifier,
     )
 
 

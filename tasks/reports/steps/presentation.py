@@ -38,17 +38,19 @@ def plot_reports(
     """Draw the contact sheet and the figures of the audit."""
     from tasks.reports.audit.gallery import audit_gallery  # Matplotlib takes a second to import
     from tasks.reports.figures import contact_sheet
+    from tasks.shared.figures import Source
 
     store, indices = Store(), list(cases.indices)
     evidence, given = CASES.load(store, cases.cases), ANSWERS.load(store, answers.answers)
     images = store.get_arrays(dataset.splits)["test_images"][indices]
     heat_maps = store.get_arrays(explanation.arrays)["maps"][indices].astype(np.float64)
     reports = [{a.strategy: a for a in plain_reports(given) if a.case_index == index} for index in indices]
-    marks = {"phantoms": dataset.phantoms, "random_weights": generator.random_weights}
-    sheet = contact_sheet(images, heat_maps, evidence, reports, cases.truths, **marks)
+    model = f"classifier {cases.classifier}, generator {generator.model or generator.name}"
+    source = Source.of(dataset, model, random_weights=generator.random_weights)
+    sheet = contact_sheet(images, heat_maps, evidence, reports, cases.truths, source=source)
     by_index = {case.index: case for case in evidence}
     claims = store.get_json(audit.claims)
-    gallery = audit_gallery(given, by_index, cases.truth_by_index, audit.metrics, claims, **marks)
+    gallery = audit_gallery(given, by_index, cases.truth_by_index, audit.metrics, claims, source=source)
     figures = {"contact_sheet": sheet} | gallery
     return FiguresRecord(figures={name: store.put(picture, "image/png") for name, picture in figures.items()})
 

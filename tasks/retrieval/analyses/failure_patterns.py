@@ -184,7 +184,7 @@ def patterns_markdown(patterns: Sequence[Pattern], effects: Sequence[Effect], *,
             f"Retrieval fails for a query if fewer than half of its {k} nearest neighbours have its class.\n",
             table(
                 (
-                    "class", "both right", "only retrieval wrong", "only the classifier wrong", "both wrong",
+                    "class", "both succeed", "only retrieval fails", "only the classifier errs", "both fail",
                     "classifier's errors where retrieval fails", "where it does not",
                 ),
                 counts,

@@ -239,16 +239,12 @@ def duplicate_metrics(pairs: Sequence[NearDuplicate], effect: DuplicateEffect) -
     }
 
 
-def duplicate_markdown(
-    pairs: Sequence[NearDuplicate], effect: DuplicateEffect, class_names: Sequence[str], *, limit: int = 20
-) -> str:
-    """Write near-duplicates as tables.
+def duplicate_markdown(pairs: Sequence[NearDuplicate], effect: DuplicateEffect) -> str:
+    """Count near-duplicates, and say what they do to the figures.
 
     Args:
         pairs: near-duplicates.
         effect: on leave-one-out within a split.
-        class_names: by label.
-        limit: most pairs to list.
 
     Returns:
         Markdown without a heading.
@@ -260,27 +256,36 @@ def duplicate_markdown(
         (name, len(found), sum(pair.identical for pair in found), sum(pair.contradictory for pair in found))
         for name, found in sorted(between.items())
     ]
-    listed = [
-        (*(f"{place.split} #{place.index} ({class_names[place.label]})" for place in (pair.first, pair.second)),
-         pair.correlation)
-        for pair in pairs[:limit]
-    ]  # fmt: skip
     low, high = effect.difference_interval
     return "\n".join(
         [
             f"Pairs whose pixels correlate at {LEAST_CORRELATION} or more: {len(pairs)}.\n",
-            *(
-                [
-                    table(("splits", "pairs", "identical", "different labels"), counts),
-                    f"The first {len(listed)}, those of different labels and across splits first:\n",
-                    table(("image", "is like", "correlation"), listed),
-                ]
-                if pairs
-                else []
-            ),
+            *([table(("splits", "pairs", "identical", "different labels"), counts)] if pairs else []),
             f"Leave-one-out precision@{effect.k}: {effect.with_duplicates:.4f} with near-duplicates in the gallery, "
             f"{effect.without_duplicates:.4f} with each query's own left out (difference {effect.difference:+.4f}, "
             f"95 % interval {low:+.4f} to {high:+.4f}); {effect.affected} queries have one among their first "
             f"{effect.k}.\n",
         ]
+    )
+
+
+def duplicate_list(pairs: Sequence[NearDuplicate], class_names: Sequence[str], *, limit: int = 20) -> str:
+    """List near-duplicates.
+
+    Args:
+        pairs: near-duplicates.
+        class_names: by label.
+        limit: most pairs to list.
+
+    Returns:
+        Markdown without a heading.
+    """
+    listed = [
+        (*(f"{place.split} #{place.index} ({class_names[place.label]})" for place in (pair.first, pair.second)),
+         pair.correlation)
+        for pair in pairs[:limit]
+    ]  # fmt: skip
+    return (
+        f"The first {len(listed)} of {len(pairs)} pairs, those of different labels and across splits first.\n\n"
+        + table(("image", "is like", "correlation"), listed)
     )

@@ -39,9 +39,9 @@ class ErrorDetection:
     """How well some signs find the classifier's errors.
 
     Attributes:
-        wrong: which images are predicted wrongly, shape (images,).
+        wrong: which images are misclassified, shape (images,).
         signs: by key of `SIGNS`, values that should be low for errors, each of shape (images,).
-        areas: by key of `SIGNS`, the probability that an error has a lower value than a right prediction (AUROC,
+        areas: by key of `SIGNS`, the probability that an error has a lower value than a correct prediction (AUROC,
             ties count half, .5 is chance), with its bootstrap interval; `UNKNOWN` where there are no errors or
             nothing else.
         gains: by key of `SIGNS` but the confidence, the difference of its area from that of the confidence, with its
@@ -98,7 +98,7 @@ def detect_errors(
     Args:
         confidence: calibrated probability of the predicted class, in [0, 1], shape (images,).
         supports: of `support`, shape (images,).
-        wrong: which images are predicted wrongly, shape (images,).
+        wrong: which images are misclassified, shape (images,).
         samples: bootstrap samples.
         seed: seed of the bootstrap.
 
@@ -162,7 +162,7 @@ def evidence_markdown(detection: ErrorDetection) -> str:
     """
     errors, images = int(detection.wrong.sum()), len(detection.wrong)
     if not 0 < errors < images:
-        return f"{errors} of {images} images are predicted wrongly, so nothing can be told apart.\n"
+        return f"{errors} of {images} images are misclassified, so nothing can be told apart.\n"
     rows = [
         (
             SIGNS[name],
@@ -175,7 +175,7 @@ def evidence_markdown(detection: ErrorDetection) -> str:
     header = ("sign", "AUROC of finding errors (95 % interval)", "difference from the confidence (paired)", "AURC")
     least = area_under_risk(-detection.wrong.astype(np.float64), ~detection.wrong)
     return (
-        f"{errors} of {images} images are predicted wrongly.\n\n{table(header, rows)}\n"
+        f"{errors} of {images} images are misclassified.\n\n{table(header, rows)}\n"
         "AURC, the area under the risk–coverage curve, is the share of errors among the n images of the highest "
         f"values, averaged over n: {least:.4f} is the least that {errors} errors allow, {errors / images:.4f} what a "
         "random order gives.\n"

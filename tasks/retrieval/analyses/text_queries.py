@@ -293,16 +293,39 @@ def text_metrics(
     return {name: value for name, value in metrics.items() if not np.isnan(value)}
 
 
-def text_markdown(
-    prompts: PromptSet, protocol: Protocol, ensemble: ZeroShot, pairs: Sequence[ZeroShot], *, k: int
-) -> str:
-    """Write what the prompts find as tables.
+def text_markdown(ensemble: ZeroShot, pairs: Sequence[ZeroShot], prompts: PromptSet) -> str:
+    """Write how well the prompts alone tell the classes apart as a table.
+
+    Args:
+        ensemble: `zero_shot` of all prompts.
+        pairs: of `zero_shot_by_pair`.
+        prompts: what was asked.
+
+    Returns:
+        Markdown without a heading.
+    """
+    tried = [("all prompts of each class", ensemble)]
+    tried += [
+        (" / ".join(prompts.texts[place] for place in pair), found)
+        for pair, found in zip(prompts.pairs, pairs, strict=True)
+    ]
+    scores = [
+        (name, format_estimate(found.auc), format_estimate(found.balanced_accuracy), *found.recalls)
+        for name, found in tried
+    ]
+    return (
+        "Zero-shot: the class whose prompts have the larger cosine, with no threshold fitted. In a pair the two texts "
+        "differ only in the finding.\n\n"
+        + table(("prompts", "AUC", "balanced accuracy", *(f"recall, {name}" for name in prompts.class_names)), scores)
+    )
+
+
+def prompt_table(prompts: PromptSet, protocol: Protocol, *, k: int) -> str:
+    """Write what each prompt finds as a table.
 
     Args:
         prompts: what was asked.
         protocol: of `evaluate_prompts`, in the same order.
-        ensemble: `zero_shot` of all prompts.
-        pairs: of `zero_shot_by_pair`.
         k: a cut-off of the protocol.
 
     Returns:
@@ -317,26 +340,10 @@ def text_markdown(
         )
         for place, prompt in enumerate(prompts.prompts)
     ]
-    tried = [("all prompts of each class", ensemble)]
-    tried += [
-        (" / ".join(prompts.texts[place] for place in pair), found)
-        for pair, found in zip(prompts.pairs, pairs, strict=True)
-    ]
-    scores = [
-        (name, format_estimate(found.auc), format_estimate(found.balanced_accuracy), *found.recalls)
-        for name, found in tried
-    ]
-    return "\n".join(
-        [
-            f"Prompts of file version {prompts.version}, fixed beforehand. An image is relevant if it has the prompt's "
-            "class; chance is what a random ranking would score.\n",
-            table(("prompt", "class", f"precision@{k}", "chance", "average precision", "chance"), rows),
-            "Zero-shot: the class whose prompts have the larger cosine, with no threshold fitted. In a pair the two "
-            "texts differ only in the finding.\n",
-            table(
-                ("prompts", "AUC", "balanced accuracy", *(f"recall, {name}" for name in prompts.class_names)), scores
-            ),
-        ]
+    return (
+        f"Prompts of file version {prompts.version}, fixed beforehand. An image is relevant if it has the prompt's "
+        "class; chance is what a random ranking would score.\n\n"
+        + table(("prompt", "class", f"precision@{k}", "chance", "average precision", "chance"), rows)
     )
 
 

@@ -11,15 +11,36 @@ from tasks.retrieval.analyses.hubness import Hubness, biggest_hubs, expected_cou
 from tasks.retrieval.analyses.near_duplicates import LEAST_CORRELATION, NearDuplicate
 from tasks.retrieval.analyses.neighbour_evidence import CONFIDENCE, SIGNS, ErrorDetection
 from tasks.shared.estimates import Estimate, format_estimate
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, class_colors, new_figure, render_png
+from tasks.shared.figures import (
+    BAD,
+    CLASS_COLORS,
+    GOOD,
+    MOST_COLUMNS,
+    MUTED,
+    SMALL,
+    TEXT,
+    Sheet,
+    Source,
+    caption_height,
+    caption_letters,
+    cell_width,
+    class_colors,
+    column_edge,
+    frames,
+    image_grid,
+    new_figure,
+    render_png,
+    sentence,
+    short_name,
+)
 
-_STRIP = 8  # hubs shown, and antihubs
-_PAIR_COLUMNS = 5
+_STRIP = MOST_COLUMNS  # hubs shown, and antihubs
+_HISTOGRAM = 1.9  # inches
 _SIGN_COLORS = dict(zip(SIGNS, (MUTED, CLASS_COLORS[0], GOOD), strict=True))
 
 
 def hubness_overview(
-    hubness: Hubness, images: NDArray[np.uint8], class_names: Sequence[str], *, phantoms: bool
+    hubness: Hubness, images: NDArray[np.uint8], class_names: Sequence[str], *, source: Source
 ) -> bytes:
     """Draw how often images are found beside what random neighbours would give, the biggest hubs and some antihubs.
 
@@ -28,7 +49,7 @@ def hubness_overview(
         images: of the gallery in the order of `hubness.ids`, shape (items, height, width) or (items, height, width, 3),
             0–255.
         class_names: by label.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
@@ -39,23 +60,26 @@ def hubness_overview(
         (int(hubness.hubs.sum()), "hubs, the biggest first (bad: by queries of another class)", hubs),
         (len(antihubs), "antihubs, found by no query", antihubs[:_STRIP]),
     ]
-    figure = new_figure(9.5, 7.2)
-    figure.suptitle(f"How often an image is among the {hubness.k} nearest of a query", fontsize=10)
-    parts: Any = figure.subfigures(3, 1, height_ratios=[1.7, 1, 1])
-    top, *below = parts
-    _occurrence_histogram(top.subplots(), hubness)
-    for part, (count, kind, places) in zip(below, strips, strict=True):
-        part.suptitle(f"{len(places)} of {count} {kind}" if count else f"no {kind.split(',')[0]}", fontsize=9)
-        axes: Any = part.subplots(1, _STRIP)
-        for axis in axes[len(places) :]:
-            axis.axis("off")
-        for axis, place in zip(axes, places, strict=False):
-            label, found = hubness.labels[place], hubness.occurrences[place]
-            bad = f", {hubness.bad_occurrences[place]} bad" if found else ""
-            _thumbnail(
-                axis, images[place], f"#{hubness.ids[place]}  {class_names[label]}\nfound {found}×{bad}", colors[label]
-            )
-    return render_png(figure, phantoms=phantoms)
+    side = cell_width(_STRIP)
+    strip = side + 0.32 + caption_height(["\n\n"])
+    sheet = Sheet(_HISTOGRAM + strip * len(strips))
+    height = sheet.figure.get_figheight()
+    _occurrence_histogram(sheet.figure.add_axes((0.08, 1 - (_HISTOGRAM - 0.5) / height, 0.9, 1.35 / height)), hubness)
+    names = [short_name(name, caption_letters(side)) for name in class_names]
+    for place, (count, kind, shown) in enumerate(strips):
+        top = _HISTOGRAM + strip * place
+        heading = f"{len(shown)} of {count} {kind}" if count else f"no {kind.split(',')[0]}"
+        sheet.text(column_edge(0, _STRIP), top, heading, fontsize=TEXT + 0.5)
+        for column, image in enumerate(shown):
+            label, found = hubness.labels[image], hubness.occurrences[image]
+            bad = f"\n{hubness.bad_occurrences[image]} of them bad" if found else ""
+            x = column_edge(column, _STRIP)
+            sheet.image(images[image], x, top + 0.22, side, frame=colors[label])
+            sheet.text(x, top + 0.27 + side, f"#{hubness.ids[image]}: found {found}×\n{names[label]}{bad}")
+    return render_png(
+        sheet.figure, source, title=f"How often an image is among the {hubness.k} nearest of a query",
+        shown=f"test, {len(hubness.ids)} images", legend=frames(colors, class_names),
+    )  # fmt: skip
 
 
 def near_duplicate_pairs(
@@ -64,7 +88,7 @@ def near_duplicate_pairs(
     class_names: Sequence[str],
     *,
     limit: int = 40,
-    phantoms: bool,
+    source: Source,
 ) -> bytes:
     """Draw near-duplicates side by side, those of different labels first.
 
@@ -73,45 +97,44 @@ def near_duplicate_pairs(
         images: by split, each of shape (images, height, width) or (images, height, width, 3), 0–255.
         class_names: by label.
         limit: most pairs to draw.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes; a sentence where there is no pair.
     """
-    shown = pairs[:limit]
+    shown, searched = pairs[:limit], ", ".join(f"{split} {len(images[split])}" for split in images)
     if not shown:
-        return _sentence(f"No two images correlate at {LEAST_CORRELATION} or more.", phantoms=phantoms)
-    columns = min(_PAIR_COLUMNS, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = new_figure(max(2.1 * columns, 7.0), 1.4 * rows + 0.7)
+        text = f"No two images correlate at {LEAST_CORRELATION} or more."
+        return render_png(sentence(text), source, title="Near-duplicates", shown=searched)
     identical = sum(pair.identical for pair in pairs)
     contradictory = sum(pair.contradictory for pair in pairs)
-    figure.suptitle(
-        f"Near-duplicates: {len(shown)} of {len(pairs)} pairs; {identical} are identical, {contradictory} have "
-        f"different labels{' (red)' if contradictory else ''}",
-        fontsize=10,
+    letters = caption_letters(cell_width(MOST_COLUMNS))
+    pictures, captions = [], []
+    for pair in shown:
+        for place in (pair.first, pair.second):
+            pictures.append(images[place.split][place.index])
+            name = short_name(class_names[place.label], letters)
+            captions.append(f"{place.split} #{place.index}\n{name}\nr = {pair.correlation:.3f}")
+    figure = image_grid(
+        np.array(pictures),
+        captions,
+        columns=MOST_COLUMNS,
+        frame_colors=[BAD if pair.contradictory else MUTED for pair in shown for _ in range(2)],
     )
-    axes: Any = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat[len(shown) :]:
-        axis.axis("off")
-    for axis, pair in zip(axes.flat, shown, strict=False):
-        left, right = (images[place.split][place.index] for place in (pair.first, pair.second))
-        gap = np.full((left.shape[0], 1, *left.shape[2:]), 255, dtype=np.uint8)
-        both = (pair.first, pair.second)
-        labels = " / ".join(dict.fromkeys(class_names[place.label] for place in both))
-        caption = (
-            " | ".join(f"{place.split} #{place.index}" for place in both) + f"\n{labels}, r = {pair.correlation:.3f}"
-        )
-        _thumbnail(axis, np.hstack([left, gap, right]), caption, BAD if pair.contradictory else MUTED)
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source,
+        title=f"{len(shown)} of {len(pairs)} pairs of near-duplicates, side by side; {identical} are identical, "
+        f"{contradictory} have different labels",
+        shown=searched, legend=frames((MUTED, BAD), ("both have the same label", "their labels differ")),
+    )  # fmt: skip
 
 
-def error_detection(detection: ErrorDetection, *, phantoms: bool) -> bytes:
+def error_detection(detection: ErrorDetection, *, source: Source) -> bytes:
     """Draw how well confidence, neighbours and both find the classifier's errors.
 
     Args:
         detection: of `tasks.retrieval.analyses.neighbour_evidence.detect_errors`.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes; a sentence where there are no errors or nothing else.
@@ -120,20 +143,17 @@ def error_detection(detection: ErrorDetection, *, phantoms: bool) -> bytes:
 
     errors, images = int(detection.wrong.sum()), len(detection.wrong)
     if not 0 < errors < images:
-        return _sentence(
-            f"{errors} of {images} images are predicted wrongly: nothing to tell apart.", phantoms=phantoms
-        )
-    figure = new_figure(10.5, 4.4)
-    figure.suptitle(f"What finds the {errors} errors among {images} images?", fontsize=10)
-    curves, bars = figure.subplots(1, 2, width_ratios=[1.15, 1])
+        text = f"{errors} of {images} images are misclassified: nothing to tell apart."
+        return render_png(sentence(text), source, title="What finds errors?", shown=f"test, {images} images")
+    figure = new_figure(3.2)
+    curves, bars = figure.subplots(1, 2)
     for name, sign in detection.signs.items():
         false_alarms, found, _ = roc_curve(detection.wrong, -sign)
         curves.plot(false_alarms, found, color=_SIGN_COLORS[name], lw=1.6, label=SIGNS[name])
     curves.plot([0, 1], [0, 1], color="black", ls=":", lw=1, label="chance")
-    curves.set(xlabel="share of right predictions that raise an alarm", ylabel="share of errors found")
-    curves.set_title("ROC curves", fontsize=9)
+    curves.set(xlabel="share of correct predictions that raise an alarm", ylabel="share of errors found")
+    curves.set_title("ROC curves")
     curves.grid(alpha=0.25)
-    curves.legend(loc="lower right", fontsize=8, frameon=False)
 
     rates: list[tuple[str, str, Estimate]] = [(name, SIGNS[name], area) for name, area in detection.areas.items()]
     for position, (name, label, rate) in enumerate(rates):
@@ -141,17 +161,20 @@ def error_detection(detection: ErrorDetection, *, phantoms: bool) -> bytes:
         bars.plot(rate.value, position, "o", color=_SIGN_COLORS[name])
         gain = "" if name == CONFIDENCE else f"\ndifference {_signed(detection.gains[name])}"
         bars.annotate(
-            f"{label}: {format_estimate(rate)}{gain}", (0.02, position - 0.16), xycoords=("axes fraction", "data"),
-            fontsize=8, va="bottom", bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            f"{label}\n{format_estimate(rate)}{gain}", (0.02, position - 0.12), xycoords=("axes fraction", "data"),
+            va="bottom", fontsize=SMALL, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     bars.set_ylim(len(rates) - 0.6, -0.75)
     bars.set_yticks([])
     bars.axvline(0.5, color="black", ls=":", lw=1)
     bars.set_xlim(np.nanmin([0.45, *(rate.low for _, _, rate in rates)]) - 0.02, 1.0)
     bars.set_xlabel("area under the curve (.5 is chance)")
-    bars.set_title("areas with 95 % intervals, differences paired", fontsize=9)
+    bars.set_title("areas with 95 % intervals")
     bars.grid(alpha=0.25, axis="x")
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source, title=f"What finds the {errors} errors among {images} images?", shown=f"test, {images} images",
+        legend=curves.get_legend_handles_labels()[0],
+    )  # fmt: skip
 
 
 def _occurrence_histogram(axis: Any, hubness: Hubness) -> None:
@@ -163,24 +186,8 @@ def _occurrence_histogram(axis: Any, hubness: Hubness) -> None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set(xlabel="queries that find it (k-occurrence)", ylabel="images")
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=8, frameon=False)
-
-
-def _thumbnail(axis: Any, image: NDArray[np.uint8], caption: str, frame: str) -> None:
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-    axis.set_title(caption, fontsize=6.5)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_linewidth(2)
-        spine.set_edgecolor(frame)
+    axis.legend(frameon=False)
 
 
 def _signed(rate: Estimate) -> str:
     return f"{rate.value:+.3f} ({rate.low:+.3f} to {rate.high:+.3f})".replace("-", "−")
-
-
-def _sentence(text: str, *, phantoms: bool) -> bytes:
-    figure = new_figure(6, 1.6)
-    figure.text(0.5, 0.5, text, ha="center")
-    return render_png(figure, phantoms=phantoms)

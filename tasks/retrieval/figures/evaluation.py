@@ -4,20 +4,36 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from models.vector_index import Neighbours
 from tasks.retrieval.metrics.protocols import Protocol
 from tasks.shared.bootstrap import mean_interval
-from tasks.shared.figures import BAD, GOOD, MUTED, class_colors, image_grid, new_figure, render_png
+from tasks.shared.figures import (
+    BAD,
+    GOOD,
+    MOST_COLUMNS,
+    MUTED,
+    Sheet,
+    Source,
+    caption_height,
+    caption_letters,
+    cell_width,
+    class_colors,
+    column_edge,
+    frames,
+    new_figure,
+    patches,
+    render_png,
+    short_name,
+)
 
 _PROTOCOL_COLORS = ("#1b7f79", "#8a4fb0", "#c77800", "#444444")
 
 
 def precision_at_k_curves(
-    protocols: Sequence[Protocol], class_names: Sequence[str], *, samples: int, seed: int, phantoms: bool
+    protocols: Sequence[Protocol], class_names: Sequence[str], *, samples: int, seed: int, source: Source
 ) -> bytes:
     """Draw precision over k of each protocol with 95 % intervals, its chance line beside it: all queries, each class.
 
@@ -26,15 +42,19 @@ def precision_at_k_curves(
         class_names: by label.
         samples: bootstrap samples of the intervals.
         seed: seed of the bootstrap.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    figure = new_figure(10.5, 4.2)
-    figure.suptitle("Precision@k with 95 % intervals (dashed: chance)", fontsize=10)
     panels = [("all queries", None), *((f"{name} queries", label) for label, name in enumerate(class_names))]
-    for axis, (title, label) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = new_figure(2.5 * rows)
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    for axis, (title, label) in zip(axes.flat, panels, strict=False):
         for place, protocol in enumerate(protocols):
             color = _PROTOCOL_COLORS[place % len(_PROTOCOL_COLORS)]
             k_values = sorted(
@@ -51,18 +71,21 @@ def precision_at_k_curves(
             axis.axhline(
                 protocol.chance.mean(f"precision_at_{k_values[0]}", label), color=color, lw=1.2, linestyle=dashes
             )
-        axis.set_title(title, fontsize=9)
-        axis.set_xlabel("k (neighbours)")
+        axis.set(title=short_name(title, 30), xlabel="k (neighbours)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_ylim(0, 1.02)
         axis.grid(alpha=0.25)
-    figure.axes[0].set_ylabel("share of the query's class")
-    figure.axes[0].legend(loc="lower left", fontsize=8, frameon=False)
-    return render_png(figure, phantoms=phantoms)
+    for row in axes:
+        row[0].set_ylabel("share of the query's class")
+    chance = Line2D([], [], linestyle="--", color="black", lw=1.2, label="dashed: chance")
+    return render_png(
+        figure, source, title="Precision@k by protocol, with 95 % intervals", shown=_queries(protocols),
+        legend=[*axes[0, 0].get_legend_handles_labels()[0], chance],
+    )  # fmt: skip
 
 
 def class_map_bars(
-    protocols: Sequence[Protocol], class_names: Sequence[str], *, samples: int, seed: int, phantoms: bool
+    protocols: Sequence[Protocol], class_names: Sequence[str], *, samples: int, seed: int, source: Source
 ) -> bytes:
     """Draw mean average precision by class for each protocol, with 95 % intervals and the level of chance.
 
@@ -71,12 +94,12 @@ def class_map_bars(
         class_names: by label.
         samples: bootstrap samples of the intervals.
         seed: seed of the bootstrap.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    figure = new_figure(max(5.0, 1.5 + 1.9 * len(protocols)), 4.0)
+    figure = new_figure(2.8)
     axis = figure.subplots()
     colors = class_colors(len(class_names))
     width = 0.72 / len(colors)
@@ -89,17 +112,17 @@ def class_map_bars(
             left = place + (label - len(colors) / 2) * width
             axis.bar(left, mean, width, align="edge", color=color, yerr=[[mean - low], [high - mean]], capsize=3)
             axis.hlines(protocol.chance.mean("average_precision", label), left, left + width, "black", "--", lw=1.4)
-            axis.text(left + width / 2, 0.02, f"{mean:.3f}", ha="center", color="white", fontsize=8)
+            axis.text(left + width / 2, 0.02, f"{mean:.3f}", ha="center", color="white", rotation=90 * (width < 0.2))
     axis.set_xticks(range(len(protocols)), [protocol.name for protocol in protocols])
     axis.set_xlim(-0.6, len(protocols) - 0.4)
-    axis.set_ylim(0, 1.16)
+    axis.set_ylim(0, 1.02)
     axis.set_yticks(np.linspace(0, 1, 6))
     axis.set_ylabel("mean average precision")
-    axis.set_title("Mean average precision by class", fontsize=10)
-    bars = [Patch(color=color, label=name) for name, color in zip(class_names, colors, strict=True)]
-    line = Line2D([], [], linestyle="--", color="black", lw=1.4, label="chance")
-    axis.legend(handles=[*bars, line], loc="upper center", ncols=3, fontsize=8, frameon=False)
-    return render_png(figure, phantoms=phantoms)
+    line = Line2D([], [], linestyle="--", color="black", lw=1.4, label="dashed: chance")
+    return render_png(
+        figure, source, title="Mean average precision by class and protocol, with 95 % intervals",
+        shown=_queries(protocols), legend=[*patches(colors, [f"{name} queries" for name in class_names]), line],
+    )  # fmt: skip
 
 
 def gallery(
@@ -112,7 +135,7 @@ def gallery(
     class_names: Sequence[str],
     *,
     title: str,
-    phantoms: bool,
+    source: Source,
 ) -> bytes:
     """Show queries, one per row, with their neighbours: green frame for the query's class, red for another.
 
@@ -125,21 +148,32 @@ def gallery(
         neighbours: similarities and ids, nearest first, each of shape (queries, k).
         class_names: by label.
         title: heading of the figure.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    images = np.concatenate([query_images[:, None], neighbour_images], axis=1)
-    captions, frames = [], []
+    side = cell_width(MOST_COLUMNS)
+    names = [short_name(name, caption_letters(side)) for name in class_names]
+    lines = max(1, -(-neighbour_labels.shape[1] // (MOST_COLUMNS - 1)))
+    row_height = side + 0.06 + caption_height(["\n"])
+    sheet = Sheet(row_height * lines * max(len(query_ids), 1))
     for row, (query, label) in enumerate(zip(query_ids, query_labels, strict=True)):
-        captions.append(f"query #{query}\n{class_names[label]}")
-        frames.append(MUTED)
-        for column, neighbour in enumerate(neighbours.ids[row]):
-            found = neighbour_labels[row, column]
-            captions.append(f"#{neighbour}  {neighbours.similarities[row, column]:.3f}\n{class_names[found]}")
-            frames.append(GOOD if found == label else BAD)
-    figure = image_grid(
-        images.reshape(-1, *images.shape[2:]), captions, columns=images.shape[1], title=title, frame_colors=frames
-    )
-    return render_png(figure, phantoms=phantoms)
+        top = 0.03 + row_height * lines * row
+        x = column_edge(0, MOST_COLUMNS)
+        sheet.image(query_images[row], x, top, side, frame=MUTED)
+        sheet.text(x, top + side + 0.05, f"query #{query}\n{names[label]}")
+        for place, other in enumerate(neighbour_labels[row]):
+            line, column = divmod(place, MOST_COLUMNS - 1)
+            x, y = column_edge(column + 1, MOST_COLUMNS), top + row_height * line
+            sheet.image(neighbour_images[row, place], x, y, side, frame=GOOD if other == label else BAD)
+            cosine = neighbours.similarities[row, place]
+            sheet.text(x, y + side + 0.05, f"#{neighbours.ids[row, place]}: {cosine:.3f}\n{names[other]}")
+    return render_png(
+        sheet.figure, source, title=title, shown=f"test, {len(query_ids)} queries and the cosine of what they find",
+        legend=frames((MUTED, GOOD, BAD), ("query", "neighbour of the query's class", "neighbour of another class")),
+    )  # fmt: skip
+
+
+def _queries(protocols: Sequence[Protocol]) -> str:
+    return f"test, {len(protocols[0].result.query_ids)} queries"

@@ -1,5 +1,6 @@
 """Figures of the queries for which retrieval fails, as PNG bytes."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,32 @@ from numpy.typing import NDArray
 
 from models.vector_index import Neighbours
 from tasks.retrieval.analyses.failure_patterns import Effect, Pattern
-from tasks.shared.figures import BAD, GOOD, MUTED, class_colors, new_figure, render_png
+from tasks.shared.figures import (
+    BAD,
+    GOOD,
+    MOST_COLUMNS,
+    MUTED,
+    SMALL,
+    TEXT,
+    Sheet,
+    Source,
+    caption_height,
+    caption_letters,
+    cell_width,
+    class_colors,
+    column_edge,
+    frames,
+    new_figure,
+    patches,
+    render_png,
+    short_name,
+)
 
-_CELL = 0.95  # inches
-_GAP = 0.3  # cells
 _PALE = 0.35
-_LEGEND = "green: a neighbour of the query's class, or a query whose class the classifier predicts; red: not"
+_FRAMES = (
+    "neighbour of the query's class, or query that is classified correctly",
+    "neighbour of another class, or query that is misclassified",
+)
 
 
 @dataclass(frozen=True)
@@ -44,7 +65,7 @@ def neighbour_comparison(
     class_names: Sequence[str],
     *,
     title: str,
-    phantoms: bool,
+    source: Source,
 ) -> bytes:
     """Show queries, one a row, beside what several ways of searching find for them.
 
@@ -59,89 +80,114 @@ def neighbour_comparison(
         groups: global neighbours, those within the predicted class, and so on.
         class_names: by label.
         title: heading of the figure.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    sizes = [1, *(group.labels.shape[1] for group in groups)]
-    widths = [width for size in sizes for width in [_GAP, *[1.0] * size]][1:]  # a gap before each group
-    starts = np.cumsum([0, *(size + 1 for size in sizes[:-1])])
-    heights = [0.12, *[1.0] * len(query_ids)]  # a row for the headings
-    figure = new_figure(_CELL * sum(widths), _CELL * 1.3 * sum(heights) + 0.6)
-    figure.suptitle(f"{title}\n{_LEGEND}", fontsize=10)
-    grid = figure.add_gridspec(len(heights), len(widths), width_ratios=widths, height_ratios=heights)
-    for heading, start, size in zip(["query", *(group.title for group in groups)], starts, sizes, strict=True):
-        axis = figure.add_subplot(grid[0, start : start + size])
-        axis.set_axis_off()
-        axis.text(0.5, 0, heading, ha="center", fontsize=9, transform=axis.transAxes)
+    width, side = cell_width(MOST_COLUMNS), 0.86
+    row_height, heading, shown = side + 0.05 + caption_height(["#"]), 0.24, MOST_COLUMNS - 1
+    rows = [_distinct(groups, row) for row in range(len(query_ids))]
+    letters = caption_letters(width)
+    below = [caption_height([textwrap.fill(f"{found[0][0]} →", letters)]) - caption_height(["#"]) for found in rows]
+    heights = [heading + row_height * len(found) + more + 0.06 for found, more in zip(rows, below, strict=True)]
+    sheet, top = Sheet(max(sum(heights), 0.3)), 0.0
     for row, (query, label, prediction) in enumerate(zip(query_ids, query_labels, predicted, strict=True)):
-        caption = f"#{query}  {class_names[label]}\npredicted {class_names[prediction]}"
-        _thumbnail(figure.add_subplot(grid[row + 1, 0]), query_images[row], caption, label == prediction)
-        for group, start in zip(groups, starts[1:], strict=True):
-            for column, found in enumerate(group.labels[row]):
+        x = column_edge(0, MOST_COLUMNS)
+        words = f"Query #{query}: {class_names[label]}, classified as {class_names[prediction]}"
+        sheet.text(x, top + 0.05, words, fontsize=TEXT, weight="bold")
+        for place, (title_of_group, group) in enumerate(rows[row]):
+            y = top + heading + row_height * place + (below[row] if place else 0)
+            words = textwrap.fill(f"{title_of_group} →", letters)
+            if place == 0:
+                sheet.image(query_images[row], x, y, side, frame=_frame(prediction == label))
+                sheet.text(x, y + side + 0.04, words, color=MUTED)
+            else:
+                sheet.text(x, y + 0.04, words, color=MUTED)
+            for column, found in enumerate(group.labels[row, :shown]):
+                left = column_edge(column + 1, MOST_COLUMNS)
+                sheet.image(group.images[row, column], left, y, side, frame=_frame(found == label))
                 similarity = group.neighbours.similarities[row, column]
-                caption = f"#{group.neighbours.ids[row, column]}  {similarity:.3f}\n{class_names[found]}"
-                axis = figure.add_subplot(grid[row + 1, start + column])
-                _thumbnail(axis, group.images[row, column], caption, found == label)
-    return render_png(figure, phantoms=phantoms)
+                sheet.text(left, y + side + 0.04, f"#{group.neighbours.ids[row, column]}: {similarity:.3f}")
+        top += heights[row]
+    return render_png(
+        sheet.figure, source, title=title, shown=f"test, {len(query_ids)} queries and the cosine of what they find",
+        legend=frames((GOOD, BAD), _FRAMES),
+    )  # fmt: skip
 
 
-def failure_patterns(patterns: Sequence[Pattern], effects: Sequence[Effect], *, k: int, phantoms: bool) -> bytes:
+def failure_patterns(patterns: Sequence[Pattern], effects: Sequence[Effect], *, k: int, source: Source) -> bytes:
     """Draw how failures of retrieval and errors of the classifier meet, and how failed queries differ from others.
 
     Args:
         patterns: of `tasks.retrieval.analyses.failure_patterns.count_patterns`.
         effects: of `tasks.retrieval.analyses.failure_patterns.compare_failed`.
         k: the cut-off by which retrieval failed.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    figure = new_figure(10.5, 3.9)
-    figure.suptitle(
-        f"Queries for which retrieval fails: fewer than half of {k} neighbours have their class", fontsize=10
-    )
-    *tables, bars = figure.subplots(1, len(patterns) + 1, width_ratios=[1.0] * len(patterns) + [1.6])
+    columns = min(3, len(patterns))
+    rows = -(-len(patterns) // columns)
+    effect_height = 0.9 + 0.14 * len(effects)
+    figure = new_figure(1.9 * rows + effect_height)
+    parts: Any = figure.subfigures(2, 1, height_ratios=[1.9 * rows, effect_height])
+    above, below = parts
+    grid: Any = above.subplots(rows, columns, squeeze=False)
+    tables, bars = list(grid.flat[: len(patterns)]), below.subplots()
+    for axis in grid.flat[len(patterns) :]:
+        axis.axis("off")
     colors = dict(zip([pattern.name for pattern in patterns], class_colors(len(patterns)), strict=True))
     for axis, pattern in zip(tables, patterns, strict=True):
         _crossing(axis, pattern, colors[pattern.name])
-    tables[0].set_ylabel("retrieval", fontsize=8)
+    tables[0].set_ylabel("retrieval")
     _effect_bars(bars, effects, colors)
-    handles = [Patch(color=color, label=name) for name, color in colors.items()]
-    handles.append(Patch(color=MUTED, alpha=_PALE, label="pale: p ≥ .05, adjusted by Holm"))
-    figure.legend(handles=handles, loc="outside lower right", ncols=3, fontsize=8, frameon=False)
-    return render_png(figure, phantoms=phantoms)
+    pale = Patch(color=MUTED, alpha=_PALE, label="pale: p ≥ .05, adjusted by Holm")
+    queries = sum(sum(_counts(pattern).flat) for pattern in patterns)
+    return render_png(
+        figure, source, title=f"Queries for which retrieval fails: fewer than half of {k} neighbours have their class",
+        shown=f"test, {queries} queries", legend=[*patches(list(colors.values()), list(colors)), pale],
+    )  # fmt: skip
 
 
-def _thumbnail(axis: Any, image: NDArray[np.uint8], caption: str, right: bool) -> None:
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
-    axis.set_title(caption, fontsize=6, pad=3)
-    axis.set(xticks=[], yticks=[])
-    for spine in axis.spines.values():
-        spine.set(linewidth=2, edgecolor=GOOD if right else BAD)
+def _distinct(groups: Sequence[NeighbourGroup], row: int) -> list[tuple[str, NeighbourGroup]]:
+    """Join the ways of searching that find the same for a query, each with its title."""
+    found: dict[bytes, tuple[str, NeighbourGroup]] = {}
+    for group in groups:
+        same = group.neighbours.ids[row].tobytes()
+        title, first = found.get(same, ("", group))
+        found[same] = f"{title} and {group.title}" if title else group.title, first
+    return list(found.values())
 
 
-def _crossing(axis: Any, pattern: Pattern, color: str) -> None:
-    counts = np.array(
+def _frame(correct: bool) -> str:
+    return GOOD if correct else BAD
+
+
+def _counts(pattern: Pattern) -> NDArray[np.int64]:
+    return np.array(
         [
             [pattern.both_right, pattern.only_classifier_wrong],
             [pattern.only_retrieval_wrong, pattern.both_wrong],
         ]
     )
+
+
+def _crossing(axis: Any, pattern: Pattern, color: str) -> None:
+    counts = _counts(pattern)
     total = max(int(counts.sum()), 1)
     for (row, column), count in np.ndenumerate(counts):
         share = count / total
         # Square root: the failures are few, and their cells should still be told apart.
         axis.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=color, alpha=float(np.sqrt(share))))
         ink = "white" if share > 0.35 else "black"
-        axis.text(column, row, f"{count}\n{share:.1%}", ha="center", va="center", fontsize=10, color=ink)
+        axis.text(column, row, f"{count}\n{share:.1%}", ha="center", va="center", color=ink)
     axis.set(xlim=(-0.5, 1.5), ylim=(1.5, -0.5), aspect="equal")
-    axis.set_xticks([0, 1], ["right", "wrong"], fontsize=8)
-    axis.set_yticks([0, 1], ["right", "wrong"], fontsize=8)
-    axis.set_xlabel("classifier", fontsize=8)
-    axis.set_title(f"{pattern.name} ({int(counts.sum())} queries)", fontsize=9)
+    axis.set_xticks([0, 1], ["correct", "incorrect"])
+    axis.set_yticks([0, 1], ["succeeds", "fails"])
+    axis.set_xlabel("classifier")
+    axis.set_title(f"{short_name(pattern.name)} ({int(counts.sum())} queries)")
     axis.tick_params(length=0)
 
 
@@ -151,7 +197,7 @@ def _effect_bars(axis: Any, effects: Sequence[Effect], colors: dict[str, str]) -
         label = list(colors).index(effect.name)
         place = properties.index(effect.property) + (label - (len(colors) - 1) / 2) * 0.72 / len(colors)
         if np.isnan(effect.effect.value):
-            axis.text(0.02, place, f"{effect.name}: nothing to compare", va="center", fontsize=7, color=MUTED)
+            axis.text(0.02, place, f"{effect.name}: nothing to compare", va="center", fontsize=SMALL, color=MUTED)
             continue
         value, low, high, _ = effect.effect
         solid = effect.p_adjusted < 0.05
@@ -160,9 +206,9 @@ def _effect_bars(axis: Any, effects: Sequence[Effect], colors: dict[str, str]) -
             xerr=[[max(value - low, 0)], [max(high - value, 0)]], capsize=2, error_kw={"lw": 1},
         )  # fmt: skip
     axis.axvline(0, color="black", lw=0.8)
-    axis.set_yticks(range(len(properties)), properties, fontsize=8)
+    axis.set_yticks(range(len(properties)), properties)
     axis.set_ylim(len(properties) - 0.5, -0.5)
     axis.set_xlim(-1.02, 1.02)
-    axis.set_xlabel("rank-biserial correlation: right of 0, failed queries have more", fontsize=8)
-    axis.set_title("failed against other queries of the class", fontsize=9)
+    axis.set_xlabel("rank-biserial correlation: right of 0, failed queries have more")
+    axis.set_title("failed queries against the others of their class")
     axis.grid(axis="x", alpha=0.25)

@@ -189,7 +189,7 @@ def _groups(cases: MapCases, class_names: Sequence[str]) -> dict[str, list[_Grou
     labels, colors = cases.labels[cases.points], class_colors(len(class_names))
     wrong = cases.predicted != labels
     confidence = linear_cmap("confidence", Viridis256, low=1 / len(class_names), high=1)
-    by_class, by_error, by_confidence = [], [_Group("predicted rightly", _UNREMARKABLE, ~wrong)], []
+    by_class, by_error, by_confidence = [], [_Group("predicted correctly", _UNREMARKABLE, ~wrong)], []
     for label, (name, color) in enumerate(zip(class_names, colors, strict=True)):
         by_class.append(_Group(name, color, labels == label))
         by_error.append(_Group(f"{name}, predicted otherwise", color, wrong & (labels == label)))

@@ -1,26 +1,43 @@
 """The gallery of one search: the query beside the cases that were found."""
 
-import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch
 from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 from PIL import Image
 
 from tasks.retrieval.search_result import SearchResult, describe_shares
-from tasks.shared.figures import BAD, GOOD, MUTED, class_colors, new_figure, render_png, short_name
+from tasks.shared.figures import (
+    BAD,
+    GOOD,
+    MOST_COLUMNS,
+    MUTED,
+    SMALL,
+    TITLE,
+    Sheet,
+    Source,
+    caption_height,
+    caption_letters,
+    cell_width,
+    class_colors,
+    column_edge,
+    frames,
+    render_png,
+    short_name,
+)
 
-_CELL = 1.25  # inches, of a case; all other lengths are counted in cells
-_GAP = 0.1
-_CAPTION = 0.42
+_LEFT = 2  # columns of the query's panel
+_BESIDE = 3  # rows of cases beside it; further ones take all columns
 _MOST_TEXT = 600  # characters of a text query that are shown
-_SHARP = 400  # pixels of an original that the panel can show
+_SHARP = 450  # pixels of an original that the panel can show
+_CELL = cell_width(MOST_COLUMNS)
+_PANEL = column_edge(_LEFT, MOST_COLUMNS) - 3 * column_edge(0, MOST_COLUMNS)  # inches, its width
+_ROW = _CELL + 0.07 + caption_height(["\n"])
 
 
 def search_gallery(
@@ -44,114 +61,108 @@ def search_gallery(
     Returns:
         PNG bytes.
     """
-    hits = len(images)
-    side = 1.0 if query_image is not None and original is None and hits <= 5 else 2.0  # of the query
-    columns = _columns(hits, one_row=original is None)
-    rows = -(-hits // columns)
-    left = side + 3 * _GAP + (0 if original is None else 1 + _GAP)  # of the cases
-    width = max(left + columns * (1 + _GAP), 4.6)
-    height = max(rows * (1 + _CAPTION), 0 if query_image is None else side + _CAPTION)
-
-    title = [line for text in _titles(result) for line in textwrap.wrap(text, int(_CELL * width * 72 / 5.6))]
-    figure = new_figure(_CELL * width, _CELL * height + 0.65 + 0.17 * len(title))
-    figure.suptitle("\n".join(title), fontsize=10, parse_math=False)
-    axis = figure.subplots()
+    colors = _colors(result)
+    lines, size = ([], SMALL) if query_image is not None else _fitting(result.query.name)
     if query_image is None:
-        _draw_text(axis, result.query.name, side, height)
+        panel = 0.3 + len(lines) * 1.3 * size / 72
     else:
-        _draw_query(axis, result, query_image if original is None else original, side)
-    if query_image is not None and original is not None:
-        _draw_image(axis, query_image, side + _GAP, 0, 1, _query_color(result))
-        caption = f"as compared: the middle,\n{' × '.join(map(str, query_image.shape[:2]))} pixels"
-        axis.text(side + _GAP, 1.06, caption, fontsize=6.8, va="top")
+        panel = _PANEL + caption_height(["\n\n"]) + (0 if original is None else _ROW + 0.1)
+    beside = min(_BESIDE, -(-len(images) // (MOST_COLUMNS - _LEFT)))
+    upper = max(beside * _ROW, panel)
+    below = max(0, len(images) - _BESIDE * (MOST_COLUMNS - _LEFT))
+    sheet = Sheet(upper + _ROW * -(-below // MOST_COLUMNS))
+    edge = column_edge(0, MOST_COLUMNS)
+    if query_image is None:
+        sheet.text(edge, 0.03, "query text", color=MUTED)
+        sheet.text(edge, 0.25, "\n".join(lines), fontsize=size, linespacing=1.25)
+    else:
+        y = _draw_query(sheet, result, query_image if original is None else original)
+        if original is not None:
+            sheet.image(query_image, edge, y, _CELL, frame=_query_color(result))
+            size_text = " × ".join(map(str, query_image.shape[:2]))
+            sheet.text(edge, y + _CELL + 0.05, f"as compared: the middle, {size_text} pixels")
     for place, (hit, image) in enumerate(zip(result.hits, images, strict=True)):
-        x, y = left + place % columns * (1 + _GAP), place // columns * (1 + _CAPTION)
-        _draw_image(axis, image, x, y, 1, _colors(result)[hit.label])
-        caption = f"{hit.rank}.  {hit.split} #{hit.index}\n{result.class_names[hit.label]}  {hit.similarity:.3f}"
-        axis.text(x, y + 1.06, caption, fontsize=6.8, va="top")
+        x, y = _place(place, upper)
+        sheet.image(image, x, y, _CELL, frame=colors[hit.label])
+        name = short_name(result.class_names[hit.label], caption_letters(_CELL) - 6)
+        sheet.text(x, y + _CELL + 0.05, f"{hit.rank}. {hit.split} #{hit.index}\n{name} {hit.similarity:.3f}")
         if result.query.label is not None:
-            _draw_mark(axis, x + 0.89, y + 0.11, hit.label == result.query.label)
-    axis.plot([left - 1.5 * _GAP] * 2, [0, height - 0.1], color=MUTED, lw=0.6, alpha=0.6)
-    axis.set(xlim=(-0.03, width), ylim=(height, -0.03), aspect="equal")
-    axis.axis("off")
-    figure.legend(
-        handles=_legend(result), loc="outside lower center", ncols=4, fontsize=7.5, frameon=False, borderaxespad=2.2
+            _draw_mark(sheet.axis, x + _CELL - 0.13, y + 0.13, hit.label == result.query.label)
+    line = column_edge(_LEFT, MOST_COLUMNS) - edge
+    sheet.axis.plot([line, line], [0.03, upper - 0.1], color=MUTED, lw=0.6, alpha=0.6)
+    name, scope, found, index = _words(result)
+    return render_png(
+        sheet.figure,
+        Source(result.index.dataset, f"encoder {result.encoder}", result.phantoms),
+        title=f"Nearest cases to {name}",
+        shown=f"searched: {scope}, {found}; {index}",
+        legend=_legend(result),
     )
-    return render_png(figure, phantoms=result.phantoms)
+
+
+def _place(place: int, upper: float) -> tuple[float, float]:
+    """Return the upper left corner of a case: beside the query's panel, then below it."""
+    beside = MOST_COLUMNS - _LEFT
+    if place < _BESIDE * beside:
+        row, column = divmod(place, beside)
+        return column_edge(column + _LEFT, MOST_COLUMNS), 0.03 + row * _ROW
+    row, column = divmod(place - _BESIDE * beside, MOST_COLUMNS)
+    return column_edge(column, MOST_COLUMNS), upper + 0.03 + row * _ROW
 
 
 def _colors(result: SearchResult) -> Sequence[str]:
     return class_colors(len(result.class_names))
 
 
-def _titles(result: SearchResult) -> tuple[str, str, str]:
+def _words(result: SearchResult) -> tuple[str, str, str, str]:
     name = short_name(result.query.name, 40)
     name = f"“{name}”" if result.query.kind == "text" else name
     scope = " + ".join(result.splits) + ("" if result.label is None else f", {result.class_names[result.label]} only")
-    return (
-        f"Nearest cases to {name} by the {result.encoder} encoder (searched: {scope})",
-        describe_shares(result),
-        str(result.index),
-    )
-
-
-def _columns(hits: int, *, one_row: bool) -> int:
-    if hits <= 5 and one_row:
-        return hits
-    return -(-hits // 2) if hits <= 10 else min(10, math.ceil(math.sqrt(2 * hits)))
+    return name, scope, describe_shares(result), str(result.index)
 
 
 def _query_color(result: SearchResult) -> str:
     return MUTED if result.query.label is None else _colors(result)[result.query.label]
 
 
-def _draw_query(axis: Axes, result: SearchResult, image: NDArray[np.uint8], side: float) -> None:
+def _draw_query(sheet: Sheet, result: SearchResult, image: NDArray[np.uint8]) -> float:
+    """Draw the query's image; return where what follows it may begin."""
     picture = Image.fromarray(image)
     picture.thumbnail((_SHARP, _SHARP), reducing_gap=2)
-    shown = np.asarray(picture)
-    _draw_image(axis, shown, 0, 0, side, _query_color(result))
+    shown, edge = np.asarray(picture), column_edge(0, MOST_COLUMNS)
+    sheet.image(shown, edge, 0.03, _PANEL, frame=_query_color(result))
     known = "label not known" if result.query.label is None else result.class_names[result.query.label]
-    caption = f"query: {short_name(result.query.name, int(17 * side))}\n{known}"
-    bottom = side * shown.shape[0] / max(shown.shape[:2])
-    axis.text(0, bottom + 0.06, caption, fontsize=6.8, va="top", parse_math=False)
+    bottom = 0.03 + _PANEL * shown.shape[0] / max(shown.shape[:2])
+    sheet.text(edge, bottom + 0.05, f"query: {short_name(result.query.name, caption_letters(_PANEL) - 7)}\n{known}")
+    return bottom + 0.1 + caption_height(["\n"])
 
 
-def _draw_text(axis: Axes, text: str, side: float, height: float) -> None:
+def _fitting(text: str) -> tuple[list[str], float]:
+    """Wrap a text for the panel, in the largest letters that leave it no higher than the cases beside it."""
     shown = text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]} …"
     # Dollar signs would be read as mathematics here. Some lines are wider than their number of letters says.
     letter = max(0.3, 1.1 * TextPath((0, 0), shown.replace("$", "S"), size=1).get_extents().width / len(shown))
-    lines, size = [shown], 0.0
-    for size in (10.0, 8.5, 7.0, 6.0, 5.0):  # the largest letters that fit
-        lines = textwrap.wrap(shown, int(side * _CELL * 72 / (letter * size)))
-        if len(lines) * 1.3 * size < (height - 0.35) * _CELL * 72:
+    lines: list[str] = []
+    for size in (TITLE, TITLE - 1.5, SMALL):
+        lines = textwrap.wrap(shown, int(_PANEL * 72 / (letter * size)))
+        if len(lines) * 1.3 * size < 2 * _ROW * 72:
             break
-    axis.text(0, 0, "query text", fontsize=6.8, va="top", color=MUTED)
-    axis.text(0, 0.22, "\n".join(lines), fontsize=size, va="top", linespacing=1.25, parse_math=False)
+    return lines, size
 
 
-def _draw_image(axis: Axes, image: NDArray[np.uint8], x: float, y: float, side: float, color: str) -> None:
-    height, width = (length * side / max(image.shape[:2]) for length in image.shape[:2])
-    area: Any = (x, x + width, y + height, y)
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=area, interpolation="nearest")
-    axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=color, lw=2))
-
-
-def _draw_mark(axis: Axes, x: float, y: float, right: bool) -> None:
+def _draw_mark(axis: Any, x: float, y: float, same: bool) -> None:
     axis.text(
-        x, y, "✓" if right else "✗", fontsize=7, color="white", ha="center", va="center", weight="bold",
-        bbox={"boxstyle": "circle,pad=0.2", "facecolor": GOOD if right else BAD, "edgecolor": "white", "lw": 0.6},
+        x, y, "✓" if same else "✗", fontsize=SMALL, color="white", ha="center", va="center", weight="bold",
+        bbox={"boxstyle": "circle,pad=0.2", "facecolor": GOOD if same else BAD, "edgecolor": "white", "lw": 0.6},
     )  # fmt: skip
 
 
 def _legend(result: SearchResult) -> list[Patch | Line2D]:
-    frames = [
-        Patch(facecolor="none", edgecolor=color, linewidth=2, label=name)
-        for name, color in zip(result.class_names, _colors(result), strict=True)
-    ]
+    framed = frames(_colors(result), result.class_names)
     if result.query.label is None:
-        return [*frames]
+        return framed
     marks = [
-        Line2D([], [], linestyle="", marker="o", markersize=7, color=color, label=f"{sign} {meaning}")
+        Line2D([], [], linestyle="", marker="o", markersize=6, color=color, label=f"{sign} {meaning}")
         for sign, color, meaning in (("✓", GOOD, "the query's label"), ("✗", BAD, "another label"))
     ]
-    return [*frames, *marks]
+    return [*framed, *marks]

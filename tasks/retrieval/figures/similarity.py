@@ -1,16 +1,31 @@
 """Figures of where images and their neighbours agree, and of how far to trust these maps; each as PNG bytes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.explanation.similarity_maps import MaskingDrop, SimilarityMaps
 from tasks.shared.bootstrap import mean_interval
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png
+from tasks.shared.figures import (
+    BAD,
+    CLASS_COLORS,
+    GOOD,
+    MUTED,
+    SMALL,
+    TEXT,
+    Sheet,
+    Source,
+    caption_height,
+    caption_letters,
+    column_edge,
+    frames,
+    new_figure,
+    render_png,
+    short_name,
+)
 
-_COLUMNS = ("query", "neighbour", "query: share of the cosine", "neighbour: share of the cosine")
+_COLUMNS = ("query", "neighbour", "in the query", "in the neighbour")
 
 
 def similarity_rows(
@@ -24,7 +39,7 @@ def similarity_rows(
     class_names: Sequence[str],
     *,
     title: str,
-    phantoms: bool,
+    source: Source,
 ) -> bytes:
     """Show pairs, one per row, and what each of their places contributes to the cosine.
 
@@ -41,57 +56,63 @@ def similarity_rows(
         maps: of these pairs; their cosines must not be 0.
         class_names: by label.
         title: heading of the figure.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
     pairs, height, width = query_images.shape[:3]
     relative = [found * found[0].size / maps.cosines[:, None, None] for found in (maps.queries, maps.neighbours)]
-    figure = new_figure(8.2, 1.95 * pairs + 0.8)
-    figure.suptitle(title, fontsize=10)
-    axes: Any = figure.subplots(pairs, len(_COLUMNS), squeeze=False)
+    side = 1.35
+    edges = [column_edge(0, 4) + place * (side + 0.2) for place in range(len(_COLUMNS))]
+    row_height = side + 0.08 + caption_height(["\n"])
+    sheet = Sheet(0.22 + row_height * pairs)
+    names = [short_name(name, caption_letters(side)) for name in class_names]
     highest = max(float(found.max()) for found in relative)
+    for x, heading in zip(edges, _COLUMNS, strict=True):
+        sheet.text(x, 0.02, heading, fontsize=TEXT)
     for row in range(pairs):
-        same = query_labels[row] == neighbour_labels[row]
+        y, same = 0.22 + row_height * row, query_labels[row] == neighbour_labels[row]
         captions = (
-            f"{query_names[row]}: {class_names[query_labels[row]]}",
-            f"{neighbour_names[row]}: {class_names[neighbour_labels[row]]}, cosine {maps.cosines[row]:.3f}",
-            "", "",
-        )  # fmt: skip
-        for column, (axis, caption) in enumerate(zip(axes[row], captions, strict=True)):
+            f"{query_names[row]}: {names[query_labels[row]]}",
+            f"{neighbour_names[row]}: {names[neighbour_labels[row]]}\ncosine {maps.cosines[row]:.3f}",
+        )
+        for column, x in enumerate(edges):
             image = (query_images if column % 2 == 0 else neighbour_images)[row]
-            axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.set_title(_COLUMNS[column] + "\n" * bool(caption) + caption if row == 0 else caption, fontsize=7.5)
-            axis.spines[:].set_color((GOOD if same else BAD) if column == 1 else MUTED)
-            axis.spines[:].set_linewidth(2 if column == 1 else 0.5)
-            if column >= 2:
-                # Smoothed for the eye: the network knows no more than one number per place.
-                drawn = axis.imshow(
-                    relative[column - 2][row], cmap="inferno", alpha=0.5, vmin=0, vmax=highest,
-                    extent=(0, width, height, 0), interpolation="bilinear",
-                )  # fmt: skip
-    bar = figure.colorbar(drawn, ax=axes[:, 2:], location="bottom", shrink=0.8, aspect=40, pad=0.02)
-    bar.set_label("contribution to the cosine (1: the average place)", fontsize=8)
-    bar.ax.tick_params(labelsize=7)
-    return render_png(figure, phantoms=phantoms)
+            sheet.image(image, x, y, side, frame=(GOOD if same else BAD) if column == 1 else None)
+            if column < 2:
+                sheet.text(x, y + side + 0.05, captions[column])
+                continue
+            # Smoothed for the eye: the network knows no more than one number per place.
+            drawn = sheet.axis.imshow(
+                relative[column - 2][row], cmap="inferno", alpha=0.5, vmin=0, vmax=highest, aspect="auto",
+                extent=(x, x + side * width / max(height, width), y + side * height / max(height, width), y),
+                interpolation="bilinear",
+            )  # fmt: skip
+    total = sheet.figure.get_figheight()
+    place = sheet.figure.add_axes((0.925, 1 - (0.22 + side) / total, 0.015, side / total))
+    sheet.figure.colorbar(drawn, cax=place).set_label("1: the average place", fontsize=SMALL)
+    place.tick_params(labelsize=SMALL)
+    return render_png(
+        sheet.figure, source, title=f"{title}: what each place contributes to the cosine",
+        shown=f"test, {pairs} pairs",
+        legend=frames((GOOD, BAD), ("neighbour of the query's class", "neighbour of another class")),
+    )  # fmt: skip
 
 
-def masking_bars(drop: MaskingDrop, *, samples: int, seed: int, phantoms: bool) -> bytes:
+def masking_bars(drop: MaskingDrop, *, samples: int, seed: int, source: Source) -> bytes:
     """Draw how far the cosine falls when places of the neighbour are blotted out, with 95 % intervals.
 
     Args:
         drop: the falls.
         samples: bootstrap samples of the intervals, drawn over pairs.
         seed: seed of the bootstrap.
-        phantoms: whether the data are drawn phantoms.
+        source: what it is made from.
 
     Returns:
         PNG bytes.
     """
-    figure = new_figure(7.2, 3.4)
+    figure = new_figure(2.3)
     axis = figure.subplots()
     for place, falls in enumerate(drop.falls):
         mean, (low, high) = falls.mean(), mean_interval(falls, samples, seed)
@@ -100,13 +121,15 @@ def masking_bars(drop: MaskingDrop, *, samples: int, seed: int, phantoms: bool) 
         note = f"{mean:.3f} [{low:.3f}, {high:.3f}]"
         if place:
             note += f"; {(drop.falls[0] > falls).mean():.0%} of pairs fall less"
-        axis.annotate(note, (max(high, mean, 0), place), (5, 0), textcoords="offset points", va="center", fontsize=8)
-    axis.set_yticks(range(len(drop.orders)), drop.orders, fontsize=8.5)
+        axis.annotate(note, (max(high, mean, 0), place), (5, 0), textcoords="offset points", va="center")
+    axis.set_yticks(range(len(drop.orders)), drop.orders)
     axis.invert_yaxis()
     axis.axvline(0, color="black", lw=0.8)
     low, high = axis.get_xlim()
     axis.set_xlim(low, high + 0.75 * (high - low))  # room for the notes
     axis.set_xlabel("mean fall of the cosine")
-    axis.set_title(f"{drop.share:.0%} of the neighbour's places blotted out, {drop.falls.shape[1]} pairs", fontsize=9.5)
     axis.spines[["top", "right"]].set_visible(False)
-    return render_png(figure, phantoms=phantoms)
+    return render_png(
+        figure, source, title=f"How the cosine falls when {drop.share:.0%} of the neighbour's places are blotted out",
+        shown=f"test, {drop.falls.shape[1]} pairs",
+    )  # fmt: skip

@@ -39,7 +39,7 @@ def draw_stage(
         PNG bytes by name of the figure.
     """
     arrays, neighbours, predictions = evidence.arrays, evidence.neighbours, evidence.predictions
-    class_names, phantoms = evidence.class_names, evidence.phantoms
+    class_names, source = evidence.class_names, evidence.source
     loo, ranked = protocols.ranked["loo"].result, list(protocols.ranked.values())
 
     def show(queries: NDArray[np.int64], split: str, title: str) -> bytes:
@@ -53,14 +53,14 @@ def draw_stage(
             Neighbours(neighbours[f"{split}_similarities"][queries, :columns], ids),
             class_names,
             title=title,
-            phantoms=phantoms,
+            source=source,
         )
 
     bootstrap = {"samples": samples, "seed": BOOTSTRAP_SEED}
     evenly = evenly_spaced(np.arange(len(arrays["test_images"])), galleries)
     return {
-        "precision_at_k": precision_at_k_curves(ranked, class_names, **bootstrap, phantoms=phantoms),
-        "map_by_class": class_map_bars(ranked, class_names, **bootstrap, phantoms=phantoms),
+        "precision_at_k": precision_at_k_curves(ranked, class_names, **bootstrap, source=source),
+        "map_by_class": class_map_bars(ranked, class_names, **bootstrap, source=source),
         "projection": projection_scatter(
             plane["tsne"],
             plane["umap"],
@@ -70,7 +70,7 @@ def draw_stage(
             failed_queries(loo, k=FAILURE_K),
             class_names,
             failure=f"retrieval fails (precision@{FAILURE_K} < ½)",
-            phantoms=phantoms,
+            source=source,
         ),
         "gallery_test": show(evenly, "test", "Test images, evenly spaced by index, and their nearest test images"),
         "gallery_train": show(evenly, "train", "Test images, evenly spaced by index, and their nearest train images"),

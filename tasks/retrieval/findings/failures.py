@@ -14,8 +14,16 @@ from tasks.retrieval.metrics.ranking import RankingResult
 from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K
 from tasks.retrieval.vectors import exact_neighbours
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
 
-HARDEST = 3  # queries of each class in the comparison of ways to search
+_PICTURES = picture(
+    "hardest_queries", "The hardest queries, searched in three ways: a green row shows what would have helped."
+) + picture(
+    "failure_patterns",
+    "Whether retrieval and classifier fail together, and by what failed queries differ from the others.",
+)
+
+HARDEST = 2  # queries of each class in the comparison of ways to search
 
 
 def find_failures(
@@ -52,9 +60,9 @@ def find_failures(
     everywhere = np.arange(len(labels), dtype=np.int64)
     of_class = [everywhere[labels == label] for label in range(len(class_names))]
     ways = {
-        "nearest of all": [everywhere] * len(hardest),
-        "nearest of the predicted class": [of_class[predicted[query]] for query in hardest],
-        "nearest of the true class (upper bound)": [of_class[labels[query]] for query in hardest],
+        "of all": [everywhere] * len(hardest),
+        "of the predicted class": [of_class[predicted[query]] for query in hardest],
+        "of the true class (upper bound)": [of_class[labels[query]] for query in hardest],
     }
     found = {title: exact_neighbours(vectors, hardest, among, columns) for title, among in ways.items()}
     pictures = {
@@ -65,10 +73,10 @@ def find_failures(
             predicted[hardest],
             [figures.NeighbourGroup(title, images[near.ids], labels[near.ids], near) for title, near in found.items()],
             class_names,
-            title="The hardest queries of each class, searched in three ways",
-            phantoms=evidence.phantoms,
+            title="The hardest queries of each class: their nearest images, searched for in three ways",
+            source=evidence.source,
         ),
-        "failure_patterns": figures.failure_patterns(patterns, effects, k=FAILURE_K, phantoms=evidence.phantoms),
+        "failure_patterns": figures.failure_patterns(patterns, effects, k=FAILURE_K, source=evidence.source),
     }
     return Findings(
         name="failures",
@@ -78,5 +86,7 @@ def find_failures(
             "effects": [without_nan(asdict(each)) for each in effects],
         },
         figures=pictures,
-        sections=(("Failure patterns", failure_patterns.patterns_markdown(patterns, effects, k=FAILURE_K)),),
+        sections=(
+            ("Failure patterns", _PICTURES + failure_patterns.patterns_markdown(patterns, effects, k=FAILURE_K)),
+        ),
     )

@@ -11,7 +11,15 @@ from models.explanation.similarity_maps import masking_drop, similarity_maps
 from tasks.retrieval.analyses.failures import evenly_spaced
 from tasks.retrieval.figures import similarity as figures
 from tasks.retrieval.settings import BOOTSTRAP_SEED
+from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
+
+_PICTURES = picture(
+    "similarity_maps", "What each place of two images contributes to their cosine: bright places make them alike."
+) + picture(
+    "similarity_masking", "How the cosine falls without some places: the maps hold if their highest places count most."
+)
 
 MASKED_PAIRS = 96  # query and nearest neighbour, in the check of the similarity maps
 
@@ -26,7 +34,7 @@ def find_similar_places(
     *,
     rows: int,
     samples: int,
-    phantoms: bool,
+    source: Source,
 ) -> Findings:
     """Map where images and their nearest neighbours agree, and measure how the cosine falls when places are masked.
 
@@ -39,7 +47,7 @@ def find_similar_places(
         class_names: by label.
         rows: pairs shown whose classes agree, and as many whose classes differ.
         samples: bootstrap samples.
-        phantoms: whether the data are drawn phantoms.
+        source: what the figures are made from.
 
     Returns:
         The findings.
@@ -60,9 +68,9 @@ def find_similar_places(
             similarity_maps(model, images[queries], images[nearest[queries]], normalization),
             class_names,
             title="Where queries and their nearest test images agree",
-            phantoms=phantoms,
+            source=source,
         ),
-        "similarity_masking": figures.masking_bars(drop, samples=samples, seed=BOOTSTRAP_SEED, phantoms=phantoms),
+        "similarity_masking": figures.masking_bars(drop, samples=samples, seed=BOOTSTRAP_SEED, source=source),
     }
     told = ", ".join(f"{order} {fall:.3f}" for order, fall in falls.items())
     text = (
@@ -76,5 +84,5 @@ def find_similar_places(
         metrics={f"similarity_map/fall_{order.replace(' ', '_')}": fall for order, fall in falls.items()},
         details={"pairs": pairs.tolist(), "share": drop.share, "falls": drop.falls.tolist()},
         figures=pictures,
-        sections=(("Where they agree", text),),
+        sections=(("Where they agree", _PICTURES + text),),
     )

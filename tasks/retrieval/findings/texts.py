@@ -11,7 +11,15 @@ from tasks.retrieval.analyses.text_queries import PromptSet
 from tasks.retrieval.figures import text_queries as figures
 from tasks.retrieval.settings import BOOTSTRAP_SEED, FAILURE_K
 from tasks.retrieval.vectors import LabelledVectors, exact_neighbours
+from tasks.shared.figures import Source
 from tasks.shared.findings import Findings
+from tasks.shared.markdown import picture
+
+_PICTURES = (
+    picture("prompt_precision", "What each prompt finds: what it gains is the distance to the dashed line of chance.")
+    + picture("zero_shot", "How well the prompts alone tell the classes apart: at the dashed line they do not.")
+    + picture("prompt_gallery", "The best and the worst prompt of each class, and the images nearest to them.")
+)
 
 
 def find_by_text(
@@ -22,7 +30,7 @@ def find_by_text(
     *,
     k_values: Sequence[int],
     samples: int,
-    phantoms: bool,
+    source: Source,
 ) -> Findings:
     """Search the images by each prompt, and classify them by the prompts alone.
 
@@ -33,7 +41,7 @@ def find_by_text(
         test: their vectors, of the same encoder.
         k_values: cut-offs, `FAILURE_K` among them.
         samples: bootstrap samples.
-        phantoms: whether the data are drawn phantoms.
+        source: what the figures are made from.
 
     Returns:
         The findings.
@@ -48,8 +56,8 @@ def find_by_text(
     together = np.concatenate([vectors, prompt_vectors])
     near = exact_neighbours(together, len(vectors) + chosen, everywhere, FAILURE_K)
     pictures = {
-        "prompt_precision": figures.prompt_precision(prompts, protocol, k=FAILURE_K, phantoms=phantoms),
-        "zero_shot": figures.zero_shot_overview(prompts, ensemble, pairs, labels, phantoms=phantoms),
+        "prompt_precision": figures.prompt_precision(prompts, protocol, k=FAILURE_K, source=source),
+        "zero_shot": figures.zero_shot_overview(prompts, ensemble, pairs, labels, source=source),
         "prompt_gallery": figures.prompt_gallery(
             prompts,
             chosen,
@@ -57,7 +65,7 @@ def find_by_text(
             labels[near.ids],
             near,
             title="The best and the worst prompt of each class, and their nearest test images",
-            phantoms=phantoms,
+            source=source,
         ),
     }
     return Findings(
@@ -65,7 +73,10 @@ def find_by_text(
         metrics=text_queries.text_metrics(protocol, ensemble, pairs, prompts.class_names),
         details={"version": prompts.version, "prompts": prompts.texts},
         figures=pictures,
-        sections=(("Text → image", text_queries.text_markdown(prompts, protocol, ensemble, pairs, k=FAILURE_K)),),
+        sections=(
+            ("Text → image", _PICTURES + text_queries.text_markdown(ensemble, pairs, prompts)),
+            ("Text → image, prompt by prompt", text_queries.prompt_table(prompts, protocol, k=FAILURE_K)),
+        ),
     )
 
 

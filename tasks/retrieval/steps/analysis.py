@@ -5,7 +5,7 @@ from tasks.records.base import ArrayRecord, FindingsRecord
 from tasks.records.classification import ClassifierRecord, EvaluationRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord
-from tasks.retrieval.evidence import read_evidence
+from tasks.retrieval.evidence import OWN, model_of, read_evidence
 from tasks.retrieval.settings import FAILURE_K, STANDARD_K
 from tasks.retrieval.vectors import read_splits, read_vectors
 from tasks.storage.store import Store
@@ -25,7 +25,7 @@ def analyse_failures(
     from tasks.retrieval.metrics.protocols import read_protocols
 
     store = Store()
-    evidence = read_evidence(store, dataset, evaluation, neighbours)
+    evidence = read_evidence(store, dataset, evaluation, neighbours, embeddings.name)
     result = read_protocols(store, dataset, embeddings, evaluation, [FAILURE_K]).ranked["loo"].result
     vectors = read_vectors(store, embeddings, "test")
     return find_failures(evidence, result, vectors, columns=columns, samples=bootstrap_samples).stored(store)
@@ -33,13 +33,13 @@ def analyse_failures(
 
 @step
 def analyse_neighbours(
-    dataset: DatasetRecord, evaluation: EvaluationRecord, neighbours: ArrayRecord, bootstrap_samples: int
+    dataset: DatasetRecord, evaluation: EvaluationRecord, neighbours: ArrayRecord, encoder: str, bootstrap_samples: int
 ) -> FindingsRecord:
     """Look at the neighbours: hubs among them, near-duplicates, and what they say about the classifier's errors."""
     from tasks.retrieval.findings.neighbours import find_about_neighbours
 
     store = Store()
-    evidence = read_evidence(store, dataset, evaluation, neighbours)
+    evidence = read_evidence(store, dataset, evaluation, neighbours, encoder)
     return find_about_neighbours(evidence, samples=bootstrap_samples).stored(store)
 
 
@@ -55,6 +55,7 @@ def query_texts(
     from tasks.retrieval import encoders
     from tasks.retrieval.analyses.text_queries import read_prompts
     from tasks.retrieval.findings import texts
+    from tasks.shared.figures import Source
 
     store, prompts = Store(), read_prompts()
     if prompts.class_names != dataset.labels:
@@ -67,7 +68,7 @@ def query_texts(
         test,
         k_values=sorted({*STANDARD_K, *k_values}),
         samples=bootstrap_samples,
-        phantoms=dataset.phantoms,
+        source=Source.of(dataset, f"encoder {encoder.name}"),
     ).stored(store)
 
 
@@ -83,6 +84,7 @@ def map_similarity(
     from models.classifier import weights
     from models.classifier.preprocessing import Normalization
     from tasks.retrieval.findings.similarity import find_similar_places
+    from tasks.shared.figures import Source
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
@@ -96,7 +98,7 @@ def map_similarity(
         dataset.labels,
         rows=max(galleries // 2, 1),
         samples=bootstrap_samples,
-        phantoms=dataset.phantoms,
+        source=Source.of(dataset, model_of(OWN, classifier.title)),
     ).stored(store)
 
 

@@ -29,7 +29,7 @@ def plot_retrieval(
 
     store = Store()
     pictures = draw_stage(
-        read_evidence(store, dataset, evaluation, neighbours),
+        read_evidence(store, dataset, evaluation, neighbours, embeddings.name),
         read_protocols(store, dataset, embeddings, evaluation, k_values),
         store.get_arrays(projected.arrays),
         retrieval.worst[:galleries],
@@ -50,7 +50,7 @@ def draw_map(
     store = Store()
     plane = store.get_arrays(projected.arrays)
     page = interactive_map(
-        MapCases.of_test(read_evidence(store, dataset, evaluation, neighbours), count=FAILURE_K),
+        MapCases.of_test(read_evidence(store, dataset, evaluation, neighbours, name), count=FAILURE_K),
         {"t-SNE": plane["tsne"], "UMAP": plane["umap"]},
         dataset.labels,
         title=f"Test images as the encoder {name} sees them",

@@ -15,9 +15,9 @@ def population(size: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(
     ("probability", "label", "threshold", "group"),
     [
-        (0.9, 1, 0.5, "right pneumonia"),
+        (0.9, 1, 0.5, "pneumonia, called correctly"),
         (0.9, 0, 0.5, "false alarm"),
-        (0.1, 0, 0.5, "right normal"),
+        (0.1, 0, 0.5, "normal, called correctly"),
         (0.1, 1, 0.5, "missed pneumonia"),
         (0.55, 1, 0.5, "borderline"),
         (0.45, 1, 0.5, "borderline"),

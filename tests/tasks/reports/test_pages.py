@@ -123,7 +123,7 @@ def view(answers: Sequence[Answer] = (), *, evidence: Case | None = None, **othe
     evidence = evidence or case()
     return CaseView(
         case=evidence,
-        group="right pneumonia",
+        group="pneumonia, called correctly",
         truth="pneumonia",
         image=generator.integers(0, 256, (28, 28), dtype=np.uint8),
         heat=generator.random((28, 28)),
@@ -154,7 +154,7 @@ def test_notices_stand_where_they_apply(phantoms: bool, random_weights: bool):
 def test_page_shows_the_evidence():
     page = render(view([answer("concise")], score=0.731))
     for words in (
-        "Case 12", "True class: pneumonia", "Group: right pneumonia", "0.80", "threshold 0.46", "✓ right",
+        "Case 12", "True class: pneumonia", "Group: pneumonia, called correctly", "0.80", "threshold 0.46", "✓ correct",
         "centre of the image (31 % of the heat)", "similarity 0.90", "train 102", "0.731",
     ):  # fmt: skip
         assert words in page.words

@@ -38,7 +38,7 @@ def summarise(answers: list[Answer], cases=CASES, generator=TEMPLATE, *, phantom
     truths = {case.index: "pneumonia" for case in cases}
     result = audit_reports(answers, {case.index: case for case in cases}, truths)
     claims = {e.answer.row_id: [[c.kind, c.words, c.status] for c in e.claims] for e in result.reports}
-    groups = ["right pneumonia" if case.probability > 0.5 else "missed pneumonia" for case in cases]
+    groups = ["pneumonia, called correctly" if case.probability > 0.5 else "missed pneumonia" for case in cases]
     return reports_summary(
         cases, groups, list(truths.values()), answers, result.metrics, claims, generator, phantoms=phantoms
     )
@@ -52,7 +52,7 @@ def test_summary_holds_every_case_in_table_and_full_text():
     assert "No language model wrote any of them." in text
     assert "| reports/count | 2 |" in text
     assert "| reports/label_accuracy | 0.500 |" in text
-    assert "| 11 | right pneumonia | pneumonia | 0.934 | pneumonia |" in text
+    assert "| 11 | pneumonia, called correctly | pneumonia | 0.934 | pneumonia |" in text
     assert "| 42 | missed pneumonia | pneumonia | 0.200 | normal |" in text
     assert "| label accuracy | 0.500 (" in text
     for answer in answers:
@@ -109,7 +109,7 @@ def test_only_the_first_cases_stand_there_in_full():
     cases = [make_case(index, 0.9) for index in range(SHOWN_IN_FULL + 3)]
     text = summarise(make_answers(cases), cases)
     assert text.count("### Case ") == SHOWN_IN_FULL
-    assert f"| {SHOWN_IN_FULL + 2} | right pneumonia |" in text
+    assert f"| {SHOWN_IN_FULL + 2} | pneumonia, called correctly |" in text
 
 
 def test_summary_of_phantoms_says_so():

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from models.report_generation.controls import CONTROLS
 from tasks.reports.audit.figures.layout import (
     NORMAL,
     PNEUMONIA,
+    Drawing,
     binned,
     bounds,
     draw_dot,
     grid_of_panels,
     interval_of,
-    legend_below,
+    markers,
     name_rows,
     strategies_with,
 )
@@ -37,7 +37,7 @@ _EFFECTS = {
 """Metric of each effect of a control, with its name, marker and colour."""
 
 
-def controls_figure(metrics: Mapping[str, float]) -> Figure | None:
+def controls_figure(metrics: Mapping[str, float]) -> Drawing | None:
     """Draw what each control does to labels and scores: one panel per control, one row per strategy.
 
     Args:
@@ -51,12 +51,11 @@ def controls_figure(metrics: Mapping[str, float]) -> Figure | None:
     if not controls:
         return None
     strategies = strategies_with(metrics, *(path for control in controls for path in paths[control]))
-    title = "What changes when the image or the probability does, with 95 % intervals"
-    grid, figure = grid_of_panels(len(controls), 4, len(strategies), title)
+    grid, figure = grid_of_panels(len(controls), 3, len(strategies))
     drawn = set()
     for control, axis in zip(controls, grid, strict=True):
         name_rows(axis, strategies)
-        axis.set_title(_SHOWN[control], fontsize=9)
+        axis.set_title(_SHOWN[control])
         axis.set_xlim(-0.05, 1.05)
         present = [effect for effect in _EFFECTS if strategies_with(metrics, f"control/{control}/{effect}")]
         drawn |= set(present)
@@ -68,14 +67,14 @@ def controls_figure(metrics: Mapping[str, float]) -> Figure | None:
                     _, marker, color = _EFFECTS[effect]
                     level = row + 0.22 * (place - (len(present) - 1) / 2)
                     draw_dot(axis, level, value, interval_of(metrics, strategy, path), marker, color)
-    legend_below(figure, {name: (marker, color, 6) for e, (name, marker, color) in _EFFECTS.items() if e in drawn})
-    return figure
+    legend = markers({name: (marker, color, 6) for e, (name, marker, color) in _EFFECTS.items() if e in drawn})
+    return Drawing(figure, "What changes when the image or the probability does, with 95 % intervals", legend)
 
 
 def anchoring_figure(
     metrics: Mapping[str, float],
     told: Mapping[str, Sequence[tuple[float, float]]],
-) -> Figure | None:
+) -> Drawing | None:
     """Draw how what a strategy concludes depends on the probability that it is told.
 
     Args:
@@ -91,9 +90,7 @@ def anchoring_figure(
         return None
     columns = min(3, len(strategies))
     rows = -(-len(strategies) // columns)
-    figure = new_figure(max(4.6, 3.4 * columns), 3.2 * rows + 0.9)
-    title = "Conclusion over the probability told (dots: means of tenths, larger for more answers)"
-    figure.suptitle(title, fontsize=10, wrap=True)
+    figure = new_figure(2.7 * rows)
     axes: Any = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat[len(strategies) :]:
         axis.axis("off")
@@ -109,9 +106,9 @@ def anchoring_figure(
             line = outcomes.mean() + slope * (ends - shown.mean())
             axis.plot(ends, line, color=PNEUMONIA, lw=1.5, label=words)
         axis.set(xlim=(-0.03, 1.03), ylim=(-0.06, 1.06), xlabel="probability told")
-        axis.set_title(f"{strategy} (n = {len(shown)})", fontsize=9)
-        axis.legend(loc="upper left", fontsize=7)
+        axis.set_title(f"{strategy} (n = {len(shown)})")
+        axis.legend(loc="upper left", framealpha=0.7)
         axis.grid(alpha=0.3)
     for row in axes:
-        row[0].set_ylabel("share of pneumonia, or P(yes)", fontsize=8)
-    return figure
+        row[0].set_ylabel("share of pneumonia, or P(yes)")
+    return Drawing(figure, "Conclusion over the probability told (dots: means of tenths, larger for more answers)")

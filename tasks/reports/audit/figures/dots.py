@@ -3,11 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tasks.reports.audit.figures.layout import NORMAL, draw_dot, grid_of_panels, interval_of, name_rows, strategies_with
-from tasks.shared.figures import MUTED
+from tasks.reports.audit.figures.layout import (
+    NORMAL,
+    Drawing,
+    draw_dot,
+    grid_of_panels,
+    interval_of,
+    name_rows,
+    strategies_with,
+)
+from tasks.shared.figures import MUTED, SMALL
 
 _BEHIND = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.5}
 
@@ -34,7 +41,7 @@ DOT_FIGURES: dict[str, tuple[str, tuple[Panel, ...]]] = {
         (
             Panel("pneumonia called normal", "pneumonia_called_normal"),
             Panel("normal called pneumonia", "normal_called_pneumonia"),
-            Panel("their difference: above 0, leans to normal", "conservative_bias", lowest=-1, reference=0),
+            Panel("difference (> 0: to normal)", "conservative_bias", lowest=-1, reference=0),
             Panel("reports that hedge", "hedging_rate"),
             Panel("reports with a “not assessable”", "not_assessable_reports"),
             Panel("texts that cannot be read", "unparsed_rate"),
@@ -61,7 +68,7 @@ DOT_FIGURES: dict[str, tuple[str, tuple[Panel, ...]]] = {
 """Title and panels by the name of the figure."""
 
 
-def label_scores_figure(metrics: Mapping[str, float], classifier: Mapping[str, float]) -> Figure | None:
+def label_scores_figure(metrics: Mapping[str, float], classifier: Mapping[str, float]) -> Drawing | None:
     """Draw accuracy, sensitivity and specificity of each strategy's labels, with the classifier's as a line.
 
     Args:
@@ -82,7 +89,7 @@ def dots_figure(
     metrics: Mapping[str, float],
     panels: Sequence[Panel],
     title: str,
-) -> Figure | None:
+) -> Drawing | None:
     """Draw one panel per metric, with one row per strategy: a dot, its interval and its value.
 
     Args:
@@ -97,17 +104,17 @@ def dots_figure(
     if not panels:
         return None
     strategies = strategies_with(metrics, *(panel.metric for panel in panels))
-    grid, figure = grid_of_panels(len(panels), 2 if len(panels) == 4 else 3, len(strategies), title)
+    grid, figure = grid_of_panels(len(panels), 2 if len(panels) == 4 else 3, len(strategies))
     for panel, axis in zip(panels, grid, strict=True):
         name_rows(axis, strategies)
         for row, strategy in enumerate(strategies):
             value = metrics.get(f"reports/{strategy}/{panel.metric}")
             if value is not None:
                 draw_dot(axis, row, value, interval_of(metrics, strategy, panel.metric), "o", NORMAL)
-                axis.text(value, row - 0.2, f"{value:.2f}", ha="center", va="bottom", fontsize=7, bbox=_BEHIND)
+                axis.text(value, row - 0.2, f"{value:.2f}", ha="center", va="bottom", fontsize=SMALL, bbox=_BEHIND)
         if panel.reference is not None:
             axis.axvline(panel.reference, color=MUTED, ls="--", lw=1.2)
         axis.set_xlim(panel.lowest - 0.08, 1.08)
         axis.xaxis.set_major_locator(MaxNLocator(5))
-        axis.set_title(panel.title, fontsize=9)
-    return figure
+        axis.set_title(panel.title)
+    return Drawing(figure, title)

@@ -3,19 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from models.report_generation.schema import Usage
-from tasks.reports.audit.figures.layout import NORMAL, PNEUMONIA, binned, grid_of_panels, name_rows
-from tasks.shared.figures import BAD, MUTED, new_figure
+from tasks.reports.audit.figures.layout import NORMAL, PNEUMONIA, Drawing, binned, grid_of_panels, name_rows
+from tasks.shared.figures import BAD, MUTED, SMALL, new_figure
 
 
 def score_figure(
     scores: NDArray[np.floating],
     probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],
-) -> Figure | None:
+) -> Drawing | None:
     """Draw ROC curve and reliability of the P(yes) score beside those of the classifier on the same cases.
 
     Args:
@@ -30,10 +29,7 @@ def score_figure(
 
     if not len(scores):
         return None
-    figure = new_figure(9.4, 4.8)
-    figure.suptitle(
-        f"The question “is there pneumonia?”: P(yes) beside the classifier, {len(labels)} cases", fontsize=10
-    )
+    figure = new_figure(3.5)
     curves, reliability = figure.subplots(1, 2)
     both = 0 < labels.sum() < len(labels)
     for name, values, color in (("P(yes)", scores, PNEUMONIA), ("classifier", probabilities, NORMAL)):
@@ -47,18 +43,19 @@ def score_figure(
     if not both:
         curves.text(0.5, 0.6, "one class only: no ROC curve", ha="center", color=MUTED)
     curves.set(xlabel="1 − specificity", ylabel="sensitivity")
-    curves.set_title("ROC curve", fontsize=9)
+    curves.set_title("ROC curve")
     reliability.set(xlabel="probability of pneumonia", ylabel="observed share of pneumonia")
-    reliability.set_title("reliability (means of tenths, larger for more cases)", fontsize=9)
+    reliability.set_title("reliability (means of tenths, larger for more cases)")
     for axis, name, place in ((curves, "chance", "lower right"), (reliability, "perfect", "upper left")):
         axis.plot([0, 1], [0, 1], ls=":", color=MUTED, label=name)
         axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-        axis.legend(loc=place, fontsize=8)
+        axis.legend(loc=place, framealpha=0.7)
         axis.grid(alpha=0.3)
-    return figure
+    title = f"The question “is there pneumonia?”: P(yes) beside the classifier, {len(labels)} cases"
+    return Drawing(figure, title)
 
 
-def usage_figure(usage: Mapping[str, Sequence[Usage]]) -> Figure | None:
+def usage_figure(usage: Mapping[str, Sequence[Usage]]) -> Drawing | None:
     """Draw the tokens and seconds that a report takes, by strategy: quartiles, the middle 90 %, and the mean.
 
     Args:
@@ -70,9 +67,7 @@ def usage_figure(usage: Mapping[str, Sequence[Usage]]) -> Figure | None:
     strategies = [strategy for strategy, used in usage.items() if len(used)]
     if not strategies:
         return None
-    grid, figure = grid_of_panels(
-        3, 3, len(strategies), "What a report takes (box: quartiles; whiskers: middle 90 %; ◆ mean)"
-    )
+    grid, figure = grid_of_panels(3, 3, len(strategies))
     panels: tuple[tuple[str, list[list[float]]], ...] = (
         ("prompt tokens", [[used.prompt_tokens for used in usage[strategy]] for strategy in strategies]),
         ("generated tokens", [[used.generated_tokens for used in usage[strategy]] for strategy in strategies]),
@@ -86,10 +81,10 @@ def usage_figure(usage: Mapping[str, Sequence[Usage]]) -> Figure | None:
         )  # fmt: skip
         name_rows(axis, strategies)
         axis.set_xlim(0, 1.12 * max(max(value) for value in values) or 1)
-        axis.set_title(title, fontsize=9)
+        axis.set_title(title)
     for row, strategy in enumerate(strategies):
         cut = np.mean([used.finish_reason == "length" for used in usage[strategy]])
         if cut:
             grid[1].text(0.99, row - 0.34, f"{cut:.0%} cut at the limit", transform=grid[1].get_yaxis_transform(),
-                         ha="right", va="center", fontsize=6.5, color=BAD)  # fmt: skip
-    return figure
+                         ha="right", va="center", fontsize=SMALL, color=BAD)  # fmt: skip
+    return Drawing(figure, "What a report takes (box: quartiles; whiskers: middle 90 %; ◆ mean)")

@@ -6,18 +6,39 @@ them, and one that lacks a metric is left out of its panel.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from tasks.shared.figures import CLASS_COLORS, new_figure
+from tasks.shared.figures import CLASS_COLORS, Source, new_figure, render_png
 
 NORMAL, PNEUMONIA = CLASS_COLORS
 _BINS = np.linspace(0, 1, 11)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure before it is rendered.
+
+    Attributes:
+        figure: its body.
+        title: its heading.
+        legend: handles that are explained below it.
+    """
+
+    figure: Figure
+    title: str
+    legend: Sequence[Patch | Line2D] = ()
+
+    def png(self, source: Source, shown: str) -> bytes:
+        """Render it, with what it is made from and what of that it shows."""
+        return render_png(self.figure, source, title=self.title, shown=shown, legend=self.legend)
 
 
 def strategies_with(metrics: Mapping[str, float], *suffixes: str) -> list[str]:
@@ -37,12 +58,11 @@ def bounds(interval: tuple[float, float] | None) -> str:
     return f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
 
 
-def grid_of_panels(panels: int, columns: int, rows: int, title: str) -> tuple[list[Axes], Figure]:
+def grid_of_panels(panels: int, columns: int, rows: int) -> tuple[list[Axes], Figure]:
     """Make a figure of panels that share their rows' names, as many panels side by side as there are columns."""
     columns = min(columns, panels)
     lines = -(-panels // columns)
-    figure = new_figure(max(5.4, 2.0 + 2.9 * columns), 0.9 + lines * (0.75 + 0.36 * rows))
-    figure.suptitle(title, fontsize=10)
+    figure = new_figure(lines * (0.65 + 0.36 * rows))
     axes: Any = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axis in axes.flat[panels:]:
         axis.axis("off")
@@ -51,9 +71,8 @@ def grid_of_panels(panels: int, columns: int, rows: int, title: str) -> tuple[li
 
 def name_rows(axis: Any, names: Sequence[str]) -> None:
     """Give an axis one row per name, from the top."""
-    axis.set_yticks(range(len(names)), names, fontsize=8)
+    axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.5, -0.65)
-    axis.tick_params(axis="x", labelsize=8)
     axis.grid(alpha=0.3)
 
 
@@ -80,15 +99,16 @@ def binned(
     )
 
 
-def legend_below(figure: Figure, entries: Mapping[str, tuple[str, str, float]]) -> None:
-    """Explain markers below the panels.
+def markers(entries: Mapping[str, tuple[str, str, float]]) -> list[Patch | Line2D]:
+    """Explain markers, for a legend.
 
     Args:
-        figure: the figure.
         entries: marker, colour and size in points by name.
+
+    Returns:
+        Handles.
     """
-    handles = [
+    return [
         Line2D([], [], marker=marker, ls="", ms=size, color=color, label=name)
         for name, (marker, color, size) in entries.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8, frameon=False, borderaxespad=1.6)

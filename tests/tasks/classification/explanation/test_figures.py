@@ -6,6 +6,7 @@ import pytest
 from models.explanation.deletion_insertion import PixelRemoval
 from models.explanation.weight_randomisation import WeightRandomisation
 from tasks.classification.explanation import figures
+from tests.support.figures import REAL
 from tests.tasks.classification.pictures import assert_sound
 
 RANDOM = np.random.default_rng(0)
@@ -26,6 +27,7 @@ REMOVAL = PixelRemoval(
     RANDOM.random((5, 10, 11)),
     RANDOM.random((5, 10, 11)),
 )
+
 GREY = RANDOM.integers(0, 256, (4, 28, 28), dtype=np.uint8)
 COLOUR = RANDOM.integers(0, 256, (4, 28, 28, 3), dtype=np.uint8)
 DRAWINGS = {
@@ -43,9 +45,9 @@ def test_a_figure_repeats_has_something_on_it_and_says_when_it_shows_phantoms(na
 
 def test_the_numbers_move_the_curves():
     moved = replace(RANDOMISATION, rank_correlations=RANDOMISATION.rank_correlations / 2)
-    assert figures.randomisation_curve(moved, phantoms=False) != DRAWINGS["curve"](phantoms=False)
+    assert figures.randomisation_curve(moved, source=REAL) != DRAWINGS["curve"](source=REAL)
     for order in (0, 4):  # the first line and the last one
         insertion = REMOVAL.insertion.copy()
         insertion[order] /= 2
-        drawn = figures.deletion_insertion_curves(replace(REMOVAL, insertion=insertion), phantoms=False)
-        assert drawn != DRAWINGS["deletion and insertion"](phantoms=False)
+        drawn = figures.deletion_insertion_curves(replace(REMOVAL, insertion=insertion), source=REAL)
+        assert drawn != DRAWINGS["deletion and insertion"](source=REAL)

@@ -6,6 +6,7 @@ from PIL import Image
 
 from tasks.classification.sweep.figures import parallel_coordinates
 from tasks.classification.sweep.leaderboard import CRITERION, METRICS, TrialResult, leaderboard
+from tests.support.figures import PHANTOMS, REAL
 
 
 def _results(best="focal", settings=("bce", "focal"), failed=False):
@@ -23,8 +24,8 @@ def _results(best="focal", settings=("bce", "focal"), failed=False):
     return results + [TrialResult({"loss": "x", "learning_rate": 0.1}, 0, "failed", {}, error="no")] * failed
 
 
-def _picture(results, phantoms=False):
-    return np.asarray(Image.open(io.BytesIO(parallel_coordinates(leaderboard(results), results, phantoms=phantoms))))
+def _picture(results, source=REAL):
+    return np.asarray(Image.open(io.BytesIO(parallel_coordinates(leaderboard(results), results, source=source))))
 
 
 def test_the_figure_depends_on_the_scores_and_repeats():
@@ -43,4 +44,4 @@ def test_a_sweep_over_seeds_alone_has_a_figure(count):
 
 
 def test_phantoms_are_said():
-    assert not np.array_equal(_picture(_results()), _picture(_results(), phantoms=True))
+    assert not np.array_equal(_picture(_results()), _picture(_results(), source=PHANTOMS))

@@ -93,9 +93,26 @@ def test_the_report_names_order_failures_and_what_was_kept():
     assert "lower first" in text
     assert "test columns are for reading only" in text
     assert "| – | 0.3 | 0 of 2 |" in text
-    assert "| 1 | 0.2 | 2 | 0.150 ± 0.071 (-0.485 – 0.785) |" in text
+    assert "| 1 | 0.2 | 2 | 0.150 ± 0.071 |" in text
     assert "| 1 | 0.2 | kept | 0.200 | run-0.2-1 |" in text
     assert "The training diverged \\| lower it." in text
+
+
+def test_intervals_reach_no_impossible_value_and_two_seeds_have_none():
+    def row(seeds):
+        results = [
+            TrialResult({"x": 1}, seed, "run", dict.fromkeys(METRICS, 0.99 - 0.02 * seed) | {"train/seconds": 6 * seed})
+            for seed in range(seeds)
+        ]
+        report = sweep_report(leaderboard(results), results, phantoms=False)
+        line = next(line for line in report.splitlines() if line.startswith("| 1 | 1 |"))
+        return [cell.strip() for cell in line.strip("|").split("|")]
+
+    assert row(1)[-1] == "0"
+    assert row(2)[-1] == "3 ± 4"
+    assert row(2)[-2] == "0.980 ± 0.014"
+    assert row(3)[-1] == "6 ± 6 (0 – 21)"
+    assert row(3)[-2] == "0.970 ± 0.020 (0.920 – 1.000)"
 
 
 def test_numbers_fit_their_columns():

@@ -5,6 +5,7 @@ from tasks.classification.trust.conformal import evaluate_conformal
 from tasks.classification.trust.failure_analysis import analyse_failures, confidences, neighbourhood
 from tasks.classification.trust.label_audit import audit_labels
 from tasks.classification.trust.shift import SplitOutputs, measure_shift
+from tests.support.figures import REAL
 from tests.tasks.classification.pictures import assert_sound, nothing_is_cut_off, pixels
 
 NAMES = {
@@ -51,7 +52,7 @@ def test_every_figure_repeats_and_says_when_it_shows_phantoms():
 
 def test_a_figure_of_more_classes_has_something_on_it_and_nothing_is_cut_off():
     for name, draw in drawings(5).items():
-        drawn = pixels(draw(phantoms=False))
+        drawn = pixels(draw(source=REAL))
         assert (drawn < 0.9).any(axis=-1).mean() > 0.005, name
         assert nothing_is_cut_off(drawn), name
 
@@ -59,7 +60,7 @@ def test_a_figure_of_more_classes_has_something_on_it_and_nothing_is_cut_off():
 def test_the_threshold_moves_the_line():
     val, test = split(60, 2, 0, 1.0), split(60, 2, 1, 2.0)
     shifts = measure_shift(val, test, NAMES[2], permutations=9)
-    at = [figures.score_shift(val, test, shifts, threshold, phantoms=False) for threshold in (0.5, 0.7)]
+    at = [figures.score_shift(val, test, shifts, threshold, source=REAL) for threshold in (0.5, 0.7)]
     assert at[0] != at[1]
 
 
@@ -71,8 +72,8 @@ def test_a_clean_audit_and_a_perfect_classifier_have_figures_too():
     around = neighbourhood(test.embeddings, test.labels, test.labels, test.embeddings, test.labels)
     analysis = analyse_failures(sure, 0.5, test.labels, around, NAMES[2])
     for png in (
-        figures.label_issue_sheet(audit, distinct, phantoms=False),
-        figures.near_duplicate_sheet(audit, distinct, phantoms=False),
-        figures.failure_overview(analysis, around, confidences(sure, 0.5), phantoms=False),
+        figures.label_issue_sheet(audit, distinct, source=REAL),
+        figures.near_duplicate_sheet(audit, distinct, source=REAL),
+        figures.failure_overview(analysis, around, confidences(sure, 0.5), source=REAL),
     ):
         assert (pixels(png) < 0.9).any()

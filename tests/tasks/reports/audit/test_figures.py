@@ -4,7 +4,6 @@ from collections.abc import Callable
 import matplotlib.image
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from models.report_generation.schema import Usage
 from tasks.reports.audit.figures.agreement import agreement_figure
@@ -12,12 +11,13 @@ from tasks.reports.audit.figures.claims import claims_figure
 from tasks.reports.audit.figures.controls import anchoring_figure, controls_figure
 from tasks.reports.audit.figures.dots import DOT_FIGURES, dots_figure, label_scores_figure
 from tasks.reports.audit.figures.generation import score_figure, usage_figure
-from tasks.shared.figures import render_png
+from tasks.reports.audit.figures.layout import Drawing
+from tests.support.figures import REAL, require_legible
 
 STRATEGIES = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
 KINDS = ("side", "lobe", "effusion")
 
-OF_METRICS: dict[str, tuple[Callable[..., Figure | None], str]] = {
+OF_METRICS: dict[str, tuple[Callable[..., Drawing | None], str]] = {
     "label scores": (lambda metrics: label_scores_figure(metrics, {}), "sensitivity"),
     **{
         name: (lambda metrics, name=name: dots_figure(metrics, DOT_FIGURES[name][1], DOT_FIGURES[name][0]), metric)
@@ -35,9 +35,9 @@ OF_METRICS: dict[str, tuple[Callable[..., Figure | None], str]] = {
 """Figures that are drawn from the metrics, each with a metric that is enough to draw it."""
 
 
-def pixels(figure: Figure | None) -> np.ndarray:
-    assert figure is not None
-    return matplotlib.image.imread(io.BytesIO(render_png(figure, phantoms=False)))[..., :3]
+def pixels(drawing: Drawing | None) -> np.ndarray:
+    assert drawing is not None
+    return matplotlib.image.imread(io.BytesIO(drawing.png(REAL, "test, 4 cases")))[..., :3]
 
 
 def used(tokens: int, finish: str = "stop") -> Usage:
@@ -60,6 +60,27 @@ def test_figures_of_metrics_are_drawn_from_a_single_metric(name: str):
     drawn = pixels(draw(measured(metric, 0.4)))
     assert drawn.std() > 0
     np.testing.assert_array_equal(drawn, pixels(draw(measured(metric, 0.4))))
+
+
+@pytest.mark.parametrize("name", OF_METRICS)
+def test_figures_of_metrics_can_be_read_where_they_are_shown(name: str):
+    draw, metric = OF_METRICS[name]
+    require_legible(lambda: pixels(draw(measured(metric, 0.4, STRATEGIES))))
+
+
+def test_all_other_figures_can_be_read_where_they_are_shown():
+    told = {strategy: [(0.1, 0.0), (0.5, 1.0), (0.9, 1.0)] for strategy in STRATEGIES}
+    usage = {strategy: [used(10), used(20, "length")] for strategy in STRATEGIES}
+    claims = {strategy: [[("lobe", "affirmed")], []] for strategy in STRATEGIES}
+    labels, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 1.0])
+    slopes = {f"reports/{strategy}/anchoring_slope": 0.7 for strategy in STRATEGIES}
+    for draw in (
+        lambda: anchoring_figure(slopes, told),
+        lambda: usage_figure(usage),
+        lambda: claims_figure(claims, KINDS),
+        lambda: score_figure(scores, scores, labels),
+    ):
+        require_legible(lambda draw=draw: pixels(draw()))
 
 
 @pytest.mark.parametrize("name", [name for name in OF_METRICS if name != "agreement"])
@@ -99,10 +120,10 @@ def test_figures_of_metrics_without_their_metrics_are_none(name: str, metrics: d
 def test_the_classifier_is_drawn_as_a_line():
     metrics = measured("label_accuracy", 0.2)
     without, line = (pixels(label_scores_figure(metrics, reference)) for reference in ({}, {"label_accuracy": 0.8}))
-    below_title = np.s_[40:]  # which says what the line is
+    below_title = np.s_[150:]  # which says what the line is
     changed = (without[below_title] != line[below_title]).any(axis=2)
     columns = np.flatnonzero(changed.any(axis=0))
-    assert np.ptp(columns) <= 3
+    assert np.ptp(columns) <= 6
     assert changed[:, columns].mean() > 0.2
 
 
@@ -185,7 +206,8 @@ def test_anchoring_shows_the_slope_and_every_strategy_that_was_told():
     )
     red = "#d1493f"
     assert share_of(plain, red) == 0 < share_of(sloped, red)
-    assert more.shape[1] > plain.shape[1]
+    assert more.shape == plain.shape
+    assert (more != plain).any()
     assert anchoring_figure({"reports/context_aware/anchoring_slope": 0.7}, {}) is None
     assert anchoring_figure({}, {"concise": []}) is None
 

@@ -8,6 +8,7 @@ from tasks.retrieval.metrics import chance
 from tasks.retrieval.metrics.protocols import Protocol
 from tasks.retrieval.metrics.ranking import evaluate
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+from tests.support.figures import REAL
 from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 NAMES = ("normal", "pneumonia")
@@ -37,21 +38,22 @@ def drawn(name, **options):
 
 @pytest.mark.parametrize("name", ["curves", "bars", "gallery"])
 def test_a_figure_repeats_and_phantoms_are_watermarked(name):
-    require_repeatable_and_watermarked(lambda phantoms: drawn(name, phantoms=phantoms))
+    require_repeatable_and_watermarked(lambda source: drawn(name, source=source))
 
 
 def test_frames_say_whether_the_class_is_the_query_s():
-    mixed = pixels(drawn("gallery", phantoms=False))
-    right = pixels(drawn("gallery", phantoms=False, found=np.array([[0, 0, 0], [1, 1, 1]])))
-    wrong = pixels(drawn("gallery", phantoms=False, found=np.array([[1, 1, 1], [0, 0, 0]])))
-    assert area(mixed, GOOD) == pytest.approx(5 / 6 * area(right, GOOD), rel=0.05)
-    assert area(mixed, BAD) == pytest.approx(1 / 6 * area(wrong, BAD), rel=0.05)
-    assert area(right, BAD) == area(wrong, GOOD) == 0
+    mixed = pixels(drawn("gallery", source=REAL))
+    right = pixels(drawn("gallery", source=REAL, found=np.array([[0, 0, 0], [1, 1, 1]])))
+    wrong = pixels(drawn("gallery", source=REAL, found=np.array([[1, 1, 1], [0, 0, 0]])))
+    legend = {GOOD: area(wrong, GOOD), BAD: area(right, BAD)}
+    assert min(legend.values()) > 0
+    assert area(mixed, GOOD) - legend[GOOD] == pytest.approx(5 / 6 * (area(right, GOOD) - legend[GOOD]), rel=0.05)
+    assert area(mixed, BAD) - legend[BAD] == pytest.approx(1 / 6 * (area(wrong, BAD) - legend[BAD]), rel=0.05)
 
 
 def test_bars_are_as_high_as_the_mean():
     measured = protocol()
-    image = pixels(evaluation.class_map_bars([measured], NAMES, samples=50, seed=0, phantoms=False))
+    image = pixels(evaluation.class_map_bars([measured], NAMES, samples=50, seed=0, source=REAL))
     heights = []
     for color in CLASS_COLORS:
         match = np.abs(image - to_rgb(color)).max(axis=2) < 0.02
@@ -66,5 +68,5 @@ def test_one_cutoff_and_one_class_are_enough():
     vectors = np.random.default_rng(2).normal(size=(12, 3))
     result = evaluate(vectors, labels, vectors, labels, ids, ids, [3])
     only = [Protocol("leave-one-out", result, chance.leave_one_out(labels, ids, [3]))] * 5
-    assert evaluation.precision_at_k_curves(only, NAMES, samples=50, seed=0, phantoms=False)
-    assert evaluation.class_map_bars(only[:1], NAMES, samples=50, seed=0, phantoms=False)
+    assert evaluation.precision_at_k_curves(only, NAMES, samples=50, seed=0, source=REAL)
+    assert evaluation.class_map_bars(only[:1], NAMES, samples=50, seed=0, source=REAL)

@@ -107,7 +107,7 @@ def test_each_colouring_has_its_groups():
     ]
     assert legends == [
         ["normal (2)", "pneumonia (2)"],
-        ["predicted rightly (3)", "normal, predicted otherwise (1)", "pneumonia, predicted otherwise (0)"],
+        ["predicted correctly (3)", "normal, predicted otherwise (1)", "pneumonia, predicted otherwise (0)"],
         ["normal (2)", "pneumonia (2)"],
     ]
     assert [each["click_policy"] for each in attributes(page(), "Legend")] == ["hide"] * 3

@@ -22,7 +22,7 @@ from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
-from tasks.records.base import DocumentRecord
+from tasks.records.base import DocumentRecord, RunReference
 from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 from tasks.tracking import runs
@@ -56,7 +56,9 @@ def sweep(
         counts = {f"sweep/{state}": states.count(state) for state in ("run", "kept", "failed")}
 
         store = Store()
-        report = sweep_report(rows, results, phantoms=data.phantoms)
+        report = sweep_report(
+            rows, results, phantoms=data.phantoms, address=lambda run_id: runs.page_of(RunReference(run_id=run_id))
+        )
         document = DocumentRecord(document=store.put(report.encode(), "text/markdown"))
         metrics, figures = counts | {"sweep/seconds": time.monotonic() - started}, {}
         if counts["sweep/failed"] < len(results):

@@ -1,12 +1,13 @@
 """The leaderboard of a sweep: what each combination of settings reached over its seeds, ordered by validation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.markdown import link
 from tasks.shared.markdown import document, picture, table
 
 CRITERION = "val/balanced_log_loss"
@@ -183,45 +184,70 @@ def rows_as_numbers(rows: Sequence[Row]) -> tuple[list[str], list[list[str | flo
     return columns, cells
 
 
-def sweep_report(rows: Sequence[Row], results: Sequence[TrialResult], *, phantoms: bool) -> str:
+def sweep_report(
+    rows: Sequence[Row], results: Sequence[TrialResult], *, phantoms: bool, address: Callable[[str], str] | None = None
+) -> str:
     """Write the report of a sweep.
 
     Args:
         rows: the leaderboard.
         results: every training.
         phantoms: whether the data are drawn phantoms.
+        address: gives the address of the run of an id, to which the trainings lead then.
 
     Returns:
-        Markdown.
+        Markdown, whose tables are narrow enough to stand beside a sidebar.
     """
-    fields = list(rows[0].settings)
+    chosen_by, read_only = METRICS[:2], METRICS[2:]
     board = table(
-        ("rank", *fields, "seeds", *(metric.replace("_", " ") for metric in METRICS)),
+        ("rank", "settings", "seeds", *map(_title, chosen_by)),
         [
             (
-                "–" if row.rank is None else row.rank,
-                *(shown_value(value) for value in row.settings.values()),
+                *_place(row),
                 str(row.seeds) if row.finished == row.seeds else f"{row.finished} of {row.seeds}",
-                *(_cell(row.summaries[metric], metric, row.finished) if row.summaries else "–" for metric in METRICS),
+                *_cells(row, chosen_by),
             )
             for row in rows
         ],
     )
+    tested = table(
+        ("rank", "settings", *map(_title, read_only)), [(*_place(row), *_cells(row, read_only)) for row in rows]
+    )
     trainings = table(
-        ("seed", *fields, "this sweep", CRITERION.replace("_", " "), "MLflow run, or why it failed"),
+        ("seed", "settings", "this sweep", _title(CRITERION), "MLflow run, or why it failed"),
         [
             (
                 result.seed,
-                *(shown_value(value) for value in result.settings.values()),
+                _settings(result.settings),
                 result.state,
                 result.metrics.get(CRITERION, "–"),
-                result.error or result.run_id,
+                result.error or (link(result.run_id[:8], address(result.run_id)) if address else result.run_id),
             )
             for result in results
         ],
     )
-    sections = [("Leaderboard", f"{_LINES}{board}\n{PROTOCOL}\n"), ("Trainings", trainings)]
+    sections = [
+        ("Leaderboard", f"{_LINES}{board}\n{PROTOCOL}\n"),
+        ("On test, for reading only", tested),
+        ("Trainings", trainings),
+    ]
     return document("Sweep", sections, phantoms=phantoms)
+
+
+def _place(row: Row) -> tuple[str | int, str]:
+    return "–" if row.rank is None else row.rank, _settings(row.settings)
+
+
+def _settings(settings: Mapping[str, str | float]) -> str:
+    return ", ".join(f"{name} {shown_value(value)}" for name, value in settings.items())
+
+
+def _title(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
+def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
+    return [_cell(row.summaries[metric], metric, row.finished) if row.summaries else "–" for metric in metrics]
 
 
 def shown_value(value: str | float) -> str:

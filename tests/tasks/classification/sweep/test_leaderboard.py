@@ -92,10 +92,14 @@ def test_the_report_names_order_failures_and_what_was_kept():
     text = sweep_report(leaderboard(RESULTS), RESULTS, phantoms=False)
     assert "lower first" in text
     assert "test columns are for reading only" in text
-    assert "| – | 0.3 | 0 of 2 |" in text
-    assert "| 1 | 0.2 | 2 | 0.150 ± 0.071 |" in text
-    assert "| 1 | 0.2 | kept | 0.200 | run-0.2-1 |" in text
+    assert "| – | learning_rate 0.3 | 0 of 2 |" in text
+    assert "| 1 | learning_rate 0.2 | 2 | 0.150 ± 0.071 |" in text
+    assert "| 1 | learning_rate 0.2 | kept | 0.200 | run-0.2-1 |" in text
     assert "The training diverged \\| lower it." in text
+    linked = sweep_report(leaderboard(RESULTS), RESULTS, phantoms=False, address=lambda run: f"http://mlflow/{run}")
+    assert "| kept | 0.200 | [run-0.2-](http://mlflow/run-0.2-1) |" in linked
+    widest = max(line.count("|") for line in text.splitlines() if line.startswith("|"))
+    assert widest <= 8  # columns that 690 pixels hold
 
 
 def test_intervals_reach_no_impossible_value_and_two_seeds_have_none():
@@ -105,7 +109,7 @@ def test_intervals_reach_no_impossible_value_and_two_seeds_have_none():
             for seed in range(seeds)
         ]
         report = sweep_report(leaderboard(results), results, phantoms=False)
-        line = next(line for line in report.splitlines() if line.startswith("| 1 | 1 |"))
+        line = next(line for line in report.splitlines() if line.startswith("| 1 | x 1 |") and line.count("|") == 8)
         return [cell.strip() for cell in line.strip("|").split("|")]
 
     assert row(1)[-1] == "0"

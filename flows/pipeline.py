@@ -15,8 +15,13 @@ from flows.support.products import Products, to_tracker
 from flows.support.provenance import log_dataset
 from flows.support.runners import task_runner
 from flows.support.summary import (
-    compared_metrics, pipeline_report, print_results, result_rows, summarize, write_summary,
-)  # fmt: skip
+    compared_metrics,
+    pipeline_report,
+    print_results,
+    result_rows,
+    summarize,
+    write_summary,
+)
 from tasks.execution.caching import outcomes
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters

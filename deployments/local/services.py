@@ -87,6 +87,7 @@ def up() -> int:
         "prefect_api": variables["PREFECT_API_URL"],
         "mlflow": variables["MLFLOW_TRACKING_URI"],
         "processes": alive,
+        "leaderboard": _notes().get("leaderboard"),
     }
     try:
         _bring_up(missing, commands, notes, variables)
@@ -152,6 +153,9 @@ def _bring_up(
             _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)
     for address in (f"{notes['prefect_api']}/health", f"{notes['mlflow']}/health"):
         _wait_until(functools.partial(_answers, address), address, notes)
+    if "mlflow" in missing:
+        notes["leaderboard"] = _run(variables, sys.executable, "-m", "deployments.local.experiments").strip()
+        _note(notes)
     if "prefect" in missing:
         _register(variables)
     started = datetime.now(UTC)
@@ -327,6 +331,7 @@ class _Notes(BaseModel):
     prefect_api: AnyHttpUrl | None = None
     mlflow: AnyHttpUrl | None = None
     processes: list[_Process] = []
+    leaderboard: AnyHttpUrl | None = None
 
 
 def _note(notes: dict[str, Any]) -> None:
@@ -408,7 +413,7 @@ def _greeting(notes: dict[str, Any], first: str) -> str:
     return (
         f"{first}\n"
         f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run a deployment: Deployments → pipeline → Run\n"
-        f"  MLflow   {notes['mlflow']}   compare experiments: pneumonia/…\n"
+        f"  MLflow   {notes['leaderboard'] or notes['mlflow']}   compare experiments: pneumonia/…\n"
         f"  logs     {outputs() / 'services'}   end with: make down"
         + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")
     )

@@ -43,12 +43,15 @@ def test_all_that_a_stage_has_produced_is_in_its_run_and_on_the_page_of_its_flow
     folder = Path(client.download_artifacts(run_id, "", str(tmp_path_factory.mktemp("downloaded"))))
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {file for file in files if not file.startswith("images/")} == {
-        "figures/roc_curve.png", "figures/shift.png", "findings/trust.json", "model/weights.bin", "report.md",
-        "reports.json",
+        "figures/roc_curve.png", "figures/shift.png", "findings/trust.json", "model/weights.bin", "report.html",
+        "report.md", "reports.json",
     }  # fmt: skip
     assert {Path(file).name.split("+")[0] for file in files if file.startswith("images/")} == {
-        "figures~shift", "figures~roc_curve",
+        "shift", "roc_curve",
     }  # fmt: skip
+    page = (folder / "report.html").read_text()
+    assert 0 < page.index("<h1>Report</h1>") < page.index('alt="shift"') < page.index('alt="roc curve"')
+    assert "artifacts/report.html?" in client.get_run(run_id).data.tags["mlflow.note.content"]
     logged = client.get_run(run_id).data.metrics
     assert {name: value for name, value in logged.items() if not name.startswith("system/")} == {
         "test/auc": 0.5, "trust/a": 0.25,
@@ -69,4 +72,6 @@ def test_another_place_is_one_function(monkeypatch):
 
 def test_a_stage_without_figures_and_findings_ends_too():
     run_id = in_flow(lambda run: publish(run, _products(findings=[], figures={}, tables={}, shown=())))
-    assert {file.path for file in runs.new_client().list_artifacts(run_id)} == {"model", "report.md"}
+    assert {file.path for file in runs.new_client().list_artifacts(run_id)} == {
+        "model", "report.html", "report.md",
+    }  # fmt: skip

@@ -38,6 +38,7 @@ from tasks.storage.locations import (
     tracking_artifacts,
 )
 from tasks.storage.proxies import require_proxies
+from tasks.tracking.pages import start_page
 from tasks.tracking.relocation import follow_the_move
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -413,7 +414,7 @@ def _greeting(notes: dict[str, Any], first: str) -> str:
     return (
         f"{first}\n"
         f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run a deployment: Deployments → pipeline → Run\n"
-        f"  MLflow   {notes['leaderboard'] or notes['mlflow']}   compare experiments: pneumonia/…\n"
+        f"  MLflow   {notes.get('leaderboard') or start_page(notes['mlflow'])}   compare experiments: pneumonia/…\n"
         f"  logs     {outputs() / 'services'}   end with: make down"
         + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")
     )

@@ -140,7 +140,7 @@ def test_links_of_the_page_of_cases_work_in_the_viewer(page, logged):
 
 
 def test_the_report_with_its_figures_is_one_click_from_the_run(page, logged):
-    screenshots.show(page, run_page(*(logged[0], logged[1][0])), "report with figures")
+    screenshots.show(page, run_page(logged[0], logged[1][0]), "report with figures")
     page.get_by_role("link", name="report with figures").click()
     frame = _frame(page)
     frame.wait_for_function("document.images[0]?.naturalWidth === 1200")

@@ -10,7 +10,7 @@ from tasks.tracking import pages
 @pytest.mark.parametrize(
     "address",
     [
-        pages.start_page(), pages.run_page("1", "r"), pages.run_page("1", "r", "cases/index.html"),
+        pages.start_page("http://host:1"), pages.run_page("1", "r"), pages.run_page("1", "r", "cases/index.html"),
         pages.view_page("1", pages.LEADERBOARD), pages.view_page("1", pages.FIGURES, within=True),
     ],
 )  # fmt: skip

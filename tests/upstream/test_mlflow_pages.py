@@ -101,8 +101,7 @@ def page(server):
 
 def _frame(page):
     """The page of an artifact, in the frame in which MLflow shows it."""
-    page.wait_for_function("document.querySelector('iframe')?.src.startsWith('blob:')")
-    return page.query_selector("iframe").content_frame()
+    return page.frame_locator("iframe.mlflow-html-iframe, iframe[sandbox]")
 
 
 def test_the_leaderboard_opens_sorted_with_its_columns(page, logged):
@@ -124,25 +123,26 @@ def test_the_leaderboard_opens_sorted_with_its_columns(page, logged):
 def test_figures_open_as_pictures_wide_enough_to_read(page, logged):
     screenshots.show(page, view_page(logged[0], FIGURES), "roc_curve")
     page.wait_for_function("[...document.images].filter(each => each.naturalWidth === 540).length === 2")
-    places = page.evaluate("[...document.images].map(each => [each.clientWidth, each.getBoundingClientRect().top])")
-    assert [width for width, _ in places] == [540, 540]
-    assert places[0][1] == places[1][1]  # side by side
+    images = page.query_selector_all("img")
+    places = [image.bounding_box() for image in images if image.evaluate("each => each.naturalWidth") == 540]
+    assert [place["width"] for place in places] == [540, 540]
+    assert places[0]["y"] == places[1]["y"]  # side by side
 
 
-def test_links_of_the_page_of_cases_work_in_the_viewer(page, logged):
+def test_a_case_is_opened_on_the_page_of_cases_in_the_viewer(page, logged):
     page.goto("about:blank")
     page.goto(run_page(logged[0], logged[1][0], "cases/index.html"))
     frame = _frame(page)
-    frame.click("a[href='#case-12'] >> nth=1")
-    frame.wait_for_function("document.getElementById('case-12').getBoundingClientRect().top < 100")
-    frame.click("a[href='#cases']")
-    frame.wait_for_function("scrollY === 0 || document.getElementById('cases').getBoundingClientRect().top < 100")
+    evidence = frame.get_by_text("Calibrated probability of pneumonia")
+    assert not evidence.is_visible()
+    frame.get_by_text("Case 12").click()
+    evidence.wait_for(state="visible")
 
 
 def test_the_report_with_its_figures_is_one_click_from_the_run(page, logged):
     screenshots.show(page, run_page(logged[0], logged[1][0]), "report with figures")
     page.get_by_role("link", name="report with figures").click()
     frame = _frame(page)
-    frame.wait_for_function("document.images[0]?.naturalWidth === 1200")
-    assert "The report" in frame.inner_text("body")
+    frame.get_by_text("The report").wait_for()
+    assert frame.locator("img").evaluate("image => image.naturalWidth") == 1200
     assert "workflowType=machine_learning" in page.url

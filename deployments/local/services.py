@@ -38,6 +38,7 @@ from tasks.storage.locations import (
     tracking_artifacts,
 )
 from tasks.storage.proxies import require_proxies
+from tasks.tracking.pages import start_page
 from tasks.tracking.relocation import follow_the_move
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -87,6 +88,7 @@ def up() -> int:
         "prefect_api": variables["PREFECT_API_URL"],
         "mlflow": variables["MLFLOW_TRACKING_URI"],
         "processes": alive,
+        "leaderboard": _notes().get("leaderboard"),
     }
     try:
         _bring_up(missing, commands, notes, variables)
@@ -152,6 +154,9 @@ def _bring_up(
             _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)
     for address in (f"{notes['prefect_api']}/health", f"{notes['mlflow']}/health"):
         _wait_until(functools.partial(_answers, address), address, notes)
+    if "mlflow" in missing:
+        notes["leaderboard"] = _run(variables, sys.executable, "-m", "deployments.local.experiments").strip()
+        _note(notes)
     if "prefect" in missing:
         _register(variables)
     started = datetime.now(UTC)
@@ -329,6 +334,7 @@ class _Notes(BaseModel):
     prefect_api: AnyHttpUrl | None = None
     mlflow: AnyHttpUrl | None = None
     processes: list[_Process] = []
+    leaderboard: AnyHttpUrl | None = None
 
 
 def _note(notes: dict[str, Any]) -> None:
@@ -410,7 +416,7 @@ def _greeting(notes: dict[str, Any], first: str) -> str:
     return (
         f"{first}\n"
         f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run a deployment: Deployments → pipeline → Run\n"
-        f"  MLflow   {notes['mlflow']}   compare experiments: pneumonia/…\n"
+        f"  MLflow   {notes.get('leaderboard') or start_page(notes['mlflow'])}   compare experiments: pneumonia/…\n"
         f"  logs     {outputs() / 'services'}   end with: make down"
         + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")
     )

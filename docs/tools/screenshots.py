@@ -34,6 +34,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from docs.tools.overview import overview
 from models.errors import InputError
 from tasks.storage.locations import environment
+from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 
 _EXPERIMENT = "pneumonia/classification"
 _COMPARED = 3
@@ -83,11 +84,9 @@ def main(folder: Path) -> None:
         picture("prefect_form", 1100, f"{prefect}/deployments/deployment/{deployment}/run", "Architecture")
         picture("prefect", 820, f"{prefect}/runs/flow-run/{run.id}?tab=Artifacts", "Test AUC")
         picture("prefect_report", 960, f"{prefect}/artifacts/artifact/{report}", "Research use only", _show_figures)
-        experiments = f"{mlflow}/#/experiments/{experiment}"
-        picture("mlflow_run", 860, f"{experiments}/runs/{runs[0]}?{_VIEW}", "About this run", _close_assistant)
-        picture("mlflow", 560, f"{experiments}/runs?{_VIEW}", "pneumoniamnist")
-        figures = f"{experiments}/runs?viewStateShareKey=figures&compareRunsMode=CHART&{_VIEW}"
-        picture("mlflow_figures", 1180, figures, "Side by side")
+        picture("mlflow_run", 860, run_page(experiment, runs[0]), "About this run", _close_assistant)
+        picture("mlflow", 560, view_page(experiment, LEADERBOARD), "pneumoniamnist")
+        picture("mlflow_figures", 1180, view_page(experiment, FIGURES), "Side by side")
         compared = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}&{_VIEW}"
         picture("mlflow_comparison", 870, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
     overview(mlflow).save(folder / "overview.jpg", quality=70, optimize=True, progressive=True)

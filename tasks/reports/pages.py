@@ -146,7 +146,7 @@ def case_pages(
 ) -> dict[str, str]:
     """Write the page of every case, and the one with the table of all that shows them below it.
 
-    Viewers that show a page by itself, such as MLflow's, follow no link to another file, but links within the page.
+    MLflow's viewer shows a page in a frame in which no link works, not even one within the page.
 
     Args:
         views: what the pages show.
@@ -198,7 +198,7 @@ def _parts(view: CaseView) -> dict[str, Any]:
 def index_page(
     views: Sequence[CaseView], *, source: Mapping[str, object] | None = None, phantoms: bool, random_weights: bool
 ) -> str:
-    """Write the table of all cases, and below it the first `IN_ONE_PAGE` of them, to which it links.
+    """Write the table of all cases, and below it the first `IN_ONE_PAGE` of them, to be opened in place.
 
     Args:
         views: what the pages show.
@@ -219,18 +219,9 @@ def index_page(
     )
     return _template("index_page.html").render(
         rows=[
-            (
-                view,
-                _anchor(view) if place < IN_ONE_PAGE else "",
-                _picture(view.image, _SMALL),
-                {a.strategy: a for a in view.answers},
-            )
-            for place, view in enumerate(views)
+            (view, _picture(view.image, _SMALL), {answer.strategy: answer for answer in view.answers}) for view in views
         ],
-        cases=[
-            {"anchor": _anchor(view), "html": Markup(body.render(**_parts(view), anchored=True))}
-            for view in views[:IN_ONE_PAGE]
-        ],
+        cases=[(view, Markup(body.render(**_parts(view), among_others=True))) for view in views[:IN_ONE_PAGE]],
         left_out=max(len(views) - IN_ONE_PAGE, 0),
         strategies=strategies,
         right=right,
@@ -238,10 +229,6 @@ def index_page(
         source=_known(source),
         notices=_notices(phantoms, random_weights),
     )
-
-
-def _anchor(view: CaseView) -> str:
-    return f"case-{view.case.index}"
 
 
 def agreements(view: CaseView) -> list[Agreement]:

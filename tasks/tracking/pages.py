@@ -14,9 +14,9 @@ LEADERBOARD, FIGURES = "leaderboard", "figures"
 """Keys of the saved views."""
 
 
-def start_page() -> str:
-    """Return the address of the list of experiments."""
-    return f"{tracking_page()}/{_place('experiments')}"
+def start_page(server: str) -> str:
+    """Return the address of the list of experiments of a server."""
+    return f"{server}/{_place('experiments')}"
 
 
 def run_page(experiment_id: str, run_id: str, artifact: str = "", *, within: bool = False) -> str:

@@ -262,6 +262,12 @@ def page_of(run: RunReference) -> str:
     return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id)
 
 
+def leaderboard_page(stage: str) -> str:
+    """Return the address of the leaderboard of a stage's runs, with its experiment made."""
+    client = new_client()
+    return view_page(experiment_id(client, f"pneumonia/{stage}"), LEADERBOARD)
+
+
 def place_of(run: RunReference, artifact: str = "") -> str:
     """Return the address of a run, or of a file of it, for a link in MLflow's own pages."""
     return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id, artifact, within=True)

@@ -101,6 +101,7 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
     (parent,) = parents
     assert client.get_run(parent).data.tags["prefect.flow_run_id"] == first["flow_run_id"]
     assert client.get_run(parent).data.params["training.epochs"] == "1"
+    _leads_on(client, client.get_run(parent), first)
     figures = client.list_artifacts(first["classification"]["mlflow_run_id"], "figures")
     assert {file.path.removeprefix("figures/") for file in figures} == {
         "training_curves.png", "confusion_matrix.png", "roc_curve.png", "precision_recall_curve.png",
@@ -108,6 +109,21 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
         "failure_overview.png", "grad_cam_randomisation.png", "grad_cam_randomisation_examples.png",
         "grad_cam_deletion_insertion.png", "label_issues.png", "near_duplicates.png",
     }  # fmt: skip
+
+
+def _leads_on(client, parent, summary):
+    """The run of the pipeline shows the metrics that count and its report with four pictures, and links its children."""
+    own = [name for name in parent.data.metrics if not name.startswith("system/")]
+    assert {"test/auc", "test/auc_ci_low", "loo/map", "reports/label_accuracy", "pipeline/seconds"} <= set(own)
+    assert len(own) <= 60
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files == {"figures", "images", "report.html", "report.md"}
+    page = Path(client.download_artifacts(parent.info.run_id, "report.html")).read_text()
+    assert page.count("<img src=") == 4
+    report = Path(client.download_artifacts(parent.info.run_id, "report.md")).read_text()
+    for said in (parent.data.tags["mlflow.note.content"], report):
+        for stage in ("classification", "retrieval", "reports"):
+            assert f"/runs/{summary[stage]['mlflow_run_id']}?workflowType=machine_learning)" in said
 
 
 def test_a_trial_is_neither_registered_nor_searched_and_its_runs_say_why(first):

@@ -71,12 +71,15 @@ def test_all_that_a_stage_has_produced_is_in_its_run_and_on_the_page_of_its_flow
     folder = Path(client.download_artifacts(run_id, "", str(tmp_path_factory.mktemp("downloaded"))))
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert {file for file in files if not file.startswith("images/")} == {
-        "figures/roc_curve.png", "figures/shift.png", "findings/trust.json", "model/weights.bin", "report.md",
-        "reports.json",
+        "figures/roc_curve.png", "figures/shift.png", "findings/trust.json", "model/weights.bin", "report.html",
+        "report.md", "reports.json",
     }  # fmt: skip
     assert {Path(file).name.split("+")[0] for file in files if file.startswith("images/")} == {
-        "figures~shift", "figures~roc_curve",
+        "shift", "roc_curve",
     }  # fmt: skip
+    page = (folder / "report.html").read_text()
+    assert 0 < page.index("<h1>Report</h1>") < page.index('alt="shift"') < page.index('alt="roc curve"')
+    assert "artifacts/report.html?" in client.get_run(run_id).data.tags["mlflow.note.content"]
     logged = client.get_run(run_id).data.metrics
     assert {name: value for name, value in logged.items() if not name.startswith("system/")} == {
         "test/auc": 0.5, "trust/a": 0.25,
@@ -99,7 +102,7 @@ def test_another_place_is_one_function(monkeypatch):
 
 def test_a_stage_without_figures_and_findings_ends_too():
     _, run_id = _in_stage(lambda stage: publish(stage, _products(findings=[], figures={}, tables={}, shown=())))
-    assert {file.path for file in runs.new_client().list_artifacts(run_id)} == {"model", "report.md"}
+    assert {file.path for file in runs.new_client().list_artifacts(run_id)} == {"model", "report.html", "report.md"}
 
 
 def test_a_page_leads_to_the_tracker_from_the_start_and_says_that_a_run_ended_early():
@@ -132,4 +135,4 @@ def test_the_card_says_the_first_figures_and_what_became_of_the_product():
 def test_what_is_too_large_for_an_event_is_named_instead(monkeypatch):
     monkeypatch.setattr("flows.support.page._MOST_BYTES", 10)
     flow_run_id, _ = _in_stage(lambda stage: publish(stage, _products()))
-    assert "The figure *roc curve* is in the MLflow run." in page_of(flow_run_id)
+    assert "Further figures are in the MLflow run: shift, roc curve." in page_of(flow_run_id)

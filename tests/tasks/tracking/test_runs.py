@@ -3,10 +3,10 @@
 import contextlib
 import io
 import json
-import re
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -22,9 +22,13 @@ from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import Point, RunReference
 from tasks.storage.store import Store
 from tasks.tracking import runs
-from tasks.tracking.views import TAG
+from tasks.tracking.pages import FIGURES, LEADERBOARD, view_page
+from tasks.tracking.views import LEADERBOARDS, TAG, leaderboard
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
+_PICTURE = io.BytesIO()
+Image.new("L", (4, 4)).save(_PICTURE, "PNG")
+PNG = _PICTURE.getvalue()
 FORMS = {"dataset": DatasetParameters()}
 
 
@@ -114,10 +118,9 @@ def test_a_retry_goes_on_in_the_same_run_and_logs_nothing_twice():
     assert sorted(file.path for file in client.list_artifacts(run_id)) == ["cases.json", "report.md"]
 
 
-def test_images_are_named_as_mlflow_names_them_and_logged_once_on_a_retry():
-    picture = Image.new("RGB", (8, 8))
+def test_images_have_readable_names_and_are_logged_once_on_a_retry():
     png = io.BytesIO()
-    picture.save(png, "PNG")
+    Image.new("RGB", (1200, 900)).save(png, "PNG")
     figure = Store().put(png.getvalue(), "image/png")
     tries = []
 
@@ -127,37 +130,89 @@ def test_images_are_named_as_mlflow_names_them_and_logged_once_on_a_retry():
         if len(tries) == 1:
             raise RuntimeError("transient")
 
-    ours = in_flow(log_then_fail_once, retries=1)
+    run_id = in_flow(log_then_fail_once, retries=1)
     client = new_client()
-    theirs = in_flow(lambda run: client.log_image(run.run_id, picture, key="figures/roc_curve"))
     assert len(tries) == 2
-    assert _shapes(client, ours) == _shapes(client, theirs) != []
-    tags = [client.get_run(run_id).data.tags["mlflow.loggedImages"] for run_id in (ours, theirs)]
-    assert tags[0] == tags[1]
+    large, small = runs.image_paths("roc_curve")
+    assert {file.path for file in client.list_artifacts(run_id, "images")} == {large, small}
+    assert Path(client.download_artifacts(run_id, large)).read_bytes() == png.getvalue()
+    assert Image.open(client.download_artifacts(run_id, small)).size == (540, 405)
+    assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
+
+
+def _view(key, stage="reports"):
+    return new_client().get_experiment_by_name(f"pneumonia/{stage}").tags[TAG + key]
 
 
 def test_the_view_of_the_figures_is_saved_once_and_then_left_to_the_people():
-    figure = Store().put(b"PNG", "image/png")
-    run_id = in_flow(lambda run: runs.log_images(run, {"roc_curve": figure}), stage="reports")
+    figure = Store().put(PNG, "image/png")
+    in_flow(lambda run: runs.log_images(run, {"roc_curve": figure}), stage="reports")
+    view = _view(FIGURES)
+    first, *bars = json.loads(json.loads(view)["state"])["compareRunCharts"]
+    assert first["imageKeys"] == ["roc_curve"]
+    assert [bar["metricKey"] for bar in bars] == list(LEADERBOARDS["reports"].metrics)
+    changed = json.dumps(json.loads(view) | {"updatedAt": 1})
     client = new_client()
-    experiment = client.get_run(run_id).info.experiment_id
-    view = client.get_experiment(experiment).tags[TAG]
-    (chart,) = json.loads(json.loads(view)["state"])["compareRunCharts"]
-    assert chart["imageKeys"] == ["figures/roc_curve"]
+    client.set_experiment_tag(client.get_experiment_by_name("pneumonia/reports").experiment_id, TAG + FIGURES, changed)
     in_flow(lambda run: runs.log_images(run, {"grad_cam": figure}), stage="reports")
-    assert client.get_experiment(experiment).tags[TAG] == view
+    assert _view(FIGURES) == changed
+
+
+def test_every_experiment_has_a_leaderboard_and_says_where_it_is():
+    runs.prepare()
+    client = new_client()
+    for name, said in runs.EXPERIMENTS.items():
+        experiment = client.get_experiment_by_name(name)
+        assert json.loads(experiment.tags[TAG + LEADERBOARD])["name"] == "Leaderboard"
+        note = experiment.tags["mlflow.note.content"]
+        assert note.endswith(said)
+        for view in (LEADERBOARD, FIGURES):
+            assert f"]({view_page(experiment.experiment_id, view, within=True)})" in note
+
+
+def test_an_experiment_of_before_is_furnished_and_what_a_person_wrote_stays():
+    runs.prepare()
+    client = new_client()
+    for name, note in (("pneumonia/reports", runs.EXPERIMENTS["pneumonia/reports"]), ("pneumonia/sweep", "Mine.")):
+        experiment = client.get_experiment_by_name(name).experiment_id
+        client.set_experiment_tag(experiment, "mlflow.note.content", note)
+        client.delete_experiment_tag(experiment, TAG + LEADERBOARD)
+    runs._prepared.clear()
+    runs.prepare()
+    notes = [
+        client.get_experiment_by_name(f"pneumonia/{stage}").tags["mlflow.note.content"]
+        for stage in ("reports", "sweep")
+    ]
+    assert "[Leaderboard](" in notes[0]
+    assert notes[1] == "Mine."
+    assert _view(LEADERBOARD) == leaderboard(LEADERBOARDS["reports"])
+
+
+def test_a_run_links_its_pages_in_its_description_once():
+    def link_twice(run):
+        runs.log_links(run, {"report": runs.place_of(run, "report.html")})
+        runs.log_links(run, {"report": runs.place_of(run, "report.html"), "map [x]": runs.place_of(run)})
+
+    run_id = in_flow(link_twice)
+    run = new_client().get_run(run_id)
+    here = f"#/experiments/{run.info.experiment_id}/runs/{run_id}"
+    kind = "?workflowType=machine_learning"
+    note = run.data.tags["mlflow.note.content"]
+    assert note.endswith(f"\n\nIn MLflow: [report]({here}/artifacts/report.html{kind}) · [map \\[x\\]]({here}{kind})")
+    assert note.count("In MLflow") == 1
+    assert "Prefect flow run:" in note
 
 
 def test_a_view_that_another_run_saves_at_the_same_moment_ends_no_run(outputs):
-    figure = Store().put(b"PNG", "image/png")
+    figure = Store().put(PNG, "image/png")
     saved = []
 
     def save_first(session, *_):
         """Save a view from elsewhere, between MLflow's look for the tag and its insertion."""
         for tag in session.new:
-            if isinstance(tag, SqlExperimentTag) and tag.key == TAG:
+            if isinstance(tag, SqlExperimentTag) and tag.key == TAG + FIGURES:
                 with contextlib.closing(sqlite3.connect(outputs / "mlflow.db")) as other, other:
-                    row = (TAG, "of another run", tag.experiment_id)
+                    row = (TAG + FIGURES, "of another run", tag.experiment_id)
                     other.execute("INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)", row)
                 saved.append(tag.experiment_id)
 
@@ -167,13 +222,7 @@ def test_a_view_that_another_run_saves_at_the_same_moment_ends_no_run(outputs):
     finally:
         event.remove(Session, "before_flush", save_first)
     (experiment,) = saved
-    assert new_client().get_experiment(str(experiment)).tags[TAG] == "of another run"
-
-
-def _shapes(client, run_id):
-    """Take the names of a run's images without moment, identity and format, of which MLflow shows two."""
-    names = [file.path for file in client.list_artifacts(run_id, "images")]
-    return sorted(re.sub(r"\+\d{13}\+[0-9a-f-]+(?=[+.])", "+MOMENT+NAME", name).rpartition(".")[0] for name in names)
+    assert new_client().get_experiment(str(experiment)).tags[TAG + FIGURES] == "of another run"
 
 
 def test_a_subflow_is_a_child_in_mlflow_too():
@@ -232,7 +281,9 @@ def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
 def test_the_address_of_a_run_names_its_experiment():
     run_id = in_flow()
     experiment = new_client().get_run(run_id).info.experiment_id
-    assert f"/#/experiments/{experiment}/runs/{run_id}?" in runs.page_of(RunReference(run_id=run_id))
+    assert f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning" in runs.page_of(
+        RunReference(run_id=run_id)
+    )
 
 
 @pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"])

@@ -1,0 +1,148 @@
+"""What MLflow's pages read of names and tags that nothing documents: `tracking/views.py`, `pages.py`, `log_images`.
+
+Looked at in a browser, on a real server.
+"""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from PIL import Image
+
+from docs.tools import screenshots
+from tasks.records.base import RunReference
+from tasks.reports.pages import case_pages
+from tasks.shared.html_page import html_page
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
+from tasks.tracking import runs
+from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
+from tests.conftest import CHECKOUT
+from tests.e2e.services import free_port
+from tests.tasks.reports.test_pages import answer, view
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(not any(map(shutil.which, screenshots._PROGRAMS)), reason="needs Chromium"),
+]
+
+
+def _picture():
+    png = io.BytesIO()
+    Image.new("RGB", (1200, 900), "navy").save(png, "PNG")
+    return png.getvalue()
+
+
+@pytest.fixture(scope="module")
+def logged(shared_outputs):
+    """Two runs of classifiers, the better one logged first and with all that the pages show."""
+    client, store = runs.new_client(), Store()
+    experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
+    made = []
+    for auc in (0.9, 0.8):
+        run = RunReference(run_id=client.create_run(experiment, run_name=f"run of {auc}").info.run_id)
+        runs.log_metrics(run, {"val/auc": auc, "test/auc": auc, "system/cpu": 1.0})
+        runs.log_params(run, {"training.seed": 0, "dataset.limit": 160})
+        runs.log_images(run, {"roc_curve": store.put(_picture(), "image/png")})
+        made.append(run.run_id)
+    best = RunReference(run_id=made[0])
+    cases = case_pages([view([answer("concise")])], source={}, phantoms=False, random_weights=False)
+    report = html_page("# The report\n\n## Section\n", {"roc curve": _picture()})
+    files = {"cases/index.html": cases["index.html"], "report.html": report}
+    runs.log_files(best, {path: store.put(page.encode(), "text/html") for path, page in files.items()})
+    runs.log_links(best, {"report with figures": runs.place_of(best, "report.html")})
+    for run_id in made:
+        client.set_terminated(run_id)
+    return experiment, made
+
+
+@pytest.fixture(scope="module")
+def server(logged, server_logs, tmp_path_factory):
+    log, port = tmp_path_factory.mktemp("mlflow") / "mlflow.log", free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [
+        sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+        "--backend-store-uri", tracking_uri(),
+    ]  # fmt: skip
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    server_logs.watch(log)
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command, cwd=CHECKOUT, env=os.environ | quiet, stdout=file, stderr=file, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                with urllib.request.urlopen(f"{address}/health", timeout=5):
+                    break
+            except OSError:
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MLFLOW_UI_URL", address)
+            yield address
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def page(server):
+    with screenshots.opened_page() as opened:
+        opened.set_viewport_size({"width": 1440, "height": 900})
+        yield opened
+
+
+def _frame(page):
+    """The page of an artifact, in the frame in which MLflow shows it."""
+    return page.frame_locator("iframe.mlflow-html-iframe, iframe[sandbox]")
+
+
+def test_the_leaderboard_opens_sorted_with_its_columns(page, logged):
+    screenshots.show(page, view_page(logged[0], LEADERBOARD), "run of 0.8")
+    text = page.inner_text("body")
+    assert text.index("run of 0.9") < text.index("run of 0.8")  # though it is the older one
+    columns = page.evaluate(
+        "[...document.querySelectorAll('.ag-header-cell')].map(each => each.getAttribute('col-id'))"
+    )
+    for wanted in (
+        "metrics.`val/auc`", "metrics.`test/auc`", "params.`training.seed`", "params.`dataset.limit`",
+        "attributes.`Dataset`", "duration",
+    ):  # fmt: skip
+        assert wanted in columns
+    assert "Leaderboard" in text
+    assert "Figures side by side" in text  # in the description of the experiment
+
+
+def test_figures_open_as_pictures_wide_enough_to_read(page, logged):
+    screenshots.show(page, view_page(logged[0], FIGURES), "roc_curve")
+    page.wait_for_function("[...document.images].filter(each => each.naturalWidth === 540).length === 2")
+    images = page.query_selector_all("img")
+    places = [image.bounding_box() for image in images if image.evaluate("each => each.naturalWidth") == 540]
+    assert [place["width"] for place in places] == [540, 540]
+    assert places[0]["y"] == places[1]["y"]  # side by side
+
+
+def test_a_case_is_opened_on_the_page_of_cases_in_the_viewer(page, logged):
+    page.goto("about:blank")
+    page.goto(run_page(logged[0], logged[1][0], "cases/index.html"))
+    frame = _frame(page)
+    evidence = frame.get_by_text("Calibrated probability of pneumonia")
+    assert not evidence.is_visible()
+    frame.get_by_text("Case 12").click()
+    evidence.wait_for(state="visible")
+
+
+def test_the_report_with_its_figures_is_one_click_from_the_run(page, logged):
+    screenshots.show(page, run_page(logged[0], logged[1][0]), "report with figures")
+    page.get_by_role("link", name="report with figures").click()
+    frame = _frame(page)
+    frame.get_by_text("The report").wait_for()
+    assert frame.locator("img").evaluate("image => image.naturalWidth") == 1200
+    assert "workflowType=machine_learning" in page.url

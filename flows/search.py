@@ -28,6 +28,7 @@ _SEARCH = SearchParameters()
 def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     """Find the cases that are most like an image of the dataset, an image file or a text."""
     searchable = find_published(search.encoder)
+    search = search.with_query()
     check_search(search, searchable)
     picture = None if search.image is None else read_picture(search.image, searchable.dataset.size)
     # The picture counts by its content, not by where it lies.

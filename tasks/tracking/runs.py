@@ -53,6 +53,7 @@ EXPERIMENTS = {
 """What each experiment holds, by its name."""
 _FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
 _SAMPLING_SECONDS = 5
+_LONGEST_NAME = 250  # of a run, in the databases of MLflow
 _ANSWER_SECONDS = 3
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
@@ -374,7 +375,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         for name, value in tags.items():
             client.set_tag(run_id, name, value)
     else:
-        run = client.create_run(experiment, tags=tags, run_name=this_flow_run.name)
+        run = client.create_run(experiment, tags=tags, run_name=printable(this_flow_run.name, _LONGEST_NAME))
         run_id = run.info.run_id
     create_link_artifact(
         link=page_of(RunReference(run_id=run_id)),

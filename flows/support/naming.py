@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from pathlib import PurePosixPath
 from typing import Any
 
-from coolname.data import config as _slug_words
+from coolname.data import config as words_of_slugs
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
@@ -46,7 +46,7 @@ def run_name(subject: str | None = None) -> str:
     """
     context = FlowRunContext.get()
     assert context is not None and context.flow_run is not None, "Prefect calls this within a flow run"
-    known, parameters = context.flow_run.name, context.parameters
+    known, parameters = context.flow_run.name, context.parameters or {}
     if not is_generated(known):
         return known
     name = _given.get() or _name_around() or _of_deployment(parameters)
@@ -93,11 +93,12 @@ def is_generated(name: str) -> bool:
 
 
 def _vocabulary(name: str) -> frozenset[str]:
-    entry = _slug_words[name]
+    entry = _WORDS[name]
     return frozenset(entry.get("words", ())).union(*map(_vocabulary, entry.get("lists", ())))
 
 
-_ADJECTIVES, _NOUNS = (_vocabulary(name) for name in _slug_words["an"]["lists"])
+_WORDS: dict[str, Any] = dict(words_of_slugs)
+_ADJECTIVES, _NOUNS = (_vocabulary(name) for name in _WORDS["an"]["lists"])
 PROPOSED_ADJECTIVES = (
     "Awesome", "Rustic", "Small", "Gorgeous", "Fantastic", "Sleek", "Intelligent", "Unbranded", "Refined", "Licensed",
     "Generic", "Practical", "Ergonomic", "Handcrafted", "Tasty", "Handmade", "Incredible",

@@ -13,7 +13,9 @@ from typing import Any
 
 from coolname.data import config as words_of_slugs
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 from prefect.runtime import flow_run
 
 from models.text import printable
@@ -49,7 +51,7 @@ def run_name(subject: str | None = None) -> str:
     known, parameters = context.flow_run.name, context.parameters or {}
     if not is_generated(known):
         return known
-    name = _given.get() or _name_around() or _of_deployment(parameters)
+    name = _given.get() or _name_around() or _from_start(context.flow_run, parameters)
     return name if subject is None else f"{name}{SEPARATOR}{parameters[subject]}"
 
 
@@ -115,13 +117,12 @@ def _name_around() -> str | None:
         return str(client.read_flow_run(around).name)
 
 
-def _of_deployment(parameters: Mapping[str, Any]) -> str:
-    identity = flow_run.deployment_id
-    if identity is None:  # called from Python
-        return difference(parameters, {}) or "standard"
-    with get_client(sync_client=True) as client:
-        deployment = client.read_deployment(identity)
-    return difference(parameters, deployment.parameters) or deployment.name
+def _from_start(run: FlowRun, parameters: Mapping[str, Any]) -> str:
+    if run.deployment_id is not None:
+        with get_client(sync_client=True) as client, contextlib.suppress(ObjectNotFound):  # it may be deleted by now
+            deployment = client.read_deployment(run.deployment_id)
+            return difference(parameters, deployment.parameters) or deployment.name
+    return difference(parameters, {}) or "standard"
 
 
 def _words(form: Parameters, start: Mapping[str, Any]) -> Iterator[str]:

@@ -281,7 +281,7 @@ def test_what_is_found_is_printed_written_and_shown(images, shared_outputs, tmp_
     capsys.readouterr()
     assert main(search, ["--search.image", picture, "--search.k", "4"]) == 0
     (folder,) = set(shared_outputs.glob("searches/*/*")) - before
-    assert folder.parent.name == "standard"
+    assert folder.parent.name == "image file printed.png · k 4"
     assert {file.name for file in folder.iterdir()} == {"result.json", "gallery.png", "report.md"}
 
     result = json.loads((folder / "result.json").read_text())

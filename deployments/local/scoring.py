@@ -22,7 +22,6 @@ from tasks.data.pictures.image_file import read_image, to_model_size
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel
-    from pandas import DataFrame
 
 SOURCE = "source"
 """File, beside `MLmodel`, that holds the URI of the registered model."""
@@ -54,7 +53,7 @@ class NamedClassifier:
         self._size = int(card["image_size"])
         self._shape = (self._size, self._size, *([] if card["channels"] == 1 else [int(card["channels"])]))
 
-    def predict(self, data: Any, params: dict[str, Any] | None = None) -> "DataFrame":
+    def predict(self, data: Any, params: dict[str, Any] | None = None) -> list[dict[str, float]]:
         """Compute the probabilities of the classes.
 
         Args:
@@ -63,18 +62,17 @@ class NamedClassifier:
             params: MLflow's; there are none.
 
         Returns:
-            A row an image, a column a class.
+            The probabilities of an image by the names of the classes, an image each.
 
         Raises:
             RefusedInput: it is neither.
         """
-        import pandas as pd
-
-        if isinstance(data, pd.DataFrame | dict):
+        if not isinstance(data, np.ndarray | list):
             raise RefusedInput(f'Give the images as a list: {{"inputs": …}}, {self._expected()}.')
         values = np.atleast_1d(np.asarray(data))
         images = self._stored(values) if values.dtype.kind in "iuf" else self._decoded(values)
-        return pd.DataFrame(self._model.predict(images.astype(np.float32)), columns=self._labels)
+        rows: Any = self._model.predict(images.astype(np.float32))
+        return [dict(zip(self._labels, map(float, row), strict=True)) for row in rows]
 
     def _stored(self, values: NDArray[Any]) -> NDArray[Any]:
         if values.ndim != 1 + len(self._shape) or values.shape[1:] != self._shape or len(values) == 0:

@@ -229,7 +229,8 @@ def test_a_form_of_few_fields_takes_all_and_refuses_what_is_misspelt(server):
         assert server.trigger(parameters).status_code == 201, parameters
     for parameters in (
         {"retrievl": {}}, {"retrieval": {"gallerys": 3}}, {"retrieval": {"galleries": 0}},
-        {"retrieval": {"k_values": []}}, {"dataset": {"limit": 3}}, {"dataset": {"limits": 64}}, {"execution": {"workers": "many"}},
+        {"retrieval": {"k_values": []}}, {"dataset": {"limit": 3}}, {"dataset": {"limits": 64}},
+        {"execution": {"workers": "many"}},
     ):  # fmt: skip
         assert server.trigger(parameters).status_code == 409, parameters
 

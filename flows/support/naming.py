@@ -24,7 +24,7 @@ from tasks.parameters.base import Parameters
 Values = Mapping[str, Mapping[str, Any]]
 
 SEPARATOR = " · "
-LONGEST_NAME = 120  # characters; MLflow keeps 250
+LONGEST_NAME = 100  # characters, as many as the lists of runs show; MLflow keeps 250
 _LONGEST_VALUE = 40
 _MOST_LISTED = 4  # values of a list; of a longer one the number is said
 _SPEAKING = frozenset({
@@ -40,7 +40,7 @@ def run_name(subject: str | None = None) -> str:
     """Name the flow run that begins, for Prefect, which calls it once the parameters are read.
 
     Args:
-        subject: parameter that is named too, where a flow runs several times within another.
+        subject: parameter that is named first, where a flow runs several times within another.
 
     Returns:
         The name that a person gave; else the one given with `named`; else that of the run around this one; else what
@@ -52,7 +52,7 @@ def run_name(subject: str | None = None) -> str:
     if not is_generated(known):
         return known
     name = _given.get() or _name_around() or _from_start(context.flow_run, parameters)
-    return name if subject is None else f"{name}{SEPARATOR}{parameters[subject]}"
+    return name if subject is None else f"{parameters[subject]}{SEPARATOR}{name}"
 
 
 @contextlib.contextmanager

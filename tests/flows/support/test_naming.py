@@ -115,10 +115,10 @@ FORMS_OF_A_TRY = DatasetParameters(limit=64), TrainingParameters(epochs=1)
 
 @pytest.mark.usefixtures("prefect_server", "shared_outputs")
 def test_a_run_its_mlflow_run_and_the_runs_within_have_one_name():
-    assert outer(*FORMS_OF_A_TRY) == ("limit 64 · 1 epoch", "limit 64 · 1 epoch", "limit 64 · 1 epoch · x")
-    assert outer(DatasetParameters(), TrainingParameters()) == ("standard", "standard", "standard · x")
+    assert outer(*FORMS_OF_A_TRY) == ("limit 64 · 1 epoch", "limit 64 · 1 epoch", "x · limit 64 · 1 epoch")
+    assert outer(DatasetParameters(), TrainingParameters()) == ("standard", "standard", "x · standard")
     with named("this one"):
-        assert outer(*FORMS_OF_A_TRY) == ("this one", "this one", "this one · x")
+        assert outer(*FORMS_OF_A_TRY) == ("this one", "this one", "x · this one")
 
 
 @pytest.fixture

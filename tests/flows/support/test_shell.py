@@ -72,7 +72,7 @@ def test_help_lists_every_field_with_its_description(capsys, monkeypatch):
         ("--dataset.size 30", "--dataset.size"),
         ("--retrieval.k_values 0", "--retrieval.k_values"),
         ("--name ", "--name"),
-        ("--name " + "x" * 121, "--name: String should have at most 120 characters"),
+        ("--name " + "x" * 101, "--name: String should have at most 100 characters"),
         ("--preset fast", "--preset fast is unknown: choose one of quickstart, standard, debug."),
         ("--no-such-option 1", "unrecognized arguments: --no-such-option 1"),
     ],

@@ -3,6 +3,7 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
+from flows.support.naming import run_name
 from flows.support.promotion import restore
 from flows.support.terminal import print_table
 from models.markdown import escape
@@ -17,7 +18,7 @@ _CHAMPION = ChampionParameters()
 _PRINTED = ("version", "alias", "val/auc", "reason")
 
 
-@flow(name="champion", flow_run_name="champion of {champion.name}")
+@flow(name="champion", flow_run_name=run_name)
 @in_plain_words
 def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
     """Show the registered versions of a classifier, or make an older one the champion again."""

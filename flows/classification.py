@@ -5,6 +5,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.support import promotion
+from flows.support.naming import run_name
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset
 from tasks.classification.epoch_curves import epoch_points
@@ -32,7 +33,7 @@ _SHOWN = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conform
 LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates would take hours
 
 
-@flow(name="classification", flow_run_name="classification {training.architecture} seed {training.seed}")
+@flow(name="classification", flow_run_name=run_name)
 @in_plain_words
 def classification(
     dataset: DatasetParameters = _DATASET,

@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 from flows.classification import classification
 from flows.reports import report
 from flows.retrieval import judged, retrieve
+from flows.support.naming import run_name
 from flows.support.preflight import preflight_with_reports
 from flows.support.products import Products, stage_run, to_tracker
 from flows.support.provenance import log_dataset
@@ -39,7 +40,7 @@ _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), Ev
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
 
 
-@flow(name="pipeline", flow_run_name="pipeline {training.architecture} seed {training.seed}")
+@flow(name="pipeline", flow_run_name=run_name)
 @in_plain_words
 def pipeline(
     dataset: DatasetParameters = _DATASET,

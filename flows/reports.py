@@ -6,6 +6,7 @@ from prefect.tasks import exponential_backoff
 
 from flows.classification import classification
 from flows.retrieval import judged, retrieve
+from flows.support.naming import run_name
 from flows.support.preflight import preflight_with_reports
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_generator
@@ -33,7 +34,7 @@ _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), Ev
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
 
 
-@flow(name="reports", flow_run_name="reports {reports.generator} seed {training.seed}")
+@flow(name="reports", flow_run_name=run_name)
 @in_plain_words
 def reports(
     dataset: DatasetParameters = _DATASET,
@@ -53,7 +54,7 @@ def reports(
 _SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
 
 
-@flow(name="reports-from-evidence", flow_run_name="reports {generator.name}")
+@flow(name="reports-from-evidence", flow_run_name=run_name)
 @in_plain_words
 def report(
     classified: ClassificationResult, retrieved: RetrievalResult, generator: GeneratorRecord, reports: ReportParameters

@@ -1,5 +1,7 @@
 """Retrieval: embed → index → search → evaluate → project → analyse, with each encoder, and compare them."""
 
+from functools import partial
+
 from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
@@ -7,6 +9,7 @@ from prefect.runtime import flow_run
 
 from flows.classification import classification
 from flows.support import promotion
+from flows.support.naming import run_name
 from flows.support.preflight import preflight
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
@@ -54,7 +57,7 @@ _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), Ev
 _RETRIEVAL, _EXECUTION = RetrievalParameters(), ExecutionParameters()
 
 
-@flow(name="retrieval", flow_run_name="retrieval, classifier: {retrieval.classifier}")
+@flow(name="retrieval", flow_run_name=run_name)
 @in_plain_words
 def retrieval(
     dataset: DatasetParameters = _DATASET,
@@ -116,7 +119,7 @@ def retrieve(
     return found[0].model_copy(update={"flow_run_ids": tuple(each.flow_run_id for each in found)})
 
 
-@flow(name="retrieval-with-encoder", flow_run_name="retrieval with {name}")
+@flow(name="retrieval-with-encoder", flow_run_name=partial(run_name, "name"))
 @in_plain_words
 def retrieve_with(
     source: EvaluatedClassifier,

@@ -1,10 +1,12 @@
 """Search: one image of the dataset, one image file or one text → its nearest cases."""
 
+import re
 from pathlib import Path
 
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.support.naming import run_name
 from flows.support.page import Page
 from flows.support.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE
@@ -22,11 +24,12 @@ from tasks.storage.store import Store
 _SEARCH = SearchParameters()
 
 
-@flow(name="search", flow_run_name="search with {search.encoder}")
+@flow(name="search", flow_run_name=run_name)
 @in_plain_words
 def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     """Find the cases that are most like an image of the dataset, an image file or a text."""
     searchable = find_published(search.encoder)
+    search = search.with_query()
     check_search(search, searchable)
     picture = None if search.image is None else read_picture(search.image, searchable.dataset.size)
     # The picture counts by its content, not by where it lies.
@@ -39,7 +42,8 @@ def search(search: SearchParameters = _SEARCH) -> SearchRecord:
 
 def _write(found: SearchRecord) -> Path:
     """Put the result where a person finds it."""
-    store, folder = Store(), outputs() / "searches" / str(flow_run.name).replace("/", " ") / str(flow_run.id)[:8]
+    name = re.sub(r"[^\w·#:,. -]", " ", str(flow_run.name)).strip(". ")[:80]  # which a person may have chosen
+    store, folder = Store(), outputs() / "searches" / (name or "search") / str(flow_run.id)[:8]
     folder.mkdir(parents=True, exist_ok=True)
     for name, stored in {
         "result.json": found.result,

@@ -7,6 +7,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
+from flows.support.naming import run_name
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset
 from flows.support.runners import require_workers
@@ -31,7 +32,7 @@ _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), Ev
 _SWEEP, _EXECUTION = SweepParameters(), ExecutionParameters()
 
 
-@flow(name="sweep", flow_run_name="sweep over {dataset.name}")
+@flow(name="sweep", flow_run_name=run_name)
 @in_plain_words
 def sweep(
     dataset: DatasetParameters = _DATASET,

@@ -19,6 +19,7 @@ from prefect.states import Cancelled
 from prefect.transactions import Transaction
 
 from flows.classification import classification
+from flows.support.naming import in_words, named
 from flows.support.processes import ProcessPerCall
 from flows.support.runners import dask_executor
 from models.errors import LONGEST_SENTENCE, InputError
@@ -110,7 +111,8 @@ def run_trials(
 
 
 def _run(trial: Trial, call: dict[str, Any]) -> TrialResult:
-    state = run_trial(**call, return_state=True)
+    with named(in_words(trial.training, [*trial.settings, "seed"])):
+        state = run_trial(**call, return_state=True)
     found = state.result(raise_on_failure=False)
     if isinstance(found, BaseException):
         return _failed(trial, found)

@@ -19,6 +19,7 @@ from prefect.logging.loggers import flow_run_logger
 from prefect.states import Failed
 from prefect.utilities.schema_tools import HydrationContext, hydrate
 
+from deployments.local.form import parameter_names
 from models.errors import InputError
 from tasks.parameters.check import check_parameters
 
@@ -86,7 +87,7 @@ def _parameters(client: SyncPrefectClient, run: FlowRun) -> dict[str, Any]:
     variables = {variable.name: variable.value for variable in client.read_variables()}
     context = HydrationContext(workspace_variables=variables, render_workspace_variables=True, render_jinja=True)
     parameters = overlaid(hydrate(deployment.parameters, context), hydrate(run.parameters, context))
-    check_parameters(parameters, (deployment.parameter_openapi_schema or {}).get("properties", {}))
+    check_parameters(parameters, parameter_names(deployment.parameter_openapi_schema))
     if parameters != run.parameters and getattr(sys.modules["__main__"].__spec__, "name", None) == _ENGINE:
         raise InputError(
             "The work pool, or the run, sets a command of its own, which reads the run's parameters before the "

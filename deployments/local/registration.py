@@ -21,8 +21,8 @@ from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 from prefect.flows import load_flow_from_entrypoint
-from prefect.utilities.callables import parameter_schema
 
+from deployments.local.form import form_schema, parameter_names
 from deployments.local.three_way import MISSING, merged
 from models.errors import InputError
 from tasks.parameters.check import check_parameters
@@ -57,15 +57,14 @@ def register(file: Path = FILE, *, reset: bool = False) -> list[str]:
             there[f"{client.read_flow(deployment.flow_id).name}/{deployment.name}"] = deployment
         for entry in declared["deployments"]:
             flow: Flow[..., Any] = load_flow_from_entrypoint(entry["entrypoint"])
-            form = parameter_schema(flow).model_dump(exclude_unset=True)
-            names = list(form["properties"])
+            form = _form(flow, entry)
+            names = parameter_names(form)
             ours = _of_file(entry, names)
             kept = {
                 "entrypoint": entry["entrypoint"],
                 "version": flow.version,
                 "pull_steps": declared["pull"],
-                # With the names, the server refuses one that is misspelt when the run is made.
-                "parameter_openapi_schema": form | {"propertyNames": {"enum": names}, _REGISTERED: ours},
+                "parameter_openapi_schema": form | {_REGISTERED: ours},
             }
             name = f"{flow.name}/{entry['name']}"
             known = there.pop(name, None)
@@ -94,6 +93,13 @@ def register(file: Path = FILE, *, reset: bool = False) -> list[str]:
         if _REGISTERED in (deployment.parameter_openapi_schema or {})
     ]
     return said
+
+
+def _form(flow: Flow[..., Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return form_schema(flow, entry.get("form"))
+    except InputError as error:
+        raise InputError(f"prefect.yaml, {entry['name']}: {error}") from error
 
 
 def _of_file(entry: Mapping[str, Any], names: list[str]) -> dict[str, Any]:

@@ -19,12 +19,13 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from flows.support.naming import LONGEST_NAME, difference, named
 from models.errors import LONGEST_SENTENCE, DiskError, InputError
 from models.standard_streams import written_to
 from models.text import printable
 from tasks.execution.gpu import ensure_limit
 from tasks.execution.server import is_embedded, require_server
-from tasks.parameters.presets import Preset, form
+from tasks.parameters.presets import PRESETS, Preset, form
 from tasks.storage.disks import disk_error, require_room
 from tasks.storage.locations import embedded_log, locks
 from tasks.storage.proxies import require_proxies
@@ -67,7 +68,9 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        values = parse(flow, words)
+        options = _options(flow, words)
+        values = _forms(flow, options)
+        name = options.name or difference(values, PRESETS[options.preset]) or options.preset
         _quieten()
         require_room()
         require_proxies()
@@ -77,7 +80,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         gc.freeze()  # the libraries stay; to look for garbage among them takes longer than many a step
         # Heartbeats tell a server that a run is alive; one that ends with the run they would only keep from ending.
         frequency = None if is_embedded() else PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: frequency}):
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: frequency}), named(name):
             flow(**values)
     except (ValidationError, ParameterTypeError, SettingsError) as error:
         sys.stderr.write(f"error: {_sentence(error)}\n")
@@ -111,16 +114,32 @@ def parse(flow: Flow[..., Any], words: Sequence[str]) -> dict[str, BaseModel]:
         ValidationError: if a value does not fit its field.
         SystemExit: after `--help`, or with code 2 where an option is unknown.
     """
+    return _forms(flow, _options(flow, words))
+
+
+def _options(flow: Flow[..., Any], words: Sequence[str]) -> Any:
     preset = _preset(words)
     description = f"{inspect.getdoc(flow.fn)}\n\nDefaults shown are those of the preset {preset!r}."
     fields: dict[str, Any] = {
-        "preset": (Preset, Field(preset, description="named set of values that the other options override"))
+        "preset": (Preset, Field(preset, description="named set of values that the other options override")),
+        "name": (
+            str | None,
+            Field(
+                None,
+                min_length=1,
+                max_length=LONGEST_NAME,
+                description="name of the run in Prefect and MLflow; without one it says what differs from the preset",
+            ),
+        ),
     }
     for name, parameter in inspect.signature(flow.fn).parameters.items():
         fields[name] = (parameter.annotation, Field(form(preset, name, parameter.annotation)))
     options = create_model(f"flows.{flow.fn.__name__}", __base__=_Options, __doc__=description, **fields)
-    settings = CliApp.run(options, cli_args=list(words))
-    return {name: getattr(settings, name) for name in inspect.signature(flow.fn).parameters}
+    return CliApp.run(options, cli_args=list(words))
+
+
+def _forms(flow: Flow[..., Any], options: Any) -> dict[str, BaseModel]:
+    return {name: getattr(options, name) for name in inspect.signature(flow.fn).parameters}
 
 
 def _preset(words: Sequence[str]) -> Preset:

@@ -38,7 +38,9 @@ class TrainingSettings(BaseModel):
     )
     epochs: int = Field(30, ge=1, le=500, title="Epochs", description="Passes over the training split.")
     batch_size: int = Field(128, ge=8, le=4096, title="Batch size", description="Images per step.")
-    learning_rate: float = Field(2e-3, gt=0, le=1, title="Learning rate", description="Peak of the schedule (AdamW).")
+    learning_rate: float = Field(
+        2e-3, ge=1e-6, le=1, title="Learning rate", description="Peak of the schedule (AdamW)."
+    )
     schedule: ScheduleName = Field(
         "one_cycle", title="Schedule", description=described("Learning rate over the steps", SCHEDULES)
     )
@@ -51,7 +53,7 @@ class TrainingSettings(BaseModel):
         None, ge=0, le=1, title="Focal α", description="Focal loss, two classes: weight of the second; none balances."
     )
     label_smoothing: float = Field(
-        0.05, ge=0, lt=0.5, title="Label smoothing", description="Share of each target spread over all classes."
+        0.05, ge=0, le=0.499, title="Label smoothing", description="Share of each target spread over all classes."
     )
     augmentation: AugmentationName = Field(
         "standard", title="Augmentation", description=described("Random variation of training images", AUGMENTATIONS)
@@ -60,7 +62,11 @@ class TrainingSettings(BaseModel):
         0.0, ge=0, le=10, title="Mixup", description="α of the Beta distribution of the mixing weight; 0 mixes none."
     )
     ema_decay: float = Field(
-        0.995, ge=0, lt=1, title="EMA decay", description="Decay per step of the averaged weights, which are evaluated."
+        0.995,
+        ge=0,
+        le=0.99999,
+        title="EMA decay",
+        description="Decay per step of the averaged weights, which are evaluated.",
     )
     patience: int | None = Field(
         None,
@@ -77,5 +83,5 @@ class TrainingSettings(BaseModel):
         False, title="Compile", description="Use torch.compile: slow to start, faster per step; for long GPU trainings."
     )
     seed: int = Field(
-        0, ge=0, lt=2**31, title="Seed", description="Seed of the initial weights, the order and the augmentation."
+        0, ge=0, le=2**31 - 1, title="Seed", description="Seed of the initial weights, the order and the augmentation."
     )

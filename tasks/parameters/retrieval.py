@@ -54,7 +54,11 @@ class RetrievalParameters(Parameters):
     )
     neighbours: int = Field(5, ge=1, le=20, title="Gallery columns", description="Neighbours shown per query.")
     projection_seed: int = Field(
-        0, ge=0, lt=2**31, title="Projection seed", description="Seed of t-SNE and UMAP, which are for display only."
+        0,
+        ge=0,
+        le=2**31 - 1,
+        title="Projection seed",
+        description="Seed of t-SNE and UMAP, which are for display only.",
     )
     clip: str = _checkpoint("clip", "CLIP")
     pubmedclip: str = _checkpoint("pubmedclip", "PubMedCLIP")

@@ -1,22 +1,28 @@
 """What to look for."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from models.choices import EncoderName, Split
 from tasks.parameters.base import Parameters
 
 
+def _both(value: object) -> object:
+    """Take none for both classes, as a run's parameters may say it."""
+    return "both" if value is None else value
+
+
 class SearchParameters(Parameters):
-    """What to look for: exactly one of an image of the dataset, an image file and a text."""
+    """What to look for: one of an image of the dataset, an image file and a text; without any, the first image."""
 
     index: int | None = Field(
         None,
         ge=0,
-        lt=1_000_000,
+        le=999_999,
         title="Image of the dataset",
-        description="Position in the split named below; the image itself is not among the results.",
+        description="Position in the split named below; the image itself is not among the results. Image 0 is the "
+        "example that is taken where neither an image nor a text is named.",
     )
     split: Split = Field("test", title="Split", description="Split of the image of the dataset.")
     image: str | None = Field(
@@ -36,6 +42,12 @@ class SearchParameters(Parameters):
     among_splits: list[Split] = Field(
         ["train", "val", "test"], min_length=1, title="Among splits", description="Splits to search."
     )
-    among_class: Literal["normal", "pneumonia"] | None = Field(
-        None, title="Among class", description="Class to search; none searches both."
+    among_class: Annotated[Literal["both", "normal", "pneumonia"], BeforeValidator(_both)] = Field(
+        "both", title="Among class", description="Class to search."
     )
+
+    def with_query(self) -> Self:
+        """Return the form with an example to search for where it names nothing, as a *Quick run* does."""
+        if self.index is None and self.image is None and self.text is None:
+            return self.model_copy(update={"index": 0})
+        return self

@@ -56,7 +56,7 @@ def search_cases(
     splits = np.repeat(SPLITS, [dataset.counts[split] for split in SPLITS])
     indices = np.concatenate([np.arange(dataset.counts[split]) for split in SPLITS])
     labels = np.concatenate([arrays[f"{split}_labels"] for split in SPLITS])
-    label = None if search.among_class is None else dataset.labels.index(search.among_class)
+    label = None if search.among_class == "both" else dataset.labels.index(search.among_class)
     among = np.isin(splits, search.among_splits) & ((label is None) | (labels == label))
     found = read_index(store, searchable.index).search(
         question.vector, search.k, encoder=searchable.encoder.identity, exclude=question.own,

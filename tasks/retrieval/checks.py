@@ -53,8 +53,8 @@ def check_search(search: SearchParameters, searchable: SearchableRecord) -> None
     given = [name for name in ("index", "image", "text") if getattr(search, name) is not None]
     if len(given) != 1:
         raise InputError(
-            f"A search needs exactly one of --search.index, --search.image and --search.text, but {len(given)} were "
-            "given; give one."
+            f"A search takes one of --search.index, --search.image and --search.text, but {len(given)} were given; "
+            "give one."
         )
     if search.text is not None:
         if not search.text.strip():
@@ -65,7 +65,7 @@ def check_search(search: SearchParameters, searchable: SearchableRecord) -> None
         raise InputError(
             f"--search.index {search.index}: the {search.split} split has the images 0 to {count - 1}; choose one."
         )
-    if search.among_class is not None and search.among_class not in dataset.labels:
+    if search.among_class != "both" and search.among_class not in dataset.labels:
         raise InputError(
             f"--search.among_class {search.among_class}: the classes of the dataset are "
             f"{printable(', '.join(dataset.labels))}; leave the class out to search all."

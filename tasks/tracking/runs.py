@@ -58,6 +58,7 @@ _FORMER_NOTES = {
 """Descriptions of experiments before they linked the views."""
 _FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
 _SAMPLING_SECONDS = 5
+_LONGEST_NAME = 250  # of a run, in the databases of MLflow
 _ANSWER_SECONDS = 3
 _SIDE_BY_SIDE = 540  # pixels: two pictures beside each other on a page of 1440
 _LINKS = "\n\nIn MLflow: "  # begins the last paragraph of a run's description
@@ -452,7 +453,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         for name, value in tags.items():
             client.set_tag(run_id, name, value)
     else:
-        run = client.create_run(experiment, tags=tags, run_name=this_flow_run.name)
+        run = client.create_run(experiment, tags=tags, run_name=printable(this_flow_run.name, _LONGEST_NAME))
         run_id = run.info.run_id
     return str(run_id)
 

@@ -169,11 +169,12 @@ def test_a_run_keeps_what_it_was_not_given_and_the_next_is_all_hits(services, en
         run = _ended(prefect, answer.json()["id"])
     assert run.state.is_completed(), run.state
     assert run.parameters == form  # as its page shows
-    assert run.name == "pipeline compact28 seed 3"
+    assert run.name == "seed 3 · 5 cases"  # beside the values of the deployment
     client = MlflowClient(services["mlflow"])
     experiment = client.get_experiment_by_name("pneumonia/pipeline").experiment_id
     (tracked,) = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{run.id}'")
     assert tracked.info.status == "FINISHED"
+    assert tracked.info.run_name == run.name
     for part, fields in form.items():
         for field, value in fields.items():
             assert tracked.data.params[f"{part}.{field}"] == str(value)

@@ -1,7 +1,10 @@
 """The registered champion behind MLflow's own scoring server."""
 
+import base64
+import io
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -12,6 +15,7 @@ import urllib.request
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
 from flows.support.promotion import promote
 from models.classifier import weights
@@ -19,6 +23,7 @@ from models.classifier.classifiers import build_classifier
 from models.classifier.prediction import predict
 from models.classifier.preprocessing import Normalization
 from tasks.classification.trust.calibration import calibrated_probabilities
+from tasks.data.pictures.image_file import to_model_size
 from tasks.records.base import RunReference
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
@@ -58,8 +63,11 @@ def address(classifier, shared_outputs, server_logs):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "deployments.local.serving", "--host", "127.0.0.1", "--port", str(port)]
+    program, *options = _documented()
+    assert program == ".venv/bin/python"  # which `make` makes; these tests run in an environment of any name
+    command = [sys.executable, *options[:-1], str(port)]
     environment = os.environ | {"PATH": os.defpath}  # as where the environment is not activated
+    environment.pop("VIRTUAL_ENV", None)
     with (shared_outputs / "serving.log").open("wb") as log:
         server = subprocess.Popen(
             command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -78,6 +86,15 @@ def address(classifier, shared_outputs, server_logs):
         server.wait(30)
 
 
+def _documented():
+    """Take the words of the command from the page that tells it; the last is the port."""
+    page = (CHECKOUT / "docs" / "classification.md").read_text(encoding="utf-8")
+    (line,) = (line for line in page.splitlines() if "-m deployments.local.serving" in line)
+    words = shlex.split(line, comments=True)
+    assert words[-2] == "--port"
+    return words
+
+
 def _ask(address, inputs):
     request = urllib.request.Request(
         address, json.dumps({"inputs": inputs}).encode(), {"Content-Type": "application/json"}
@@ -86,26 +103,76 @@ def _ask(address, inputs):
         return json.load(response)["predictions"]
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_request_is_answered_with_the_probabilities_of_predict(address, classifier, count):
-    images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+def _refusal(address, inputs):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        _ask(address, inputs)
+    assert refused.value.code == 400
+    answer = json.load(refused.value)
+    assert answer.keys() == {"error_code", "message"}
+    return answer["message"]
+
+
+def _png(image):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _expected(classifier, images):
     logits = predict(classifier, images, Normalization(**STATISTICS)).logits
-    expected = calibrated_probabilities(logits, TEMPERATURE)
-    answered = np.array(_ask(address, images.tolist()))
-    np.testing.assert_allclose(answered, np.stack([1 - expected, expected], axis=1), atol=1e-5)
+    return calibrated_probabilities(logits, TEMPERATURE)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("form", [np.ndarray.tolist, lambda images: [_png(image) for image in images]])
+def test_a_request_is_answered_with_the_probabilities_of_predict_by_class(address, classifier, count, form):
+    images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    expected = _expected(classifier, images)
+    answered = _ask(address, form(images))
+    assert [list(row) for row in answered] == [["normal", "pneumonia"]] * count
+    found = np.array([list(row.values()) for row in answered])
+    np.testing.assert_allclose(found, np.stack([1 - expected, expected], axis=1), atol=1e-5)
     assert expected.min() > 0.01
     assert expected.max() < 0.99
 
 
-@pytest.mark.parametrize("inputs", [np.zeros((2, 30, 30)).tolist(), [[["x"] * 28] * 28]])
-def test_what_is_no_image_is_refused(address, inputs):
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        _ask(address, inputs)
-    assert refused.value.code == 400
+def test_a_file_of_another_size_is_cropped_and_resized_as_a_search_does(address, classifier):
+    picture = np.random.default_rng(0).integers(0, 256, (90, 61), dtype=np.uint8)
+    (answered,) = _ask(address, [f"data:image/png;base64,{_png(picture)}"])
+    assert answered["pneumonia"] == pytest.approx(_expected(classifier, to_model_size(picture, 28)[None])[0], abs=1e-5)
 
 
-def test_an_image_that_was_scaled_is_not_answered_as_a_black_one(address):
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        (np.zeros((2, 30, 30)).tolist(), "The input has the shape (2, 30, 30): expected pixels from 0 to 255 in the "),
+        ([[["x"] * 28] * 28], "The input holds other values than numbers: expected pixels from 0 to 255 in the shape "),
+        ([[[True] * 28] * 28], "The input holds other values than numbers"),
+        ([[[None] * 28] * 28], "The input holds other values than numbers"),
+        ([], "The input has the shape (0,)"),
+        ({"image": [0]}, "Give the images as a list"),
+        (["no base64"], "Image 0 is not base64"),
+        ([base64.b64encode(b"no image").decode()], "Image 0 is"),
+        ([_png(np.zeros((28, 28), np.uint8)), _png(np.zeros((28, 28), np.uint8))[:40]], "Image 1 cannot be read"),
+        (
+            np.full((1, 28, 28), 300).tolist(),
+            "Image 0 has the pixel 300 at [0, 0]: pixels are whole numbers from 0 to ",
+        ),
+        (np.full((1, 28, 28), -1).tolist(), "Image 0 has the pixel -1 at [0, 0]"),
+        (np.full((1, 28, 28), np.nan).tolist(), "Image 0 has the pixel nan at [0, 0]"),
+    ],
+)
+def test_what_is_no_image_is_refused_in_one_sentence(address, inputs, told):
+    message = _refusal(address, inputs)
+    assert message.startswith(told)
+    assert len(message) <= 300
+    assert "\n" not in message
+
+
+def test_an_image_that_was_scaled_is_refused_and_names_itself(address):
     stored = np.random.default_rng(0).integers(0, 256, (28, 28))
-    answered = _ask(address, [(stored / 255).tolist(), stored.tolist()])
-    assert np.isnan(answered[0]).all()
-    assert sum(answered[1]) == pytest.approx(1, abs=1e-6)
+    stored[0, 0] = 255
+    scaled = stored / 255
+    scaled[0, 1] = 0.25
+    message = _refusal(address, [stored.tolist(), scaled.tolist()])
+    assert message.startswith("Image 1 has the pixel 0.25 at [0, 1]: pixels are whole numbers from 0 to 255")

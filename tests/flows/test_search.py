@@ -280,7 +280,7 @@ def test_what_is_found_is_printed_written_and_shown(images, shared_outputs, tmp_
     capsys.readouterr()
     assert main(search, ["--search.image", picture, "--search.k", "4"]) == 0
     (folder,) = set(shared_outputs.glob("searches/*/*")) - before
-    assert folder.parent.name == "search with classifier"
+    assert folder.parent.name == "image file printed.png · k 4"
     assert {file.name for file in folder.iterdir()} == {"result.json", "gallery.png", "report.md"}
 
     result = json.loads((folder / "result.json").read_text())
@@ -322,11 +322,18 @@ def test_the_same_search_is_a_hit_wherever_the_file_lies(images, tmp_path):
     assert changed["hits"][0]["index"] == 6
 
 
+def test_a_search_that_names_nothing_is_one_for_the_first_image(grown):
+    example, found, _ = _search()
+    assert (example, found) == _search("--search.index", "0")[:2]
+
+
 @pytest.mark.parametrize(
     ("question", "told"),
     [
-        ([], "exactly one of --search.index, --search.image and --search.text, but 0 were given; give one."),
-        (["--search.index", "1", "--search.text", "a", "--search.encoder", "clip"], "but 2 were given; give one."),
+        (
+            ["--search.index", "1", "--search.text", "a", "--search.encoder", "clip"],
+            "takes one of --search.index, --search.image and --search.text, but 2 were given; ",
+        ),
         (["--search.text", "", "--search.encoder", "clip"], "--search.text is empty: write what to look for"),
         (["--search.text", " ... ", "--search.encoder", "clip"], "The text to search for is empty"),
         (["--search.text", "opacity " * 100, "--search.encoder", "clip"], "77"),

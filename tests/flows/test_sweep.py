@@ -64,16 +64,19 @@ def test_every_child_is_nested_in_both_trackers_with_its_own_form(first):
     assert len(children) == 4
     assert all(child.state.is_completed() for child in children)
     client = MlflowClient(tracking_uri())
-    flow_runs = set()
+    flow_runs, names = set(), set()
     for result in first["results"]:
         run = client.get_run(result.run_id)
         assert run.info.status == "FINISHED"
+        assert run.info.run_name == f"learning rate {result.settings['learning_rate']:g} · seed {result.seed}"
         assert run.data.tags["mlflow.parentRunId"] == first["mlflow_run_id"]
         assert float(run.data.params["training.learning_rate"]) == result.settings["learning_rate"]
         assert int(run.data.params["training.seed"]) == result.seed
         assert run.data.metrics["test/auc"] == pytest.approx(result.metrics["test/auc"])
         flow_runs.add(run.data.tags["prefect.flow_run_id"])
+        names.add(run.info.run_name)
     assert flow_runs == {str(child.id) for child in children}
+    assert names == {child.name for child in children}
     steps = outcomes(flow_runs)
     assert sum(step.step == "train-classifier" and not step.hit for step in steps) == 4
 

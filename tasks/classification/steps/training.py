@@ -45,9 +45,10 @@ def check_training(
     check_loss(training.loss, classes, focal_alpha=training.focal_alpha)
     images = min(train_images, dataset.limit or train_images)
     if dataset.path is None and training.batch_size > images:
+        larger = "" if dataset.limit is None else ", or a larger --dataset.limit"
         raise InputError(
             f"--training.batch_size {training.batch_size} is larger than the training split of {images} images: "
-            "expected at most one batch of all of them; choose a smaller one."
+            f"expected at most one batch of all of them; choose a smaller one{larger}."
         )
     if training.pretrained is None:
         return None

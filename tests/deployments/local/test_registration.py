@@ -216,11 +216,32 @@ def test_values_that_no_longer_fit_the_form_are_said_and_left(server):
     assert server.read()["parameters"] == server.entry["parameters"]
 
 
+def test_a_form_of_few_fields_takes_all_and_refuses_what_is_misspelt(server):
+    server.entry["form"] = {"retrieval": ["galleries"], "training": ["epochs", "seed"]}
+    assert server.register() == []
+    form = server.read()["parameter_openapi_schema"]
+    assert list(form["properties"]) == ["retrieval", "training"]
+    assert list(form["definitions"]["TrainingParameters"]["properties"]) == ["epochs", "seed"]
+    for parameters in (
+        {}, {"retrieval": {"galleries": 3}}, {"retrieval": {"index": "flat"}, "training": {"patience": None}},
+        {"dataset": {"limit": None}}, {"dataset": {"limit": 64}, "execution": {"workers": 1}},
+    ):  # fmt: skip
+        assert server.trigger(parameters).status_code == 201, parameters
+    for parameters in (
+        {"retrievl": {}}, {"retrieval": {"gallerys": 3}}, {"retrieval": {"galleries": 0}},
+        {"retrieval": {"k_values": []}}, {"dataset": {"limit": 3}}, {"dataset": {"limits": 64}},
+        {"execution": {"workers": "many"}},
+    ):  # fmt: skip
+        assert server.trigger(parameters).status_code == 409, parameters
+
+
 @pytest.mark.parametrize(
     ("wrong", "sentence"),
     [
         ({"schedules": [{"cron": "0 2 * * *"}]}, "has no slug"),
         ({"parameters": {"training": {"epoch": 3}}}, "epoch is no field of training"),
+        ({"form": {"training": ["epoch"]}}, "form: epoch is no field of training, choose from architecture, "),
+        ({"form": {"trainin": ["epochs"]}}, "form: trainin is no form, choose from dataset, training, "),
         ({"schedules": [{"slug": "x", "cron": "0 2 * * *", "parameters": {"trainin": {}}}]}, "trainin is no parameter"),
     ],
 )

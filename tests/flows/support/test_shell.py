@@ -4,8 +4,10 @@ import threading
 
 import pytest
 from prefect import flow
+from prefect.context import FlowRunContext
 
 from flows.pipeline import pipeline
+from flows.support.naming import run_name
 from flows.support.shell import main, parse
 from models.errors import InputError
 from tasks.parameters.dataset import DatasetParameters
@@ -69,6 +71,8 @@ def test_help_lists_every_field_with_its_description(capsys, monkeypatch):
         ("--training.loss hinge", "--training.loss"),
         ("--dataset.size 30", "--dataset.size"),
         ("--retrieval.k_values 0", "--retrieval.k_values"),
+        ("--name ", "--name"),
+        ("--name " + "x" * 101, "--name: String should have at most 100 characters"),
         ("--preset fast", "--preset fast is unknown: choose one of quickstart, standard, debug."),
         ("--no-such-option 1", "unrecognized arguments: --no-such-option 1"),
     ],
@@ -137,3 +141,27 @@ def test_a_mistake_found_in_the_flow_is_one_sentence_and_exit_code_2(capsys):
 def test_an_interrupt_says_that_the_next_run_goes_on(capsys):
     assert main(interrupt, []) == 130
     assert "the next run goes on where this one was" in capsys.readouterr().err
+
+
+NAMES = []
+
+
+@flow(flow_run_name=run_name)
+def note(dataset: DatasetParameters = DatasetParameters(), training: TrainingParameters = TrainingParameters()) -> None:  # noqa: B008
+    """Note the name of the run."""
+    NAMES.append(FlowRunContext.get().flow_run.name)
+
+
+@pytest.mark.usefixtures("prefect_server", "outputs", "_warm")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "standard"),
+        ("--preset debug", "debug"),
+        ("--preset debug --training.epochs 3 --training.seed 2", "3 epochs · seed 2"),
+        ("--training.loss focal --name Anna", "Anna"),
+    ],
+)
+def test_a_run_is_named_by_what_differs_from_its_preset_or_as_it_is_wanted(words, told):
+    assert main(note, words.split()) == 0
+    assert NAMES.pop() == told

@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from flows.support.naming import run_name
+from flows.support.overview import show_overview
 from flows.support.promotion import restore
 from flows.support.terminal import print_table
 from models.markdown import escape
@@ -27,6 +28,7 @@ def champion(champion: ChampionParameters = _CHAMPION) -> list[dict[str, str]]:
         if decision.promoted and decision.champion is not None:
             events.champion_changed(champion.name, decision.champion, decision.reason)
         get_run_logger().info("Champion of %s is version %s. %s", champion.name, decision.champion, decision.reason)
+        show_overview()
     rows = [_row(version) for version in registry.versions(champion.name)]
     shown = table(list(rows[0]), [list(row.values()) for row in rows]) if rows else ""
     create_artifact("markdown", shown, f"Versions of {escape(champion.name)}")

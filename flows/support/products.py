@@ -8,6 +8,7 @@ from typing import Any
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
+from flows.support.overview import show_overview
 from flows.support.page import Page
 from tasks.execution.caching import outcomes
 from tasks.records.base import DocumentRecord, FindingsRecord, RunReference, StoredFile
@@ -152,3 +153,5 @@ def stage_run(name: str, forms: Mapping[str, BaseModel]) -> Iterator[Stage]:
             page.steps = page.steps or outcomes([str(flow_run.id)])
         finally:
             page.show()
+    if flow_run.parent_flow_run_id is None:
+        show_overview()

@@ -38,13 +38,13 @@ def new_client():
     return MlflowClient(tracking_uri())
 
 
-def in_flow(action=lambda run: None, stage="classification", retries=0):
+def in_flow(action=lambda run: None, stage="classification", retries=0, forms=FORMS):
     """Run an action inside a tracked flow run; give the MLflow run id."""
     seen = []
 
     @flow(name="tracked", retries=retries)
     def tracked():
-        with runs.tracked_run(stage, FORMS) as run:
+        with runs.tracked_run(stage, forms) as run:
             seen.append(run.run_id)
             action(run)
 

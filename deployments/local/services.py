@@ -221,14 +221,6 @@ def _tool(name: str, *arguments: Any) -> list[str]:
     return [sys.executable, "-m", name, *map(str, arguments)]
 
 
-def _run(variables: dict[str, str], *command: str) -> str:
-    done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode:
-        told = " ".join([Path(command[0]).name, *command[1:]])
-        raise RuntimeError(f"`{told}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
-    return done.stdout
-
-
 def _check_environment() -> None:
     """Refuse variables that are read when all is running already.
 
@@ -246,10 +238,10 @@ def _register(variables: dict[str, str], *arguments: str) -> None:
         raise InputError(
             "no Prefect server to register with: start one with `make up`, or name one in PREFECT_API_URL."
         )
-    for module in ("local.resources", "local.registration", "automations.definitions"):
-        told = _run(variables, sys.executable, "-m", f"deployments.{module}", *arguments)
-        if told:
-            _say(told.rstrip())
+    command = ["-m", "deployments.local.set_up", *arguments]
+    done = subprocess.run([sys.executable, *command], cwd=PROJECT, env=variables, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RuntimeError(f"`python {' '.join(command)}` failed: {done.stderr.strip()[-600:]}")
 
 
 def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: dict[str, str]) -> None:

@@ -140,9 +140,13 @@ def test_a_window_in_which_a_live_run_may_be_silent_is_one_sentence(monkeypatch,
     monkeypatch.setenv("HEARTBEAT_WINDOW", text)
     with pytest.raises(InputError, match=f"HEARTBEAT_WINDOW={text} is not .* from 45 to 86400"):
         heartbeat_window()
+
+
+def test_such_a_window_is_refused_before_anything_starts(monkeypatch):
+    monkeypatch.setenv("HEARTBEAT_WINDOW", "44")
     done = subprocess.run(
         [sys.executable, "-m", "deployments.local.services", "up"], cwd=CHECKOUT, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: HEARTBEAT_WINDOW={text} ")
+    assert done.stderr.startswith("error: HEARTBEAT_WINDOW=44 ")
     assert len(done.stderr.splitlines()) == 1

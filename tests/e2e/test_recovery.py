@@ -181,7 +181,7 @@ def test_a_run_survives_that_its_servers_are_killed_and_started_again(
     state = wait_for(lambda: _final(prefect, run), 200)
     assert state.is_completed(), state
     assert _tracked(services)[3:] == [("classification", "FINISHED")] * 2
-    same = [each.id for each in prefect.read_flow_runs() if each.parameters["training"]["epochs"] == EPOCHS]
+    same = [each.id for each in prefect.read_flow_runs() if each.parameters.get("training", {}).get("epochs") == EPOCHS]
     noted = [path for each in same for path in (outputs / "store" / "ledger" / str(each)).glob("*.json")]
     steps = [entry["step"] for entry in (json.loads(path.read_text()) for path in noted) if not entry["hit"]]
     assert "train-classifier" in steps

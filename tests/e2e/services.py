@@ -69,10 +69,16 @@ def left_running(variables: dict[str, str]) -> list[psutil.Process]:
     return found
 
 
+def process_of(name: str, outputs: Path) -> psutil.Process:
+    """Find a service's own process."""
+    notes = json.loads((outputs / "services.json").read_text())
+    (pid,) = [entry["pid"] for entry in notes["processes"] if entry["name"] == name]
+    return psutil.Process(pid)
+
+
 def kill(name: str, outputs: Path) -> None:
     """Kill a service with all that it started, as a machine that loses its power does."""
-    notes = json.loads((outputs / "services.json").read_text())
-    (service,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == name]
+    service = process_of(name, outputs)
     family = [*service.children(recursive=True), service]
     for member in family:
         member.kill()

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
@@ -20,7 +19,7 @@ from deployments.automations.definitions import register
 from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
 from tests.e2e.client import client_of
-from tests.e2e.services import call, deployment_like, kill, running, service_environment, wait_for
+from tests.e2e.services import call, deployment_like, kill, process_of, running, service_environment, wait_for
 
 pytestmark = [
     pytest.mark.e2e,
@@ -96,12 +95,6 @@ def _training(outputs, deployment, parameters=FORM):
     return run
 
 
-def _worker(outputs):
-    notes = json.loads((outputs / "services.json").read_text())
-    (worker,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == "cpu-worker"]
-    return worker
-
-
 def _final(client, run):
     state = client.read_flow_run(run.id).state
     return state if state.is_final() else None
@@ -135,7 +128,7 @@ def test_a_cancelled_run_ends_within_seconds_and_everything_says_so(services, en
     states = {each.state.name for each in prefect.read_flow_runs() if each.id != dead.id}
     assert states == {"Cancelled"}  # and that of the subflow
     assert _tracked(services) == [("classification", "KILLED"), ("pipeline", "KILLED"), ("classification", "KILLED")]
-    assert not _worker(outputs).children(recursive=True)
+    assert not process_of("cpu-worker", outputs).children(recursive=True)
     assert 2 <= _epoch(outputs) < EPOCHS
 
 
@@ -145,7 +138,7 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
     with deployment_like(prefect, "classification/classification", {}) as (_, name):  # the dead run has its turn still
         run = run_deployment(name, parameters=short, timeout=0)
         wait_for(lambda: "epoch 2 of 12:" in log.read_text(), 240)
-        worker = _worker(outputs)
+        worker = process_of("cpu-worker", outputs)
         members = worker.children(recursive=True)
         worker.kill()
         worker.wait(timeout=10)

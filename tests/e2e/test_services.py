@@ -36,6 +36,17 @@ pytestmark = [
     pytest.mark.expected_in_logs("a run without a champion", "no weights of MedGemma", "wrong parameters"),
 ]
 NO_WAY = "http://127.0.0.1:9"  # a proxy that leads nowhere: what is on this machine is reached without one
+SMALL = PRESETS["debug"] | {
+    "dataset": {"limit": 64},
+    "evaluation": {"bootstrap_samples": 50, "explained_images": 4, "explanation_draws": 2, "label_folds": 0},
+    "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 50, "galleries": 1},
+    "reports": {"cases": 2, "batch_size": 4, "controlled_cases": 1},
+}
+GIVEN = {"training": {"seed": 3}, "reports": {"cases": 3}}
+OWN = {"champion": {"name": "nobodys-classifier", "reason": "own"}}
+REASON = {"champion": {"reason": "given"}}
+WRONG = {"champion": {"name": 3}}
+WORD = "a word of this test"
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +64,12 @@ def services(environment, server_logs):
     with running(environment, server_logs) as notes:
         yield notes
     assert "Nothing was running." in call("down", environment).stdout
+
+
+@pytest.fixture(scope="module")
+def client(services):
+    with SyncPrefectClient(services["prefect_api"]) as client:
+        yield client
 
 
 def test_both_addresses_are_printed_and_answer_on_loopback(services, environment):
@@ -82,12 +99,11 @@ def test_a_taken_port_is_one_sentence(services, environment, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_every_deployment_is_registered_with_its_description(services):
+def test_every_deployment_is_registered_with_its_description(client):
     declared = {
         entry["name"]: entry for entry in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
     }
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        found = {deployment.name: deployment for deployment in client.read_deployments()}
+    found = {deployment.name: deployment for deployment in client.read_deployments()}
     assert found.keys() == declared.keys()
     for name, deployment in found.items():
         assert deployment.description == " ".join(declared[name]["description"].split())
@@ -97,16 +113,14 @@ def test_every_deployment_is_registered_with_its_description(services):
     assert found["pipeline-quickstart"].parameters == PRESETS["quickstart"]
 
 
-def test_the_worker_has_polled_when_up_says_that_all_is_up(services):
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        (worker,) = client.request("POST", "/work_pools/cpu/workers/filter", json={}).json()
+def test_the_worker_has_polled_when_up_says_that_all_is_up(client):
+    (worker,) = client.request("POST", "/work_pools/cpu/workers/filter", json={}).json()
     assert (worker["name"], worker["status"]) == ("cpu-1", "ONLINE")
 
 
-def test_the_gpu_has_a_pool_and_a_strict_limit(services):
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        assert {pool.name for pool in client.read_work_pools()} == {"cpu", "gpu"}
-        assert client.read_global_concurrency_limit_by_name("gpu").limit == max(GPUS, 1)
+def test_the_gpu_has_a_pool_and_a_strict_limit(client):
+    assert {pool.name for pool in client.read_work_pools()} == {"cpu", "gpu"}
+    assert client.read_global_concurrency_limit_by_name("gpu").limit == max(GPUS, 1)
 
 
 def _trigger_over_http(services, deployment, parameters, **others):
@@ -121,25 +135,6 @@ def _ended(client, run):
     """Wait for the end of a run."""
     wait_for(lambda: client.read_flow_run(run).state.is_final(), 400)
     return client.read_flow_run(run)
-
-
-SMALL = PRESETS["debug"] | {
-    "dataset": {"limit": 64},
-    "evaluation": {"bootstrap_samples": 50, "explained_images": 4, "explanation_draws": 2, "label_folds": 0},
-    "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 50, "galleries": 1},
-    "reports": {"cases": 2, "batch_size": 4, "controlled_cases": 1},
-}
-GIVEN = {"training": {"seed": 3}, "reports": {"cases": 3}}
-OWN = {"champion": {"name": "nobodys-classifier", "reason": "own"}}
-REASON = {"champion": {"reason": "given"}}
-WRONG = {"champion": {"name": 3}}
-WORD = "a word of this test"
-
-
-@pytest.fixture(scope="module")
-def client(services):
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

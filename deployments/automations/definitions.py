@@ -1,13 +1,11 @@
 """What the Prefect server does by itself: crash silent runs, stop broken schedules, follow a new champion, tell people.
 
-`make up` registers these automations; by hand, against the server of `PREFECT_API_URL`:
-`python -m deployments.automations.definitions`. A definition that was changed here is changed there, unless somebody
-changed it there too; `--reset` takes it all the same. What somebody switched off stays off.
+`deployments.local.set_up` registers these automations. A definition that was changed here is changed there, unless
+somebody changed it there too; `--reset` takes it all the same. What somebody switched off stays off.
 """
 
 import hashlib
 import json
-import sys
 from datetime import timedelta
 from uuid import UUID
 
@@ -21,7 +19,6 @@ from deployments.automations.alerts import ENDS, alerts, flow_run_events
 from deployments.automations.heartbeat import heartbeat_window
 from deployments.automations.notification import notification_block
 from deployments.automations.webhook import alerts_webhook
-from models.errors import InputError
 from tasks.execution.events import CHAMPION_CHANGED, classifier_resource
 from tasks.tracking.registry import registered_name
 
@@ -153,12 +150,3 @@ def _mark(automation: AutomationCore) -> str:
 
 def _plain(value: object) -> object:
     return sorted(value) if isinstance(value, set) else str(value)
-
-
-if __name__ == "__main__":
-    try:
-        for sentence in register(reset="--reset" in sys.argv[1:]):
-            sys.stdout.write(f"{sentence}\n")
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from error

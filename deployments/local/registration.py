@@ -4,11 +4,9 @@ What a person can change in the UI is merged three ways: what was registered las
 file. What was registered last stands on the server, beside the deployment's form (`x-registered`), so that all machines
 that register go by the same. `prefect deploy` would write parameters, tags and schedules anew.
 
-`make up` registers; by hand, on the server of `PREFECT_API_URL`: `python -m deployments.local.services register`, and
-with `--reset` all is as the file has it.
+`deployments.local.set_up` registers.
 """
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -224,12 +222,3 @@ def _created(slug: str, schedule: Mapping[str, Any]) -> DeploymentScheduleCreate
 def _time(times: Mapping[str, Any]) -> _Time:
     (kind,) = (name for name in _TIMES if name in times)
     return _TIMES[kind].model_validate(times)
-
-
-if __name__ == "__main__":
-    try:
-        for sentence in register(reset=RESET in sys.argv[1:]):
-            sys.stdout.write(f"{sentence}\n")
-    except InputError as error:
-        sys.stderr.write(f"error: {error}\n")
-        raise SystemExit(2) from error

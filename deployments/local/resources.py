@@ -2,7 +2,7 @@
 
 Only what is missing is made: what a person has changed since, in the UI for instance, stays.
 
-`make up` makes them; by hand, on the server of `PREFECT_API_URL`: `python -m deployments.local.resources`.
+`deployments.local.set_up` makes them.
 """
 
 import os
@@ -79,7 +79,3 @@ def _drop_uncalibrated_threshold(client: SyncPrefectClient) -> None:
     found = client.read_variable_by_name(DRIFT_VARIABLE)
     if found is not None and found.value == 0.75 and set(found.tags) == {"drift", "uncalibrated"}:
         client.delete_variable_by_name(DRIFT_VARIABLE)
-
-
-if __name__ == "__main__":
-    make_resources()

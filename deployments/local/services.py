@@ -38,7 +38,7 @@ from tasks.storage.locations import (
     tracking_artifacts,
 )
 from tasks.storage.proxies import require_proxies
-from tasks.tracking.pages import start_page
+from tasks.tracking.pages import LEADERBOARD, start_page, view_page
 from tasks.tracking.relocation import follow_the_move
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -154,11 +154,10 @@ def _bring_up(
             _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)
     for address in (f"{notes['prefect_api']}/health", f"{notes['mlflow']}/health"):
         _wait_until(functools.partial(_answers, address), address, notes)
-    if "mlflow" in missing:
-        notes["leaderboard"] = _run(variables, sys.executable, "-m", "deployments.local.experiments").strip()
-        _note(notes)
     if "prefect" in missing:
         _register(variables)
+        notes["leaderboard"] = _leaderboard(notes["mlflow"])
+        _note(notes)
     started = datetime.now(UTC)
     workers = [name for name in _workers() if name in missing]
     for name in workers:
@@ -228,14 +227,6 @@ def _tool(name: str, *arguments: Any) -> list[str]:
     return [sys.executable, "-m", name, *map(str, arguments)]
 
 
-def _run(variables: dict[str, str], *command: str) -> str:
-    done = subprocess.run(command, cwd=PROJECT, env=variables, capture_output=True, text=True, check=False)
-    if done.returncode:
-        told = " ".join([Path(command[0]).name, *command[1:]])
-        raise RuntimeError(f"`{told}` failed: {(done.stderr or done.stdout).strip()[-600:]}")
-    return done.stdout
-
-
 def _check_environment() -> None:
     """Refuse variables that are read when all is running already.
 
@@ -253,10 +244,10 @@ def _register(variables: dict[str, str], *arguments: str) -> None:
         raise InputError(
             "no Prefect server to register with: start one with `make up`, or name one in PREFECT_API_URL."
         )
-    for module in ("local.resources", "local.registration", "automations.definitions"):
-        told = _run(variables, sys.executable, "-m", f"deployments.{module}", *arguments)
-        if told:
-            _say(told.rstrip())
+    command = ["-m", "deployments.local.set_up", *arguments]
+    done = subprocess.run([sys.executable, *command], cwd=PROJECT, env=variables, stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RuntimeError(f"`python {' '.join(command)}` failed: {done.stderr.strip()[-600:]}")
 
 
 def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: dict[str, str]) -> None:
@@ -299,6 +290,17 @@ def _answers(address: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def _leaderboard(mlflow: str) -> str | None:
+    """Return the address of the leaderboard of classifiers; None where MLflow has no such experiment."""
+    question = "api/2.0/mlflow/experiments/get-by-name?experiment_name=pneumonia%2Fclassification"
+    try:
+        with open_directly(f"{mlflow}/{question}", 5) as answer:
+            experiment = json.load(answer)["experiment"]["experiment_id"]
+    except OSError:
+        return None
+    return f"{mlflow}/{view_page(experiment, LEADERBOARD, within=True)}"
 
 
 def _polls(pool: str, since: datetime, api: str) -> bool:
@@ -415,7 +417,7 @@ def _port(variable: str, default: int) -> int:
 def _greeting(notes: dict[str, Any], first: str) -> str:
     return (
         f"{first}\n"
-        f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run a deployment: Deployments → pipeline → Run\n"
+        f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   start: Artifacts → overview; run: Deployments\n"
         f"  MLflow   {notes.get('leaderboard') or start_page(notes['mlflow'])}   compare experiments: pneumonia/…\n"
         f"  logs     {outputs() / 'services'}   end with: make down"
         + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psutil
+from prefect.client.orchestration import SyncPrefectClient
 
 from tests.conftest import CHECKOUT
 from tests.server_logs import ServerLogs
@@ -67,10 +69,16 @@ def left_running(variables: dict[str, str]) -> list[psutil.Process]:
     return found
 
 
+def process_of(name: str, outputs: Path) -> psutil.Process:
+    """Find a service's own process."""
+    notes = json.loads((outputs / "services.json").read_text())
+    (pid,) = [entry["pid"] for entry in notes["processes"] if entry["name"] == name]
+    return psutil.Process(pid)
+
+
 def kill(name: str, outputs: Path) -> None:
     """Kill a service with all that it started, as a machine that loses its power does."""
-    notes = json.loads((outputs / "services.json").read_text())
-    (service,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == name]
+    service = process_of(name, outputs)
     family = [*service.children(recursive=True), service]
     for member in family:
         member.kill()
@@ -85,6 +93,32 @@ def end(worker: subprocess.Popen[Any]) -> None:
     except subprocess.TimeoutExpired:
         worker.kill()
         worker.wait(timeout=5)
+
+
+@contextlib.contextmanager
+def deployment_like(client: SyncPrefectClient, like: str, own: dict[str, Any]) -> Iterator[tuple[UUID, str]]:
+    """Have a deployment as one that is registered, with a name and values of its own, whose runs need not take turns.
+
+    Yields:
+        Its id; its flow's name and its own.
+    """
+    flow, _, name = like.partition("/")
+    known = client.read_deployment_by_name(like)
+    form = {name: value for name, value in known.parameter_openapi_schema.items() if name != "x-registered"}
+    made = client.create_deployment(
+        known.flow_id,
+        f"{name}-of-a-test",
+        entrypoint=known.entrypoint,
+        pull_steps=known.pull_steps,
+        parameters=own,
+        parameter_openapi_schema=form,
+        work_pool_name=known.work_pool_name,
+        enforce_parameter_schema=True,
+    )
+    try:
+        yield made, f"{flow}/{name}-of-a-test"
+    finally:
+        client.delete_deployment(made)
 
 
 def require_no_jobs(mlflow: int) -> None:

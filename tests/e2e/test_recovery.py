@@ -1,6 +1,7 @@
-"""One training, cancelled, killed and cut off from its servers.
+"""One training on a machine that dies, cancelled, and cut off from its servers; another whose worker is killed.
 
-The tests follow each other: each goes on with the training that the one before interrupted.
+The tests follow each other: the first goes on where the one before interrupted it. Meanwhile the time passes after
+which what the dead machine left is found.
 """
 
 import json
@@ -8,11 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
 from prefect.client.schemas.objects import State, StateType
 from prefect.deployments import run_deployment
 
@@ -20,7 +19,7 @@ from deployments.automations.definitions import register
 from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
 from tests.e2e.client import client_of
-from tests.e2e.services import call, kill, running, service_environment, wait_for
+from tests.e2e.services import call, deployment_like, kill, process_of, running, service_environment, wait_for
 
 pytestmark = [
     pytest.mark.e2e,
@@ -33,7 +32,7 @@ EPOCHS = 40  # to be cut in three places
 FORM = {
     "dataset": PRESETS["debug"]["dataset"],
     "training": PRESETS["debug"]["training"] | {"epochs": EPOCHS},
-    "evaluation": PRESETS["debug"]["evaluation"] | {"label_folds": 0},
+    "evaluation": {"bootstrap_samples": 50, "explained_images": 4, "explanation_draws": 2, "label_folds": 0},
 }
 HOLD_A_SLOT = """
 import time
@@ -62,7 +61,7 @@ def outputs(environment):
     return Path(environment["OUTPUTS"])
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def prefect(services):
     with SyncPrefectClient(services["prefect_api"]) as client:
         yield client
@@ -72,11 +71,6 @@ def _up(environment):
     done = call("up", environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def _deployment(client, name):
-    (found,) = client.read_deployments(deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[name])))
-    return found
 
 
 def _tracked(services):
@@ -93,48 +87,73 @@ def _epoch(outputs):
     return max((int(path.name.split("-")[1]) for path in kept), default=0)
 
 
-def _ledger(outputs):
-    return [json.loads(path.read_text()) for path in (outputs / "store" / "ledger").glob("*/*.json")]
+def _training(outputs, deployment, parameters=FORM):
+    """A run of a deployment that has gone on with the training."""
+    before = _epoch(outputs)
+    run = run_deployment(deployment, parameters=parameters, timeout=0)
+    wait_for(lambda: _epoch(outputs) > before, 240)
+    return run
 
 
-def _final(client, flow_run_id):
-    state = client.read_flow_run(flow_run_id).state
+def _final(client, run):
+    state = client.read_flow_run(run.id).state
     return state if state.is_final() else None
 
 
-def test_a_cancelled_run_ends_within_seconds_and_everything_says_so(services, outputs, prefect):
-    run = run_deployment("pipeline/pipeline", parameters=PRESETS["debug"] | FORM, timeout=0)
-    wait_for(lambda: _epoch(outputs) >= 2, 240)
-    prefect.set_flow_run_state(run.id, State(type=StateType.CANCELLING, name="Cancelling"))  # what the UI sends
-    wait_for(lambda: _final(prefect, run.id), 60)
-    assert {run.state.name for run in prefect.read_flow_runs()} == {"Cancelled"}  # and that of the subflow
-    assert _tracked(services) == [("pipeline", "KILLED"), ("classification", "KILLED")]
-    (worker,) = [entry for entry in services["processes"] if entry["name"] == "cpu-worker"]
-    assert not psutil.Process(worker["pid"]).children(recursive=True)
-    assert 2 <= _epoch(outputs) < EPOCHS
-
-
-def test_what_a_dead_machine_leaves_is_found_and_its_slots_are_free(services, environment, outputs, prefect):
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD_A_SLOT], cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True
-    )
+@pytest.fixture(scope="module")
+def dead(services, environment, outputs, prefect):
+    """The run of a machine that has died, and with it a process that held the GPU."""
+    command = [sys.executable, "-c", HOLD_A_SLOT]
+    holder = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)
+    run = _training(outputs, "classification/classification")
     assert holder.stdout.readline() == "held\n"
     holder.kill()
     holder.communicate()
-    assert prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 1
-
-    before = _epoch(outputs)
-    run = run_deployment("classification/classification", parameters=FORM, timeout=0)
-    wait_for(lambda: _epoch(outputs) > before, 240)
     kill("cpu-worker", outputs)
-    assert prefect.read_flow_run(run.id).state.is_running()
-    assert _tracked(services)[2:] == [("classification", "RUNNING")]  # nobody was left to say otherwise
-    assert _epoch(outputs) < EPOCHS
+    return run
 
-    state = wait_for(lambda: _final(prefect, run.id), WINDOW_SECONDS + 20)
+
+def test_a_dead_machine_leaves_a_run_and_a_slot(services, outputs, prefect, dead):
+    assert prefect.read_flow_run(dead.id).state.is_running()
+    assert _tracked(services) == [("classification", "RUNNING")]  # nobody was left to say otherwise
+    assert prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 1
+    assert 1 <= _epoch(outputs) < EPOCHS
+
+
+def test_a_cancelled_run_ends_within_seconds_and_everything_says_so(services, environment, outputs, prefect, dead):
+    assert "What had died was started again: cpu-worker." in _up(environment)
+    run = _training(outputs, "pipeline/pipeline", PRESETS["debug"] | FORM)
+    prefect.set_flow_run_state(run.id, State(type=StateType.CANCELLING, name="Cancelling"))  # what the UI sends
+    wait_for(lambda: _final(prefect, run), 60)
+    states = {each.state.name for each in prefect.read_flow_runs() if each.id != dead.id}
+    assert states == {"Cancelled"}  # and that of the subflow
+    assert _tracked(services) == [("classification", "KILLED"), ("pipeline", "KILLED"), ("classification", "KILLED")]
+    assert not process_of("cpu-worker", outputs).children(recursive=True)
+    assert 2 <= _epoch(outputs) < EPOCHS
+
+
+def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, outputs, prefect):
+    short = FORM | {"training": FORM["training"] | {"seed": 1, "epochs": 12}}
+    log = outputs / "services" / "cpu-worker.log"
+    with deployment_like(prefect, "classification/classification", {}) as (_, name):  # the dead run has its turn still
+        run = run_deployment(name, parameters=short, timeout=0)
+        wait_for(lambda: "epoch 2 of 12:" in log.read_text(), 240)
+        worker = process_of("cpu-worker", outputs)
+        members = worker.children(recursive=True)
+        worker.kill()
+        worker.wait(timeout=10)
+        assert [member for member in members if member.is_running()]
+        state = wait_for(lambda: _final(prefect, run), 400)
+    assert state.is_completed(), state
+    assert _tracked(services)[-1] == ("classification", "FINISHED")
+    assert "epoch 12 of 12:" not in log.read_text()  # which only the worker could write
+    assert "What had died was started again: cpu-worker." in _up(environment)
+
+
+def test_the_run_of_a_dead_machine_is_found(prefect, dead):
+    state = wait_for(lambda: _final(prefect, dead), WINDOW_SECONDS + 20)
     assert state.is_crashed(), state
     assert f"No sign of life for {WINDOW_SECONDS} s" in state.message
-    wait_for(lambda: prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 0, 90)
 
 
 def test_a_run_survives_that_its_servers_are_killed_and_started_again(
@@ -142,47 +161,31 @@ def test_a_run_survives_that_its_servers_are_killed_and_started_again(
 ):
     monkeypatch.setenv("HEARTBEAT_WINDOW", "120")  # longer than the servers are away
     register()
-    assert "What had died was started again: cpu-worker." in _up(environment)
-    before = _epoch(outputs)
-    run = run_deployment("classification/classification", parameters=FORM, timeout=0)
-    wait_for(lambda: _epoch(outputs) > before, 240)
-    nightly = _deployment(prefect, "retrieval-nightly")
+    nightly = prefect.read_deployment_by_name("retrieval/retrieval-nightly")
     prefect.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)  # by a person, in the UI
+    run = _training(outputs, "classification/classification")
     kill("prefect", outputs)
     kill("mlflow", outputs)
+    assert _epoch(outputs) < EPOCHS
     told = _up(environment | {"HEARTBEAT_WINDOW": "120"})
     assert "What had died was started again: prefect, mlflow." in told
-    assert [schedule.active for schedule in _deployment(prefect, "retrieval-nightly").schedules] == [True]
+    assert [schedule.active for schedule in prefect.read_deployment(nightly.id).schedules] == [True]
 
-    state = wait_for(lambda: _final(prefect, run.id), 200)
+    state = wait_for(lambda: _final(prefect, run), 200)
     assert state.is_completed(), state
-    assert _tracked(services)[2:] == [("classification", "KILLED"), ("classification", "FINISHED")]
-    steps = [entry["step"] for entry in _ledger(outputs) if not entry["hit"]]
+    assert _tracked(services)[3:] == [("classification", "FINISHED")] * 2
+    same = [each.id for each in prefect.read_flow_runs() if each.parameters.get("training", {}).get("epochs") == EPOCHS]
+    noted = [path for each in same for path in (outputs / "store" / "ledger" / str(each)).glob("*.json")]
+    steps = [entry["step"] for entry in (json.loads(path.read_text()) for path in noted) if not entry["hit"]]
+    assert "train-classifier" in steps
     assert len(steps) == len(set(steps)), "what was finished was done again"
-    log = (outputs / "services" / "cpu-worker.log").read_text()
-    assert log.count(f"epoch 1 of {EPOCHS}") == 1, "the training began anew"
+    assert (outputs / "services" / "cpu-worker.log").read_text().count(f"epoch 1 of {EPOCHS}:") == 1, "it began anew"
     client = MlflowClient(services["mlflow"])
-    (tracked,) = client.search_runs(
-        [client.get_experiment_by_name("pneumonia/classification").experiment_id], "attributes.status = 'FINISHED'"
-    )
+    experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
+    (tracked,) = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{run.id}'")
     curve = client.get_metric_history(tracked.info.run_id, "train/loss")
     assert [metric.step for metric in curve] == list(range(1, EPOCHS + 1))
 
 
-def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, outputs, prefect):
-    short = FORM | {"training": FORM["training"] | {"seed": 1, "epochs": 4}}
-    run = run_deployment("classification/classification", parameters=short, timeout=0)
-    log = outputs / "services" / "cpu-worker.log"
-    wait_for(lambda: "epoch 2 of 4:" in log.read_text(), 240)
-    notes = json.loads((outputs / "services.json").read_text())
-    (worker,) = [psutil.Process(entry["pid"]) for entry in notes["processes"] if entry["name"] == "cpu-worker"]
-    members = worker.children(recursive=True)
-    worker.kill()
-    worker.wait(timeout=10)
-    assert [member for member in members if member.is_running()]
-
-    state = wait_for(lambda: _final(prefect, run.id), 400)
-    assert state.is_completed(), state
-    assert _tracked(services)[-1] == ("classification", "FINISHED")
-    assert "epoch 4 of 4:" not in log.read_text()  # which only the worker could write
-    assert "What had died was started again: cpu-worker." in _up(environment)
+def test_the_slot_of_a_dead_machine_is_free(prefect, dead):
+    wait_for(lambda: prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 0, 90)

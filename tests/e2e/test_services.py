@@ -1,16 +1,15 @@
 """The services as a person uses them: up, a run triggered through the API, its products, down."""
 
-import contextlib
 import json
 import re
 import subprocess
 import sys
 import time
 import urllib.request
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import psutil
@@ -19,7 +18,7 @@ import yaml
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.deployments import run_deployment
@@ -32,7 +31,7 @@ from deployments.local.services import GPUS
 from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
 from tests.e2e.client import client_of
-from tests.e2e.services import call, end, running, service_environment
+from tests.e2e.services import call, deployment_like, end, running, service_environment, wait_for
 from tests.support.pages import page_of
 
 pytestmark = [
@@ -40,6 +39,17 @@ pytestmark = [
     pytest.mark.expected_in_logs("a run without a champion", "no weights of MedGemma", "wrong parameters"),
 ]
 NO_WAY = "http://127.0.0.1:9"  # a proxy that leads nowhere: what is on this machine is reached without one
+SMALL = PRESETS["debug"] | {
+    "dataset": {"limit": 64},
+    "evaluation": {"bootstrap_samples": 50, "explained_images": 4, "explanation_draws": 2, "label_folds": 0},
+    "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 50, "galleries": 1},
+    "reports": {"cases": 2, "batch_size": 4, "controlled_cases": 1},
+}
+GIVEN = {"training": {"seed": 3}, "reports": {"cases": 3}}
+OWN = {"champion": {"name": "nobodys-classifier", "reason": "own"}}
+REASON = {"champion": {"reason": "given"}}
+WRONG = {"champion": {"name": 3}}
+WORD = "a word of this test"
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +67,12 @@ def services(environment, server_logs):
     with running(environment, server_logs) as notes:
         yield notes
     assert "Nothing was running." in call("down", environment).stdout
+
+
+@pytest.fixture(scope="module")
+def client(services):
+    with SyncPrefectClient(services["prefect_api"]) as client:
+        yield client
 
 
 def test_both_addresses_are_printed_and_answer_on_loopback(services, environment):
@@ -86,12 +102,11 @@ def test_a_taken_port_is_one_sentence(services, environment, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_every_deployment_is_registered_with_its_description(services):
+def test_every_deployment_is_registered_with_its_description(client):
     declared = {
         entry["name"]: entry for entry in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
     }
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        found = {deployment.name: deployment for deployment in client.read_deployments()}
+    found = {deployment.name: deployment for deployment in client.read_deployments()}
     assert found.keys() == declared.keys()
     for name, deployment in found.items():
         assert deployment.description == " ".join(declared[name]["description"].split())
@@ -101,38 +116,14 @@ def test_every_deployment_is_registered_with_its_description(services):
     assert found["pipeline-quickstart"].parameters == PRESETS["quickstart"]
 
 
-def test_the_worker_has_polled_when_up_says_that_all_is_up(services):
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        (worker,) = client.request("POST", "/work_pools/cpu/workers/filter", json={}).json()
+def test_the_worker_has_polled_when_up_says_that_all_is_up(client):
+    (worker,) = client.request("POST", "/work_pools/cpu/workers/filter", json={}).json()
     assert (worker["name"], worker["status"]) == ("cpu-1", "ONLINE")
 
 
-def test_the_gpu_has_a_pool_and_a_strict_limit(services):
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        assert {pool.name for pool in client.read_work_pools()} == {"cpu", "gpu"}
-        assert client.read_global_concurrency_limit_by_name("gpu").limit == max(GPUS, 1)
-
-
-@contextlib.contextmanager
-def _deployment(services, like, own):
-    """A deployment as one that is registered, with a name and values of its own."""
-    flow, _, name = like.partition("/")
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        known = client.read_deployment_by_name(like)
-        made = client.create_deployment(
-            known.flow_id,
-            f"{name}-of-a-test",
-            entrypoint=known.entrypoint,
-            pull_steps=known.pull_steps,
-            parameters=own,
-            parameter_openapi_schema=known.parameter_openapi_schema,
-            work_pool_name=known.work_pool_name,
-            enforce_parameter_schema=True,
-        )
-        try:
-            yield made, f"{flow}/{name}-of-a-test"
-        finally:
-            client.delete_deployment(made)
+def test_the_gpu_has_a_pool_and_a_strict_limit(client):
+    assert {pool.name for pool in client.read_work_pools()} == {"cpu", "gpu"}
+    assert client.read_global_concurrency_limit_by_name("gpu").limit == max(GPUS, 1)
 
 
 def _trigger_over_http(services, deployment, parameters, **others):
@@ -143,61 +134,161 @@ def _trigger_over_http(services, deployment, parameters, **others):
     )
 
 
-def _ended(client, run, seconds=400):
+def _ended(client, run):
     """Wait for the end of a run."""
-    deadline = time.monotonic() + seconds
-    while not (found := client.read_flow_run(run)).state.is_final():
-        assert time.monotonic() < deadline, found.state
-        time.sleep(0.5)
-    return found
+    wait_for(lambda: client.read_flow_run(run).state.is_final(), 400)
+    return client.read_flow_run(run)
 
 
-@pytest.fixture
-def debug(services):
-    """A deployment of the pipeline whose own values are the preset `debug`: its id and its name."""
-    with _deployment(services, "pipeline/pipeline", PRESETS["debug"]) as made:
-        yield made
+@pytest.fixture(scope="module")
+def begun(services, environment, client):
+    """Runs of deployments that have values of their own, all triggered at once, since much of it is waiting."""
+    with (
+        deployment_like(client, "pipeline/pipeline", SMALL) as (pipeline, name),
+        deployment_like(client, "champion/champion", OWN) as (champion, champion_name),
+        temporary_settings({PREFECT_API_URL: services["prefect_api"]}),
+    ):
+        gpu = None if GPUS else run_deployment("reports/reports-medgemma", timeout=0).id
+        answer = _trigger_over_http(services, pipeline, GIVEN)
+        assert answer.status_code == 201, answer.text
+        wrong = _trigger_over_http(services, champion, WRONG, enforce_parameter_schema=False)
+        _trigger_over_http(services, champion, REASON)
+        soon = datetime.now(UTC) + timedelta(seconds=15)
+        clock = IntervalSchedule(interval=timedelta(days=9), anchor_date=soon)
+        schedule = DeploymentScheduleCreate(schedule=clock, active=True, parameters=REASON)
+        client.create_deployment_schedules(champion, [schedule])
+        client.request("POST", f"/deployments/{champion}/schedule", json={"max_runs": 1, "min_runs": 1})
+        automation = client.create_automation(
+            AutomationCore(
+                name=WORD,
+                trigger=EventTrigger(expect={WORD}, posture=Posture.Reactive, threshold=1),
+                actions=[RunDeployment(source="selected", deployment_id=champion, parameters=REASON)],
+            )
+        )
+        command = [Path(sys.executable).parent / "prefect", "deployment", "run", champion_name]
+        ways = {"PREFECT_API_URL": services["prefect_api"], "NO_PROXY": "127.0.0.1"}
+        subprocess.run(
+            [*command, "--params", json.dumps(REASON)], env=environment | ways, check=True, capture_output=True
+        )
+        _tell(client)
+        yield SimpleNamespace(
+            gpu=gpu, pipeline=answer.json()["id"], name=name, wrong=wrong.json()["id"], champion=champion
+        )
+        client.delete_automation(automation)
 
 
-def test_a_run_keeps_what_it_was_not_given_and_the_next_is_all_hits(services, environment, debug):
-    deployment, name = debug
-    given = {"training": {"seed": 3}, "reports": {"cases": 5}}
-    form = {key: PRESETS["debug"].get(key, {}) | given.get(key, {}) for key in PRESETS["debug"].keys() | given.keys()}
-    answer = _trigger_over_http(services, deployment, given)
-    assert answer.status_code == 201, answer.text
-    with SyncPrefectClient(services["prefect_api"]) as prefect:
-        run = _ended(prefect, answer.json()["id"])
+def _tell(client):
+    """Let the automation act."""
+    event = Event(event=WORD, resource={"prefect.resource.id": WORD}).model_dump(mode="json")
+    client.request("POST", "/events", json=[event])
+
+
+def test_no_run_is_lost_where_many_are_triggered_at_once(services, client, begun):
+    """Each on a connection of its own, to a server that is at work: it writes events for each."""
+    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
+    with deployment_like(client, "search/search", {}) as (deployment, _), ThreadPoolExecutor(30) as pool:
+        for together in (9, 9, 9, 30):
+            answers = list(
+                pool.map(lambda _: _trigger_over_http(services, deployment, {}, state=later), range(together))
+            )
+            assert [answer.status_code for answer in answers] == [201] * together
+            assert len({answer.json()["id"] for answer in answers}) == together
+
+
+@pytest.fixture(scope="module")
+def gpu_worker(environment, client, begun):
+    """A worker of the pool `gpu`, once the run that needs it is late."""
+    if GPUS:
+        pytest.skip("needs a machine without a GPU")
+    late = wait_for(lambda: (state := client.read_flow_run(begun.gpu).state).message and state, 180)
+    python = (sys.executable, "-m")
+    with Path(environment["OUTPUTS"], "services", "gpu-worker.log").open("w") as log:
+        worker = subprocess.Popen(
+            [*python, "deployments.containers.enter", *python, "prefect", "worker", "start", "--pool", "gpu"],
+            cwd=CHECKOUT,
+            env=environment | {"PNEUMONIA_PROJECT": str(CHECKOUT)},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield late
+    finally:
+        end(worker)
+
+
+def test_a_run_that_waits_for_a_gpu_says_so(services, gpu_worker):
+    assert "There is no GPU here" in services["printed"]
+    assert (gpu_worker.type, gpu_worker.name) == (StateType.SCHEDULED, "Late")
+    assert "`gpu` needs one on a machine with a GPU" in gpu_worker.message
+
+
+def test_however_a_run_is_started_it_keeps_the_deployments_other_values(client, begun):
+    """Over HTTP, from the shell, by a schedule, by an automation; its classifier, which is not there, is told."""
+    made = DeploymentFilter(id=DeploymentFilterId(any_=[begun.champion]))
+    early = FlowRunFilter(
+        id=FlowRunFilterId(not_any_=[begun.wrong]),
+        expected_start_time={"before_": datetime.now(UTC) + timedelta(days=1)},
+    )
+    deadline = time.monotonic() + 200
+    while len(runs := client.read_flow_runs(deployment_filter=made, flow_run_filter=early)) < 4:
+        assert time.monotonic() < deadline, runs
+        _tell(client)  # again, until the server has loaded the automation
+        time.sleep(10)
+    for run in runs:
+        ended = _ended(client, run.id)
+        assert ended.parameters == {"champion": {"name": "nobodys-classifier", "reason": "given"}}
+        assert ended.name == "champion of nobodys-classifier"
+        assert "nobodys-classifier" in ended.state.message
+
+
+def test_a_run_with_wrong_parameters_ends_with_one_sentence(client, begun):
+    """Where the server lets them pass, as it does those of a schedule."""
+    state = _ended(client, begun.wrong).state
+    assert (state.name, state.message) == ("Failed", "champion.name is 3: input should be a valid string.")
+
+
+@pytest.fixture(scope="module")
+def ended(client, begun):
+    """The run of the pipeline."""
+    run = _ended(client, begun.pipeline)
     assert run.state.is_completed(), run.state
-    assert run.parameters == form  # as its page shows
-    assert run.name == "seed 3 · 5 cases"  # beside the values of the deployment
-    client = MlflowClient(services["mlflow"])
-    experiment = client.get_experiment_by_name("pneumonia/pipeline").experiment_id
-    (tracked,) = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{run.id}'")
+    return run
+
+
+@pytest.fixture(scope="module")
+def summary(environment, ended):
+    return _read(environment, "summary.json")
+
+
+@pytest.fixture(scope="module")
+def again(begun, summary):
+    """The same run again, which is under way."""
+    return run_deployment(begun.name, parameters=GIVEN, timeout=0)
+
+
+def test_a_run_keeps_what_it_was_not_given(services, client, ended, summary, again):
+    form = {key: SMALL[key] | GIVEN.get(key, {}) for key in SMALL}
+    assert ended.parameters == form  # as its page shows
+    assert ended.name == "seed 3 · 3 cases"  # beside the values of the deployment
+    mlflow = MlflowClient(services["mlflow"])
+    experiment = mlflow.get_experiment_by_name("pneumonia/pipeline").experiment_id
+    (tracked,) = mlflow.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{ended.id}'")
     assert tracked.info.status == "FINISHED"
-    assert tracked.info.run_name == run.name
+    assert tracked.info.run_name == ended.name
     for part, fields in form.items():
         for field, value in fields.items():
             assert tracked.data.params[f"{part}.{field}"] == str(value)
-    assert tracked.data.metrics["reports/count"] == 5
+    assert tracked.data.metrics["reports/count"] == GIVEN["reports"]["cases"]
     assert tracked.data.tags["prefect.flow_run_url"].startswith(services["prefect_api"].removesuffix("/api"))
     with client_of(services["prefect_api"]):
-        page = page_of(str(run.id))
+        page = page_of(str(ended.id))
     assert re.search(rf"\[MLflow run\]\({services['mlflow']}[^)]*{tracked.info.run_id}", page)
-    summary = _read(environment, "summary.json")
-    figures = client.list_artifacts(summary["classification"]["mlflow_run_id"], "figures")
-    assert {"figures/grad_cam.png", "figures/conformal_coverage.png"} <= {figure.path for figure in figures}
     run_id = summary["classification"]["mlflow_run_id"]
+    figures = mlflow.list_artifacts(run_id, "figures")
+    assert {"figures/grad_cam.png", "figures/conformal_coverage.png"} <= {figure.path for figure in figures}
     address = f"{services['mlflow']}/get-artifact?path={figures[0].path}&run_uuid={run_id}"
     with urllib.request.urlopen(address, timeout=10) as picture:
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
-
-    with temporary_settings({PREFECT_API_URL: services["prefect_api"]}):
-        again = run_deployment(name, parameters=given, timeout=400, poll_interval=1)
-    assert again.state.is_completed(), again.state
-    second = _read(environment, "summary.json")
-    assert second["flow_run_id"] == str(again.id)
-    assert second["tasks"]["executed"] == 0, second["tasks"]["steps"]
-    assert second["tasks"]["cached"] == summary["tasks"]["executed"] + summary["tasks"]["cached"]
 
 
 def test_runs_from_the_shell_go_to_the_services_while_they_are_up(services, environment):
@@ -210,130 +301,36 @@ def test_runs_from_the_shell_go_to_the_services_while_they_are_up(services, envi
     assert done.stdout.split() == [services["prefect_api"], services["mlflow"]]
 
 
-@pytest.mark.skipif(GPUS > 0, reason="needs a machine without a GPU")
-def test_a_run_that_waits_for_a_gpu_says_so_and_a_worker_that_comes_later_takes_it(services, environment):
-    assert "There is no GPU here" in services["printed"]
-    with temporary_settings({PREFECT_API_URL: services["prefect_api"]}):
-        run = run_deployment("reports/reports-medgemma", timeout=0)
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        state = _state(client, run, lambda state: state.message)
-        assert (state.type, state.name) == (StateType.SCHEDULED, "Late")
-        assert "`gpu` needs one on a machine with a GPU" in state.message
-        python = (sys.executable, "-m")
-        with Path(environment["OUTPUTS"], "services", "gpu-worker.log").open("w") as log:
-            worker = subprocess.Popen(
-                [*python, "deployments.containers.enter", *python, "prefect", "worker", "start", "--pool", "gpu"],
-                cwd=CHECKOUT,
-                env=environment | {"PNEUMONIA_PROJECT": str(CHECKOUT)},
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            state = _state(client, run, lambda state: state.is_final())
-        finally:
-            end(worker)
+def test_up_again_keeps_what_people_changed_and_a_reset_does_not(services, environment, client):
+    def read():
+        found = client.read_deployment_by_name("retrieval/retrieval-nightly")
+        return found.id, found.parameters, set(found.tags), found.schedules
+
+    identity, *first = read()
+    client.update_deployment(identity, DeploymentUpdate(parameters={"retrieval": {"galleries": 3}}, tags=["mine"]))
+    client.update_deployment_schedule(identity, first[-1][0].id, active=True)
+    _, *changed = read()
+    registered = environment | {"PREFECT_API_URL": services["prefect_api"]}
+    done = call("register", registered)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert read()[1:] == tuple(changed)
+    done = call("register", registered, "--reset")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert read()[1:3] == tuple(first[:2])
+    assert not read()[3][0].active
+
+
+def test_a_worker_that_comes_later_takes_the_run_that_waits_for_a_gpu(client, begun, gpu_worker):
+    state = _ended(client, begun.gpu).state
     assert state.name == "Failed"
     assert "Traceback" not in state.message
     assert len(state.message.splitlines()) == 1
 
 
-def _state(client, run, when):
-    deadline = time.monotonic() + 180
-    while not when(state := client.read_flow_run(run.id).state):
-        assert time.monotonic() < deadline, state
-        time.sleep(0.5)
-    return state
-
-
-OWN = {"champion": {"name": "nobodys-classifier", "reason": "own"}}
-GIVEN = {"champion": {"reason": "given"}}
-
-
-def test_however_a_run_is_started_it_keeps_the_deployments_other_values(services, environment):
-    """Over HTTP, from the shell, by a schedule, by an automation; its classifier, which is not there, is told."""
-    api = services["prefect_api"]
-    with _deployment(services, "champion/champion", OWN) as (deployment, name), SyncPrefectClient(api) as client:
-        _trigger_over_http(services, deployment, GIVEN)
-        command = [Path(sys.executable).parent / "prefect", "deployment", "run", name, "--params", json.dumps(GIVEN)]
-        ways = {"PREFECT_API_URL": api, "NO_PROXY": "127.0.0.1"}
-        subprocess.run(command, env=environment | ways, check=True, capture_output=True)
-        soon = datetime.now(UTC) + timedelta(seconds=15)
-        clock = IntervalSchedule(interval=timedelta(days=9), anchor_date=soon)
-        schedule = DeploymentScheduleCreate(schedule=clock, active=True, parameters=GIVEN)
-        client.create_deployment_schedules(deployment, [schedule])
-        client.request("POST", f"/deployments/{deployment}/schedule", json={"max_runs": 1, "min_runs": 1})
-        word = f"test.{uuid.uuid4().hex}"
-        automation = client.create_automation(
-            AutomationCore(
-                name=word,
-                trigger=EventTrigger(expect={word}, posture=Posture.Reactive, threshold=1),
-                actions=[RunDeployment(source="selected", deployment_id=deployment, parameters=GIVEN)],
-            )
-        )
-        made = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
-        early = FlowRunFilter(expected_start_time={"before_": datetime.now(UTC) + timedelta(days=1)})
-        deadline = time.monotonic() + 200
-        while len(runs := client.read_flow_runs(deployment_filter=made, flow_run_filter=early)) < 4:
-            assert time.monotonic() < deadline, runs
-            event = Event(event=word, resource={"prefect.resource.id": word}).model_dump(mode="json")
-            client.request("POST", "/events", json=[event])  # again, until the server has loaded the automation
-            time.sleep(10)
-        for run in runs:
-            ended = _ended(client, run.id)
-            assert ended.parameters == {"champion": {"name": "nobodys-classifier", "reason": "given"}}
-            assert ended.name == "champion of nobodys-classifier"
-            assert "nobodys-classifier" in ended.state.message
-        client.delete_automation(automation)
-
-
-def test_a_run_with_wrong_parameters_ends_with_one_sentence(services):
-    """Where the server lets them pass, as it does those of a schedule."""
-    wrong = {
-        "champio is no parameter (did you mean champion?), choose from champion.": {"champio": {}},
-        "nam is no field of champion (did you mean name?), choose from name, version, reason.": {
-            "champion": {"nam": 1}
-        },
-        "champion.name is 3: input should be a valid string.": {"champion": {"name": 3}},
-    }
-    with _deployment(services, "champion/champion", OWN) as (deployment, _):
-        answers = {
-            sentence: _trigger_over_http(services, deployment, parameters, enforce_parameter_schema=False)
-            for sentence, parameters in wrong.items()
-        }
-        with SyncPrefectClient(services["prefect_api"]) as client:
-            for sentence, answer in answers.items():
-                run = _ended(client, answer.json()["id"])
-                assert (run.state.name, run.state.message) == ("Failed", sentence)
-
-
-def test_no_run_is_lost_where_many_are_triggered_at_once(services):
-    """Each on a connection of its own, to a server that is at work: it writes events for each."""
-    later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2100-01-01T00:00:00Z"}}
-    with _deployment(services, "search/search", {}) as (deployment, _), ThreadPoolExecutor(30) as pool:
-        for together in (9, 9, 9, 30):
-            answers = list(
-                pool.map(lambda _: _trigger_over_http(services, deployment, {}, state=later), range(together))
-            )
-            assert [answer.status_code for answer in answers] == [201] * together
-            assert len({answer.json()["id"] for answer in answers}) == together
-
-
-def test_up_again_keeps_what_people_changed_and_a_reset_does_not(services, environment):
-    with SyncPrefectClient(services["prefect_api"]) as client:
-
-        def read():
-            found = client.read_deployment_by_name("retrieval/retrieval-nightly")
-            return found.id, found.parameters, set(found.tags), found.schedules
-
-        identity, *first = read()
-        client.update_deployment(identity, DeploymentUpdate(parameters={"retrieval": {"galleries": 3}}, tags=["mine"]))
-        client.update_deployment_schedule(identity, first[-1][0].id, active=True)
-        _, *changed = read()
-        registered = environment | {"PREFECT_API_URL": services["prefect_api"]}
-        done = call("register", registered)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        assert read()[1:] == tuple(changed)
-        done = call("register", registered, "--reset")
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        assert read()[1:3] == tuple(first[:2])
-        assert not read()[3][0].active
+def test_the_next_run_is_all_hits(environment, client, summary, again):
+    state = _ended(client, again.id).state
+    assert state.is_completed(), state
+    second = _read(environment, "summary.json")
+    assert second["flow_run_id"] == str(again.id)
+    assert second["tasks"]["executed"] == 0, second["tasks"]["steps"]
+    assert second["tasks"]["cached"] == summary["tasks"]["executed"] + summary["tasks"]["cached"]

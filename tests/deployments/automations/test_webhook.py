@@ -1,11 +1,7 @@
-import subprocess
-import sys
-
 import pytest
 
 from deployments.automations.webhook import alerts_webhook
 from models.errors import InputError
-from tests.conftest import CHECKOUT
 
 
 @pytest.mark.parametrize("address", ["https://hooks.example/services/T0", "http://127.0.0.1:8065/hooks/x?y=z"])
@@ -28,14 +24,3 @@ def test_what_is_no_address_is_one_sentence_that_does_not_repeat_it(monkeypatch,
     with pytest.raises(InputError, match="ALERTS_WEBHOOK is not an address") as error:
         alerts_webhook()
     assert text not in str(error.value)
-
-
-@pytest.mark.parametrize("action", ["up", "register"])
-def test_it_is_refused_before_anything_starts(monkeypatch, action):
-    monkeypatch.setenv("ALERTS_WEBHOOK", "hooks.example/T0")
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.local.services", action], cwd=CHECKOUT, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ALERTS_WEBHOOK is not an address")
-    assert len(done.stderr.splitlines()) == 1

@@ -1,12 +1,11 @@
 """What can be told of the compose file without a container engine; tests/e2e/test_postgres.py runs what it says."""
 
+import functools
 import re
 
-import mlflow.environment_variables
 import prefect.settings
 import pytest
 import yaml
-from mlflow.cli import cli as mlflow_commands
 from prefect.settings.legacy import _get_valid_setting_names
 
 from tests.conftest import CHECKOUT
@@ -20,7 +19,11 @@ LONG_LIVED = [name for name in SERVICES if name != "set-up"]
 ELSEWHERE = {"PGHOST", "PGPORT", "PGUSER", "PGPASSWORD", "HF_TOKEN", "HF_HOME", "POSTGRES_PASSWORD_FILE"}
 
 
+@functools.cache
 def _known_variables():
+    import mlflow.environment_variables  # here, since every process that collects tests would pay for them
+    from mlflow.cli import cli as mlflow_commands
+
     known = set(ELSEWHERE)
     known |= {name for name in dir(mlflow.environment_variables) if name.startswith("MLFLOW_")}
     known |= {option.envvar for option in mlflow_commands.commands["server"].params if getattr(option, "envvar", None)}

@@ -134,16 +134,27 @@ def test_a_run_that_is_tried_again_keeps_what_it_had(started):
     assert read().parameters == {"training": {"seed": 3}}
 
 
-def test_a_run_with_wrong_parameters_fails_and_goes_no_further(started):
-    read = started({"training": {"epochs": 9}}, {"trainin": {"seed": 3}})
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            {"trainin": {"seed": 3}},
+            "trainin is no parameter (did you mean training?), choose from dataset, training, evaluation, retrieval, "
+            "reports, execution.",
+        ),
+        (
+            {"execution": {"runer": "threads"}},
+            "runer is no field of execution (did you mean runner?), choose from runner, workers, scheduler.",
+        ),
+        ({"training": {"epochs": 0}}, "training.epochs is 0: input should be greater than or equal to 1."),
+    ],
+)
+def test_a_run_with_wrong_parameters_fails_and_goes_no_further(started, wrong, sentence):
+    read = started({"training": {"epochs": 9}}, wrong)
     with pytest.raises(SystemExit) as ended:
         overlay_parameters()
     assert ended.value.code == 0
-    assert (read().state.name, read().state.message) == (
-        "Failed",
-        "trainin is no parameter (did you mean training?), choose from dataset, training, evaluation, retrieval, "
-        "reports, execution.",
-    )
+    assert (read().state.name, read().state.message) == ("Failed", sentence)
 
 
 def test_a_run_whose_engine_has_read_its_parameters_already_fails(started, monkeypatch):

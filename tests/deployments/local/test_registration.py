@@ -13,7 +13,6 @@ from deployments.local.resources import make_resources
 from models.errors import InputError
 from tests.conftest import CHECKOUT
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
 RAW = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text(encoding="utf-8"))
 NIGHT = {"cron": "0 2 * * *", "timezone": "UTC", "day_or": True}
 
@@ -69,9 +68,13 @@ class Server:
         return answer.json() if answer.content else None
 
 
-@pytest.fixture
-def server(tmp_path):
+@pytest.fixture(scope="module")
+def resources(prefect_server):
     make_resources()
+
+
+@pytest.fixture
+def server(tmp_path, resources):
     server = Server(tmp_path)
     assert server.register() == []
     yield server

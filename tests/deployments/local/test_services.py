@@ -70,16 +70,25 @@ def _lives(process):
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def test_equal_ports_are_one_sentence(outputs):
+@pytest.mark.parametrize(
+    ("action", "variables", "sentence"),
+    [
+        ("up", {"PREFECT_PORT": "4711", "MLFLOW_PORT": "4711"}, "PREFECT_PORT and MLFLOW_PORT are both 4711"),
+        ("up", {"HEARTBEAT_WINDOW": "44"}, "HEARTBEAT_WINDOW=44 is not "),
+        ("up", {"ALERTS_WEBHOOK": "hooks.example/T0"}, "ALERTS_WEBHOOK is not an address"),
+        ("register", {"ALERTS_WEBHOOK": "hooks.example/T0"}, "ALERTS_WEBHOOK is not an address"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_one_sentence_and_nothing_starts(outputs, action, variables, sentence):
     done = subprocess.run(
-        [sys.executable, "-m", "deployments.local.services", "up"],
+        [sys.executable, "-m", "deployments.local.services", action],
         cwd=CHECKOUT,
-        env=os.environ | {"PREFECT_PORT": "4711", "MLFLOW_PORT": "4711"},
+        env=os.environ | variables,
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: PREFECT_PORT and MLFLOW_PORT are both 4711")
+    assert done.stderr.startswith(f"error: {sentence}")
     assert len(done.stderr.splitlines()) == 1
     assert not (outputs / "services.json").exists()

@@ -98,6 +98,8 @@ def start_cluster(server_logs: ServerLogs) -> Iterator[Callable[..., Any]]:
                 return stack.enter_context(LocalCluster(**options))
 
         yield start
+        server_logs.check()
+        server_logs.watch(_DASK_LOG, "a Dask worker ends")
     logging.getLogger("distributed").removeHandler(scheduler_log)
     scheduler_log.close()
 

@@ -61,6 +61,10 @@ EXPECTED = {
     "a Dask worker is elsewhere": Expected(
         r"No module named 'tasks'", "the test starts it in a folder without the project, and the flow says so"
     ),
+    "a Dask worker ends": Expected(
+        r"Failed to communicate with scheduler during heartbeat",
+        "its cluster is being closed: the scheduler has removed it already, and ends the heartbeat that was under way",
+    ),
     "an event came twice": Expected(
         r"dropping \d+ events[\s\S]*NOT NULL constraint failed: events\.occurred",
         "sent again to a server that was away; it is stored already, and of such a batch Prefect inserts an empty row",

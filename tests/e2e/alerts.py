@@ -1,6 +1,7 @@
 """The alerts of a real server: which event makes it tell what, and to whom.
 
-For tests/e2e/test_loops.py, which has the server, its client, a deployment whose runs do not start, and the webhook.
+For tests/e2e/test_loops.py, which has the server, its client, a deployment whose runs do not start, and the webhook,
+and calls `tell` and `begin` before the tests look what was told.
 """
 
 import pytest
@@ -20,7 +21,8 @@ def _told(posts, subject):
     return text.split("\n")[1:]
 
 
-def _run(client, deployment, name, *states):
+def made(client, deployment, name, *states):
+    """Make a run that does not start, and bring it into states as a worker does."""
     run = client.create_flow_run_from_deployment(deployment, name=name)
     for state in states:
         client.set_flow_run_state(run.id, state, force=True)
@@ -40,10 +42,27 @@ def training():
     raise ValueError(flow_run.id)  # no news to who started it by hand
 
 
-def test_a_worse_classifier_and_drift_are_told_of(server, deployment, posts):
+def tell():
+    """Run that flow; return its run's id."""
     with pytest.raises(ValueError) as error:
         training()
-    link = f"{server}/runs/flow-run/{error.value}"
+    return str(error.value)
+
+
+def begin(client, deployment):
+    """Make runs of which is told, and one of which is not."""
+    late = State(type=StateType.SCHEDULED, name="Late")
+    runs = {
+        "broken": (Running(), Failed(message="no such file: x.npz")),
+        "stuck": (Running(),),
+        "waiting": (late,),
+        "good": (late, Running(), Cancelled()),
+    }
+    return {name: made(client, deployment, f"{name}-run", *states) for name, states in runs.items()}
+
+
+def test_a_worse_classifier_and_drift_are_told_of(server, started, posts):
+    link = f"{server}/runs/flow-run/{started.by_hand}"
     assert _told(posts, "pneumonia-classifier: worse than the champion") == [
         "Validation AUC 0.9000, the champion's is 0.9500. The champion stays.",
         link,
@@ -59,19 +78,15 @@ def test_a_worse_classifier_and_drift_are_told_of(server, deployment, posts):
     ]
 
 
-def test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link(server, client, deployment, posts):
-    late = State(type=StateType.SCHEDULED, name="Late")
-    failed = _run(client, deployment, "broken-run", Running(), Failed(message="no such file: x.npz"))
-    stuck = _run(client, deployment, "stuck-run", Running())
-    waiting = _run(client, deployment, "waiting-run", late)
-    _run(client, deployment, "good-run", late, Running(), Cancelled())
-    assert _told(posts, "broken-run: Failed") == ["no such file: x.npz", f"{server}/runs/flow-run/{failed.id}"]
-    assert _told(posts, "stuck-run: no end")[1:] == [f"{server}/runs/flow-run/{stuck.id}"]
-    assert _told(posts, "waiting-run: not started")[1:] == [f"{server}/runs/flow-run/{waiting.id}"]
+def test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link(server, started, posts):
+    links = {name: f"{server}/runs/flow-run/{run.id}" for name, run in started.alerts.items()}
+    assert _told(posts, "broken-run: Failed") == ["no such file: x.npz", links["broken"]]
+    assert _told(posts, "stuck-run: no end")[1:] == [links["stuck"]]
+    assert _told(posts, "waiting-run: not started")[1:] == [links["waiting"]]
     assert not [text for text in posts[0] if text.startswith(("good-run", "by-hand", "better", "alike"))]
 
 
-def test_the_address_is_not_shown(client, deployment, posts):
+def test_the_address_is_not_shown(client):
     shown = client.request("POST", "/block_documents/filter", json={}).text
     assert "secret-of-the-webhook" not in shown
     assert "{{ address }}" in shown

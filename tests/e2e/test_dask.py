@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from distributed import Client, LocalCluster
 from prefect import flow
 from prefect.runtime import flow_run
@@ -18,25 +19,27 @@ from flows.reports import report
 from flows.support.runners import local_cluster, require_workers, task_runner
 from flows.support.shell import parse
 from flows.sweep import sweep
+from flows.trials import run_trial
 from models.classifier.classifiers import build_classifier
 from models.classifier.weights import dump
 from models.errors import InputError
 from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
 from tasks.classification.steps.explanation import explain_classifier
 from tasks.classification.steps.training import predict_classifier
+from tasks.classification.sweep.leaderboard import TrialResult
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution.caching import outcomes
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
-from tasks.records.base import RunReference
-from tasks.records.classification import ClassificationResult, ClassifierRecord
+from tasks.records.classification import ClassificationResult, ClassifierRecord, TrialRecord
 from tasks.records.data import DatasetRecord
-from tasks.records.retrieval import EmbeddingsRecord, RetrievalRecord, RetrievalResult
+from tasks.records.retrieval import EmbeddingsRecord, RetrievalResult
 from tasks.reports.steps.planning import locate_generator
 from tasks.retrieval.steps.encoding import embed_images, own_encoder
-from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
 from tasks.storage.store import Store
+from tests.support.short_reports import neighbours_of
+from tests.support.smallest import words
 
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
 CHECKOUT = Path(__file__).parents[2]  # not from tests.conftest: what the workers import must leave OUTPUTS alone
@@ -147,23 +150,14 @@ def _evidence() -> tuple[ClassificationResult, RetrievalResult]:
         predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, "fixed")
         evaluation = evaluate_classifier(predictions, calibration, 100)
-        embeddings = embed_images(data, own_encoder(data, classifier, "classifier"), size=SHARD)
-        index = index_embeddings(data, embeddings, "flat")
-        neighbours = search_neighbours(data, embeddings, index, 5)
-        empty = Store().put_json({})
-        shared = {
-            "flow_run_id": str(flow_run.id),
-            "run": RunReference(run_id=""),
-        }
         explanation = explain_classifier(data, classifier, predictions, calibration)
-        scores = RetrievalRecord(encoder="classifier", metrics={}, per_query=empty, worst=())
-        return (
-            ClassificationResult(
-                dataset=data, classifier=classifier, predictions=predictions, calibration=calibration,
-                evaluation=evaluation, explanation=explanation, **shared,
-            ),
-            RetrievalResult(retrieval=scores, embeddings=embeddings, neighbours=neighbours, index=index, **shared),
+        retrieved = neighbours_of(data, classifier)
+        classified = ClassificationResult(
+            dataset=data, classifier=classifier, predictions=predictions, calibration=calibration,
+            evaluation=evaluation, explanation=explanation, run=retrieved.run,
+            flow_run_id=str(flow_run.id),
         )  # fmt: skip
+        return classified, retrieved
 
     return gather()
 
@@ -180,22 +174,38 @@ def test_report_batches_say_the_same_on_threads_and_on_two_processes(shared_outp
     assert len(_sent(client, "write_reports")) == 3
 
 
-def test_a_sweep_scores_the_same_on_threads_and_on_two_processes(shared_outputs, dask, client):
-    words = ["--preset", "debug", "--evaluation.label_folds", "0", "--sweep.seeds", "0,1"]
-    expected = sweep(**parse(sweep, words))
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As a worker computes: sums of other threads come in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_sweep_scores_the_same_here_and_on_two_processes(shared_outputs, dask, client, one_thread):
+    forms = parse(sweep, words("dataset", "training", "evaluation", sweep__seeds=[0, 1]))
+
+    @flow
+    def train_here() -> list[dict[str, float]]:
+        dataset, training, evaluation = (forms[name] for name in ("dataset", "training", "evaluation"))
+        data = prepare_dataset(locate_source(dataset), dataset.limit)
+        trials = (training.model_copy(update={"seed": seed}) for seed in (0, 1))
+        return [_scores(run_trial(data, None, dataset, trial, evaluation)) for trial in trials]
+
+    expected = train_here()
     _forget(shared_outputs, "run-trial")
     _forget(shared_outputs, "train-classifier")
-    there = ["--execution.runner", "dask", "--execution.scheduler", dask.scheduler]
-    found = sweep(**parse(sweep, [*words, *there]))
-    assert [_scores(result) for result in found["results"]] == [_scores(result) for result in expected["results"]]
+    found = sweep(**forms | {"execution": dask})
+    assert [_scores(result) for result in found["results"]] == expected
     assert {result.state for result in found["results"]} == {"run"}
     assert len(set(_sent(client, "_run_elsewhere"))) == 2
-    again = sweep(**parse(sweep, [*words, *there]))
+    again = sweep(**forms | {"execution": dask})
     assert {result.state for result in again["results"]} == {"kept"}
     assert len(_sent(client, "_run_elsewhere")) == 2
 
 
-def _scores(result) -> dict[str, float]:
+def _scores(result: TrialRecord | TrialResult) -> dict[str, float]:
     return {name: value for name, value in result.metrics.items() if name != "train/seconds"}
 
 
@@ -215,6 +225,8 @@ def _started(log: Path, folder: Path, *words: str) -> Iterator[None]:
 def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_folder(
     shared_outputs, tmp_path, server_logs
 ):
+    from tests.e2e.services import wait_for  # which imports tests.conftest
+
     log = tmp_path / "dask.log"
     server_logs.watch(log, "a Dask worker is elsewhere", "a stranger knocked")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -223,11 +235,11 @@ def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_fold
     with (
         _started(log, tmp_path, "scheduler", "--port", str(port)),
         Client(form.scheduler, timeout=60, set_as_default=False) as client,
+        _started(log, CHECKOUT, "worker", form.scheduler),
     ):
         with _started(log, tmp_path, "worker", form.scheduler):
-            client.wait_for_workers(1, timeout=60)
+            client.wait_for_workers(2, timeout=60)
             with pytest.raises(InputError, match=f"{form.scheduler}: its workers cannot import tasks; start"):
                 require_workers(form)
-        with _started(log, CHECKOUT, "worker", form.scheduler):
-            client.wait_for_workers(1, timeout=60)
-            require_workers(form)
+        wait_for(lambda: len(client.scheduler_info()["workers"]) == 1, 60)
+        require_workers(form)

@@ -11,7 +11,6 @@ import torch
 from mlflow import MlflowClient
 from pydantic import TypeAdapter
 
-from flows.reports import reports
 from flows.support.shell import parse
 from models.classifier.preprocessing import Normalization
 from models.classifier.training import train
@@ -27,7 +26,9 @@ from tasks.records.reports import RequestsRecord
 from tasks.storage.store import Store
 from tests.e2e.test_processes import _end, _start
 from tests.server_logs import EMBEDDED, unexpected
+from tests.support import smallest
 from tests.support.medgemma_twin import write_checkpoint
+from tests.support.short_reports import short_reports
 
 pytestmark = pytest.mark.e2e
 
@@ -77,12 +78,12 @@ def _written_at_once(outputs, checkpoint):
 
 def _killed(words, outputs, data, when):
     """Start the run and kill it as soon as something is so."""
-    process = _start("reports", words, outputs, data)
+    process = _start("tests.support.short_reports", words, outputs, data)
     deadline = time.monotonic() + 400
     while not when():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     output, _ = process.communicate()
     assert not unexpected(output, EMBEDDED)
@@ -92,19 +93,18 @@ def _killed(words, outputs, data, when):
 def test_a_run_that_is_killed_twice_ends_as_one_that_never_was(tmp_path, official_file):
     checkpoint, outputs = write_checkpoint(tmp_path / "checkpoint"), tmp_path / "outputs"
     data = official_file.parent
-    words = [
-        "--preset", "debug", "--training.epochs", "6", "--evaluation.label_folds", "0",
-        "--reports.generator", "medgemma", "--reports.model", str(checkpoint), "--reports.device", "cpu",
-        "--reports.at_once", "2", "--reports.cases", "4", "--reports.batch_size", "4",
-        "--reports.strategies", "concise,structured,context_aware", "--reports.controls", "blank,flipped",
-    ]  # fmt: skip
+    words = smallest.words(
+        "dataset", "training", "evaluation", "reports", dataset__limit=160, training__epochs=6,
+        reports__generator="medgemma", reports__model=checkpoint, reports__device="cpu", reports__at_once=2,
+        reports__batch_size=2, reports__strategies=["concise", "structured"], reports__controls=["blank"],
+    )  # fmt: skip
     checkpoints, results = outputs / "store" / "checkpoints", outputs / "results"
 
     _killed(words, outputs, data, lambda: list(checkpoints.glob("train-classifier/*/epoch-00002-*.safetensors")))
     assert not (results / "train-classifier").exists()
     assert _tracked(outputs, "classification") == ["RUNNING"]  # nobody was left to say otherwise
 
-    printed = _killed(words, outputs, data, lambda: len(_shards(outputs)) >= 3)
+    printed = _killed(words, outputs, data, lambda: len(_shards(outputs)) >= 2)
     assert "epoch 1 of 6" not in printed
     assert "epoch 2 of 6" not in printed
     assert "epoch 6 of 6" in printed
@@ -112,7 +112,7 @@ def test_a_run_that_is_killed_twice_ends_as_one_that_never_was(tmp_path, officia
     assert not (results / "write-reports").exists()
     before = _shards(outputs)
 
-    printed = _end(_start("reports", words, outputs, data))
+    printed = _end(_start("tests.support.short_reports", words, outputs, data))
     assert "of 6" not in printed
     after = _shards(outputs)
     assert len(after) > len(before)
@@ -125,7 +125,7 @@ def test_a_run_that_is_killed_twice_ends_as_one_that_never_was(tmp_path, officia
         assert score == pytest.approx(expected[row_id][1], abs=1e-5)
     assert RANDOM_WEIGHTS_NOTICE in printed
 
-    training = parse(reports, words)["training"]
+    training = parse(short_reports, words)["training"]
     classifier = _result(outputs, "train-classifier", ClassifierRecord)
     trained, _ = load(Store(str(outputs / "store")).get(classifier.weights))
     for name, weights in _trained_at_once(outputs, training).items():

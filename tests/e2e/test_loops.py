@@ -1,12 +1,15 @@
 """What nobody watches: each loop of both servers does its work, seen from outside, on SQLite and on PostgreSQL.
 
-All begins at once, when the services are up, since most of it is waiting. Schedules, windows and loops are shortened by
-the settings that Prefect has for them; the definitions are those that `make up` registers.
+All begins at once on both, when the services are up, since most of it is waiting; the tests look what came of it.
+Schedules, windows and loops are shortened by the settings that Prefect has for them; the definitions are those that
+`make up` registers.
 """
 
 import asyncio
+import contextlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import uuid4
@@ -25,9 +28,8 @@ from prefect.states import Cancelled, Paused, Running
 
 from tasks.execution import events
 from tests.conftest import CHECKOUT
-from tests.e2e import services
+from tests.e2e import alerts, services
 from tests.e2e.alerts import (  # noqa: F401  its tests run here
-    SECONDS,
     test_a_worse_classifier_and_drift_are_told_of,
     test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link,
     test_the_address_is_not_shown,
@@ -80,10 +82,10 @@ silent()
 """
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database(request, tmp_path_factory, server_logs):
+@contextlib.contextmanager
+def _database(kind, server_logs):
     """The setting that names Prefect's database, and a question that only this one answers."""
-    if request.param == "sqlite":
+    if kind == "sqlite":
         yield {}
         return
     secrets = {f"{name}_database_password": "secret" for name in ("prefect", "mlflow")}
@@ -96,23 +98,57 @@ def database(request, tmp_path_factory, server_logs):
         server_logs.check()
 
 
-@pytest.fixture(scope="module")
-def started(database, tmp_path_factory, official_file, server_logs):
-    """The services, and in their server all that takes time to have an effect."""
-    outputs = tmp_path_factory.mktemp("loops") / "outputs"
-    with webhook() as posts:
-        variables = services.service_environment(
-            outputs, official_file.parent, ALERTS_WEBHOOK=posts[1], **SHORT, **database
-        )
+@contextlib.contextmanager
+def _stack(kind, outputs, data, server_logs):
+    """The services on a database, and in their server all that takes time to have an effect."""
+    with _database(kind, server_logs) as database, webhook() as posts:
+        variables = services.service_environment(outputs, data, ALERTS_WEBHOOK=posts[1], **SHORT, **database)
         with (
             services.running(variables, server_logs) as notes,
             SyncPrefectClient(notes["prefect_api"]) as client,
-            client_of(notes["prefect_api"], {PREFECT_LOGGING_TO_API_ENABLED: False}),
         ):
             assert (outputs / "prefect" / "prefect.db").exists() == (not database)
             begun = SimpleNamespace(client=client, posts=posts, notes=notes, outputs=outputs)
             _begin(begun, variables)
             yield begun
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory, official_file, server_logs):
+    """Both stacks by their names, begun and ended by a thread each, since they mostly wait."""
+    folder = tmp_path_factory.mktemp("loops")
+    ends = {kind: contextlib.ExitStack() for kind in ("sqlite", "postgresql")}
+    with ThreadPoolExecutor() as pool:
+        found = {
+            kind: pool.submit(end.enter_context, _stack(kind, folder / kind, official_file.parent, server_logs))
+            for kind, end in ends.items()
+        }
+        try:
+            for stack in found.values():
+                if stack.exception() is None:
+                    _tell(stack.result())
+            yield found
+        finally:
+            list(pool.map(contextlib.ExitStack.close, ends.values()))
+
+
+def _client_of(stack):
+    return client_of(stack.notes["prefect_api"], {PREFECT_LOGGING_TO_API_ENABLED: False})
+
+
+def _tell(stack):
+    """Send the events of this process, which go to one server at a time."""
+    with _client_of(stack):
+        stack.by_hand = alerts.tell()
+        events.champion_changed("other-classifier", 2, "It is better.")  # is none of the retrieval's business
+        events.champion_changed("pneumonia-classifier", 2, "It is better.")
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def started(request, stacks):
+    stack = stacks[request.param].result()
+    with _client_of(stack):
+        yield stack
 
 
 def _begin(begun, variables):
@@ -121,7 +157,7 @@ def _begin(begun, variables):
     for automation in client.read_automations():
         if automation.name in ("Alert: a run does not end", "Alert: a run does not start"):
             definition = automation.model_dump(exclude={"id", "owner_resource"})
-            definition["trigger"]["within"] = timedelta(seconds=SECONDS)
+            definition["trigger"]["within"] = timedelta(seconds=alerts.SECONDS)
             client.update_automation(automation.id, AutomationCore(**definition))
     # As a person does on the deployments' pages.
     _register_version(begun.notes["mlflow"], "other-classifier")
@@ -147,6 +183,15 @@ def _begin(begun, variables):
     begun.slots = client.read_global_concurrency_limit_by_name("gpu").active_slots
     begun.silent.kill()
     begun.silent.communicate()
+
+    deployment = client.read_deployment_by_name("reports/reports-medgemma").id  # of the pool in which no run starts
+    begun.alerts = alerts.begin(client, deployment)
+    begun.late = alerts.made(client, deployment, "late-run")
+    begun.paused = alerts.made(client, deployment, "paused-run", Running(), Paused(timeout_seconds=1))
+    cancelled = alerts.made(client, deployment, "cancelled-run", Running())
+    step = {"flow_run_id": str(cancelled.id), "task_key": "step", "dynamic_key": "0", "state": {"type": "RUNNING"}}
+    begun.step = client.request("POST", "/task_runs/", json=step).json()["id"]
+    client.set_flow_run_state(cancelled.id, Cancelled(), force=True)
 
 
 def _register_version(tracking, name):
@@ -189,12 +234,6 @@ def posts(started):
     return started.posts
 
 
-@pytest.fixture(scope="module")
-def deployment(client):
-    """A deployment of the pool in which no run starts."""
-    return client.read_deployment_by_name("reports/reports-medgemma").id
-
-
 def _state(client, run):
     return client.read_flow_run(run.id).state
 
@@ -206,14 +245,6 @@ def _becomes(client, run, *names):
 def _runs_of(client, name):
     deployment = client.read_deployment_by_name(name)
     return [run for run in client.read_flow_runs() if run.deployment_id == deployment.id]
-
-
-def _made(client, deployment, name, *states):
-    """Make a run that does not start, and bring it into states as a worker does."""
-    run = client.create_flow_run_from_deployment(deployment, name=name)
-    for state in states:
-        client.set_flow_run_state(run.id, state, force=True)
-    return run
 
 
 def test_an_active_schedule_makes_the_runs_to_come(client):
@@ -245,8 +276,6 @@ def test_three_failures_pause_the_schedules_of_a_deployment(client):
 
 
 def test_a_new_champion_starts_the_retrieval_with_it(client):
-    events.champion_changed("other-classifier", 2, "It is better.")  # is none of its business
-    events.champion_changed("pneumonia-classifier", 2, "It is better.")
     (run,) = wait_for(lambda: _runs_of(client, "retrieval/retrieval"), PATIENCE_SECONDS)
     assert run.created_by.type == "AUTOMATION"
     assert run.parameters["retrieval"] == {"classifier": "champion", "publish": "always"}
@@ -254,23 +283,18 @@ def test_a_new_champion_starts_the_retrieval_with_it(client):
     assert len(_runs_of(client, "retrieval/retrieval")) == 1
 
 
-def test_a_run_that_nobody_takes_becomes_late(client, deployment):
-    late = _becomes(client, _made(client, deployment, "late-run"), "Late")
+def test_a_run_that_nobody_takes_becomes_late(started, client):
+    late = _becomes(client, started.late, "Late")
     assert late.type is StateType.SCHEDULED
     assert "No worker has taken this run in time" in late.message
 
 
-def test_a_pause_that_nobody_ends_fails(client, deployment):
-    run = _made(client, deployment, "paused-run", Running(), Paused(timeout_seconds=1))
-    assert "never resumed" in _becomes(client, run, "Failed").message
+def test_a_pause_that_nobody_ends_fails(started, client):
+    assert "never resumed" in _becomes(client, started.paused, "Failed").message
 
 
-def test_what_a_cancelled_run_had_begun_is_cancelled(client, deployment):
-    run = _made(client, deployment, "cancelled-run", Running())
-    made = {"flow_run_id": str(run.id), "task_key": "step", "dynamic_key": "0"}
-    step = client.request("POST", "/task_runs/", json=made | {"state": {"type": "RUNNING"}}).json()["id"]
-    client.set_flow_run_state(run.id, Cancelled(), force=True)
-    wait_for(lambda: client.read_task_run(step).state.is_cancelled(), PATIENCE_SECONDS)
+def test_what_a_cancelled_run_had_begun_is_cancelled(started, client):
+    wait_for(lambda: client.read_task_run(started.step).state.is_cancelled(), PATIENCE_SECONDS)
 
 
 def test_events_are_kept_for_a_week_and_streamed(client):

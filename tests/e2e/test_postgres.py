@@ -25,12 +25,12 @@ from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
 from tests.deployments.containers import compose
 from tests.e2e.postgres import postgres as temporary_postgres
 from tests.e2e.postgres import room_for_postgres
 from tests.e2e.services import free_port, require_no_jobs
+from tests.support.smallest import SMALLEST
 
 pytestmark = [
     pytest.mark.e2e,
@@ -205,7 +205,7 @@ def pair(machines):
             with SyncPrefectClient(machines.prefect_api, auth_string=PASSWORDS["prefect_auth_string"]) as client:
                 deployment = client.read_deployment_by_name("pipeline/pipeline")
                 client.update_deployment(deployment.id, DeploymentUpdate(work_pool_name=pool))
-            run = run_deployment("pipeline/pipeline", parameters=PRESETS["debug"], timeout=400, poll_interval=1)
+            run = run_deployment("pipeline/pipeline", parameters=SMALLEST, timeout=400, poll_interval=1)
             assert run.state.is_completed(), (run.state, machines.tails())
             runs.append(run)
             summaries.append(json.loads((machines.outputs / "summary.json").read_text()))

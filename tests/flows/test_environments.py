@@ -1,9 +1,10 @@
-"""Flows on odd machines, each in a process of its own."""
+"""Flows on odd machines, each in a process of its own; those that ask alike start at once."""
 
 import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -52,35 +53,48 @@ def _unshare(*options):
     return words
 
 
-@pytest.mark.parametrize(
-    ("file", "content", "told"),
-    [
-        (".env", "PREFECT_API_URL=http://127.0.0.1:9/api", "PREFECT_API_URL=http://127.0.0.1:9/api does not answer"),
-        ("prefect.toml", '[api]\nurl = "http://127.0.0.1:9/api"', "PREFECT_API_URL=http://127.0.0.1:9/api does not"),
-        ("prefect.toml", "[api", "a setting of Prefect is wrong (Failed to load Prefect settings from prefect.toml"),
-        (".env", "PREFECT_LOGGING_LEVEL=loud", "a setting of Prefect is wrong (LoggingSettings: level"),
-    ],
-)
-def test_what_a_file_of_the_working_folder_sets_wrongly_is_one_sentence(tmp_path, file, content, told):
-    (tmp_path / file).write_text(content)
-    done = _run(tmp_path, {"HOME": str(tmp_path)}, sys.executable, "-m", "flows.champion")
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith(f"error: {told}")
-    assert len(done.stderr.splitlines()) == 1
-    assert len(done.stderr) < LONGEST_SENTENCE + 10
-    assert done.stdout == ""
+WRONG = [
+    (".env", "PREFECT_API_URL=http://127.0.0.1:9/api", "PREFECT_API_URL=http://127.0.0.1:9/api does not answer"),
+    ("prefect.toml", '[api]\nurl = "http://127.0.0.1:9/api"', "PREFECT_API_URL=http://127.0.0.1:9/api does not"),
+    ("prefect.toml", "[api", "a setting of Prefect is wrong (Failed to load Prefect settings from prefect.toml"),
+    (".env", "PREFECT_LOGGING_LEVEL=loud", "a setting of Prefect is wrong (LoggingSettings: level"),
+]
 
 
-@pytest.mark.parametrize("home", [{}, {"HOME": "/proc/nobody"}])
-def test_no_account_and_no_home_are_needed(tmp_path, home):
+def test_what_a_file_of_the_working_folder_sets_wrongly_is_one_sentence(tmp_path):
+    def run(number):
+        file, content, _ = WRONG[number]
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / file).write_text(content)
+        return _run(folder, {"HOME": str(folder)}, sys.executable, "-m", "flows.champion")
+
+    with ThreadPoolExecutor() as pool:
+        ended = list(pool.map(run, range(len(WRONG))))
+    for (_, _, told), done in zip(WRONG, ended, strict=True):
+        assert done.returncode == 2, done.stderr
+        assert done.stderr.startswith(f"error: {told}")
+        assert len(done.stderr.splitlines()) == 1
+        assert len(done.stderr) < LONGEST_SENTENCE + 10
+        assert done.stdout == ""
+
+
+def test_no_account_and_no_home_are_needed(tmp_path):
     """As under `docker run --user 12345`, which sets HOME to a folder that cannot be written, or not at all."""
     other = _unshare("--map-user=12345", "--map-group=12345")
-    program = "def WITHIN(): pass\n" + WITHOUT_ACCOUNT
-    (tmp_path / "program.py").write_text(program)
-    done = _run(tmp_path, home, *other, sys.executable, "program.py")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["12345", "12345"]
-    assert done.stderr == ""
+
+    def run(name, home):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "program.py").write_text("def WITHIN(): pass\n" + WITHOUT_ACCOUNT)
+        return _run(folder, home, *other, sys.executable, "program.py")
+
+    with ThreadPoolExecutor() as pool:
+        ended = list(pool.map(run, ("none", "closed"), ({}, {"HOME": "/proc/nobody"})))
+    for done in ended:
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.split() == ["12345", "12345"]
+        assert done.stderr == ""
 
 
 @pytest.mark.parametrize("words", ["flows.champion", "deployments.local.services up"])

@@ -25,6 +25,7 @@ from tasks.shared.figures import (
     new_figure,
     render_png,
     short_name,
+    without_ticks,
 )
 
 
@@ -302,11 +303,12 @@ def grad_cam_montage(
     figure.suptitle(f"image, and Grad-CAM: {other}", fontsize=10)
     axes: Any = figure.subplots(len(names), 3 * cases, squeeze=False)
     for axis in axes.flat:
-        axis.set_xticks([])
-        axis.set_yticks([])
+        without_ticks(axis)
         axis.spines[:].set_visible(False)
     for row, outcome in enumerate(names):
         chosen = np.flatnonzero(groups == row)[:cases]
+        axes[row, 0].set_yticks([])
+        axes[row, 0].yaxis.set_visible(True)
         axes[row, 0].set_ylabel(outcome, fontsize=9, color=BAD if row >= len(names) // 2 else GOOD)
         if not len(chosen):
             axes[row, 0].text(0.5, 0.5, "none", ha="center", va="center", fontsize=8, color=MUTED)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -67,6 +68,16 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def without_ticks(axes: Axes) -> None:
+    """Hide both axes of a picture, which are then not measured for the layout either, as those without ticks are.
+
+    Args:
+        axes: of the picture; its frame stays.
+    """
+    axes.xaxis.set_visible(False)
+    axes.yaxis.set_visible(False)
+
+
 def render_png(figure: Figure, *, phantoms: bool, random_weights: bool = False) -> bytes:
     """Render a figure to PNG with the research notice, and a watermark where it shows nothing real.
 
@@ -92,6 +103,10 @@ def render_png(figure: Figure, *, phantoms: bool, random_weights: bool = False) 
             rotation=min(20, math.degrees(math.atan(0.6 * height / width))),
             color=BAD, alpha=0.35, ha="center", va="center", weight="bold", zorder=100,
         )  # fmt: skip
+    figure.set_dpi(DOTS_PER_INCH)
+    if engine is not None:  # else Matplotlib draws the whole figure once more, to lay it out
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
     return buffer.getvalue()
@@ -127,8 +142,7 @@ def image_grid(
     figure.suptitle(title, fontsize=10)
     axes: Any = figure.subplots(rows, columns, squeeze=False)
     for position, axis in enumerate(axes.flat):
-        axis.set_xticks([])
-        axis.set_yticks([])
+        without_ticks(axis)
         if position >= len(images):
             axis.axis("off")
             continue

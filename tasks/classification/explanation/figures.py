@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.explanation.deletion_insertion import RANDOM_PATCHES, RANDOM_PIXELS, PixelRemoval, area
 from models.explanation.weight_randomisation import WeightRandomisation
 from tasks.classification.explanation.report import ALIKE
-from tasks.shared.figures import CLASS_COLORS, GOOD, MUTED, new_figure, render_png
+from tasks.shared.figures import CLASS_COLORS, GOOD, MUTED, new_figure, render_png, without_ticks
 
 RANDOM_STYLES = {RANDOM_PIXELS: ":", RANDOM_PATCHES: "--"}
 COLORS = (*CLASS_COLORS, "#8a5a9e", GOOD)
@@ -69,8 +69,7 @@ def randomisation_montage(images: NDArray[np.uint8], randomisation: WeightRandom
     for row, stages in enumerate(maps):
         for column, title in enumerate(titles):
             axis = axes[row, column]
-            axis.set_xticks([])
-            axis.set_yticks([])
+            without_ticks(axis)
             axis.spines[:].set_visible(False)
             axis.imshow(images[row], cmap="gray", vmin=0, vmax=255)
             if column:

@@ -11,7 +11,7 @@ from tasks.retrieval.analyses.hubness import Hubness, biggest_hubs, expected_cou
 from tasks.retrieval.analyses.near_duplicates import LEAST_CORRELATION, NearDuplicate
 from tasks.retrieval.analyses.neighbour_evidence import CONFIDENCE, SIGNS, ErrorDetection
 from tasks.shared.estimates import Estimate, format_estimate
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, class_colors, new_figure, render_png
+from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, class_colors, new_figure, render_png, without_ticks
 
 _STRIP = 8  # hubs shown, and antihubs
 _PAIR_COLUMNS = 5
@@ -169,8 +169,7 @@ def _occurrence_histogram(axis: Any, hubness: Hubness) -> None:
 def _thumbnail(axis: Any, image: NDArray[np.uint8], caption: str, frame: str) -> None:
     axis.imshow(image, cmap="gray", vmin=0, vmax=255)
     axis.set_title(caption, fontsize=6.5)
-    axis.set_xticks([])
-    axis.set_yticks([])
+    without_ticks(axis)
     for spine in axis.spines.values():
         spine.set_linewidth(2)
         spine.set_edgecolor(frame)

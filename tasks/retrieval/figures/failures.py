@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.vector_index import Neighbours
 from tasks.retrieval.analyses.failure_patterns import Effect, Pattern
-from tasks.shared.figures import BAD, GOOD, MUTED, class_colors, new_figure, render_png
+from tasks.shared.figures import BAD, GOOD, MUTED, class_colors, new_figure, render_png, without_ticks
 
 _CELL = 0.95  # inches
 _GAP = 0.3  # cells
@@ -118,7 +118,7 @@ def failure_patterns(patterns: Sequence[Pattern], effects: Sequence[Effect], *, 
 def _thumbnail(axis: Any, image: NDArray[np.uint8], caption: str, right: bool) -> None:
     axis.imshow(image, cmap="gray", vmin=0, vmax=255)
     axis.set_title(caption, fontsize=6, pad=3)
-    axis.set(xticks=[], yticks=[])
+    without_ticks(axis)
     for spine in axis.spines.values():
         spine.set(linewidth=2, edgecolor=GOOD if right else BAD)
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from tasks.shared.figures import BAD, class_colors, new_figure, render_png
+from tasks.shared.figures import BAD, class_colors, new_figure, render_png, without_ticks
 
 _RIGHT_COLOR = "#b9bfc9"
 _DOT = 11  # area of a point in square points
@@ -62,8 +62,7 @@ def projection_scatter(
                 *points[failed].T, s=34, facecolors="none", edgecolors="black", linewidths=0.8,
                 label=f"{failure} ({int(failed.sum())})",
             )  # fmt: skip
-            axis.set_xticks([])
-            axis.set_yticks([])
+            without_ticks(axis)
     for column, title in enumerate(("class", "classifier's errors", "classifier's confidence")):
         axes[0, column].set_title(title, fontsize=9)
         # A row of its own below, since points may lie anywhere.

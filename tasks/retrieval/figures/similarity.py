@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.explanation.similarity_maps import MaskingDrop, SimilarityMaps
 from tasks.shared.bootstrap import mean_interval
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png
+from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, new_figure, render_png, without_ticks
 
 _COLUMNS = ("query", "neighbour", "query: share of the cosine", "neighbour: share of the cosine")
 
@@ -62,8 +62,7 @@ def similarity_rows(
         for column, (axis, caption) in enumerate(zip(axes[row], captions, strict=True)):
             image = (query_images if column % 2 == 0 else neighbour_images)[row]
             axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, width, height, 0))
-            axis.set_xticks([])
-            axis.set_yticks([])
+            without_ticks(axis)
             axis.set_title(_COLUMNS[column] + "\n" * bool(caption) + caption if row == 0 else caption, fontsize=7.5)
             axis.spines[:].set_color((GOOD if same else BAD) if column == 1 else MUTED)
             axis.spines[:].set_linewidth(2 if column == 1 else 0.5)

@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tasks.shared.figures import CLASS_COLORS, class_colors, image_grid, new_figure, render_png, short_name
@@ -19,6 +20,18 @@ def _pixels(png):
 
 def test_the_same_figure_gives_the_same_bytes():
     assert render_png(_line(), phantoms=False) == render_png(_line(), phantoms=False)
+
+
+def test_a_figure_is_drawn_once(monkeypatch):
+    drawn, draw = [], Figure.draw
+
+    def counted(figure, renderer):
+        drawn.append(figure)
+        return draw(figure, renderer)
+
+    monkeypatch.setattr(Figure, "draw", counted)
+    render_png(_line(), phantoms=False)
+    assert len(drawn) == 1
 
 
 def test_phantoms_are_written_across_the_figure():

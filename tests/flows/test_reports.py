@@ -16,6 +16,7 @@ from models.report_generation.prompting import STRATEGIES
 from tasks.execution.caching import outcomes
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
+from tests.flows.small import FEW_IMAGES, RETRIEVAL
 from tests.support.medgemma_twin import write_checkpoint
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -36,7 +37,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def words(checkpoint):
     return [
-        "--preset", "debug", "--reports.generator", "medgemma", "--reports.model", str(checkpoint),
+        *RETRIEVAL, *FEW_IMAGES, "--reports.generator", "medgemma", "--reports.model", str(checkpoint),
         "--reports.device", "cpu", "--reports.cases", "4", "--reports.controlled_cases", "1",
     ]  # fmt: skip
 

@@ -16,7 +16,10 @@ import cloudpickle
 
 # Children are forked from a server that has imported what takes seconds, and has no threads that a fork would lose.
 _CONTEXT = multiprocessing.get_context("forkserver")
-PRELOADED = ("flows.classification", "models.classifier.training", "matplotlib.figure", "mlflow")
+PRELOADED = (
+    "flows.classification", "models.classifier.training", "matplotlib.figure", "mlflow",
+    "mlflow.store.tracking.sqlalchemy_store",
+)  # fmt: skip
 
 
 class ProcessPerCall(concurrent.futures.ThreadPoolExecutor):

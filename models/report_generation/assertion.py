@@ -7,7 +7,7 @@ ends.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -383,18 +383,20 @@ _FOR_COMPARISON = re.compile(r"\bfor\W+comparison$", re.IGNORECASE)
 
 def _status(mention: Mention, triggers: Sequence[_Found]) -> Status:
     near = [found for found in triggers if found.end > mention.start - _REACH and found.start < mention.end + _REACH]
-    forward = [found for found in near if found.start <= mention.start and _reaches_forward(found, mention)]
     backward = [found for found in near if found.start >= mention.end and _reaches_backward(found, mention)]
-    statuses = {
-        *(_of_topic(found, mention) if mention.is_topic else found.status for found in _nearest(forward)),
-        *(_of_topic(found, mention) if mention.is_topic else found.status for found in backward),
-    }
+    reaching = [*_nearest_forward(near, mention), *backward]
+    statuses = {_of_topic(found, mention) if mention.is_topic else found.status for found in reaching}
     return next((status for status in _PRECEDENCE if status in statuses), "affirmed")
 
 
-def _nearest(forward: Sequence[_Found]) -> list[_Found]:
-    """Keep the last trigger of each status: in "no data: no age" the second "no" speaks of the age."""
-    return list({found.status: found for found in sorted(forward, key=lambda found: found.start)}.values())
+def _nearest_forward(near: Sequence[_Found], mention: Mention) -> Iterable[_Found]:
+    """Find the last trigger of each status that reaches it: in "no data: no age" the second "no" speaks of the age."""
+    last: dict[Status | None, _Found] = {}
+    before = (found for found in reversed(near) if found.start <= mention.start)
+    for found in sorted(before, key=lambda found: found.start, reverse=True):
+        if found.status not in last and _reaches_forward(found, mention):
+            last[found.status] = found
+    return last.values()
 
 
 def _of_topic(found: _Found, mention: Mention) -> Status | None:

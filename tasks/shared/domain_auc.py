@@ -42,19 +42,21 @@ def domain_auc(first: NDArray[np.floating], second: NDArray[np.floating], *, see
         Area under the ROC curve of cross-validated logistic regression (a classifier two-sample test; Lopez-Paz and
         Oquab, 2017); 0.5 where they cannot be told apart. `UNKNOWN` with fewer than `FOLDS` points in a sample.
     """
+    from sklearn import config_context
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-    from sklearn.pipeline import make_pipeline
+    from sklearn.model_selection import StratifiedKFold
     from sklearn.preprocessing import StandardScaler
 
     if min(len(first), len(second)) < FOLDS:
         return UNKNOWN
     points, domain = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
-    classifier = make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000),
-    )
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    with threadpool_limits(1):  # threads that wait for each other make matrices this small eight times slower
-        scores = cross_val_predict(classifier, points, domain, cv=folds, method="decision_function")
+    scores = np.empty(len(points))
+    # Threads that wait for each other make matrices this small eight times slower.
+    with threadpool_limits(1), config_context(skip_parameter_validation=True):
+        for fitted, held_out in folds.split(points, domain):
+            scaler = StandardScaler().fit(points[fitted])
+            classifier = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
+            classifier.fit(scaler.transform(points[fitted]), domain[fitted])
+            scores[held_out] = classifier.decision_function(scaler.transform(points[held_out]))
     return auc_with_interval(scores[domain == 0], scores[domain == 1])

@@ -15,6 +15,7 @@ from tasks.execution.caching import outcomes
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tasks.tracking import registry
+from tests.flows.small import CLASSIFICATION, FEW_IMAGES
 
 CLASSES = 8
 A_CLASS = {"train": 10, "val": 6, "test": 6}  # images
@@ -51,7 +52,7 @@ def blood(tmp_path_factory):
 @pytest.fixture(scope="module")
 def words(blood):
     return [
-        "--preset", "debug", "--dataset.name", "bloodmnist", "--dataset.path", str(blood), "--dataset.limit", "None",
+        *CLASSIFICATION, "--dataset.name", "bloodmnist", "--dataset.path", str(blood), "--dataset.limit", "None",
         "--training.architecture", "compact28", "--training.loss", "balanced_cross_entropy",
         "--training.batch_size", "16", "--training.epochs", "4", "--training.ema_decay", "0.5",
     ]  # fmt: skip
@@ -142,7 +143,7 @@ def test_a_second_run_executes_nothing_and_adds_no_version(first, words):
 
 
 def test_a_part_of_the_data_registers_no_version_and_says_why(first, words):
-    limited = classification(**parse(classification, [*words, "--dataset.limit", "64"]))
+    limited = classification(**parse(classification, [*words, *FEW_IMAGES]))
     assert limited.dataset.counts == {"train": 64, "val": 48, "test": 48}
     (version,) = registry.versions("bloodmnist-classifier")
     assert (version.run_id, version.aliases) == (first.run.run_id, ("champion",))

@@ -11,6 +11,7 @@ from flows.search import search
 from flows.support.shell import main, parse
 from models.notices import PHANTOM_NOTICE
 from tasks.storage.locations import tracking_uri
+from tests.flows.small import RETRIEVAL
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 
@@ -28,9 +29,8 @@ def _no_data(monkeypatch, tmp_path):
 
 def test_quickstart_runs_on_phantoms_and_says_so(outputs, capsys):
     words = [
-        "--preset", "quickstart", "--training.epochs", "1", "--evaluation.bootstrap_samples", "100",
-        "--evaluation.explained_images", "8", "--evaluation.explanation_draws", "2", "--reports.cases", "4",
-        "--reports.controlled_cases", "1",
+        *RETRIEVAL[2:], "--preset", "quickstart", "--training.epochs", "1", "--evaluation.explanation_draws", "2",
+        "--reports.cases", "4", "--reports.controlled_cases", "1",
     ]  # fmt: skip
     summary = pipeline(**parse(pipeline, words))
     assert summary["phantoms"] == PHANTOM_NOTICE

@@ -7,15 +7,16 @@ import pytest
 from mlflow import MlflowClient
 
 from flows.pipeline import pipeline
+from flows.retrieval import retrieval
 from flows.support.shell import parse
 from models.classifier.weights import load
 from models.errors import InputError
 from tasks.retrieval.published.publication import find_published
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
+from tests.flows.small import RETRIEVAL, executed, run_flow
 from tests.support.pages import artifacts_of, page_of
 
-TRAINING = {"train-classifier"}
 HEAVY = {"train-classifier", "embed-shard", "index-embeddings", "project-embeddings"}
 ALL = {
     "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
@@ -38,7 +39,7 @@ def _data(official_file):
 
 
 def _run(*words):
-    return pipeline(**parse(pipeline, ["--preset", "debug", *words]))
+    return pipeline(**parse(pipeline, [*RETRIEVAL, *words]))
 
 
 def _executed(summary):
@@ -177,7 +178,8 @@ def test_changing_the_number_of_cases_leaves_the_other_stages_alone(first):
 
 
 def test_changing_the_seed_trains_again(first):
-    assert _executed(_run("--training.seed", "1")) >= HEAVY
+    _, steps = run_flow(retrieval, [*RETRIEVAL, "--training.seed", "1"])
+    assert executed(steps) >= HEAVY
 
 
 def test_damaged_files_make_only_their_steps_run_again(first):

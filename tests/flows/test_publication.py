@@ -16,6 +16,7 @@ from tasks.execution.events import DRIFT_FOUND
 from tasks.retrieval.published.publication import find_published
 from tasks.storage.locations import tracking_uri
 from tasks.tracking import registry
+from tests.flows.small import FEW_IMAGES, LIMIT, RETRIEVAL
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
 SPLITS = ("train", "val", "test")
@@ -23,9 +24,9 @@ SPLITS = ("train", "val", "test")
 
 @pytest.fixture(scope="module")
 def small(official_file):
-    """The first 160 images of each split, as one's own whole data."""
+    """The first images of each split, as one's own whole data."""
     with np.load(official_file) as arrays:
-        return {name: values[:160] for name, values in arrays.items()}
+        return {name: values[:LIMIT] for name, values in arrays.items()}
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +37,8 @@ def file(small, tmp_path_factory):
 
 
 def _run(file, *words, limit="None"):
-    given = ["--preset", "debug", "--evaluation.label_folds", "0", "--dataset.path", str(file)]
-    found = retrieval(**parse(retrieval, [*given, "--dataset.limit", limit, *words]))
+    given = [*RETRIEVAL, *FEW_IMAGES, "--dataset.path", str(file), "--dataset.limit", limit]
+    found = retrieval(**parse(retrieval, [*given, *words]))
     return MlflowClient(tracking_uri()).get_run(found.run.run_id)
 
 
@@ -65,8 +66,8 @@ def test_ones_own_whole_data_are_published_and_registered(first):
 def test_a_search_says_by_name_what_was_searched(first, capsys, shared_outputs):
     counts = json.loads(first.inputs.dataset_inputs[0].dataset.profile)["images"]
     told = (
-        f"Searched: the index of the MLflow run {first.info.run_id}, published {{}}, over 480 images of "
-        "pneumoniamnist (own file) (160 train, 160 val, 160 test)."
+        f"Searched: the index of the MLflow run {first.info.run_id}, published {{}}, over {3 * LIMIT} images of "
+        f"pneumoniamnist (own file) ({LIMIT} train, {LIMIT} val, {LIMIT} test)."
     ).format(find_published("classifier").published_at)
     printed = _printed(capsys)
     assert told in printed
@@ -74,7 +75,7 @@ def test_a_search_says_by_name_what_was_searched(first, capsys, shared_outputs):
     with open(f"{folder}/result.json", encoding="utf-8") as file:
         index = json.load(file)["index"]
     assert (index["run_id"], index["dataset"]) == (first.info.run_id, "pneumoniamnist (own file)")
-    assert index["images"] == counts == dict.fromkeys(SPLITS, 160)
+    assert index["images"] == counts == dict.fromkeys(SPLITS, LIMIT)
     with open(f"{folder}/report.md", encoding="utf-8") as file:
         assert f"| index of the MLflow run | {first.info.run_id} |" in file.read()
     with Image.open(f"{folder}/gallery.png") as gallery:
@@ -82,13 +83,13 @@ def test_a_search_says_by_name_what_was_searched(first, capsys, shared_outputs):
 
 
 def test_a_trial_does_not_take_the_search_over_and_says_why(first, file, capsys, caplog):
-    run = _run(file, "--retrieval.classifier", "champion", limit="64")
+    run = _run(file, "--retrieval.classifier", "champion", limit="32")
     assert run.data.tags["index.published"] == "false"
-    assert "it is a trial: it holds only the first 64 images of each split" in run.data.tags["index.reason"]
+    assert "it is a trial: it holds only the first 32 images of each split" in run.data.tags["index.reason"]
     assert f"Index of the encoder classifier: {run.data.tags['index.reason']}" in caplog.text
     (entry,) = run.inputs.dataset_inputs
-    assert entry.dataset.name == "pneumoniamnist (own file, first 64 of each split)"
-    assert json.loads(entry.dataset.profile)["images"]["test"] <= 64
+    assert entry.dataset.name == "pneumoniamnist (own file, first 32 of each split)"
+    assert json.loads(entry.dataset.profile)["images"]["test"] <= 32
     assert first.info.run_id in _printed(capsys)
 
 

@@ -14,6 +14,7 @@ from models.report_generation.prompting import STRATEGIES
 from tasks.execution.caching import outcomes
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
+from tests.flows.small import FEW_IMAGES, RETRIEVAL
 from tests.support.medgemma_twin import write_checkpoint
 from tests.support.pages import artifacts_of
 
@@ -35,7 +36,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture(scope="module")
 def words(checkpoint):
     return [
-        "--preset", "debug", "--reports.generator", "medgemma", "--reports.model", str(checkpoint),
+        *RETRIEVAL, *FEW_IMAGES, "--reports.generator", "medgemma", "--reports.model", str(checkpoint),
         "--reports.device", "cpu", "--reports.cases", "4", "--reports.controlled_cases", "1",
     ]  # fmt: skip
 

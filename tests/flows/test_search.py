@@ -16,7 +16,7 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 
 from flows.retrieval import retrieval
 from flows.search import search
-from flows.support.shell import main, parse
+from flows.support.shell import main
 from models.notices import RESEARCH_NOTICE
 from tasks.execution.caching import outcomes
 from tasks.execution.fingerprint import fingerprint
@@ -26,11 +26,11 @@ from tasks.retrieval.steps import analysis, encoding, evaluation, indexing, plot
 from tasks.retrieval.steps import search as searching
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
+from tests.flows.small import FEW_IMAGES, LIMIT, RETRIEVAL, executed, run_flow
 from tests.models.encoders.twins import write_clip
 from tests.support.pages import page_of
 
 SPLITS = ("train", "val", "test")
-LIMIT = 160  # images a split, of the preset
 TEXT = "chest radiograph of a child with pneumonia"
 NAMES = ("classifier", "metric", "clip")
 
@@ -47,32 +47,17 @@ def _data(official_file):
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     folder = write_clip(tmp_path_factory.mktemp("clip"))
-    return [
-        "--preset", "debug", "--evaluation.label_folds", "0", "--retrieval.clip", str(folder),
-        "--retrieval.publish", "always",
-    ]  # fmt: skip
-
-
-def _run(flow, words):
-    """Run a flow; return its result and how all steps of it and of the flows in it ended."""
-    before = Store().list("ledger")
-    result = flow(**parse(flow, words))
-    flow_run_ids = [name.rsplit("/", 1)[-1] for name in Store().list("ledger") if name not in before]
-    return result, outcomes(flow_run_ids)
-
-
-def _executed(steps):
-    return {step.step for step in steps if not step.hit}
+    return [*RETRIEVAL, *FEW_IMAGES, "--retrieval.clip", str(folder), "--retrieval.publish", "always"]
 
 
 @pytest.fixture(scope="module")
 def first(prefect_server, shared_outputs, _data, words):
-    return _run(retrieval, [*words, "--retrieval.encoders", "classifier,metric"])
+    return run_flow(retrieval, [*words, "--retrieval.encoders", "classifier,metric"])
 
 
 @pytest.fixture(scope="module")
 def grown(first, words):
-    return _run(retrieval, [*words, "--retrieval.encoders", "classifier,metric,clip"])
+    return run_flow(retrieval, [*words, "--retrieval.encoders", "classifier,metric,clip"])
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +84,7 @@ def _picture(images, index, path):
 
 
 def _search(*words):
-    found, steps = _run(search, words)
+    found, steps = run_flow(search, words)
     return Store().get_json(found.result), found, steps
 
 
@@ -186,23 +171,23 @@ def test_the_prefect_runs_show_report_steps_and_link(grown):
 
 def test_another_encoder_runs_its_own_steps_only(first, grown):
     result, steps = grown
-    assert {"train-classifier", "fit-metric-encoder", "embed-shard"} <= _executed(first[1])
-    assert _executed(steps) == _executed(outcomes([result.flow_run_ids[2]]))
-    assert {"embed-shard", "query-texts", "compare-encoders"} <= _executed(steps)
+    assert {"train-classifier", "fit-metric-encoder", "embed-shard"} <= executed(first[1])
+    assert executed(steps) == executed(outcomes([result.flow_run_ids[2]]))
+    assert {"embed-shard", "query-texts", "compare-encoders"} <= executed(steps)
     assert {step.step for step in steps if step.hit} >= {"train-classifier", "fit-metric-encoder", "plot-retrieval"}
 
 
 def test_the_same_again_executes_nothing(grown, words):
-    result, steps = _run(retrieval, [*words, "--retrieval.encoders", "classifier,metric,clip"])
+    result, steps = run_flow(retrieval, [*words, "--retrieval.encoders", "classifier,metric,clip"])
     assert len(steps) == len(grown[1])
-    assert _executed(steps) == set()
+    assert executed(steps) == set()
     assert result.retrieval == grown[0].retrieval
 
 
 def test_changing_k_embeds_nothing(grown, words):
     changed = ["--retrieval.encoders", "classifier,clip", "--retrieval.k_values", "1,3"]
-    result, steps = _run(retrieval, [*words, *changed])
-    assert _executed(steps) == {
+    result, steps = run_flow(retrieval, [*words, *changed])
+    assert executed(steps) == {
         "evaluate-retrieval", "query-texts", "compare-encoders", "plot-retrieval", "document-retrieval",
     }  # fmt: skip
     assert "loo/precision_at_3" in result.retrieval.metrics
@@ -338,7 +323,10 @@ def test_a_search_that_names_nothing_is_one_for_the_first_image(grown):
         (["--search.text", " ... ", "--search.encoder", "clip"], "The text to search for is empty"),
         (["--search.text", "opacity " * 100, "--search.encoder", "clip"], "77"),
         (["--search.text", TEXT], "The encoder classifier reads no text; text queries need one of clip, pubmedclip"),
-        (["--search.index", "160"], "--search.index 160: the test split has the images 0 to 159; choose one."),
+        (
+            ["--search.index", str(LIMIT)],
+            f"--search.index {LIMIT}: the test split has the images 0 to {LIMIT - 1}; choose one.",
+        ),
         (["--search.index", "-1"], "--search.index: Input should be greater than or equal to 0"),
         (["--search.index", "1", "--search.k", "101"], "--search.k: Input should be less than or equal to 100"),
         (

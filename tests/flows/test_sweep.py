@@ -20,13 +20,13 @@ from flows.sweep import sweep
 from tasks.execution.caching import outcomes
 from tasks.storage.locations import tracking_uri
 from tests.e2e.services import wait_for
+from tests.flows.small import CLASSIFICATION, FEW_IMAGES
 from tests.support.pages import page_of
 
 CHECKOUT = Path(__file__).parents[2]
 WORDS = [
-    "--preset", "debug", "--training.architecture", "compact28", "--evaluation.bootstrap_samples", "50",
-    "--sweep.learning_rates", "0.001,0.002", "--sweep.at_once", "2", "--evaluation.explained_images", "4",
-    "--evaluation.label_folds", "0",
+    *CLASSIFICATION, *FEW_IMAGES, "--training.architecture", "compact28", "--sweep.learning_rates", "0.001,0.002",
+    "--sweep.at_once", "2",
 ]  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -154,7 +154,7 @@ def test_a_sweep_that_makes_no_sense_is_refused_before_data_is_touched(words, to
 
 def test_cancelling_ends_the_trials_and_everything_says_so(shared_outputs):
     begun = time.time() * 1000
-    words = [*WORDS, "--sweep.seeds", "7", "--training.epochs", "300"]
+    words = [*WORDS, "--sweep.seeds", "7", "--training.epochs", "3000"]
     server = get_current_settings().to_environment_variables(exclude_unset=True)
     process = subprocess.Popen([sys.executable, "-m", "flows.sweep", *words], cwd=CHECKOUT, env=os.environ | server)
     try:

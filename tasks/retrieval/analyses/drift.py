@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasks.retrieval.vectors import LabelledVectors
-from tasks.shared.domain_auc import domain_auc, unit_vectors
+from tasks.shared.domain_auc import FOLDS, domain_auc, unit_vectors
 from tasks.shared.estimates import Estimate, format_estimate
 from tasks.shared.markdown import table
 from tasks.shared.metric_names import class_metric
@@ -92,7 +92,7 @@ def drift_threshold(
     Returns:
         The largest AUC of all deals; NaN where one of the three has fewer than `domain_auc.FOLDS` images.
     """
-    if math.isnan(domain_auc(held, alike, seed=seed).value) or math.isnan(domain_auc(held, new, seed=seed).value):
+    if min(len(held), len(new), len(alike)) < FOLDS:
         return float("nan")
     both, random = np.concatenate([new, alike]), np.random.default_rng(seed)
     deals = [random.choice(len(both), len(new), replace=False) for _ in range(DEALS)]

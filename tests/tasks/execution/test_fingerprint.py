@@ -1,4 +1,4 @@
-"""Fingerprints of a small project, made anew for each test and read by a process of its own."""
+"""Fingerprints of a small project, made anew for each change of it and read by a process of its own."""
 
 import json
 import shutil
@@ -55,18 +55,27 @@ FILES = {
 }
 
 
-@pytest.fixture
-def project(tmp_path):
+def _write(folder: Path) -> Path:
     for name, text in FILES.items():
-        path = tmp_path / name
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     for module in (tasks.execution.fingerprint, tasks.storage.parsing):
-        path = tmp_path.joinpath(*module.__name__.split("."))
+        path = folder.joinpath(*module.__name__.split("."))
         path.parent.mkdir(exist_ok=True)
         path.with_name("__init__.py").touch()
         shutil.copy(module.__file__, path.with_suffix(".py"))
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path):
+    return _write(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def unchanged(tmp_path_factory):
+    return _fingerprints(_write(tmp_path_factory.mktemp("unchanged")))
 
 
 def _fingerprints(project: Path) -> dict[str, tuple[dict, dict]]:
@@ -85,12 +94,11 @@ def _edit(project: Path, name: str, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_it_holds_the_modules_and_libraries_that_a_step_reaches(project):
-    found = _fingerprints(project)
-    code, libraries = found["train"]
+def test_it_holds_the_modules_and_libraries_that_a_step_reaches(unchanged):
+    code, libraries = unchanged["train"]
     assert set(code) == {"tasks.stage.steps:train", "models.network", "models.layers", "models.settings"}
     assert set(libraries) == {"numpy", "pydantic"}
-    code, libraries = found["plot"]
+    code, libraries = unchanged["plot"]
     assert set(code) == {"tasks.stage.steps:plot", "tasks.stage.figures"}
     assert set(libraries) == {"scipy"}
 
@@ -109,10 +117,9 @@ def test_it_holds_the_modules_and_libraries_that_a_step_reaches(project):
         ("models/settings.py", "Of learning", "How fast"),
     ],
 )
-def test_what_cannot_change_the_answer_does_not_count(project, name, old, new):
-    before = _fingerprints(project)
+def test_what_cannot_change_the_answer_does_not_count(project, unchanged, name, old, new):
     _edit(project, name, old, new)
-    assert _fingerprints(project) == before
+    assert _fingerprints(project) == unchanged
 
 
 @pytest.mark.parametrize(
@@ -126,11 +133,10 @@ def test_what_cannot_change_the_answer_does_not_count(project, name, old, new):
         ("tasks/stage/steps.py", "figures.draw(x), stats", "stats, figures.draw(x)", {"plot"}),
     ],
 )
-def test_what_can_change_the_answer_counts_for_the_steps_that_reach_it(project, name, old, new, changed):
-    before = _fingerprints(project)
+def test_what_can_change_the_answer_counts_for_the_steps_that_reach_it(project, unchanged, name, old, new, changed):
     _edit(project, name, old, new)
     after = _fingerprints(project)
-    assert {step for step in before if before[step] != after[step]} == changed
+    assert {step for step in after if after[step] != unchanged[step]} == changed
 
 
 @pytest.mark.parametrize(("finder", "found"), [("__init__.py", "models.nets"), ("build.py", "models.nets.build")])

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from tasks.shared.figures import (
@@ -83,6 +84,18 @@ def test_small_letters_wide_rows_and_cut_texts_are_noticed():
     assert most_columns_of(figure) == 7
     with pytest.raises(AssertionError):
         require_legible(draw)
+
+
+def test_a_figure_is_drawn_once(monkeypatch):
+    drawn, draw = [], Figure.draw
+
+    def counted(figure, renderer):
+        drawn.append(figure)
+        return draw(figure, renderer)
+
+    monkeypatch.setattr(Figure, "draw", counted)
+    render_png(_line(), phantoms=False)
+    assert len(drawn) == 1
 
 
 def test_phantoms_are_written_across_the_figure():

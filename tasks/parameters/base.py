@@ -65,5 +65,7 @@ class Parameters(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         for name, schema in cls.model_json_schema()["properties"].items():
             field = cls.model_fields[name]
-            field.description = " ".join(filter(None, [field.description, bounds(schema)]))
+            told = field.description or ""
+            if not told.endswith(bounds(schema)):  # as that of a form which this one extends
+                field.description = f"{told} {bounds(schema)}".strip()
         cls.model_rebuild(force=True)

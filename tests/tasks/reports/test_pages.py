@@ -340,7 +340,7 @@ def test_index_has_a_row_a_case_and_a_cell_a_strategy():
     page = Page(index_page(views, phantoms=False, random_weights=False))
     assert page.attributes("href") == ["0012.html"] * 2 + ["0345.html"] * 2
     first, _, rest = page.words.split("case 12")[1].partition("case 345")
-    last, _, totals = rest.partition("Right")
+    last, _, totals = rest.partition("Correct")
     assert "✓ pneumonia p 0.80" in first
     assert first.count("not asked") == 2
     assert "✗ normal p 0.20" in last

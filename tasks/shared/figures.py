@@ -233,15 +233,9 @@ def _legend_grid(labels: Sequence[str]) -> tuple[int, int]:
     if not labels:
         return 1, 0
     widths = [len(label) * 0.62 * (SMALL + 0.5) + 34 for label in labels]  # wide letters are many in names
-    columns = next(
-        (
-            count
-            for count in range(len(labels), 1, -1)
-            if sum(max(widths[-(-len(labels) // count) * column :][: -(-len(labels) // count)] or [0])
-                   for column in range(count)) <= _MOST_TEXT
-        ),
-        1,
-    )  # fmt: skip
+    columns = len(labels)
+    while columns > 1 and sum(map(max, np.array_split(widths, columns))) > _MOST_TEXT:  # column by column, as it fills
+        columns -= 1
     return columns, -(-len(labels) // columns)
 
 

@@ -55,6 +55,7 @@ from tasks.data.catalogue import look_up
 from tasks.data.validation import SPLITS, read_splits
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.training import TrainingParameters
+from tasks.shared.figures import Source
 
 SEED = 0  # of the bootstrap
 
@@ -150,18 +151,19 @@ def classify(
     metrics |= explanation_metrics(randomisation, removal)
 
     scored: tuple[Any, ...] = (test, truth, threshold)
-    options: dict[str, Any] = {"class_names": names, "phantoms": False}
+    source = Source("pneumoniamnist", f"{training.architecture}, seed {training.seed}")
+    options: dict[str, Any] = {"class_names": names, "source": source}
     before = calibrated_probabilities(outputs["test"].logits, 1.0)
     pictures = {
-        "conformal_coverage": trust_figures.conformal_coverage(conformal, phantoms=False),
-        "score_shift": trust_figures.score_shift(validation_outputs, test_outputs, shifts, threshold, phantoms=False),
-        "failure_overview": trust_figures.failure_overview(failures, around, confidence, phantoms=False),
-        "grad_cam_randomisation": explanation_figures.randomisation_curve(randomisation, phantoms=False),
+        "conformal_coverage": trust_figures.conformal_coverage(conformal, source=source),
+        "score_shift": trust_figures.score_shift(validation_outputs, test_outputs, shifts, threshold, source=source),
+        "failure_overview": trust_figures.failure_overview(failures, around, confidence, source=source),
+        "grad_cam_randomisation": explanation_figures.randomisation_curve(randomisation, source=source),
         "grad_cam_randomisation_examples": explanation_figures.randomisation_montage(
-            sample, randomisation, phantoms=False
+            sample, randomisation, source=source
         ),
-        "grad_cam_deletion_insertion": explanation_figures.deletion_insertion_curves(removal, phantoms=False),
-        "training_curves": figures.training_curves(trained.history, trained.best_epoch, phantoms=False),
+        "grad_cam_deletion_insertion": explanation_figures.deletion_insertion_curves(removal, source=source),
+        "training_curves": figures.training_curves(trained.history, trained.best_epoch, source=source),
         "confusion_matrix": figures.confusion_matrix(*scored, **options),
         "roc_curve": figures.roc_curve(*scored, **options),
         "precision_recall_curve": figures.precision_recall_curve(*scored, **options),

@@ -23,7 +23,7 @@ def test_more_classes_are_right_or_wrong_and_errors_are_sorted_too():
     probabilities = np.array([[0.6, 0.3, 0.1], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7], [0.9, 0.1, 0.0]])
     labels = np.array([0, 2, 2, 1])
     found = Predictions(probabilities, labels, None, THREE)
-    assert found.outcome_names == ("right", "wrong")
+    assert found.outcome_names == ("correct", "incorrect")
     assert found.outcomes.tolist() == [0, 1, 0, 1]
     assert found.errors.tolist() == [3, 1]
     # Beside the predicted class, the next likeliest of a correct prediction, the true class of a wrong one.

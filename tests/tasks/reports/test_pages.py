@@ -348,7 +348,7 @@ def test_index_has_a_row_a_case_and_a_cell_a_strategy():
     assert levels.count("h1") == 1
     assert "Calibrated probability of pneumonia" in page.words  # the whole case stands below the table
     first, _, rest = page.words.split("case 12")[1].partition("case 345")
-    last, _, totals = rest.partition("Right")
+    last, _, totals = rest.partition("Correct")
     assert "✓ pneumonia p 0.80" in first
     assert first.count("not asked") == 2
     assert "✗ normal p 0.20" in last

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 
+from models.markdown import escape
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.schema import Answer, Case, NeighbourEvidence, Usage
 from models.report_generation.template import TemplateGenerator
 from tasks.records.reports import GeneratorRecord
 from tasks.reports.audit.metrics import audit_reports
-from tasks.reports.summary import SHOWN_IN_FULL, reports_summary
+from tasks.reports.summary import LISTED, SHOWN_IN_FULL, reports_summary
 
 TEMPLATE = GeneratorRecord(name="template")
 MODEL = GeneratorRecord(name="medgemma", model="some/model", revision="abc", precision="nf4", device="cuda")
@@ -55,15 +56,32 @@ def test_summary_holds_every_case_in_table_and_full_text():
     assert "| 11 | pneumonia, called correctly | pneumonia | 0.934 | pneumonia |" in text
     assert "| 42 | missed pneumonia | pneumonia | 0.200 | normal |" in text
     assert "| label accuracy | 0.500 (" in text
-    for answer in answers:
-        assert answer.report.as_markdown() in text
+    assert answers[0].report.as_markdown(said=answers[0].report.limitations) in text
     assert "None found." in text
+
+
+def test_each_limitation_is_said_once_however_many_reports_name_it():
+    cases = [make_case(index, 0.9) for index in range(24)]
+    answers = make_answers(cases)
+    text = summarise(answers, cases)
+    for limitation in answers[0].report.limitations:
+        assert text.count(str(escape(limitation))) == 1, limitation
+    own = answers[0].report.model_copy(update={"limitations": ("Said of one image only.",)})
+    text = summarise([answers[0].model_copy(update={"report": own}), *answers[1:]], cases)
+    assert text.count("Said of one image only.") == 1
+
+
+def test_long_lists_are_cut_and_say_where_all_stand():
+    cases = [make_case(index, 0.9) for index in range(LISTED + 3)]
+    text = summarise(make_answers(cases), cases)
+    assert text.count("| pneumonia, called correctly |") == LISTED
+    assert f"The first {LISTED} of {len(cases)} cases; all stand on [the pages of the cases](cases/index.html)" in text
 
 
 def test_summary_shows_claims_and_answers_that_are_no_report():
     first, second = make_answers(CASES)
     spoilt = second.model_copy(update={"report": None, "problem": "It is cut off.", "text": "A small | effusion.\nCut"})
-    text = summarise([first, spoilt])
+    text = summarise([spoilt, first], CASES[::-1])
     assert "| 42 | template | effusion | effusion | affirmed |" in text
     assert "| 42 | missed pneumonia | pneumonia | 0.200 | no report |" in text
     assert "### Case 42, template\n\nNo report: It is cut off.\n\n> A small \\| effusion.\n> Cut\n" in text

@@ -1,5 +1,5 @@
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
-from tasks.shared.markdown import document, table
+from tasks.shared.markdown import LONG, document, names_of_pictures, picture, place_links, place_pictures, table
 
 
 def test_a_table_has_its_cells_in_order_and_escapes_what_would_break_it():
@@ -15,3 +15,24 @@ def test_a_document_says_the_notices_first():
     assert text.index("## One\n\nfirst") < text.index("## Two\n\nsecond")
     assert PHANTOM_NOTICE not in text
     assert PHANTOM_NOTICE in document("Title", [], phantoms=True)
+
+
+def test_long_tables_come_last_and_everything_else_keeps_its_order():
+    long, short = (table(["n"], [[n] for n in range(rows)]) for rows in (LONG + 1, LONG))
+    text = document("Title", [("A", long), ("B", short), ("C", f"words\n\n{long}"), ("D", "words")], phantoms=False)
+    assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == ["B", "D", "A", "C"]
+
+
+def test_pictures_are_placed_with_their_captions_or_taken_out():
+    text = document("T", [("A", picture("roc_curve", "What *it* means.") + "| a |"), ("B", picture("other", "Gone."))],
+                    phantoms=False)  # fmt: skip
+    assert names_of_pictures(text) == ["roc_curve", "other"]
+    placed = place_pictures(text, {"roc_curve": "data:image/png;base64,AA"}.get)
+    assert "![roc curve](data:image/png;base64,AA)\n\n*What \\*it\\* means.*\n\n| a |" in placed
+    assert "Gone" not in placed and "other" not in placed
+    assert place_pictures(text, lambda name: f"figures/{name}.png") == text
+
+
+def test_links_to_files_beside_a_document_are_placed_and_no_others():
+    text = "[pages](cases/index.html), [out](https://example.org/a.html), \\[no\\](x.html)"
+    assert place_links(text, lambda path: f"http://there/{path}") == text.replace("(cases", "(http://there/cases")

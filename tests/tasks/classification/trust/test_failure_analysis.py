@@ -9,6 +9,7 @@ from tasks.classification.trust.failure_analysis import (
     confidences,
     failure_markdown,
     neighbourhood,
+    surest_errors,
 )
 from tasks.shared.risk_coverage import risk_coverage
 
@@ -85,11 +86,12 @@ def test_deferral_areas_and_finders():
 
 def test_the_report_counts_kinds_by_class():
     probabilities, labels, around = case()
-    text = failure_markdown(analyse_failures(probabilities, 0.5, labels, around, NAMES))
+    analysis = analyse_failures(probabilities, 0.5, labels, around, NAMES)
+    text = failure_markdown(analysis)
     assert "4 of 20 images are misclassified: 2 with a confidence of 0.9 or more, 1 below 0.75." in text
     for kind in KINDS:
         assert f"| {kind} | 1 | 0 |" in text
-    assert "| #0 | normal | pneumonia | 0.970 | 100% | 0% | 0.5000 | isolated |" in text
+    assert "| #0 | normal | pneumonia | 0.970 | 100% | 0% | 0.5000 | isolated |" in surest_errors(analysis)
 
 
 def test_no_errors_and_only_errors():

@@ -8,6 +8,7 @@ from models.report_generation.schema import Answer, Case, Usage
 from models.report_generation.template import TemplateGenerator
 from tasks.reports.audit.gallery import audit_gallery
 from tasks.reports.audit.metrics import audit_reports
+from tests.support.figures import PHANTOMS, RANDOM_WEIGHTS, REAL
 
 CASES = [
     Case(index=i, image_sha256="", probability=p, threshold=0.5, heat_region="no focus", heat_share=0)
@@ -38,12 +39,10 @@ def _pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
-def _gallery(answers, claims=None, **marks):
+def _gallery(answers, claims=None, source=REAL):
     cases = {case.index: case for case in CASES}
     metrics = audit_reports(answers, cases, TRUTHS).metrics
-    return audit_gallery(
-        answers, cases, TRUTHS, metrics, claims or {}, **{"phantoms": False, "random_weights": False} | marks
-    )
+    return audit_gallery(answers, cases, TRUTHS, metrics, claims or {}, source=source)
 
 
 def test_everything_that_is_known_is_drawn_with_a_watermark_where_it_shows_nothing_real():
@@ -51,8 +50,8 @@ def test_everything_that_is_known_is_drawn_with_a_watermark_where_it_shows_nothi
     answers += map(_question, CASES)
     plain, phantoms, random = (
         _gallery(answers),
-        _gallery(answers, phantoms=True),
-        _gallery(answers, random_weights=True),
+        _gallery(answers, source=PHANTOMS),
+        _gallery(answers, source=RANDOM_WEIGHTS),
     )
     assert set(plain) == {
         "label_scores", "agreement", "reticence", "claims", "controls", "stability", "anchoring", "collapse",

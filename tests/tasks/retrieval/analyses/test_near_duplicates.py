@@ -4,6 +4,7 @@ import pytest
 from tasks.retrieval.analyses.near_duplicates import (
     NearDuplicate,
     Place,
+    duplicate_list,
     duplicate_markdown,
     duplicate_metrics,
     find_near_duplicates,
@@ -115,8 +116,8 @@ def test_the_effect_is_reported_with_its_interval():
     assert metrics["duplicates/across_splits"] == metrics["duplicates/contradictory"] == 0
     assert metrics["duplicates/loo_precision_at_1_without"] == 0.5
     assert metrics["duplicates/loo_precision_at_1_difference_ci_low"] == -1
-    text = duplicate_markdown([pair], effect, ("normal", "pneumonia"))
-    assert "| test #10 (normal) | test #11 (normal) | 1.000 |" in text
+    text = duplicate_markdown([pair], effect)
+    assert "| test #10 (normal) | test #11 (normal) | 1.000 |" in duplicate_list([pair], ("normal", "pneumonia"))
     assert "| test | 1 | 1 | 0 |" in text
 
 
@@ -124,4 +125,4 @@ def test_no_pairs_change_nothing():
     effect = measure_effect(NEIGHBOURS, LABELS[NEIGHBOURS - 10], IDS, LABELS, set(), samples=50, seed=0)
     assert effect.affected == effect.difference == 0
     assert effect.difference_interval == (0, 0)
-    assert "0.95 or more: 0." in duplicate_markdown([], effect, ("normal", "pneumonia"))
+    assert "0.95 or more: 0." in duplicate_markdown([], effect)

@@ -96,6 +96,9 @@ def server(logged, server_logs, tmp_path_factory):
 def page(server):
     with screenshots.opened_page() as opened:
         opened.set_viewport_size({"width": 1440, "height": 900})
+        closed = {"mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true", "mlflow.assistant.panelOpen_v1": "false"}
+        for key, value in closed.items():  # the panel that MLflow opens once, by itself
+            opened.add_init_script(f"localStorage.setItem({key!r}, {value!r})")
         yield opened
 
 
@@ -127,6 +130,9 @@ def test_figures_open_as_pictures_wide_enough_to_read(page, logged):
     places = [image.bounding_box() for image in images if image.evaluate("each => each.naturalWidth") == 500]
     assert [place["width"] for place in places] == [500, 500]
     assert places[0]["y"] == places[1]["y"]  # side by side
+    text = page.inner_text("body")
+    assert text.index("Side by side (1)") < text.index("Metrics (3)")
+    assert "ystem" not in text[: text.index("Metrics (3)")]
 
 
 def test_a_case_is_opened_on_the_page_of_cases_in_the_viewer(page, logged):

@@ -130,9 +130,10 @@ def test_figures_open_as_pictures_wide_enough_to_read(page, logged):
     places = [image.bounding_box() for image in images if image.evaluate("each => each.naturalWidth") == 500]
     assert [place["width"] for place in places] == [500, 500]
     assert places[0]["y"] == places[1]["y"]  # side by side
-    text = page.inner_text("body")
-    assert text.index("Side by side (1)") < text.index("Metrics (3)")
-    assert "ystem" not in text[: text.index("Metrics (3)")]
+    headers = [header.inner_text().strip() for header in page.query_selector_all("[role=tab], [role=button]")]
+    sections = [header.partition("\n(")[0] for header in headers if "\n(" in header]
+    assert sections[:4] == ["Side by side", "Metrics", "val", "test"]
+    assert "System metrics" in sections[4:]
 
 
 def test_a_case_is_opened_on_the_page_of_cases_in_the_viewer(page, logged):

@@ -11,7 +11,8 @@ export DATA OUTPUTS
 # What a person has set for another environment must not reach this one. Without bytecode each process would compile
 # the libraries anew, which takes longer than to import them.
 unexport PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_REQUIRE_HASHES PIP_CONSTRAINT PIP_NO_DEPS PIP_PYTHON
-unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONDONTWRITEBYTECODE PYTHONSTARTUP UV_CONSTRAINT UV_OVERRIDE UV_PROJECT_ENVIRONMENT VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME PYTHONSAFEPATH PYTHONSTARTUP PYTHONDONTWRITEBYTECODE
+unexport UV_CONSTRAINT UV_OVERRIDE UV_PROJECT_ENVIRONMENT VIRTUAL_ENV
 
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
           --custom-compile-command "make lock" --quiet requirements.in requirements-dev.in --output-file

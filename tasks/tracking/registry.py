@@ -190,7 +190,7 @@ def mark_champion(champion: ModelVersion, others: Sequence[ModelVersion]) -> Non
             _tag_run(client, other.run_id, _CROWN, None)
     if CHAMPION_SINCE not in champion.tags:
         set_tag(champion, CHAMPION_SINCE, datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"))
-    _tag_run(client, champion.run_id, _CROWN, f"★ version {champion.version}")
+    _tag_run(client, champion.run_id, _CROWN, f"★ v{champion.version}")
 
 
 def _tag_run(client: "MlflowClient", run_id: str, tag: str, value: str | None) -> None:

@@ -60,7 +60,7 @@ _FLOW_RUN, _HOST, _PROCESS = "prefect.flow_run_id", "process.host", "process.id"
 _SAMPLING_SECONDS = 5
 _LONGEST_NAME = 250  # of a run, in the databases of MLflow
 _ANSWER_SECONDS = 3
-_SIDE_BY_SIDE = 540  # pixels: two pictures beside each other on a page of 1440
+_SIDE_BY_SIDE = 500  # pixels: two pictures beside each other on a page of 1440
 _LINKS = "\n\nIn MLflow: "  # begins the last paragraph of a run's description
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 

@@ -113,7 +113,7 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
 
 
 def _leads_on(client, parent, summary):
-    """The run of the pipeline shows the metrics that count and a report with four pictures, and links its children."""
+    """The pipeline's run shows the metrics that count and its report with four pictures, and links its children."""
     own = [name for name in parent.data.metrics if not name.startswith("system/")]
     assert {"test/auc", "test/auc_ci_low", "loo/map", "reports/label_accuracy", "pipeline/seconds"} <= set(own)
     assert len(own) <= 60

@@ -96,6 +96,9 @@ def server(logged, server_logs, tmp_path_factory):
 def page(server):
     with screenshots.opened_page() as opened:
         opened.set_viewport_size({"width": 1440, "height": 900})
+        closed = {"mlflow.assistant.fab.autoOpenedOnFirstLoad_v1": "true", "mlflow.assistant.panelOpen_v1": "false"}
+        for key, value in closed.items():  # the panel that MLflow opens once, by itself
+            opened.add_init_script(f"localStorage.setItem({key!r}, {value!r})")
         yield opened
 
 
@@ -122,11 +125,15 @@ def test_the_leaderboard_opens_sorted_with_its_columns(page, logged):
 
 def test_figures_open_as_pictures_wide_enough_to_read(page, logged):
     screenshots.show(page, view_page(logged[0], FIGURES), "roc_curve")
-    page.wait_for_function("[...document.images].filter(each => each.naturalWidth === 540).length === 2")
+    page.wait_for_function("[...document.images].filter(each => each.naturalWidth === 500).length === 2")
     images = page.query_selector_all("img")
-    places = [image.bounding_box() for image in images if image.evaluate("each => each.naturalWidth") == 540]
-    assert [place["width"] for place in places] == [540, 540]
+    places = [image.bounding_box() for image in images if image.evaluate("each => each.naturalWidth") == 500]
+    assert [place["width"] for place in places] == [500, 500]
     assert places[0]["y"] == places[1]["y"]  # side by side
+    headers = [header.inner_text().strip() for header in page.query_selector_all("[role=tab], [role=button]")]
+    sections = [header.partition("\n(")[0] for header in headers if "\n(" in header]
+    assert sections[:4] == ["Side by side", "Metrics", "val", "test"]
+    assert "System metrics" in sections[4:]
 
 
 def test_a_case_is_opened_on_the_page_of_cases_in_the_viewer(page, logged):
@@ -135,13 +142,15 @@ def test_a_case_is_opened_on_the_page_of_cases_in_the_viewer(page, logged):
     frame = _frame(page)
     evidence = frame.get_by_text("Calibrated probability of pneumonia")
     assert not evidence.is_visible()
-    frame.get_by_text("Case 12").click()
+    frame.get_by_text("Case 12", exact=True).click()
     evidence.wait_for(state="visible")
 
 
-def test_the_report_with_its_figures_is_one_click_from_the_run(page, logged):
+def test_the_report_with_its_figures_is_one_click_from_the_run(page, logged, server):
     screenshots.show(page, run_page(logged[0], logged[1][0]), "report with figures")
-    page.get_by_role("link", name="report with figures").click()
+    address = page.get_by_role("link", name="report with figures").get_attribute("href")
+    page.goto("about:blank")
+    page.goto(f"{server}/{address}")  # whether it opens a tab of its own is MLflow's to say
     frame = _frame(page)
     frame.get_by_text("The report").wait_for()
     assert frame.locator("img").evaluate("image => image.naturalWidth") == 1200

@@ -133,7 +133,7 @@ def test_a_version_shows_six_tags_and_its_run_that_it_is_the_champion(client, ru
     assert shown == [set(registry.SHOWN) - {"champion.since"}, set(registry.SHOWN)]
     assert len(registry.SHOWN) == 6
     marks = [client.get_run(version.run_id).data.tags.get("champion") for version in (first, second)]
-    assert marks == [None, "★ version 2"]
+    assert marks == [None, "★ v2"]
     assert all(version.tags["promotion.withdrawn"] == "false" for version in registry.versions(name))
 
 

@@ -33,7 +33,9 @@ def test_a_figure_has_a_card_of_its_own_and_the_metrics_that_are_compared_come_n
     state = _state(figure_view(["roc_curve", "grad_cam"], ["val/auc", "test/auc"]))
     charts = [(chart["type"], chart.get("imageKeys") or chart["metricKey"]) for chart in state["compareRunCharts"]]
     assert charts == [("IMAGE", ["roc_curve"]), ("IMAGE", ["grad_cam"]), ("BAR", "val/auc"), ("BAR", "test/auc")]
-    assert [section["uuid"] for section in state["compareRunSections"]] == ["side-by-side", "metrics"]
+    assert [section["uuid"] for section in state["compareRunSections"]] == [
+        "side-by-side", "metrics", "val", "test",
+    ]  # fmt: skip
     assert {chart["metricSectionId"] for chart in state["compareRunCharts"]} == {"side-by-side", "metrics"}
 
 

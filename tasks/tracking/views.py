@@ -115,9 +115,7 @@ def figure_view(images: Sequence[str], metrics: Sequence[str] = ()) -> str:
     ]
     bars = [_chart(f"bars-{name}", "BAR", "metrics") | {"metricKey": name} for name in metrics]
     sections = [_section("side-by-side", "Side by side", columns=1, height=620)]
-    families = dict.fromkeys(
-        name.rpartition("/")[0] for name in metrics
-    )  # MLflow's sections; system metrics come after
+    families = dict.fromkeys(name.rpartition("/")[0] for name in metrics)  # as MLflow names its sections
     sections += [_section("metrics", "Metrics", columns=3, height=260)] if bars else []
     sections += [_section(family, family, columns=3, height=260) for family in families]
     return _view(

@@ -1,4 +1,4 @@
-"""All that a Prefect server is told of this project: pools, queues and limits, deployments, automations, a start page.
+"""All that the servers are told of this project: pools, queues, limits, deployments, automations; MLflow of its views.
 
 `make up` tells it; by hand, on the server of `PREFECT_API_URL`: `python -m deployments.local.services register`, and
 with `--reset` all is as the files have it. One process does it all, since to start one takes longer than its work.
@@ -10,7 +10,6 @@ import sys
 from deployments.automations import definitions
 from deployments.local import registration
 from deployments.local.resources import make_resources
-from flows.support.overview import show_overview
 from models.errors import InputError
 from tasks.tracking import runs
 
@@ -32,7 +31,6 @@ def main(*arguments: str) -> int:
                 sys.stdout.write(f"{sentence}\n")
         if "MLFLOW_TRACKING_URI" in os.environ:
             runs.prepare()
-            show_overview()
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from tasks.shared.estimates import format_value
+
 MOST = 5
 
 
@@ -109,10 +111,3 @@ def headlines(stage: str, metrics: Mapping[str, float], labels: Sequence[str]) -
             said = meaning.format(first=first, second=second) + (f" By chance: {chance:.3f}." if chance else "")
             rows.append((title, format_value(metrics[metric]), interval, said))
     return rows[:MOST]
-
-
-def format_value(value: float) -> str:
-    """Write a count without decimals, anything else with three, and a dash where it is not known."""
-    if value != value:
-        return "–"
-    return f"{value:.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"

@@ -10,11 +10,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from flows.support.headlines import format_value
 from models.errors import InputError
 from models.markdown import Markdown, escape, link
 from models.text import printable
 from tasks.execution.server import prefect_page
+from tasks.shared.estimates import format_value
 from tasks.shared.markdown import document, table
 from tasks.tracking import registry
 from tasks.tracking.leaders import TrackedRun, first_run

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows.support.headlines import format_value
 from flows.support.terminal import print_line, print_table
 from models.markdown import escape
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
@@ -16,6 +15,7 @@ from tasks.records.base import RunReference
 from tasks.records.classification import ClassificationResult
 from tasks.records.reports import ReportsResult
 from tasks.records.retrieval import RetrievalResult
+from tasks.shared.estimates import format_value
 from tasks.shared.markdown import document, table
 from tasks.storage.locations import outputs
 from tasks.tracking import runs

@@ -53,3 +53,10 @@ def format_estimate(rate: Estimate) -> str:
     if rate.value != rate.value:
         return "–"
     return f"{rate.value:.3f}" + (f" ({rate.low:.3f} – {rate.high:.3f})" if rate.low == rate.low else "")
+
+
+def format_value(value: float) -> str:
+    """Write a count without decimals, anything else with three, and a dash where it is not known."""
+    if value != value:
+        return "–"
+    return f"{value:.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"

@@ -94,7 +94,7 @@ def test_a_figure_is_drawn_once(monkeypatch):
         return draw(figure, renderer)
 
     monkeypatch.setattr(Figure, "draw", counted)
-    render_png(_line(), phantoms=False)
+    _png(REAL)
     assert len(drawn) == 1
 
 

@@ -1,5 +1,5 @@
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
-from tasks.shared.markdown import LONG, document, names_of_pictures, picture, place_links, place_pictures, table
+from tasks.shared.markdown import LONG, document, figures_of, picture, place_links, place_pictures, table
 
 
 def test_a_table_has_its_cells_in_order_and_escapes_what_would_break_it():
@@ -26,7 +26,7 @@ def test_long_tables_come_last_and_everything_else_keeps_its_order():
 def test_pictures_are_placed_with_their_captions_or_taken_out():
     text = document("T", [("A", picture("roc_curve", "What *it* means.") + "| a |"), ("B", picture("other", "Gone."))],
                     phantoms=False)  # fmt: skip
-    assert names_of_pictures(text) == ["roc_curve", "other"]
+    assert list(figures_of(text)) == ["roc_curve", "other"]
     placed = place_pictures(text, {"roc_curve": "data:image/png;base64,AA"}.get)
     assert "![roc curve](data:image/png;base64,AA)\n\n*What \\*it\\* means.*\n\n| a |" in placed
     assert "Gone" not in placed and "other" not in placed

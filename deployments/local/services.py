@@ -417,7 +417,7 @@ def _port(variable: str, default: int) -> int:
 def _greeting(notes: dict[str, Any], first: str) -> str:
     return (
         f"{first}\n"
-        f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run: Deployments; what there is then: Artifacts → overview\n"
+        f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run: Deployments; start page: Artifacts → overview\n"
         f"  MLflow   {notes.get('leaderboard') or start_page(notes['mlflow'])}   compare experiments: pneumonia/…\n"
         f"  logs     {outputs() / 'services'}   end with: make down"
         + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib import colormaps, rcParams
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -205,11 +206,9 @@ def render_png(
             frameon=False, borderaxespad=0, borderpad=0, columnspacing=1.4, handletextpad=0.5, labelspacing=0.35,
         )  # fmt: skip
     _watermark(figure, source.notices, height)
-    if engine is not None:  # else Matplotlib draws the whole figure once more, to lay it out
-        engine.execute(figure)
-        figure.set_layout_engine("none")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    # Not by `savefig`, which draws a figure with a layout engine once more, to lay it out.
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 

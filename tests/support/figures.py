@@ -5,6 +5,7 @@ from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
@@ -20,13 +21,13 @@ RANDOM_WEIGHTS = Source("somemnist", "compact28, seed 0", random_weights=True)
 def drawn_by(draw: Callable[[], object]) -> list[Figure]:
     """The figures that a call renders, as they are when they are."""
     figures: list[Figure] = []
-    render = Figure.savefig
+    render = FigureCanvasAgg.print_png
 
-    def save(figure: Figure, *arguments: object, **options: object) -> None:
-        render(figure, *arguments, **options)
-        figures.append(figure)
+    def save(canvas: FigureCanvasAgg, *arguments: object, **options: object) -> None:
+        render(canvas, *arguments, **options)
+        figures.append(canvas.figure)
 
-    with mock.patch.object(Figure, "savefig", save):
+    with mock.patch.object(FigureCanvasAgg, "print_png", save):
         draw()
     return figures
 

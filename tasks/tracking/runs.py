@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 
 EXPERIMENTS = {
     "pneumonia/pipeline": "Whole runs, with the metrics that count; the stages' own runs are their children.",
-    "pneumonia/classification": "Classifiers: one run a training, with the version that it registered.",
+    "pneumonia/classification": "Classifiers: one run per training, with the version that it registered.",
     "pneumonia/sweep": "Comparisons of trainings by validation; the trainings are in pneumonia/classification.",
-    "pneumonia/retrieval": "The search for similar cases: one run an encoder.",
-    "pneumonia/reports": "Reports and their audit: one run a generator, with a page a case.",
+    "pneumonia/retrieval": "The search for similar cases: one run per encoder.",
+    "pneumonia/reports": "Reports and their audit: one run per generator, with a page of all cases.",
 }
 """What each experiment holds, by its name."""
 _FORMER_NOTES = {
@@ -78,15 +78,13 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
     """
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    client = new_client()
+    client, status, monitor = new_client(), "FAILED", None
     _close_abandoned_runs(client)
-    run_id = _open(client, stage)
-    monitor = SystemMetricsMonitor(run_id, sampling_interval=_SAMPLING_SECONDS, tracking_uri=tracking_uri())
-    status = "FAILED"
     try:
-        run = RunReference(run_id=run_id)
+        run = RunReference(run_id=_open(client, stage))
         forms = {name: form.model_dump(mode="json") for name, form in parameters.items()}
         log_params(run, {f"{name}.{field}": value for name, form in forms.items() for field, value in form.items()})
+        monitor = SystemMetricsMonitor(run.run_id, sampling_interval=_SAMPLING_SECONDS, tracking_uri=tracking_uri())
         monitor.start()
         yield run
         status = "FINISHED"
@@ -94,8 +92,10 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
         status = "KILLED"
         raise
     finally:
-        monitor.finish()
-        client.set_terminated(run_id, status)
+        if monitor is not None:
+            monitor.finish()
+        for run_id in _runs_of_flow_run(client, str(this_flow_run.id)):  # also where it was interrupted as it opened
+            client.set_terminated(run_id, status)
 
 
 def log_metrics(run: RunReference, metrics: Mapping[str, float]) -> None:

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.dbmodels.models import SqlExperimentTag
 from PIL import Image
 from prefect import flow
+from prefect.exceptions import TerminationSignal
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
@@ -61,6 +62,23 @@ def test_a_run_carries_params_links_and_a_true_end():
     assert run.data.tags["prefect.flow_run_url"].endswith(flow_run_id)
     assert flow_run_id in run.data.tags["mlflow.note.content"]
     assert len(run.data.tags["mlflow.source.git.commit"]) in (7, 40)
+
+
+def test_a_run_that_is_interrupted_while_it_is_opened_is_closed(monkeypatch):
+    create = MlflowClient.create_run
+
+    def interrupted(*arguments, **options):
+        create(*arguments, **options)
+        raise TerminationSignal(signal=15)
+
+    runs.prepare()
+    monkeypatch.setattr(MlflowClient, "create_run", interrupted)
+    with contextlib.suppress(BaseException):
+        in_flow()
+    client = new_client()
+    experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
+    (run,) = client.search_runs([experiment])
+    assert run.info.status == "KILLED"
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What a flow shows on the page of its run in the Prefect UI."""
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
@@ -16,7 +16,12 @@ _MOST_BYTES = 1_400_000  # Prefect publishes no event that is larger than 1.5 MB
 
 
 def show_document(
-    stage: str, document: DocumentRecord, figures: Mapping[str, StoredFile], link: Callable[[str], str] | None = None
+    stage: str,
+    document: DocumentRecord,
+    figures: Mapping[str, StoredFile],
+    *,
+    further: Collection[str] = (),
+    link: Callable[[str], str] | None = None,
 ) -> None:
     """Show a stage's report with some of its figures, each where the report has it, or else behind it.
 
@@ -25,6 +30,7 @@ def show_document(
         document: the report.
         figures: PNG by name. They are put into the markdown as data, the one form in which the UI shows a picture
             beside text without another server.
+        further: names of figures that are not shown, but may be seen in the tracker.
         link: gives the address of a file that the report names by its path.
     """
     store = Store()
@@ -39,7 +45,7 @@ def show_document(
     placed = names_of_pictures(text)
     text = place_pictures(text, data.get)
     text += "".join(f"\n![{escape(name)}]({data[name]})\n" for name in data if name not in placed)
-    left = [name.replace("_", " ") for name in dict.fromkeys([*placed, *figures]) if name not in data]
+    left = [name.replace("_", " ") for name in dict.fromkeys([*figures, *further]) if name not in data]
     if left:
         text += f"\nFurther figures are in the MLflow run: {escape(', '.join(left))}.\n"
     if link is not None:

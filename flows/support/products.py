@@ -82,7 +82,11 @@ def to_tracker(run: RunReference, products: Products) -> None:
 def to_prefect(run: RunReference, products: Products) -> None:
     """Show the report with its figures on the page of the flow run."""
     show_document(
-        products.stage, products.document, products.shown_figures(), lambda path: runs.page_of_file(run, path)
+        products.stage,
+        products.document,
+        products.shown_figures(),
+        further=list(products.all_figures()),
+        link=lambda path: runs.page_of_file(run, path),
     )
 
 

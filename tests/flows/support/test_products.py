@@ -15,6 +15,7 @@ from flows.support.products import Products, publish, stage_run
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import DocumentRecord, FindingsRecord
 from tasks.records.data import DatasetRecord
+from tasks.shared.markdown import document, picture
 from tasks.storage.store import Store
 from tasks.tracking import runs
 from tests.support.pages import artifacts_of, page_of
@@ -47,13 +48,13 @@ def _products(**other):
     found = FindingsRecord(
         name="trust", metrics={"trust/a": 0.25}, findings=Store().put_json([1]), figures={"shift": _png()}, sections=()
     )
-    document = DocumentRecord(document=Store().put(b"# Report", "text/markdown"))
+    report = DocumentRecord(document=Store().put(b"# Report", "text/markdown"))
     fields = {
         "metrics": {"test/auc": 0.5}, "figures": {"roc_curve": _png()}, "findings": [found],
         "files": {"model/weights.bin": Store().put(b"w", "application/octet-stream")},
         "tables": {"reports.json": (["row"], [[1]])}, "shown": ("shift", "none such", "roc_curve"),
     }  # fmt: skip
-    return Products(_dataset(), document, **(fields | other))
+    return Products(_dataset(), **({"document": report} | fields | other))
 
 
 def _dataset():
@@ -90,6 +91,33 @@ def test_all_that_a_stage_has_produced_is_in_its_run_and_on_the_page_of_its_flow
     order = ["| Test AUC | 0.500 |", "3 train, 2 test images", run_id, "![shift](data:image/png", "![roc curve]"]
     assert page.index(order[0]) > 0
     assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
+
+
+def test_figures_stand_where_the_report_has_them_and_links_lead_to_the_tracker():
+    text = document(
+        "Report",
+        [
+            ("First", picture("shift", "A shift.") + "| a | table |"),
+            ("Second", picture("never_drawn", "None.") + picture("other", "Not shown.") + "[pages](cases/index.html)"),
+        ],
+        phantoms=False,
+    )
+    report = DocumentRecord(document=Store().put(text.encode(), "text/markdown"))
+    flow_run_id, run_id = _in_stage(
+        lambda stage: publish(stage, _products(document=report, figures={"other": _png()}, shown=("shift",)))
+    )
+    shown = page_of(flow_run_id)
+    assert shown.count("![shift](data:image/png;base64,") == 1
+    assert "![shift](data:image/png;base64," in shown.split("*A shift.*")[0]
+    assert shown.index("*A shift.*") < shown.index("## First") < shown.index("| a | table |") < shown.index("## Second")
+    assert "None." not in shown and "Not shown." not in shown
+    assert "Further figures are in the MLflow run: never drawn, other." not in shown
+    assert "Further figures are in the MLflow run: other." in shown
+    assert f"/runs/{run_id}/artifacts/cases/index.html?" in shown
+    with open(runs.new_client().download_artifacts(run_id, "report.md"), encoding="utf-8") as file:
+        logged = file.read()
+    assert "(figures/shift.png)" in logged and "(figures/other.png)" in logged
+    assert "never_drawn" not in logged and "None." not in logged
 
 
 def test_another_place_is_one_function(monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.shared.png import encode_png
+from tasks.shared.png import encode_png, with_few_colors
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (5, 9, 3), (300, 300)])
@@ -20,3 +20,15 @@ def test_an_image_is_enlarged_by_whole_pixels(shape):
 def test_an_image_keeps_its_size_by_default():
     image = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert (np.asarray(Image.open(io.BytesIO(encode_png(image)))) == image).all()
+
+
+def test_few_colours_make_a_picture_smaller_and_look_the_same():
+    grey = np.random.default_rng(0).integers(0, 256, (200, 300, 1))
+    image = (0.8 * grey + 0.2 * np.array([255, 90, 0])).astype(np.uint8)  # as under a heat map
+    image[:50] = 255
+    png = encode_png(image)
+    small = with_few_colors(png)
+    assert len(small) < 0.5 * len(png)
+    shown = np.asarray(Image.open(io.BytesIO(small)).convert("RGB")).astype(int)
+    assert np.abs(shown - image).mean() < 8
+    assert (shown[:50] >= 252).all()

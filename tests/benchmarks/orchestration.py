@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import psutil
 
+from tasks.parameters.presets import PRESETS, Preset
 from tests.benchmarks.comparison import Comparison
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Side = Literal["flow", "script"]
 
-PRESET = "quickstart"
+PRESET: Preset = "quickstart"
 REPEATS = 2
 GOAL = 0.95  # the script's seconds by the flow's
 
@@ -126,6 +127,7 @@ def run_flow(path: Path) -> tuple[float, float, float, dict[str, float]]:
     marks: list[tuple[float, float]] = []
 
     def begin(flow: "Flow", flow_run: "FlowRun", state: "State") -> None:
+        assert flow_run.created is not None
         marks.append((flow_run.created.timestamp(), _processor_seconds()))
 
     watched = classification.with_options(on_running=[begin])
@@ -148,14 +150,14 @@ def run_script(path: Path, folder: Path) -> tuple[float, float, float, dict[str,
     import medmnist  # noqa: F401  and PyTorch, which the flow loads while its server starts
 
     from tasks.parameters.evaluation import EvaluationParameters
-    from tasks.parameters.presets import form
     from tasks.parameters.training import TrainingParameters
 
     began, before = time.time(), _processor_seconds()
     from tests.benchmarks.plain_classification import classify
 
-    training = form(PRESET, "training", TrainingParameters)
-    metrics = classify(path, training, form(PRESET, "evaluation", EvaluationParameters), folder)
+    values = PRESETS[PRESET]
+    training = TrainingParameters.model_validate(values["training"])
+    metrics = classify(path, training, EvaluationParameters.model_validate(values["evaluation"]), folder)
     return began, time.time() - began, _processor_seconds() - before, metrics
 
 
@@ -172,7 +174,9 @@ def _logged() -> dict[str, float]:
     from tasks.storage.locations import tracking_uri
 
     client = MlflowClient(tracking_uri())
-    (logged,) = client.search_runs([client.get_experiment_by_name("pneumonia/classification").experiment_id])
+    experiment = client.get_experiment_by_name("pneumonia/classification")
+    assert experiment is not None
+    (logged,) = client.search_runs([experiment.experiment_id])
     return logged.data.metrics
 
 

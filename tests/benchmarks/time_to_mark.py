@@ -11,7 +11,7 @@ import resource
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Literal
@@ -121,7 +121,7 @@ def ours(arrays: dict[str, NDArray], device: Device, seed: int) -> Sprint:
             reached.append(time.perf_counter() - started)
 
     images, labels = arrays["train_images"], arrays["train_labels"]
-    settings = replace(OURS, device=device, seed=seed)
+    settings = OURS.model_copy(update={"device": device, "seed": seed})
     train(
         images, labels, arrays["val_images"], arrays["val_labels"], Normalization.from_images(images), settings,
         on_epoch=on_epoch,

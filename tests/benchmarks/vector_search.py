@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import get_args
+from typing import cast, get_args
 
 import faiss
 import numpy as np
@@ -23,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.neighbors import NearestNeighbors
 
+from models.choices import IndexKind
 from models.vector_index import Kind, build, dump, normalize
 from models.vector_index.ivf import NPROBE
 from tasks.storage.locations import outputs
@@ -113,8 +115,8 @@ def measure_single_query() -> Comparison:
     ours, theirs = [], []
     for start in range(QUERIES):
         query = queries[start : start + 1]
-        ours.append(_seconds(lambda query=query: index.search(query, K, encoder=ENCODER)))
-        theirs.append(_seconds(lambda query=query: reference.kneighbors(query)))
+        ours.append(_seconds(partial(index.search, query, K, encoder=ENCODER)))
+        theirs.append(_seconds(partial(reference.kneighbors, query)))
     return Comparison(
         f"search of one query among {TEST_SPLIT} × {DIMENSIONS}", median(ours), median(theirs),
         "scikit-learn NearestNeighbors, brute force", goal_ratio=1.0, goal_seconds=1e-3,
@@ -146,7 +148,7 @@ def _measure(engine: str, folder: Path, size: int) -> SearchRow:
     start = time.perf_counter()
     found = search(queries)
     batch_seconds = time.perf_counter() - start
-    singles = [_seconds(lambda row=row: search(queries[row : row + 1])) for row in range(min(200, len(queries)))]
+    singles = [_seconds(partial(search, queries[row : row + 1])) for row in range(min(200, len(queries)))]
     peak_mib = _memory_mib("VmHWM") - before
     truth = folder / "truth.npy"
     if engine == "flat":
@@ -176,11 +178,11 @@ def _prepare(engine: str, shards: EmbeddingFiles) -> tuple[Search, float, float]
         return lambda queries: brute.kneighbors(queries, return_distance=False), seconds, vectors.nbytes / 2**20
     path = shards.folder / f"{engine.split()[0]}.index"
     if engine == "ivf mapped":
-        reading = faiss.SearchParametersIVF(nprobe=NPROBE)
+        reading = faiss.SearchParametersIVF(nprobe=NPROBE)  # type: ignore[call-arg]
         lists = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
         seconds = time.perf_counter() - start
         return lambda queries: lists.search(normalize(queries), K, params=reading)[1], seconds, _mib(path)
-    index = build(shards, encoder=ENCODER, kind=engine)
+    index = build(shards, encoder=ENCODER, kind=cast("IndexKind", engine))
     seconds = time.perf_counter() - start
     path.write_bytes(dump(index))
     return lambda queries: index.search(queries, K, encoder=ENCODER).ids, seconds, _mib(path)

@@ -47,7 +47,7 @@ def texts_of(figure: Figure) -> list[Text]:
 def letters_of(figure: Figure) -> dict[str, float]:
     """Size of the letters of each text in pixels, where the figure is shown."""
     a_point = SHOWN_WIDTH / (72 * figure.get_figwidth())
-    return {text.get_text(): text.get_fontsize() * a_point for text in texts_of(figure)}
+    return {text.get_text(): float(text.get_fontsize()) * a_point for text in texts_of(figure)}
 
 
 def most_columns_of(figure: Figure) -> int:

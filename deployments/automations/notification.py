@@ -40,7 +40,7 @@ def notification_block(client: SyncPrefectClient, address: str | None) -> UUID:
         if document.name == BLOCK and document.block_schema and "notify" in document.block_schema.capabilities:
             return document.id
     login = PREFECT_API_AUTH_STRING.value()
-    encoded = base64.b64encode(login.get_secret_value().encode()).decode() if login else ""
+    encoded = base64.b64encode(login.encode()).decode() if login else ""
     own = CustomWebhookNotificationBlock(
         name=OWN_BLOCK,
         url=f"{client.api_url}artifacts/",

@@ -20,6 +20,7 @@ from playwright.sync_api import Error, Page, TimeoutError, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
     ArtifactFilter,
+    ArtifactFilterKey,
     ArtifactFilterType,
     FlowFilter,
     FlowFilterName,
@@ -65,7 +66,8 @@ def main(folder: Path) -> None:
     with SyncPrefectClient(api) as client:
         run = _newest(client)
         report = _report(client, run)
-        deployment = client.read_deployment_by_name("pipeline/pipeline").id
+        deployment = client.read_deployment_by_name("pipeline/pipeline-quickstart").id
+        start = _overview(client)
     experiment, runs = _tracked(mlflow)
 
     with opened_page() as page:
@@ -81,7 +83,8 @@ def main(folder: Path) -> None:
             image.quantize(128, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
             sys.stdout.write(f"{folder / name}.png\n")
 
-        picture("prefect_form", 1100, f"{prefect}/deployments/deployment/{deployment}/run", "Architecture")
+        picture("prefect_form", 1300, f"{prefect}/deployments/deployment/{deployment}/run", "Architecture")
+        picture("prefect_overview", 700, f"{prefect}/artifacts/artifact/{start}", "Where to look")
         picture("prefect", 820, f"{prefect}/runs/flow-run/{run.id}?tab=Artifacts", "Test AUC")
         picture("prefect_report", 960, f"{prefect}/artifacts/artifact/{report}", "Research use only", _show_figures)
         picture("mlflow_run", 860, run_page(experiment, runs[0]), "About this run", _close_assistant)
@@ -151,6 +154,14 @@ def _report(client: SyncPrefectClient, run: FlowRun) -> str:
     )
     if not found:
         raise InputError(f"the run {run.name} has no report to show: run the pipeline anew.")
+    return str(found[0].id)
+
+
+def _overview(client: SyncPrefectClient) -> str:
+    """Return the id of the start page."""
+    found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["overview"])))
+    if not found:
+        raise InputError("there is no start page to show: run the pipeline anew.")
     return str(found[0].id)
 
 

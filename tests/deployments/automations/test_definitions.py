@@ -1,5 +1,6 @@
 """The automations on a real Prefect server."""
 
+import base64
 from datetime import timedelta
 
 import pytest
@@ -7,12 +8,16 @@ from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWe
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.events.schemas.automations import AutomationCore
+from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
 
 from deployments.automations.definitions import FIELDS, register
 from deployments.automations.heartbeat import heartbeat_window
 from models.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("prefect_server")
+pytestmark = [
+    pytest.mark.usefixtures("prefect_server"),
+    pytest.mark.expected_in_logs("an automation was changed"),
+]
 CRASH, PAUSE, INDEX = (
     "Crash runs that have gone silent",
     "Pause schedules that keep failing",
@@ -132,6 +137,14 @@ def test_without_a_webhook_an_alert_is_an_artifact(server):
     (artifact,) = server.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=["alerts"])))
     assert (artifact.type, artifact.description) == ("markdown", "run: Failed")
     assert artifact.data == 'run: Failed\n\nIt "failed".\nhttp://page'
+
+
+def test_the_block_that_makes_artifacts_logs_in_where_the_server_asks_for_it(server):
+    with temporary_settings({PREFECT_API_AUTH_STRING: "team:secret"}):
+        register()
+    block = CustomWebhookNotificationBlock.load("alerts-as-artifacts")
+    assert block.secrets.get_secret_value() == {"login": base64.b64encode(b"team:secret").decode()}
+    assert block.headers == {"Authorization": "Basic {{ login }}"}
 
 
 def test_a_block_that_a_person_made_is_used_as_it_is(server):

@@ -62,7 +62,7 @@ def begin(client, deployment):
 
 
 def test_a_worse_classifier_and_drift_are_told_of(server, started, posts):
-    link = f"{server}/runs/flow-run/{started.by_hand}"
+    link = f"{server}/v2/runs/flow-run/{started.by_hand}"
     assert _told(posts, "pneumonia-classifier: worse than the champion") == [
         "Validation AUC 0.9000, the champion's is 0.9500. The champion stays.",
         link,
@@ -79,7 +79,7 @@ def test_a_worse_classifier_and_drift_are_told_of(server, started, posts):
 
 
 def test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link(server, started, posts):
-    links = {name: f"{server}/runs/flow-run/{run.id}" for name, run in started.alerts.items()}
+    links = {name: f"{server}/v2/runs/flow-run/{run.id}" for name, run in started.alerts.items()}
     assert _told(posts, "broken-run: Failed") == ["no such file: x.npz", links["broken"]]
     assert _told(posts, "stuck-run: no end")[1:] == [links["stuck"]]
     assert _told(posts, "waiting-run: not started")[1:] == [links["waiting"]]

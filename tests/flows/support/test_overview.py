@@ -4,9 +4,10 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
-from flows.support import overview, runs
+from flows.support import overview
 from flows.support.overview import show_overview
 from tasks.parameters.dataset import DatasetParameters
+from tasks.tracking import runs
 from tests.tasks.tracking.test_runs import in_flow
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")

@@ -90,7 +90,9 @@ def _database(kind, server_logs):
         return
     secrets = {f"{name}_database_password": "secret" for name in ("prefect", "mlflow")}
     with room_for_postgres(secrets) as room:
-        server_logs.watch(room, "PostgreSQL starts", "a task run was recorded already")
+        server_logs.watch(
+            room, "PostgreSQL starts", "a task run was recorded already", "two events were counted at once"
+        )
         with postgres(room) as server:
             address = f"postgresql+asyncpg://prefect:secret@127.0.0.1:{server.port}/prefect"
             yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}

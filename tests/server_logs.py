@@ -75,7 +75,7 @@ EXPECTED = {
     ),
     "two events were counted at once": Expected(
         r"Could not refresh instance '<AutomationBucket",
-        "on PostgreSQL, one has emptied the count of an automation that the other reads again; it is taken up once more",
+        "on PostgreSQL, one has emptied the count of an automation that the other rereads; it is taken up again",
     ),
     "PostgreSQL starts": Expected(
         r"FATAL:  the database system is (starting up|shutting down)", "the test asks whether it is there, until it is"

@@ -2,7 +2,7 @@
 
 With a webhook, the block `alerts` posts JSON with a `text`, which the incoming webhooks of Slack, Mattermost and many
 others take. A block of that name that a person has made in the UI, for mail for instance, serves as well. Without
-either, alerts become artifacts of the server itself: *Artifacts* lists them under `alerts`.
+either, alerts become artifacts of the server itself, which the start page leads to.
 """
 
 import base64

@@ -30,6 +30,7 @@ from models.errors import InputError
 from models.text import printable
 from tasks.storage.disks import require_room
 from tasks.storage.locations import (
+    OVERVIEW,
     environment,
     noted_services,
     open_directly,
@@ -88,7 +89,7 @@ def up() -> int:
         "prefect_api": variables["PREFECT_API_URL"],
         "mlflow": variables["MLFLOW_TRACKING_URI"],
         "processes": alive,
-        "leaderboard": _notes().get("leaderboard"),
+        **{name: _notes().get(name) for name in ("leaderboard", "overview")},
     }
     try:
         _bring_up(missing, commands, notes, variables)
@@ -156,7 +157,7 @@ def _bring_up(
         _wait_until(functools.partial(_answers, address), address, notes)
     if "prefect" in missing:
         _register(variables)
-        notes["leaderboard"] = _leaderboard(notes["mlflow"])
+        notes |= {"leaderboard": _leaderboard(notes["mlflow"]), "overview": _overview(notes["prefect_api"])}
         _note(notes)
     started = datetime.now(UTC)
     workers = [name for name in _workers() if name in missing]
@@ -303,6 +304,15 @@ def _leaderboard(mlflow: str) -> str | None:
     return f"{mlflow}/{view_page(experiment, LEADERBOARD, within=True)}"
 
 
+def _overview(api: str) -> str | None:
+    """Return the address of the start page; None where there is none."""
+    try:
+        with open_directly(f"{api}/artifacts/{OVERVIEW}/latest", 5) as answer:
+            return f"{api.removesuffix('/api')}/v2/artifacts/artifact/{json.load(answer)['id']}"
+    except OSError:
+        return None
+
+
 def _polls(pool: str, since: datetime, api: str) -> bool:
     """Tell whether a worker of a pool has asked the server for work since some moment."""
     request = urllib.request.Request(
@@ -337,6 +347,7 @@ class _Notes(BaseModel):
     mlflow: AnyHttpUrl | None = None
     processes: list[_Process] = []
     leaderboard: AnyHttpUrl | None = None
+    overview: AnyHttpUrl | None = None
 
 
 def _note(notes: dict[str, Any]) -> None:
@@ -417,7 +428,8 @@ def _port(variable: str, default: int) -> int:
 def _greeting(notes: dict[str, Any], first: str) -> str:
     return (
         f"{first}\n"
-        f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run: Deployments; start page: Artifacts → overview\n"
+        f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run a deployment: Deployments → … → Run\n"
+        f"  start    {notes.get('overview') or '-'}   champion, best run, drift\n"
         f"  MLflow   {notes.get('leaderboard') or start_page(notes['mlflow'])}   compare experiments: pneumonia/…\n"
         f"  logs     {outputs() / 'services'}   end with: make down"
         + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")

@@ -1,4 +1,4 @@
-"""All that the servers are told of this project: pools, queues, limits, deployments, automations; MLflow of its views.
+"""All that the servers are told of this project: pools, limits, deployments, automations, a start page; MLflow's views.
 
 `make up` tells it; by hand, on the server of `PREFECT_API_URL`: `python -m deployments.local.services register`, and
 with `--reset` all is as the files have it. One process does it all, since to start one takes longer than its work.
@@ -11,7 +11,10 @@ from deployments.automations import definitions
 from deployments.local import registration
 from deployments.local.resources import make_resources
 from models.errors import InputError
+from tasks.execution.artifacts import write_overview
 from tasks.tracking import runs
+
+_NOTHING_YET = "# Overview\n\nNothing has run yet: *Deployments → pipeline-quickstart → Run*.\n"
 
 
 def main(*arguments: str) -> int:
@@ -29,6 +32,7 @@ def main(*arguments: str) -> int:
         for register in (registration.register, definitions.register):
             for sentence in register(reset=reset):
                 sys.stdout.write(f"{sentence}\n")
+        write_overview(_NOTHING_YET, anew=False)
         if "MLFLOW_TRACKING_URI" in os.environ:
             runs.prepare()
     except InputError as error:

@@ -1,18 +1,12 @@
-"""The start page of everything: the artifact `overview`, which every run brings up to date.
-
-It has a key, so that Prefect lists it under *Artifacts*, and it is one artifact, so that its address stays.
-"""
+"""The start page of everything, the artifact `overview`, which every run brings up to date."""
 
 import logging
 from datetime import UTC, datetime
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
-from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
-
 from models.errors import InputError
 from models.markdown import Markdown, escape, link
 from models.text import printable
+from tasks.execution.artifacts import write_overview
 from tasks.execution.server import prefect_page
 from tasks.shared.estimates import format_value
 from tasks.shared.markdown import document, table
@@ -20,7 +14,6 @@ from tasks.tracking import registry
 from tasks.tracking.leaders import TrackedRun, first_run
 from tasks.tracking.runs import leaderboard_page
 
-KEY = "overview"
 _STAGES = ("pipeline", "classification", "retrieval", "reports", "sweep")
 _WHOLE = "params.`dataset.limit` = 'None'"  # a part of the data is a trial
 _NONE = "none yet"
@@ -29,19 +22,9 @@ _NONE = "none yet"
 def show_overview() -> None:
     """Write the overview anew from what the tracker and the registry hold; an error leaves it as it was."""
     try:
-        _show(_text())
-    except Exception as error:
+        write_overview(_text())
+    except Exception as error:  # what is shown must not end what is done
         logging.getLogger(__name__).warning("The overview stays as it was: %s", printable(error))
-
-
-def _show(text: str) -> None:
-    said = "Start page: best run, champion, last retrieval and drift, and where to look"
-    with get_client(sync_client=True) as client:
-        known = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[KEY])), limit=1)
-        if known:
-            client.update_artifact(known[0].id, ArtifactUpdate(data=text, description=said))
-        else:
-            client.create_artifact(ArtifactCreate(key=KEY, type="markdown", data=text, description=said))
 
 
 def _text() -> str:
@@ -60,6 +43,7 @@ def _text() -> str:
     places = [
         ("Run something", link("Prefect: Deployments", f"{prefect_page()}/deployments")),
         ("What ran", link("Prefect: Runs", f"{prefect_page()}/runs")),
+        ("Alerts", link("Prefect: alerts", f"{prefect_page()}/artifacts/key/alerts")),
         ("Compare", Markdown(" · ".join(boards))),
     ]
     moment = f"Brought up to date at {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."

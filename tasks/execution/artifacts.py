@@ -13,9 +13,12 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from tasks.storage.locations import OVERVIEW
 
 
 def create_artifact(kind: str, data: Any, description: str, *, also_on_parent: bool = False) -> tuple[str, ...]:
@@ -50,6 +53,22 @@ def update_artifact(artifacts: Sequence[str], data: Any, description: str) -> No
     for artifact in artifacts:
         with _client() as client:
             client.update_artifact(UUID(artifact), ArtifactUpdate(data=data, description=description))
+
+
+def write_overview(text: str, *, anew: bool = True) -> None:
+    """Write the start page: the artifact `overview`, of which there is one, so that its address stays.
+
+    Args:
+        text: Markdown.
+        anew: replace the text of one that is there.
+    """
+    said = "Start page: best run, champion, last retrieval and drift, and where to look"
+    with get_client(sync_client=True) as client:
+        known = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[OVERVIEW])), limit=1)
+        if not known:
+            client.create_artifact(ArtifactCreate(key=OVERVIEW, type="markdown", data=text, description=said))
+        elif anew:
+            client.update_artifact(known[0].id, ArtifactUpdate(data=text, description=said))
 
 
 @contextlib.contextmanager

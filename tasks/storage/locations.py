@@ -16,6 +16,8 @@ from dotenv import dotenv_values
 from models.bounded_json import parse_json
 from tasks.storage.proxies import loopback_without_proxy
 
+OVERVIEW = "overview"
+"""Key of the artifact in Prefect that is the start page."""
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; Prefect allows no fewer, and waits six times as long if it is not told."""
 

@@ -6,6 +6,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
 from flows.support import overview
 from flows.support.overview import show_overview
+from tasks.execution.artifacts import write_overview
 from tasks.parameters.dataset import DatasetParameters
 from tasks.tracking import runs
 from tests.tasks.tracking.test_runs import in_flow
@@ -56,3 +57,10 @@ def test_an_error_leaves_it_as_it_was(monkeypatch, caplog):
     monkeypatch.setattr(overview, "first_run", fail)
     show_overview()
     assert "The overview stays as it was: the tracker is away" in caplog.text
+
+
+def test_one_that_is_there_stays_where_it_is_only_to_be_made():
+    write_overview("first")
+    write_overview("second", anew=False)
+    assert [artifact.data for artifact in _shown()] == [_shown()[0].data]
+    assert _shown()[0].data != "second"

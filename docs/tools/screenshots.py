@@ -73,14 +73,19 @@ def main(folder: Path) -> None:
     with opened_page() as page:
 
         def picture(
-            name: str, height: int, address: str, text: str, prepare: Callable[[Page], None] | None = None
+            name: str,
+            height: int,
+            address: str,
+            text: str,
+            prepare: Callable[[Page], None] | None = None,
+            width: int = _WIDTH,
         ) -> None:
-            page.set_viewport_size({"width": _WIDTH, "height": height})
+            page.set_viewport_size({"width": width, "height": height})
             show(page, address, text)
             if prepare:
                 prepare(page)
             image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-            image.quantize(128, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
+            image.quantize(256, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
             sys.stdout.write(f"{folder / name}.png\n")
 
         picture("prefect_form", 1300, f"{prefect}/deployments/deployment/{deployment}/run", "Architecture")
@@ -89,7 +94,9 @@ def main(folder: Path) -> None:
         picture("prefect_report", 960, f"{prefect}/artifacts/artifact/{report}", "Research use only", _show_figures)
         picture("mlflow_run", 860, run_page(experiment, runs[0]), "About this run", _close_assistant)
         picture("mlflow", 560, view_page(experiment, LEADERBOARD), "pneumoniamnist")
-        picture("mlflow_figures", 1180, view_page(experiment, FIGURES), "Side by side")
+        picture(
+            "mlflow_figures", 1180, view_page(experiment, FIGURES), "Side by side", width=1440
+        )  # two beside another
         compared = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}&{_VIEW}"
         picture("mlflow_comparison", 870, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
     overview(mlflow).save(folder / "overview.jpg", quality=70, optimize=True, progressive=True)

@@ -73,7 +73,8 @@ class Page:
             for name in first
         ]
         report = place_pictures(report, lambda name: None if name in first else data.get(name))
-        left = [_title(name) for name in {**self.figures, **captions} if name not in data]
+        placed = {*first, *captions} & data.keys()
+        left = [_title(name) for name in {**self.figures, **captions} if name not in placed]
         further = f"Further figures are in the MLflow run: {', '.join(left)}." if left else ""
         opening, heading, rest = report.partition("\n## ")
         parts = [opening.rstrip(), *self._summary(), *pictures, f"{heading}{rest}".strip(), further, self._steps()]

@@ -164,3 +164,11 @@ def test_what_is_too_large_for_an_event_is_named_instead(monkeypatch):
     monkeypatch.setattr("flows.support.page._MOST_BYTES", 10)
     flow_run_id, _ = _in_stage(lambda stage: publish(stage, _products()))
     assert "Further figures are in the MLflow run: shift, roc curve." in page_of(flow_run_id)
+
+
+def test_a_figure_for_which_the_page_has_no_place_is_named():
+    five = {f"figure_{number}": _png() for number in range(5)}
+    flow_run_id, _ = _in_stage(lambda stage: publish(stage, _products(findings=[], figures=five, shown=tuple(five))))
+    page = page_of(flow_run_id)
+    assert page.count("data:image/png") == 4
+    assert "Further figures are in the MLflow run: figure 4." in page

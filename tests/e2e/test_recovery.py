@@ -87,6 +87,10 @@ def _epoch(outputs):
     return max((int(path.name.split("-")[1]) for path in kept), default=0)
 
 
+def _worker_log(outputs):
+    return (outputs / "services" / "cpu-worker.log").read_text()
+
+
 def _training(outputs, deployment, parameters=FORM):
     """A run of a deployment that has gone on with the training."""
     before = _epoch(outputs)
@@ -106,6 +110,7 @@ def dead(services, environment, outputs, prefect):
     command = [sys.executable, "-c", HOLD_A_SLOT]
     holder = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)
     run = _training(outputs, "classification/classification")
+    wait_for(lambda: f"epoch 1 of {EPOCHS}:" in _worker_log(outputs), 60)  # an epoch is kept before it is told of
     assert holder.stdout.readline() == "held\n"
     holder.kill()
     holder.communicate()
@@ -134,10 +139,9 @@ def test_a_cancelled_run_ends_within_seconds_and_everything_says_so(services, en
 
 def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, outputs, prefect):
     short = FORM | {"training": FORM["training"] | {"seed": 1, "epochs": 12}}
-    log = outputs / "services" / "cpu-worker.log"
     with deployment_like(prefect, "classification/classification", {}) as (_, name):  # the dead run has its turn still
         run = run_deployment(name, parameters=short, timeout=0)
-        wait_for(lambda: "epoch 2 of 12:" in log.read_text(), 240)
+        wait_for(lambda: "epoch 2 of 12:" in _worker_log(outputs), 240)
         worker = process_of("cpu-worker", outputs)
         members = worker.children(recursive=True)
         worker.kill()
@@ -146,7 +150,7 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
         state = wait_for(lambda: _final(prefect, run), 400)
     assert state.is_completed(), state
     assert _tracked(services)[-1] == ("classification", "FINISHED")
-    assert "epoch 12 of 12:" not in log.read_text()  # which only the worker could write
+    assert "epoch 12 of 12:" not in _worker_log(outputs)  # which only the worker could write
     assert "What had died was started again: cpu-worker." in _up(environment)
 
 
@@ -179,7 +183,7 @@ def test_a_run_survives_that_its_servers_are_killed_and_started_again(
     steps = [entry["step"] for entry in (json.loads(path.read_text()) for path in noted) if not entry["hit"]]
     assert "train-classifier" in steps
     assert len(steps) == len(set(steps)), "what was finished was done again"
-    assert (outputs / "services" / "cpu-worker.log").read_text().count(f"epoch 1 of {EPOCHS}:") == 1, "it began anew"
+    assert _worker_log(outputs).count(f"epoch 1 of {EPOCHS}:") == 1, "it began anew"
     client = MlflowClient(services["mlflow"])
     experiment = client.get_experiment_by_name("pneumonia/classification").experiment_id
     (tracked,) = client.search_runs([experiment], f"tags.`prefect.flow_run_id` = '{run.id}'")

@@ -1,6 +1,7 @@
 """The forms by the name that they have in every flow."""
 
 from tasks.parameters.base import Parameters
+from tasks.parameters.cases import CasesParameters
 from tasks.parameters.champion import ChampionParameters
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -18,6 +19,7 @@ FORMS: dict[str, type[Parameters]] = {
     "retrieval": RetrievalParameters,
     "reports": ReportParameters,
     "search": SearchParameters,
+    "cases": CasesParameters,
     "sweep": SweepParameters,
     "execution": ExecutionParameters,
     "champion": ChampionParameters,

@@ -1,0 +1,47 @@
+"""Which of one's own pictures to look at, and how."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from models.choices import EncoderName
+from tasks.parameters.base import Parameters
+
+
+class CasesParameters(Parameters):
+    """Which of one's own pictures to look at, and how."""
+
+    images: list[str] = Field(
+        [],
+        max_length=10_000,
+        title="Pictures",
+        description="Files, folders, patterns such as `scans/*.dcm`, or addresses such as `s3://bucket/scans`, where "
+        "the run looks: PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000 or DICOM.",
+    )
+    classifier: str = Field(
+        "champion",
+        min_length=1,
+        max_length=64,
+        title="Classifier",
+        description="`champion`, or the id of the MLflow run that registered another.",
+    )
+    encoders: list[EncoderName] = Field(
+        ["classifier"],
+        title="Encoders",
+        description="What similar cases are searched with: encoders whose index a retrieval run has published.",
+    )
+    neighbours: int = Field(5, ge=1, le=20, title="Similar cases", description="Labelled cases shown per encoder.")
+    pages: int = Field(
+        100,
+        ge=0,
+        le=10_000,
+        title="Pages",
+        description="Cases that get a page, heat maps and reports, the most urgent first; the table holds all.",
+    )
+    batch_size: int = Field(256, ge=1, le=4096, title="Batch size", description="Pictures per task.")
+    dicom: Literal["none", "dicom_only", "all"] = Field(
+        "dicom_only",
+        title="DICOM results",
+        description="Structured report and capture with the heat map: `dicom_only` of pictures that are DICOM "
+        "themselves, `all` also of others as new studies, `none` of none.",
+    )

@@ -43,6 +43,7 @@ from tasks.records.cases import (
     PicturesRecord,
     ReferenceRecord,
 )
+from tasks.records.classification import PredictionsRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import AnswersRecord, GeneratorRecord, ReportAuditRecord
 from tasks.records.retrieval import SearchableRecord
@@ -76,7 +77,7 @@ def cases(
     require_workers(execution)
     generator = locate_generator(reports)
     searchables = [find_published(name) for name in cases.encoders]
-    data, reference = _reference(dataset, cases.classifier)
+    data, reference, _ = reference_of(dataset, cases.classifier)
     files, problems = _identify(addresses)
     # Folders may name a patient: the tracker is told only how many files there are.
     form = cases.model_copy(update={"images": [f"{len(addresses)} named"]})
@@ -236,13 +237,26 @@ def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord) -> None:
     print_line(RESEARCH_NOTICE)
 
 
-def _reference(dataset: DatasetParameters, wanted: str) -> tuple[DatasetRecord, ReferenceRecord]:
-    """Take a registered classifier with what it says of the images whose class is known."""
+def reference_of(dataset: DatasetParameters, wanted: str) -> tuple[DatasetRecord, ReferenceRecord, PredictionsRecord]:
+    """Take a registered classifier with what it says of the images whose class is known.
+
+    Args:
+        dataset: the images.
+        wanted: `champion`, or the id of the MLflow run that registered it.
+
+    Returns:
+        The images, what pictures are judged by, and the classifier's outputs.
+
+    Raises:
+        InputError: there is no such classifier or dataset, or they do not belong to each other.
+    """
     version, package = promotion.choose(registry.registered_name(dataset.name), wanted)
     data = prepare_dataset(locate_source(dataset), dataset.limit)
     classifier = read_package(package, data, version.run_id)
-    reference = prepare_reference(data, classifier, predict_classifier(data, classifier))
-    return data, reference.model_copy(update={"version": f"{version.name} v{version.version}"})
+    predictions = predict_classifier(data, classifier)
+    reference = prepare_reference(data, classifier, predictions)
+    named = reference.model_copy(update={"version": f"{version.name} v{version.version}"})
+    return data, named, predictions
 
 
 if __name__ == "__main__":

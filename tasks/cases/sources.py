@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -15,6 +16,11 @@ from tasks.records.cases import PictureFile
 MOST_FILES = 100_000
 _CHUNK = 1 << 20
 _ANY_OF = frozenset("*?[")
+_SETTLED_SECONDS = 10
+
+
+class EmptyFolderError(InputError):
+    """A folder or pattern without a file."""
 
 
 def find_files(images: Sequence[str]) -> list[str]:
@@ -63,6 +69,16 @@ def read(file: PictureFile) -> bytes:
     return content
 
 
+def is_settled(address: str) -> bool:
+    """Tell whether a file has not been written to for a while; True where that is not known."""
+    try:
+        filesystem, path = fsspec.core.url_to_fs(address)
+        modified = filesystem.modified(path)
+    except Exception:  # not all filesystems know, and a file may be gone by now
+        return True
+    return datetime.now(UTC) - modified.astimezone(UTC) > timedelta(seconds=_SETTLED_SECONDS)
+
+
 def file_name(address: str) -> str:
     """Return the name of a file without its folders, which may name a patient; printable."""
     return printable(PurePosixPath(address.rstrip("/")).name or "picture", 80)
@@ -90,7 +106,7 @@ def _named(image: str) -> Iterator[str]:
         reason = printable(getattr(error, "strerror", None) or error) or type(error).__name__
         raise InputError(f"{shown} cannot be looked into ({reason}): correct --cases.images.") from error
     if not paths:
-        raise InputError(f"{shown} holds no file: pictures were expected; correct --cases.images.")
+        raise EmptyFolderError(f"{shown} holds no file: pictures were expected; correct --cases.images.")
     yield from (filesystem.unstrip_protocol(each) if "://" in image else each for each in paths)
 
 

@@ -9,8 +9,8 @@ from tasks.shared.markdown import document, table
 _ROWS = 50
 _LIMITS = (
     "No radiologist has seen these pictures. The classifier knows two classes of chest X-rays of children aged one to "
-    "five from one hospital, at a few pixels a side; a picture of anything or anybody else gets a probability all the same. "
-    "That a picture is not foreign means only that it is no stranger to these X-rays than one in twenty "
+    "five from one hospital, at a few pixels a side; a picture of anything or anybody else gets a probability all the "
+    "same. That a picture is not foreign means only that it is no stranger to these X-rays than all but one in twenty "
     "of them. Sets hold the true class as often as promised for pictures like those of validation, and for no others."
 )
 

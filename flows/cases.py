@@ -18,6 +18,7 @@ from flows.support.runners import require_workers, task_runner
 from flows.support.terminal import print_line, print_table
 from models.errors import InputError
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from models.text import printable
 from tasks.cases import sources
 from tasks.cases.case import Case, most_urgent_first
 from tasks.cases.steps.explanation import add_reports, ask_reports, explain_pictures
@@ -253,6 +254,11 @@ def reference_of(dataset: DatasetParameters, wanted: str) -> tuple[DatasetRecord
     version, package = promotion.choose(registry.registered_name(dataset.name), wanted)
     data = prepare_dataset(locate_source(dataset), dataset.limit)
     classifier = read_package(package, data, version.run_id)
+    if classifier.dataset_sha256 != data.sha256:
+        raise InputError(
+            f"Version {version.version} of {version.name} was trained on another file than {printable(data.source)}: "
+            "name that file with --dataset.path, or another classifier with --cases.classifier."
+        )
     predictions = predict_classifier(data, classifier)
     reference = prepare_reference(data, classifier, predictions)
     named = reference.model_copy(update={"version": f"{version.name} v{version.version}"})

@@ -1,5 +1,6 @@
 """Judge pictures: read, screen, classify and compare them, many at a time."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,8 @@ from tasks.cases.reference import classify
 from tasks.cases.screening import screen
 from tasks.classification.classifier_file import LoadedClassifier, load_classifier
 from tasks.classification.trust.calibration import calibrated_probabilities
-from tasks.data.pictures.image_file import PictureFacts, picture_digest, read_picture_content, to_model_size
+from tasks.data.pictures.image_file import read_picture_file, to_model_size
+from tasks.data.pictures.picture_facts import PictureFacts
 from tasks.records.cases import PictureFile, ReferenceRecord
 from tasks.records.retrieval import SearchableRecord
 from tasks.retrieval import encoders
@@ -52,11 +54,11 @@ def read_pictures(files: Sequence[PictureFile], size: int) -> tuple[list[ReadPic
     pictures, problems = [], {}
     for file in files:
         try:
-            levels, facts = read_picture_content(sources.read(file), file.name)
+            picture = read_picture_file(sources.read(file), file.name)
         except InputError as error:
             problems[file.sha256] = str(error)
         else:
-            pictures.append(ReadPicture(file, to_model_size(levels, size), facts))
+            pictures.append(ReadPicture(file, to_model_size(picture.levels, size), picture.facts))
     return pictures, problems
 
 
@@ -91,7 +93,7 @@ def judge(
         digest = picture.file.sha256
         found[digest] = found[digest].model_copy(
             update={
-                "pixels": picture_digest(picture.image),
+                "pixels": hashlib.sha256(picture.image.tobytes()).hexdigest(),
                 "height": picture.facts.height,
                 "width": picture.facts.width,
                 "screening": screened[place],

@@ -141,7 +141,7 @@ def _views(
 ) -> Iterator[tuple[int, Any]]:
     """Yield what a page shows of each case that can be read, with its place; one original at a time is in memory."""
     from tasks.cases.pages import CaseView
-    from tasks.data.pictures.image_file import read_picture_content
+    from tasks.data.pictures.image_file import read_picture_file
     from tasks.reports.pages import Claim
 
     arrays = store.get_arrays(explained.arrays)
@@ -152,7 +152,7 @@ def _views(
         if case.problem is not None:
             continue
         try:
-            picture, _ = read_picture_content(sources.read(file), file.name)
+            picture = read_picture_file(sources.read(file), file.name).levels
         except InputError:  # it was there a moment ago: what the classifier saw is kept
             picture = arrays["images"][place]
         yield (

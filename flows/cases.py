@@ -22,8 +22,9 @@ from models.text import printable
 from tasks.cases import sources
 from tasks.cases.case import Case, most_urgent_first
 from tasks.cases.steps.explanation import add_reports, ask_reports, explain_pictures
-from tasks.cases.steps.judging import judge_each, load_cases, prepare_reference, store_cases
+from tasks.cases.steps.judging import judge_each, prepare_reference
 from tasks.cases.steps.presentation import audit_reports_of_cases, plot_cases, show_index, show_pages
+from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.cases.summary import cases_summary
 from tasks.cases.table import as_table, case_metrics
 from tasks.classification.steps.registration import read_package
@@ -43,6 +44,7 @@ from tasks.records.cases import (
     PictureFile,
     PicturesRecord,
     ReferenceRecord,
+    ShownRecord,
 )
 from tasks.records.classification import PredictionsRecord
 from tasks.records.data import DatasetRecord
@@ -83,6 +85,7 @@ def cases(
     # Folders may name a patient: the tracker is told only how many files there are.
     form = cases.model_copy(update={"images": [f"{len(addresses)} named"]})
     with stage_run("cases", {"cases": form, "reports": reports}) as stage:
+        stage.page.pictures_first = True
         log_dataset(stage.run, data, "reference")
         log_generator(stage.run, generator)
         with task_runner(execution) as runner:
@@ -101,19 +104,18 @@ def cases(
         told = {case.digest: case for case in paged}
         everyone = most_urgent_first([*(told.get(case.digest, case) for case in judged), *problems])
         source, marks = _source(data, reference, generator, searchables), _marks(data, generator)
+        shown = ShownRecord(
+            files=pictures, judged=record, explained=explained, reference=reference, searchables=tuple(searchables)
+        )
+        answers, audit = (written.answers, written.audit) if written else (None, None)
         parts = [
-            show_pages(
-                pictures, record, explained, reference, first, min(first + _PAGES_PER_TASK, len(paged)), searchables,
-                written.answers if written else None, written.audit if written else None, source, marks,
-            )
+            show_pages(shown, first, min(first + _PAGES_PER_TASK, len(paged)), answers, audit, source, marks)
             for first in range(0, len(paged), _PAGES_PER_TASK)
-        ]  # fmt: skip
+        ]
         links = {"MLflow": runs.page_of(stage.run)}
-        index = show_index(store_cases(Store(), everyone), record, explained, source, links, marks)
+        index = show_index(store_cases(Store(), everyone), shown, source, links, marks)
         files_of_run = {path: file for part in [*parts, index] for path, file in part.files.items()}
-        figures = plot_cases(
-            pictures, record, explained, reference, searchables, data, min(len(paged), _GALLERY)
-        ).figures
+        figures = plot_cases(shown, data, min(len(paged), _GALLERY)).figures if paged else {}
         metrics = case_metrics(everyone, data.labels) | (written.audit.metrics if written else {})
         text = cases_summary(everyone, data.labels, phantoms=data.phantoms)
         products = Products(

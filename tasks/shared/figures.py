@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from tasks.records.data import DatasetRecord
+from tasks.shared.heat_colours import HEAT_COLOURS, HEAT_OPACITY
 
 CLASS_COLORS = ("#2a78b5", "#d1493f")  # normal, pneumonia: told apart with any common colour vision
 GOOD, BAD, MUTED = "#2e8540", "#b3261e", "#6b7280"
@@ -279,7 +280,7 @@ class Sheet:
         place: Any = {"extent": (x, x + width, y + height, y), "aspect": "auto"}
         self.axis.imshow(image, cmap="gray", vmin=0, vmax=255, **place)
         if overlay is not None:
-            self.axis.imshow(overlay, cmap="jet", alpha=0.35, vmin=0, vmax=1, **place)
+            self.axis.imshow(overlay, cmap=HEAT_COLOURS, alpha=HEAT_OPACITY, vmin=0, vmax=1, **place)
         if frame is not None:
             self.axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=frame, lw=2))
 

@@ -12,6 +12,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from matplotlib import colormaps, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
@@ -122,6 +124,23 @@ def short_name(name: str, width: int = 26) -> str:
         return name
     words = textwrap.shorten(name, width - 1, placeholder="") or name[: width - 1]
     return f"{words.rstrip(' ,;(')}…"
+
+
+def drawable(text: str) -> str:
+    """Put a box in place of each character that the font lacks, since files and language models may hold any.
+
+    Args:
+        text: of any length.
+
+    Returns:
+        As many characters.
+    """
+    return "".join(letter if letter.isspace() or _has_glyph(letter) else "□" for letter in text)
+
+
+@cache
+def _has_glyph(letter: str) -> bool:
+    return letter.isprintable() and get_font(findfont("DejaVu Sans")).get_char_index(ord(letter)) > 0
 
 
 def new_figure(height: float) -> Figure:

@@ -54,11 +54,23 @@ def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     Returns:
         Grey levels, shape (size, size); an image of that size comes back as it is.
     """
-    height, width = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
+    top, left, side = middle_square(*image.shape[:2])
     square = Image.fromarray(image[top : top + side, left : left + side])
     return np.array(square.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def middle_square(height: int, width: int) -> tuple[int, int, int]:
+    """Tell what of a picture `to_model_size` keeps.
+
+    Args:
+        height: of the picture in pixels.
+        width: likewise.
+
+    Returns:
+        Top edge, left edge and side of the square, in pixels.
+    """
+    side = min(height, width)
+    return (height - side) // 2, (width - side) // 2, side
 
 
 def _open(path: Path) -> BinaryIO:

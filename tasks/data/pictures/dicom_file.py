@@ -77,6 +77,22 @@ def read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
     return to_square_pixels(levels, _aspect(dataset))
 
 
+def read_header(file: BinaryIO) -> pydicom.Dataset:
+    """Read what stands before the pixels of a DICOM file, within the bounds that hold for its picture.
+
+    Args:
+        file: positioned at the beginning.
+
+    Returns:
+        The elements as they lie in the file, none taken apart; without pixels.
+
+    Raises:
+        unreadable.UnreadableImageError: it has too many pieces, or inflates to too much.
+        Exception: what pydicom makes of a damaged file. Its text may quote the file and must not be shown.
+    """
+    return _parse(file)[0]
+
+
 class _BoundedReads:
     """A file as pydicom reads it, which ends a header of endless pieces and gives no more than there is."""
 

@@ -23,8 +23,15 @@ _MARKS = {
     "JPEG 2000": (b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51"),
 }
 _PREAMBLE = 128  # bytes before the mark "DICM" of a DICOM file
+BEGINNING = _PREAMBLE + 4
+"""Bytes of a file that tell whether it is DICOM."""
 # Old files have neither preamble nor mark: they begin with the number of a group, 0002 or 0008, in either byte order.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
+
+
+def is_dicom(beginning: bytes) -> bool:
+    """Tell by its first `BEGINNING` bytes whether a file is DICOM."""
+    return beginning[_PREAMBLE:BEGINNING] == b"DICM" or beginning[:2] in _FIRST_GROUPS
 
 
 def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
@@ -41,9 +48,9 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         InputError: its content is no picture, damaged or contradictory.
         MemoryError: it needs more memory than there is.
     """
-    beginning = file.read(_PREAMBLE + 4)
+    beginning = file.read(BEGINNING)
     file.seek(0)
-    dicom = beginning[_PREAMBLE:] == b"DICM" or beginning[:2] in _FIRST_GROUPS
+    dicom = is_dicom(beginning)
     try:
         return _read_dicom(file, name) if dicom else read_picture(file)
     except (InputError, MemoryError):

@@ -2,12 +2,11 @@
 
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from models.errors import InputError
 from models.text import printable
+from tasks.data.pictures.picture_facts import Picture
 from tasks.data.pictures.picture_file import read_picture
 from tasks.data.pictures.unreadable import UnreadableImageError
 
@@ -34,7 +33,7 @@ def is_dicom(beginning: bytes) -> bool:
     return beginning[_PREAMBLE:BEGINNING] == b"DICM" or beginning[:2] in _FIRST_GROUPS
 
 
-def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+def decode(file: BinaryIO, name: str) -> Picture:
     """Read the picture in a file. It runs in the process of `tasks.data.pictures.decoding_process`.
 
     Args:
@@ -42,7 +41,7 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         name: what a message calls the file, printable.
 
     Returns:
-        Grey levels from 0 (black) to 255, shape (height, width).
+        Its grey levels, and what else is known of it.
 
     Raises:
         InputError: its content is no picture, damaged or contradictory.
@@ -77,7 +76,7 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         ) from error
 
 
-def _read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+def _read_dicom(file: BinaryIO, name: str) -> Picture:
     from tasks.data.pictures.dicom_file import (
         read_dicom,  # takes a second to import, which other files need not wait for
     )

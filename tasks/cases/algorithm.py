@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict
 
-NAME = "pneumonia-workflow"
+NAME, VERSION = "pneumonia-workflow", "0.1.0"
 
 
 class Algorithm(BaseModel):

@@ -36,6 +36,7 @@ def case_views(
     """
     arrays, cases = store.get_arrays(shown.explained.arrays), load_cases(store, shown.judged)
     splits = {each.encoder.name: store.get_arrays(each.dataset.splits) for each in shown.searchables}
+    first, second = shown.reference.labels
     for place in places:
         file, case = shown.files.files[place], cases[place]
         try:
@@ -52,5 +53,6 @@ def case_views(
                 for each in case.similar
             },
             answers=[answer for answer in answers if answer.case_index == place],
+            class_names=(first, second),
             claims={row: [Claim(*claim) for claim in found] for row, found in (claims or {}).items()},
         )

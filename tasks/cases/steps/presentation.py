@@ -35,7 +35,8 @@ def show_pages(
     answers: AnswersRecord | None,
     audit: ReportAuditRecord | None,
     source: dict[str, str],
-    marks: dict[str, bool],
+    phantoms: bool,
+    random_weights: bool,
 ) -> CaseFilesRecord:
     """Write the page and the FHIR bundle of some of the cases, those from `first` up to but without `last`."""
     from tasks.cases.fhir import case_bundle
@@ -47,7 +48,13 @@ def show_pages(
     claims = {} if audit is None else store.get_json(audit.claims)
     for view in case_views(store, shown, range(first, last), given, claims):
         name = view.case.short_name
-        page = case_page(view, source=source, links={"all cases": "index.html"}, **marks)
+        page = case_page(
+            view,
+            source=source,
+            links={"all cases": "index.html"},
+            phantoms=phantoms,
+            random_weights=random_weights,
+        )
         written[f"{name}.html"] = store.put(page.encode(), "text/html")
         bundle = case_bundle(view.case, [answer.report for answer in view.answers if answer.report])
         written[f"fhir/{name}.json"] = store.put_json(bundle)
@@ -60,7 +67,8 @@ def show_index(
     shown: ShownRecord,
     source: dict[str, str],
     links: dict[str, str],
-    marks: dict[str, bool],
+    phantoms: bool,
+    random_weights: bool,
 ) -> CaseFilesRecord:
     """Write the page and the tables of all cases."""
     from tasks.cases.pages import index_page
@@ -68,10 +76,20 @@ def show_index(
     from tasks.shared.png import encode_png
 
     store, cases = Store(), load_cases(Store(), judged)
+    first, second = shown.reference.labels
     images = store.get_arrays(shown.explained.arrays)["images"]
     paged = [case.digest for case in load_cases(store, shown.judged)]
     thumbnails = {digest: encode_png(image) for digest, image in zip(paged, images, strict=True)}
-    page = index_page(cases, thumbnails, paged, source=source, links=links, **marks)
+    page = index_page(
+        cases,
+        thumbnails,
+        paged,
+        source=source,
+        links=links,
+        class_names=(first, second),
+        phantoms=phantoms,
+        random_weights=random_weights,
+    )
     return CaseFilesRecord(
         files={
             "index.html": store.put(page.encode(), "text/html"),

@@ -1,0 +1,2 @@
+def case_bundle(case, reports):
+    return {"resourceType": "Bundle"}

@@ -1,2 +1,0 @@
-def case_bundle(case, reports):
-    return {"resourceType": "Bundle"}

@@ -19,6 +19,7 @@ import retrying
 from dicomweb_client.web import DICOMwebClient, _Transaction
 from pydicom import dcmread
 from pydicom.uid import UID_dictionary
+from requests.auth import HTTPBasicAuth
 
 from models.errors import InputError
 from models.text import printable
@@ -90,14 +91,19 @@ def list_instances(
     found: set[tuple[str, str, str]] = set()
     for modality in dict.fromkeys(modalities):
         for instance in service.search(study, filters | {"Modality": modality}):
-            if _counts(instance, modality, body_part):
-                found.add(tuple(_first(instance, tag) or (study or "") for tag in (_STUDY, _SERIES, _INSTANCE)))
+            uids = (
+                _first(instance, _STUDY) or study or "",
+                _first(instance, _SERIES) or "",
+                _first(instance, _INSTANCE) or "",
+            )
+            if all(map(_is_uid, uids)) and _counts(instance, modality, body_part):
+                found.add(uids)
             if len(found) > MAXIMUM_INSTANCES:
                 raise InputError(
                     f"{service.name} has more than {MAXIMUM_INSTANCES:,} such X-rays, the most that a run takes: ask "
                     "for one study, a body part or a later day."
                 )
-    return [service.address(*uids) for uids in sorted(found) if all(map(_is_uid, uids))]
+    return [service.address(*uids) for uids in sorted(found)]
 
 
 def retrieve(address: str, *, login: str | None = None) -> bytes:
@@ -236,7 +242,7 @@ class _Service:
         except InputError:
             raise
         except requests.HTTPError as error:
-            status = error.response.status_code
+            status = error.response.status_code if error.response is not None else 0
             raise InputError(f"{self.name} answered with status {status} when {what}: {_advice(status)}.") from None
         except retrying.RetryError:
             raise InputError(f"{self.name} is too busy when {what}, also at the third try: try again later.") from None
@@ -314,7 +320,7 @@ def _split(address: str) -> list[str]:
 def _log_in(session: requests.Session, login: str) -> None:
     name, colon, password = login.strip().partition(":")
     if colon:
-        session.auth = (name.encode(), password.encode())
+        session.auth = HTTPBasicAuth(name.encode(), password.encode())
     else:
         session.headers["Authorization"] = f"Bearer {name.removeprefix('Bearer ')}"
 
@@ -332,7 +338,7 @@ def _is_uid(text: str) -> bool:
 
 def _counts(instance: dict[str, Any], modality: str, body_part: str | None) -> bool:
     """Tell whether an instance is a picture that was asked for, as archives may not go by every filter."""
-    sop_class = _first(instance, _SOP_CLASS) or ""
+    sop_class = _first(instance, _SOP_CLASS)
     name = UID_dictionary[sop_class][0] if sop_class in UID_dictionary else ""
     if "Image Storage" not in name or "For Processing" in name:
         return False
@@ -340,8 +346,8 @@ def _counts(instance: dict[str, Any], modality: str, body_part: str | None) -> b
     return all(wanted is None or (_first(instance, tag) or wanted).upper() == wanted for tag, wanted in told.items())
 
 
-def _first(instance: dict[str, Any], tag: str) -> str | None:
-    """First value of an element in DICOM's JSON; None where there is none."""
+def _first(instance: dict[str, Any], tag: str) -> str:
+    """First value of an element in DICOM's JSON; empty where there is none."""
     element = instance.get(tag)
     values = element.get("Value") if isinstance(element, dict) else None
-    return values[0].strip() if isinstance(values, list) and values and isinstance(values[0], str) else None
+    return values[0].strip() if isinstance(values, list) and values and isinstance(values[0], str) else ""

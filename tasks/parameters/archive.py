@@ -55,8 +55,7 @@ class ArchiveParameters(Parameters):
     )
     login_block: str = Field(
         "dicomweb-login",
-        min_length=1,
-        max_length=64,
+        pattern="^[a-z0-9-]+$",
         title="Login",
         description="Prefect Secret block with `name:password` or a token for the archive; without one, DICOMWEB_LOGIN "
         "is used.",

@@ -17,8 +17,8 @@ from tasks.cases.case import Case
 from tasks.cases.dicom import coding
 from tasks.cases.dicom.identity import object_uid, series_uid
 from tasks.cases.dicom.source import Reference, origin
-from tasks.cases.dicom.wording import MANUFACTURER, SERIES_DESCRIPTION, notices, result
 from tasks.cases.dicom.writing import as_file
+from tasks.cases.export_wording import MANUFACTURER, SERIES_DESCRIPTION, notices, result
 
 _SERIES_NUMBER = 9902
 _LEAST_WIDTH = 512  # pixels; on less no sentence can be read

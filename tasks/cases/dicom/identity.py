@@ -3,7 +3,7 @@
 from tasks.cases.algorithm import Algorithm
 from tasks.cases.case import Case
 from tasks.cases.dicom.source import Origin, made_uid
-from tasks.cases.dicom.wording import result
+from tasks.cases.export_wording import result
 
 
 def object_uid(kind: str, place: Origin, case: Case, algorithm: Algorithm) -> str:

@@ -1,4 +1,4 @@
-"""What a case says, in sentences for readers of DICOM objects."""
+"""What a case says, in sentences for the readers of other systems (DICOM, FHIR)."""
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from tasks.cases.algorithm import Algorithm

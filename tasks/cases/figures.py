@@ -10,7 +10,7 @@ from models.text import printable
 from tasks.cases.heat_overlay import heat_overlay
 from tasks.cases.pages import CaseView
 from tasks.cases.pictures import at_page_size
-from tasks.cases.wording import describe_similar, short_set
+from tasks.cases.wording import describe_majority, short_set
 from tasks.shared.figures import (
     BAD,
     CLASS_COLORS,
@@ -56,15 +56,8 @@ def gallery(views: Sequence[CaseView], *, source: Source) -> bytes:
         return render_png(sentence("No picture could be read."), source, title="Cases")
     names = drawn[0].class_names
     sheet = Sheet(_HEADING + _ROW * len(drawn))
-    headings = (
-        "picture",
-        f"evidence for {short_name(names[1], 14)}",
-        "what is known",
-        "",
-        "nearest labelled cases",
-        "",
-    )
-    for column, heading in enumerate(headings):
+    heat = f"heat: {short_name(names[1], caption_letters(_CELL) - 6)}"
+    for column, heading in ((0, "picture"), (1, heat), (2, "what is known"), (4, "nearest labelled cases")):
         sheet.text(column_edge(column, MOST_COLUMNS), 0.02, heading, color=MUTED)
     for place, view in enumerate(drawn):
         _draw(sheet, view, _HEADING + place * _ROW)
@@ -112,7 +105,7 @@ def _lines(view: CaseView) -> list[tuple[str, dict[str, str]]]:
     color = class_color(found.label, names)
     lines.append((f"{found.label}: p({names[1]}) = {found.probability:.2f}", {"color": color, "weight": "bold"}))
     lines += [(f"set at {100 * float(level):g} %: {short_set(labels)}", {}) for level, labels in found.sets.items()]
-    lines += [(f"alike, {similar.encoder}: {describe_similar(similar)}", {}) for similar in case.similar]
+    lines += [(f"alike, {similar.encoder}: {describe_majority(similar)}", {}) for similar in case.similar]
     lines += [(f"report, {strategy}: {label or 'no conclusion'}", {}) for strategy, label in case.reports.items()]
     urgent = [] if case.concern == "none" else [(case.concern, {"color": BAD, "weight": "bold"})]
     most = _MOST_LINES - len(urgent)

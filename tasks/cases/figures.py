@@ -9,7 +9,8 @@ from PIL import Image
 from models.text import printable
 from tasks.cases.heat_overlay import heat_overlay
 from tasks.cases.pages import CaseView
-from tasks.cases.wording import describe_similar, short_set
+from tasks.cases.pictures import at_page_size
+from tasks.cases.wording import describe_majority, short_set
 from tasks.shared.figures import (
     BAD,
     CLASS_COLORS,
@@ -55,15 +56,8 @@ def gallery(views: Sequence[CaseView], *, source: Source) -> bytes:
         return render_png(sentence("No picture could be read."), source, title="Cases")
     names = drawn[0].class_names
     sheet = Sheet(_HEADING + _ROW * len(drawn))
-    headings = (
-        "picture",
-        f"evidence for {short_name(names[1], 14)}",
-        "what is known",
-        "",
-        "nearest labelled cases",
-        "",
-    )
-    for column, heading in enumerate(headings):
+    heat = f"heat: {short_name(names[1], caption_letters(_CELL) - 6)}"
+    for column, heading in ((0, "picture"), (1, heat), (2, "what is known"), (4, "nearest labelled cases")):
         sheet.text(column_edge(column, MOST_COLUMNS), 0.02, heading, color=MUTED)
     for place, view in enumerate(drawn):
         _draw(sheet, view, _HEADING + place * _ROW)
@@ -79,7 +73,7 @@ def gallery(views: Sequence[CaseView], *, source: Source) -> bytes:
 def _draw(sheet: Sheet, view: CaseView, y: float) -> None:
     """Draw the row of a case."""
     case = view.case
-    picture = Image.fromarray(view.picture)
+    picture = Image.fromarray(at_page_size(view.picture))
     picture.thumbnail((_SHARP, _SHARP), reducing_gap=2)
     shown = np.asarray(picture)
     sheet.image(shown, column_edge(0, MOST_COLUMNS), y, _CELL, frame=BAD if case.foreign else None)
@@ -111,8 +105,8 @@ def _lines(view: CaseView) -> list[tuple[str, dict[str, str]]]:
     color = class_color(found.label, names)
     lines.append((f"{found.label}: p({names[1]}) = {found.probability:.2f}", {"color": color, "weight": "bold"}))
     lines += [(f"set at {100 * float(level):g} %: {short_set(labels)}", {}) for level, labels in found.sets.items()]
-    lines += [(f"{similar.encoder}: {describe_similar(similar)}", {}) for similar in case.similar]
-    lines += [(f"{strategy}: {label or 'no conclusion'}", {}) for strategy, label in case.reports.items()]
+    lines += [(f"alike, {similar.encoder}: {describe_majority(similar)}", {}) for similar in case.similar]
+    lines += [(f"report, {strategy}: {label or 'no conclusion'}", {}) for strategy, label in case.reports.items()]
     urgent = [] if case.concern == "none" else [(case.concern, {"color": BAD, "weight": "bold"})]
     most = _MOST_LINES - len(urgent)
     return [(short_name(text, _LETTERS), style) for text, style in lines[:most]] + urgent

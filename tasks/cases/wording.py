@@ -121,6 +121,20 @@ def describe_similar(found: SimilarCases) -> str:
     return ", ".join(f"{count} {label}" for label, count in counts)
 
 
+def describe_majority(found: SimilarCases) -> str:
+    """Say which class most of the similar cases have.
+
+    Args:
+        found: the cases.
+
+    Returns:
+        A few words, such as "4 of 5 pneumonia".
+    """
+    if found.majority is None:
+        return "no majority"
+    return f"{sum(hit.label == found.majority for hit in found.hits)} of {len(found.hits)} {found.majority}"
+
+
 def describe_counts(cases: Collection[Case]) -> str:
     """Count cases by concern and by class.
 

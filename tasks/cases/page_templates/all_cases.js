@@ -1,48 +1,47 @@
 "use strict";
-// Sorts and filters the table of the cases. Without it the table is there, the most urgent case first.
+// Sorts and filters the table of the cases. Without it all of the table is there, the most urgent case first.
+const MOST = 500; // rows shown at once: a browser takes seconds to lay out ten thousand
 const table = document.getElementById("cases");
 const body = table.tBodies[0];
 const rows = [...body.rows];
 const headings = [...table.tHead.rows[0].cells];
-const concern = document.getElementById("concern");
-const label = document.getElementById("label");
-const text = document.getElementById("text");
+const [concern, label, text, status, more] = ["concern", "label", "text", "status", "more"].map((id) =>
+  document.getElementById(id),
+);
 const collator = new Intl.Collator("en-GB", { numeric: true });
+let ordered = rows;
+let words;
 
-function value(row, column) {
-  return row.cells[column].dataset.value ?? "";
+function show(most = MOST) {
+  const wanted = text.value.trim().toLowerCase();
+  if (wanted) words ??= new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+  const found = ordered.filter(
+    (row) =>
+      (concern.value === "" || row.dataset.concern === concern.value) &&
+      (label.value === "" || row.dataset.label === label.value) &&
+      (!wanted || words.get(row).includes(wanted)),
+  );
+  body.replaceChildren(...found.slice(0, most));
+  more.hidden = found.length <= most;
+  status.textContent =
+    `${found.length} of ${rows.length} pictures` + (more.hidden ? "" : `, the first ${most} are shown`);
 }
 
 function sort(heading) {
   const next = { none: "ascending", ascending: "descending", descending: "none" }[heading.getAttribute("aria-sort")];
   for (const other of headings) if (other.dataset.sort) other.setAttribute("aria-sort", "none");
   heading.setAttribute("aria-sort", next);
-  let ordered = rows;
+  ordered = rows;
   if (next !== "none") {
     const column = headings.indexOf(heading);
     const compare = heading.dataset.sort === "number" ? (a, b) => a - b : collator.compare;
     const sign = next === "ascending" ? 1 : -1;
     // What has no value comes last both ways; what is the same stays in the order of urgency.
-    const keyed = rows.map((row) => [value(row, column), row]);
+    const keyed = rows.map((row) => [row.cells[column].dataset.value ?? "", row]);
     keyed.sort(([a], [b]) => (a === "") - (b === "") || sign * compare(a, b));
     ordered = keyed.map(([, row]) => row);
   }
-  body.append(...ordered);
-}
-
-let words;
-function filter() {
-  words ??= rows.map((row) => row.textContent.toLowerCase());
-  const wanted = text.value.trim().toLowerCase();
-  let shown = 0;
-  rows.forEach((row, place) => {
-    row.hidden =
-      (concern.value !== "" && row.dataset.concern !== concern.value) ||
-      (label.value !== "" && row.dataset.label !== label.value) ||
-      !words[place].includes(wanted);
-    shown += !row.hidden;
-  });
-  document.getElementById("status").textContent = `${shown} of ${rows.length} shown`;
+  show();
 }
 
 for (const heading of headings) {
@@ -54,6 +53,7 @@ for (const heading of headings) {
   heading.setAttribute("aria-sort", "none");
   button.addEventListener("click", () => sort(heading));
 }
-for (const control of [concern, label, text]) control.addEventListener("input", filter);
+for (const control of [concern, label, text]) control.addEventListener("input", () => show());
+more.addEventListener("click", () => show(rows.length));
 document.getElementById("controls").hidden = false;
-filter();
+show();

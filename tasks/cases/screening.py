@@ -28,8 +28,8 @@ KEPT = 0.95
 """Share of the validation images that are not foreign."""
 NEIGHBOURS = 5
 """Nearest training images whose mean distance counts."""
-SIDE = 14
-"""Pixels a side of the thumbnails that are compared."""
+SIDE = 7
+"""Pixels a side of the thumbnails that are compared: small ones forgive a shift."""
 MOST_IMAGES = 10_000
 """Training images that are kept to compare with; of more, so many at equal steps."""
 
@@ -70,8 +70,8 @@ def fit_screening(
     """
     chosen = np.unique(np.linspace(0, len(train_images) - 1, min(len(train_images), MOST_IMAGES)).round().astype(int))
     fitted: dict[str, NDArray[Any]] = {
-        "pixels": _thumbnails(train_images[chosen]).astype(np.float16),
-        "embeddings": _directions(train_embeddings[chosen]).astype(np.float16),
+        "pixels": thumbnails(train_images[chosen]).astype(np.float16),
+        "embeddings": directions(train_embeddings[chosen]).astype(np.float16),
     }
     parts = _nearest(fitted, val_images, val_embeddings)
     fitted["scale"] = np.maximum([_limit(np.sort(part)) for part in parts], np.finfo(np.float32).tiny)
@@ -167,8 +167,8 @@ def _nearest(
 ) -> NDArray[np.float64]:
     """Mean distances to the nearest training images by pixels and by features, shape (2, images)."""
     found = np.empty((len(_PARTS), len(images)))
-    for number, (part, vectors) in enumerate(zip(_PARTS, (_thumbnails(images), _directions(embeddings)), strict=True)):
-        train = _directions(fitted[part])  # float16 has changed their lengths
+    for number, (part, vectors) in enumerate(zip(_PARTS, (thumbnails(images), directions(embeddings)), strict=True)):
+        train = directions(fitted[part])  # float16 has changed their lengths
         k = min(NEIGHBOURS, len(train))
         for start in range(0, len(vectors), _BATCH):
             cosines = vectors[start : start + _BATCH] @ train.T
@@ -176,17 +176,36 @@ def _nearest(
     return found.clip(0, 2)
 
 
-def _thumbnails(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pixels of small copies without their mean, as unit vectors, whose cosine is the correlation."""
-    rows, columns = (np.arange(SIDE) * length // SIDE for length in images.shape[1:])
+def thumbnails(images: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.float32]:
+    """Shrink pictures to the means of equal fields, and take away brightness and contrast.
+
+    Args:
+        images: shape (pictures, height, width), at least `side` a side.
+        side: fields a side.
+
+    Returns:
+        Unit vectors with mean zero, whose cosine is the correlation of the thumbnails; zeros for an even picture. Shape
+        (pictures, side × side).
+    """
+    rows, columns = (np.arange(side) * length // side for length in images.shape[1:])
     sums = np.add.reduceat(np.add.reduceat(images, rows, axis=1, dtype=np.float32), columns, axis=2)
     heights, widths = np.diff(rows, append=images.shape[1]), np.diff(columns, append=images.shape[2])
     small = (sums / np.outer(heights, widths)).reshape(len(images), -1)
-    return _directions(small - small.mean(axis=1, keepdims=True))
+    return directions(small - small.mean(axis=1, keepdims=True))
 
 
-def _directions(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Unit vectors; one of length zero, as of an even picture, stays zero and is far from all others."""
+def directions(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Scale vectors to length one.
+
+    Args:
+        vectors: shape (vectors, dimensions).
+
+    Returns:
+        The same shape; a vector of length zero stays zero, and is far from all others.
+
+    Raises:
+        InputError: a vector is not finite.
+    """
     rows = finite_rows(vectors)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 1e-6)

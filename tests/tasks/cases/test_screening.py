@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from models.errors import InputError
-from tasks.cases.screening import KEPT, MOST_IMAGES, NEIGHBOURS, SIDE, fit_screening, plain_reasons, screen
+from tasks.cases.screening import KEPT, MOST_IMAGES, NEIGHBOURS, SIDE, fit_screening, plain_reasons, screen, thumbnails
 from tasks.data.phantoms import draw_phantoms
 from tasks.data.pictures.picture_facts import measure
 
@@ -39,8 +39,9 @@ def judge(fitted, pictures):
 
 
 def thumbnail(image):
-    small = np.array([[image[2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean() for x in range(SIDE)] for y in range(SIDE)])
-    return small.ravel()
+    cell = len(image) // SIDE
+    starts = range(0, len(image), cell)
+    return np.array([image[y : y + cell, x : x + cell].mean() for y in starts for x in starts])
 
 
 def test_distances_are_those_of_scikit_learn(images, fitted):
@@ -64,15 +65,13 @@ def test_distances_are_those_of_scikit_learn(images, fitted):
 
 
 def test_the_thumbnail_of_any_size_is_its_mean_over_fields(images):
-    from tasks.cases.screening import _thumbnails
-
     image = images[0][:1]
     enlarged = image.repeat(3, axis=1).repeat(3, axis=2)
-    assert _thumbnails(enlarged) == pytest.approx(_thumbnails(image), abs=1e-5)
+    assert thumbnails(enlarged) == pytest.approx(thumbnails(image), abs=1e-5)
     uneven = np.array(Image.fromarray(image[0]).resize((64, 64), Image.Resampling.BOX))[None]
-    assert float((_thumbnails(uneven) * _thumbnails(image)).sum()) > 0.97
+    assert float((thumbnails(uneven) * thumbnails(image)).sum()) > 0.97
     centred = thumbnail(image[0]) - thumbnail(image[0]).mean()
-    assert _thumbnails(image)[0] == pytest.approx(centred / np.linalg.norm(centred), abs=1e-5)
+    assert thumbnails(image)[0] == pytest.approx(centred / np.linalg.norm(centred), abs=1e-5)
 
 
 @pytest.mark.parametrize("count", [1, 7, 19, 20, 79, 80])

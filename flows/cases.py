@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +20,9 @@ from models.errors import InputError
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from models.text import printable
 from tasks.cases import sources
-from tasks.cases.algorithm import VERSION, Algorithm
 from tasks.cases.case import Case, most_urgent_first
 from tasks.cases.steps.explanation import add_reports, ask_reports, explain_pictures
+from tasks.cases.steps.export import export_cases
 from tasks.cases.steps.judging import judge_each, prepare_reference
 from tasks.cases.steps.presentation import audit_reports_of_cases, plot_cases, show_index, show_pages
 from tasks.cases.stored_cases import load_cases, store_cases
@@ -77,13 +76,13 @@ def cases(
     execution: ExecutionParameters = _EXECUTION,
 ) -> CasesResult:
     """Say of one's own pictures all that is known: foreign or not, class, heat map, similar cases and report."""
-    addresses = sources.find_files(cases.images)
+    addresses = sources.find_pictures(cases)
     require_pneumonia(dataset)
     require_workers(execution)
     generator = locate_generator(reports)
     searchables = [find_published(name) for name in cases.encoders]
     data, reference, _ = reference_of(dataset, cases.classifier)
-    files, problems = _identify(addresses)
+    files, problems = _identify(addresses, cases.login_block)
     # Folders may name a patient: the tracker is told only how many files there are.
     form = cases.model_copy(update={"images": [f"{len(addresses)} named"]})
     with stage_run("cases", {"cases": form, "reports": reports}) as stage:
@@ -117,24 +116,24 @@ def cases(
         ]
         links = {"MLflow": runs.page_of(stage.run)}
         index = show_index(store_cases(Store(), everyone), shown, source, links, **marks)
+        folder = outputs() / "cases" / str(flow_run.id)
         files_of_run = {path: file for part in [*parts, index] for path, file in part.files.items()}
+        files_of_run |= export_cases(shown, answers, data, cases, folder)
         figures = plot_cases(shown, data, min(len(paged), _GALLERY)).figures if paged else {}
         metrics = case_metrics(everyone, data.labels) | (written.audit.metrics if written else {})
-        text = cases_summary(everyone, data.labels, phantoms=data.phantoms)
+        text = cases_summary(everyone, phantoms=data.phantoms)
         products = Products(
             data,
             DocumentRecord(document=Store().put(text.encode(), "text/markdown")),
             metrics,
             figures,
             files=files_of_run,
-            tables={"cases.json": as_table(everyone)},
+            tables={"table.json": as_table(everyone)},
             shown=tuple(figures),
             pages={"all cases, each with its page": "index.html"},
         )
         publish(stage, products)
-        folder = _write(files_of_run)
-        if cases.dicom != "none":
-            _write_dicom(shown, folder, data, others_too=cases.dicom == "all")
+        _write(files_of_run, folder)
     _print(everyone, folder, data)
     return CasesResult(flow_run_id=str(flow_run.id), run=stage.run, cases=files_of_run["cases.json"], metrics=metrics)
 
@@ -144,13 +143,13 @@ class _Written(NamedTuple):
     audit: ReportAuditRecord
 
 
-def _identify(addresses: Sequence[str]) -> tuple[list[PictureFile], list[Case]]:
+def _identify(addresses: Sequence[str], login_block: str) -> tuple[list[PictureFile], list[Case]]:
     """Take the digest of each file; a picture that is there twice counts once, one that cannot be opened is a case."""
     files: dict[str, PictureFile] = {}
     problems = []
     for address in addresses:
         try:
-            file = sources.identify(address)
+            file = sources.identify(address, login_block)
         except InputError as error:
             digest = hashlib.sha256(address.encode()).hexdigest()
             problems.append(Case(digest=digest, name=sources.file_name(address), problem=str(error)))
@@ -205,36 +204,12 @@ def _source(
     }
 
 
-def _write(files: Mapping[str, StoredFile]) -> Path:
+def _write(files: Mapping[str, StoredFile], folder: Path) -> None:
     """Put the products where a person finds them."""
-    store, folder = Store(), outputs() / "cases" / str(flow_run.id)
+    store = Store()
     for path, stored in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(store.get(stored))
-    return folder
-
-
-def _write_dicom(shown: ShownRecord, folder: Path, data: DatasetRecord, *, others_too: bool) -> None:
-    """Put the DICOM results beside the other products, and nowhere else: they name the patient."""
-    from tasks.cases.dicom.results import dicom_results
-    from tasks.cases.views import case_views
-
-    made = datetime.now().astimezone()
-    first, second = data.labels
-    algorithm = Algorithm(
-        version=VERSION,
-        classifier_sha256=shown.reference.classifier.weights.sha256,
-        classes=(first, second),
-        phantoms=data.phantoms,
-    )
-    views = case_views(Store(), shown, range(shown.judged.count))
-    for file, view in zip(shown.files.files, views, strict=True):
-        try:
-            for name, content in dicom_results(file, view, algorithm, made=made, others_too=others_too):
-                (folder / "dicom").mkdir(exist_ok=True)
-                (folder / "dicom" / name).write_bytes(content)
-        except InputError as error:
-            get_run_logger().warning("No DICOM result: %s", error)
 
 
 def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,8 +41,6 @@ from tasks.parameters.reports import ReportParameters
 from tasks.records.base import DocumentRecord, RunReference, StoredFile
 from tasks.records.cases import (
     CasesResult,
-    ExplainedRecord,
-    JudgedRecord,
     PictureFile,
     PicturesRecord,
     ReferenceRecord,
@@ -94,53 +93,32 @@ def cases(
                 files, reference, searchables, cases.neighbours,
                 batch_size=cases.batch_size, at_once=execution.workers, runner=runner,
             )  # fmt: skip
-        paged = [case for case in most_urgent_first(judged) if case.problem is None][: cases.pages]
-        pictures = PicturesRecord(files=_files_of(paged, files))
-        record = store_cases(Store(), paged)
-        explained = explain_pictures(pictures, reference)
-        written = _report(stage.run, record, explained, reference, data, generator, reports.batch_size)
-        if written is not None:
-            record = add_reports(record, written.answers)
-            paged = load_cases(Store(), record)
-        told = {case.digest: case for case in paged}
+        urgent = [case for case in most_urgent_first(judged) if case.problem is None]
+        shown = _explain(urgent[: cases.pages], files, reference, searchables)
+        reported = _report(stage.run, shown, data, generator, reports.batch_size)
+        told = {case.digest: case for case in load_cases(Store(), reported.shown.judged)}
         everyone = most_urgent_first([*(told.get(case.digest, case) for case in judged), *problems])
-        source = _source(data, reference, generator, searchables)
-        marks = {"phantoms": data.phantoms, "random_weights": generator.random_weights}
-        shown = ShownRecord(
-            files=pictures, judged=record, explained=explained, reference=reference, searchables=tuple(searchables)
-        )
-        answers, audit = (written.answers, written.audit) if written else (None, None)
-        parts = [
-            show_pages(shown, first, min(first + _PAGES_PER_TASK, len(paged)), answers, audit, source, **marks)
-            for first in range(0, len(paged), _PAGES_PER_TASK)
-        ]
-        links = {"MLflow": runs.page_of(stage.run)}
-        index = show_index(store_cases(Store(), everyone), shown, source, links, **marks)
         folder = outputs() / "cases" / str(flow_run.id)
-        files_of_run = {path: file for part in [*parts, index] for path, file in part.files.items()}
-        files_of_run |= export_cases(shown, answers, data, cases, folder)
-        figures = plot_cases(shown, data, min(len(paged), _GALLERY)).figures if paged else {}
-        metrics = case_metrics(everyone, data.labels) | (written.audit.metrics if written else {})
-        text = cases_summary(everyone, phantoms=data.phantoms)
-        products = Products(
-            data,
-            DocumentRecord(document=Store().put(text.encode(), "text/markdown")),
-            metrics,
-            figures,
-            files=files_of_run,
-            tables={"table.json": as_table(everyone)},
-            shown=tuple(figures),
-            pages={"all cases, each with its page": "index.html"},
-        )
+        products = _products(everyone, reported, data, generator, {"MLflow": runs.page_of(stage.run)})
+        exported = export_cases(reported.shown, reported.answers, data, cases, folder)
+        products = replace(products, files={**products.files, **exported})
         publish(stage, products)
-        _write(files_of_run, folder)
+        _write(products.files, folder)
     _print(everyone, folder, data)
-    return CasesResult(flow_run_id=str(flow_run.id), run=stage.run, cases=files_of_run["cases.json"], metrics=metrics)
+    return CasesResult(
+        flow_run_id=str(flow_run.id),
+        run=stage.run,
+        cases=store_cases(Store(), everyone).cases,
+        metrics=dict(products.metrics),
+    )
 
 
-class _Written(NamedTuple):
-    answers: AnswersRecord
-    audit: ReportAuditRecord
+class _Reported(NamedTuple):
+    """Cases with their reports, where any were written."""
+
+    shown: ShownRecord
+    answers: AnswersRecord | None = None
+    audit: ReportAuditRecord | None = None
 
 
 def _identify(addresses: Sequence[str], login_block: str) -> tuple[list[PictureFile], list[Case]]:
@@ -160,46 +138,80 @@ def _identify(addresses: Sequence[str], login_block: str) -> tuple[list[PictureF
     return list(files.values()), problems
 
 
-def _files_of(cases: Sequence[Case], files: Sequence[PictureFile]) -> tuple[PictureFile, ...]:
+def _explain(
+    cases: Sequence[Case],
+    files: Sequence[PictureFile],
+    reference: ReferenceRecord,
+    searchables: Sequence[SearchableRecord],
+) -> ShownRecord:
+    """Gather the cases that get a page, with their heat maps."""
     by_digest = {file.sha256: file for file in files}
-    return tuple(by_digest[case.digest] for case in cases)
+    pictures = PicturesRecord(files=tuple(by_digest[case.digest] for case in cases))
+    return ShownRecord(
+        files=pictures,
+        judged=store_cases(Store(), cases),
+        explained=explain_pictures(pictures, reference),
+        reference=reference,
+        searchables=tuple(searchables),
+    )
 
 
 def _report(
-    run: RunReference,
-    record: JudgedRecord,
-    explained: ExplainedRecord,
-    reference: ReferenceRecord,
-    data: DatasetRecord,
-    generator: GeneratorRecord,
-    batch_size: int,
-) -> _Written | None:
-    """Have reports written on the cases that have evidence; None where there is none."""
+    run: RunReference, shown: ShownRecord, data: DatasetRecord, generator: GeneratorRecord, batch_size: int
+) -> _Reported:
+    """Have reports written on the cases that have evidence, and audit them."""
     about = data.model_copy(update={"name": f"own pictures, judged by a classifier of {data.name},"})
-    requests = ask_reports(record, explained, reference, about, generator)
+    requests = ask_reports(shown, about, generator)
     if not requests.rows:
-        return None
+        return _Reported(shown)
     patient = write_reports.with_options(
         retries=3, retry_delay_seconds=exponential_backoff(10), retry_jitter_factor=0.5, retry_condition_fn=is_transient
     )
-    with progress.shown("reports", requests.rows) as shown:
+    with progress.shown("reports", requests.rows) as bar:
         firsts = range(0, requests.cases, batch_size)
-        batches = [patient(about, requests, first, first + batch_size, shown) for first in firsts]
+        batches = [patient(about, requests, first, first + batch_size, bar) for first in firsts]
     answers = read_reports(about, requests, batches)
-    audit = audit_reports_of_cases(record, answers)
+    audit = audit_reports_of_cases(shown.judged, answers)
     trace_answers(run, about, requests, answers, audit)
-    return _Written(answers, audit)
+    return _Reported(shown.model_copy(update={"judged": add_reports(shown.judged, answers)}), answers, audit)
 
 
-def _source(
-    data: DatasetRecord, reference: ReferenceRecord, generator: GeneratorRecord, searchables: Sequence[SearchableRecord]
-) -> dict[str, str]:
+def _products(
+    everyone: Sequence[Case],
+    reported: _Reported,
+    data: DatasetRecord,
+    generator: GeneratorRecord,
+    links: dict[str, str],
+) -> Products:
+    """Write the pages, the tables and the report of the run."""
+    shown, answers, audit = reported
+    store, source = Store(), _source(data, generator, shown)
+    marks = {"phantoms": data.phantoms, "random_weights": generator.random_weights}
+    parts = [show_index(store_cases(store, everyone), shown, source, links, **marks)]
+    for first in range(0, shown.judged.count, _PAGES_PER_TASK):
+        last = min(first + _PAGES_PER_TASK, shown.judged.count)
+        parts.append(show_pages(shown, first, last, answers, audit, source, **marks))
+    figures = plot_cases(shown, data, min(shown.judged.count, _GALLERY)).figures if shown.judged.count else {}
+    document = cases_summary(everyone, phantoms=data.phantoms).encode()
+    return Products(
+        data,
+        DocumentRecord(document=store.put(document, "text/markdown")),
+        case_metrics(everyone, data.labels) | (audit.metrics if audit else {}),
+        figures,
+        files={path: file for part in parts for path, file in part.files.items()},
+        tables={"table.json": as_table(everyone)},
+        shown=tuple(figures),
+        pages={"all cases, each with its page": "index.html"},
+    )
+
+
+def _source(data: DatasetRecord, generator: GeneratorRecord, shown: ShownRecord) -> dict[str, str]:
     """Say where everything comes from."""
+    reference, weights = shown.reference, shown.reference.classifier.weights
     return {
-        "classifier": f"{reference.version}, {reference.classifier.architecture}, "
-        f"SHA-256 {reference.classifier.weights.sha256[:12]}",
+        "classifier": f"{reference.version}, {reference.classifier.architecture}, SHA-256 {weights.sha256[:12]}",
         "trained and calibrated on": f"{data.title} {data.digest}",
-        **{f"similar cases, {each.encoder.name}": f"index over {each.dataset.title}" for each in searchables},
+        **{f"similar cases, {each.encoder.name}": f"index over {each.dataset.title}" for each in shown.searchables},
         "reports": " ".join(filter(None, [generator.name, generator.model, generator.revision, generator.precision])),
     }
 

@@ -11,23 +11,24 @@ from PIL import Image
 
 from models.errors import InputError
 from models.text import printable
-from tasks.data.pictures.decoding_process import DecodingProcess
+from tasks.data.pictures.decoding_process import DecodingProcesses
 from tasks.data.pictures.picture_content import EXPECTED
 from tasks.data.pictures.picture_facts import Picture
 
 MAXIMUM_FILE_BYTES = 1 << 31
 
 _LARGE, _EMPTY = f"a file of more than {MAXIMUM_FILE_BYTES >> 30} GB", "an empty file"
-_DECODER = DecodingProcess()
-os.register_at_fork(after_in_child=_DECODER.forget)
+_DECODERS = DecodingProcesses(min(os.cpu_count() or 1, 4))
+os.register_at_fork(after_in_child=_DECODERS.forget)
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read an image file of any size in grey.
 
     What a file is, is told by its content, never by its name; of several pictures or frames the first counts. For how
-    values become grey levels see `picture_file.read_picture` and `dicom_file.read_dicom`. It is
-    decoded in another process within the bounds of `tasks.data.pictures.decoding_process`, which the first file starts.
+    values become grey levels see `picture_file.read_picture` and `dicom_file.read_dicom`. It is decoded in another
+    process within the bounds of `tasks.data.pictures.decoding_process`, which the first file starts; threads that read
+    at the same time have one each.
 
     Args:
         path: the file; a leading `~` is the home folder.
@@ -57,11 +58,11 @@ def read_picture_file(source: str | Path | bytes, name: str | None = None) -> Pi
     if isinstance(source, bytes):
         called = printable("the picture" if name is None else name)
         with _in_memory(source, called) as file:
-            return _DECODER.decode(file, called)
+            return _DECODERS.decode(file, called)
     path = Path(source).expanduser()
     called = printable(path if name is None else name)
     with _open(path, called) as file:
-        return _DECODER.decode(file, called)
+        return _DECODERS.decode(file, called)
 
 
 def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -8,6 +8,7 @@ import contextlib
 import io
 import ipaddress
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -165,7 +166,9 @@ class _Service:
         self._most = MAXIMUM_ANSWER_BYTES
         session = requests.Session()
         session.max_redirects = 0  # a login goes where the user sends it, and nowhere else
-        session.trust_env = not _is_this_machine(parts.hostname or "")  # no proxy knows of this machine's servers
+        if _is_this_machine(parts.hostname or ""):  # of whose servers no proxy knows
+            session.trust_env = False
+            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         session.headers["Accept"] = "application/dicom+json"  # of which the library understands what was not taken
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=_BUSY))

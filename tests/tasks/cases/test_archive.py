@@ -224,15 +224,19 @@ def test_this_machine_is_asked_past_any_proxy(monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes a certificate, is not installed")
-def test_an_archive_that_does_not_prove_who_it_is_is_not_asked(tmp_path):
+def test_an_archive_proves_who_it_is(tmp_path, monkeypatch):
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "1"]
-    subprocess.run([*command, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=archive", "-days", "1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
-    with server(fixed([]), context) as found:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    with server(fixed([instance("1.4.1")]), context) as found:
         assert "does not prove who it is (TLS)" in refusal(list_instances, found.url, login=SECRET)
         assert not found.seen
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert len(list_instances(found.url, modalities=["DX"])) == 1
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,11 @@ def test_what_an_archive_does_not_take_is_told():
         store(found.url, [xray(), xray()])
         assert len(found.seen) == 2
         assert xray()[200:] in found.seen[0].content
+        assert found.seen[0].headers["Accept"] == "application/dicom+json"  # else what was not taken is not understood
         assert "CANARY" not in found.seen[0].path
+        undeclared = xray(raw={"PatientName": ("PN", b"M\xfcller\xd0\x98 ")})
+        store(found.url, [undeclared])
+        assert undeclared[200:] in found.seen[-1].content  # byte by byte
 
 
 def test_this_machine_is_asked_past_any_proxy(monkeypatch):

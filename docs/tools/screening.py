@@ -5,7 +5,6 @@ CLASSIFIER a file `classifier.safetensors` of a run. The way to measure distance
 are looked at last, and only with the chosen one.
 """
 
-import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
@@ -27,8 +25,9 @@ from tasks.cases.screening import KEPT, directions, fit_screening, screen, thumb
 from tasks.classification.classifier_file import LoadedClassifier, load_classifier
 from tasks.data.audit import audit
 from tasks.data.catalogue import look_up
-from tasks.data.pictures.image_file import read_picture_file, to_model_size
-from tasks.data.pictures.picture_facts import PictureFacts
+from tasks.data.pictures.grey_levels import luma
+from tasks.data.pictures.image_file import to_model_size
+from tasks.data.pictures.picture_facts import PictureFacts, coloured_share, measure
 from tasks.data.validation import Splits, read_splits
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, Source, new_figure, patches, render_png
 from tasks.shared.markdown import table
@@ -116,13 +115,13 @@ def _read(path: Path) -> tuple[Splits, _Images]:
 
 
 def _seen(pictures: Pictures) -> Seen:
-    """Read pictures as files, and bring them to the classifier's size."""
-    read = []
-    for picture in pictures:
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG", compress_level=1)
-        read.append(read_picture_file(file.getvalue()))
-    return Seen(np.stack([to_model_size(each.levels, 28) for each in read]), [each.facts for each in read])
+    """Make of pictures what the reader makes of their files."""
+    levels = [picture if picture.ndim == 2 else luma(picture) for picture in pictures]
+    facts = [
+        measure(grey, coloured=coloured_share(picture) if picture.ndim == 3 else 0.0)
+        for grey, picture in zip(levels, pictures, strict=True)
+    ]
+    return Seen(np.stack([to_model_size(grey, 28) for grey in levels]), facts)
 
 
 def _embed(network: LoadedClassifier, images: _Images) -> _Floats:

@@ -32,6 +32,8 @@ from tasks.data.validation import Splits, read_splits
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, Source, new_figure, patches, render_png
 from tasks.shared.markdown import table
 
+_NEAREST, _TICKS = 0.2, (0.2, 0.5, 1, 2, 5, 10)  # of the figure's axis
+
 COUNT = 200  # foreign pictures of a kind
 SEED = 0
 
@@ -242,11 +244,12 @@ def _measured(judged: dict[str, list[dict[str, Judged]]]) -> str:
     for name, runs in judged.items():
         header += [f"AUROC, {name} ({len(runs)})", "rejected by distance", "by any reason"]
     rows = []
-    for kind in next(iter(judged.values()))[0]:
+    for number, kind in enumerate(next(iter(judged.values()))[0]):
         row = [kind]
         for runs in judged.values():
             parts = [[run[kind].auroc, run[kind].rejected, run[kind].found] for run in runs]
-            row += map(_short, np.mean(parts, axis=0))
+            auroc, *shares = map(_short, np.mean(parts, axis=0))
+            row += [auroc if number else "", *shares]
         rows.append(row)
     return table(header, rows)
 
@@ -294,9 +297,11 @@ def draw(judged: dict[str, Judged], seen: dict[str, Seen], source: Source) -> by
         each.spines[:].set_visible(False)
     examples.set_xlim(0, shown)
     examples.set_xticks([])
-    axis.axvline(1, color=MUTED, linewidth=1)
+    axis.axvline(1, color=MUTED, linewidth=1, zorder=0)
     axis.set_xscale("log")
-    axis.set_xlim(0.2, None)
+    axis.set_xlim(_NEAREST, None)
+    axis.set_xticks(_TICKS, list(map(str, _TICKS)))
+    axis.minorticks_off()
     axis.set_xlabel("distance to the training images, 1 where a picture becomes foreign")
     legend = patches(
         (CLASS_COLORS[0], GOOD, BAD),
@@ -312,12 +317,9 @@ def _row(axis: Axes, number: int, kind: str, found: Judged) -> None:
     low, *quartiles, high = np.quantile(found.distances, (0.05, 0.25, 0.75, 0.95))
     axis.plot((low, high), (number + 0.18,) * 2, color=color, linewidth=1)
     axis.plot(quartiles, (number + 0.18,) * 2, color=color, linewidth=5, solid_capstyle="butt")
-    text = (
-        f"{kind} · {found.rejected:.0%} rejected · AUROC {found.auroc:.3f}"
-        if number
-        else f"{kind} · {found.rejected:.0%} rejected"
-    )
-    axis.text(0.21, number - 0.17, text, va="center", fontsize=7.5)
+    text = f"{kind} · {found.rejected:.0%} rejected" + (f" · AUROC {found.auroc:.3f}" if number else "")
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axis.text(_NEAREST * 1.03, number - 0.17, text, va="center", bbox=behind)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ this project's own; the content security policy allows it by its digest, and not
 
 import base64
 import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -222,7 +223,7 @@ def _safe(links: Mapping[str, str]) -> dict[str, str]:
     return {
         words: address
         for words, address in links.items()
-        if address.startswith(("https://", "http://")) or ":" not in address.partition("/")[0]
+        if address.startswith(("https://", "http://")) or re.match(r"(?!//)[^:]*(/|$)", address)
     }
 
 

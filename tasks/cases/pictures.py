@@ -44,7 +44,7 @@ def small_url(image: NDArray[np.uint8]) -> str:
         A data URL.
     """
     jpeg = io.BytesIO()
-    Image.fromarray(image).save(jpeg, "jpeg", quality=_QUALITY, optimize=True, subsampling=0)
+    Image.fromarray(image).save(jpeg, "jpeg", quality=_QUALITY, subsampling=0)  # `optimize` fails on noise
     kind, written = "jpeg", jpeg.getvalue()
     if image.shape[0] * image.shape[1] <= _EXACT and len(png := encode_png(image)) <= len(written):
         kind, written = "png", png

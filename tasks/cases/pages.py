@@ -177,7 +177,7 @@ def index_page(
         unpictured=MOST_THUMBNAILS if pictured and len(ordered) > MOST_THUMBNAILS else 0,
         unpaged=bool({case.digest for case in ordered if not case.problem} - set(paged)),
         short_set=short_set,
-        describe_similar=describe_similar,
+        agreeing=_agreeing,
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         source=known(source),
@@ -211,6 +211,13 @@ def _verdict(case: Case, said: Sequence[Voice]) -> str:
     if len(named) > 1:
         return "They do not say the same."
     return "All say the same." if all(voice.names_class for voice in said) else "Nobody contradicts the classifier."
+
+
+def _agreeing(similar: SimilarCases) -> str:
+    """Say how many of the similar cases are of the class of most."""
+    if similar.majority is None:
+        return describe_similar(similar)
+    return f"{sum(hit.label == similar.majority for hit in similar.hits)} of {len(similar.hits)}"
 
 
 def _found(values: Sequence[str], order: Collection[str]) -> dict[str, int]:

@@ -203,7 +203,8 @@ def test_the_table_has_a_row_a_case_the_most_urgent_first():
     cells = sum(tag in {"td", "th"} for tag, _ in page.tags) - len(columns)
     assert cells == 4 * len(columns)
     assert [tag for tag, _ in page.tags].count("s") == 2  # probability and label of the foreign picture
-    assert "✓" not in page.words
+    assert "pneumonia 4 of 5" in page.words
+    assert "no majority 1 normal, 1 pneumonia" in Page(listed([example_case(near=("normal", "pneumonia"))])).words
 
 
 def test_a_long_table_has_pictures_of_the_most_urgent_only(monkeypatch):

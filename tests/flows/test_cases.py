@@ -22,7 +22,9 @@ from flows.retrieval import retrieval
 from flows.support.shell import main
 from models.notices import RESEARCH_NOTICE
 from tasks.cases.case import Case
+from tasks.cases.steps.drift import FEWEST
 from tasks.classification.trust.calibration import calibrated_probabilities
+from tasks.execution import events
 from tasks.parameters.dataset import DatasetParameters
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
@@ -233,6 +235,24 @@ def test_an_inbox_handles_each_picture_once(words, dataset, tmp_path):
     again, _ = run_flow(inbox, options)
     (case,) = Store().get_json(again.cases)
     assert case["name"] == "b.png"
+
+
+def test_pictures_that_look_otherwise_are_told_of(words, dataset, tmp_path, monkeypatch):
+    """The test images are, so that many at once are compared with those of train."""
+    told = []
+    monkeypatch.setattr(events, "emit_event", lambda event, resource, payload: told.append((event, payload)))
+    place = tmp_path / "many"
+    place.mkdir()
+    for number, image in enumerate(np.load(dataset)["test_images"]):
+        _put(image // 2 + 100, place / f"{number:02d}.png")
+    found, steps = run_flow(inbox, [*words, "--cases.images", str(place), "--cases.pages", "0"])
+    assert found.metrics["cases/counted"] >= FEWEST
+    assert "measure-drift-of-cases" in executed(steps)
+    by_event = dict(told)
+    if found.metrics["cases/foreign"]:
+        assert by_event[events.FOREIGN_FOUND]["cases/foreign"] == found.metrics["cases/foreign"]
+    drift = {name: value for name, value in by_event.get(events.DRIFT_FOUND, {}).items() if "new_domain_auc" in name}
+    assert all(0 <= value <= 1 for value in drift.values())
 
 
 def _put(image, path):

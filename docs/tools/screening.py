@@ -31,6 +31,7 @@ from tasks.data.pictures.picture_facts import PictureFacts, coloured_share, meas
 from tasks.data.validation import Splits, read_splits
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, Source, new_figure, patches, render_png
 from tasks.shared.markdown import table
+from tasks.shared.png import with_few_colors
 
 _NEAREST, _TICKS = 0.2, (0.2, 0.5, 1, 2, 5, 10)  # of the figure's axis
 
@@ -104,7 +105,7 @@ def main(dataset: Path, folder: Path, classifiers: Sequence[Path]) -> str:
     name = next(iter(judged))
     source = Source("PneumoniaMNIST", f"{name}, seed {next(iter(loaded.values())).card['training']['seed']}")
     drawn = {"X-rays of test": tests} | kinds
-    (folder / "cases_foreign.png").write_bytes(draw(judged[name][0], drawn, source))
+    (folder / "cases_foreign.png").write_bytes(with_few_colors(draw(judged[name][0], drawn, source)))
     return "\n\n".join((choice, _measured(judged), _kept_table(kept)))
 
 

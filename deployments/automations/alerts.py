@@ -1,4 +1,4 @@
-"""What people are told: failed, stuck and waiting runs, a classifier that got worse, drift."""
+"""What people are told: failed, stuck and waiting runs, a classifier that got worse, drift, foreign pictures."""
 
 from datetime import timedelta
 from uuid import UUID
@@ -7,7 +7,7 @@ from prefect.events.actions import SendNotification
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 
-from tasks.execution.events import CLASSIFIER_WORSE, DRIFT_FOUND
+from tasks.execution.events import CLASSIFIER_WORSE, DRIFT_FOUND, FOREIGN_FOUND
 
 ENDS = ("Completed", "Cached", "Failed", "TimedOut", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry")
 """States in which a run no longer works."""
@@ -99,9 +99,9 @@ def alerts(block: UUID) -> list[AutomationCore]:
         AutomationCore(
             name="Alert: new images lie elsewhere than the index",
             description=(
-                "In a retrieval run with the champion, test images that the index had not seen are told from those "
-                "that it holds of their class, with an AUC above what images as before reach by chance, or above the "
-                "variable pneumonia_drift_auc where somebody has made it."
+                "Test images that the index had not seen, in a retrieval run with the champion, or the pictures in the "
+                "inbox that are not foreign, are told from those of their class, with an AUC above what images as "
+                "before reach by chance, or above the variable pneumonia_drift_auc where somebody has made it."
             ),
             trigger=EventTrigger(expect={DRIFT_FOUND}, match=_CLASSIFIERS, posture=Posture.Reactive),
             actions=[
@@ -112,6 +112,20 @@ def alerts(block: UUID) -> list[AutomationCore]:
                     "lie alike):"
                     "{% for name, value in event.payload.items() if name.startswith('drift/') %}"
                     "\n{{ name }} {{ '%.3f' | format(value) }}{% endfor %}",
+                )
+            ],
+        ),
+        AutomationCore(
+            name="Alert: foreign pictures in the inbox",
+            description="Pictures in the inbox do not look like what the classifier was made for, or cannot be read.",
+            trigger=EventTrigger(expect={FOREIGN_FOUND}, match=_CLASSIFIERS, posture=Posture.Reactive),
+            actions=[
+                _tell(
+                    block,
+                    "Inbox: {{ '%d' | format(event.payload['cases/foreign']) }} foreign, "
+                    "{{ '%d' | format(event.payload['cases/unreadable']) }} unreadable",
+                    "Of {{ '%d' | format(event.payload['cases/count']) }} new pictures. They are not counted; the page "
+                    "of the run says why.",
                 )
             ],
         ),

@@ -158,6 +158,13 @@ class Case(_Part):
         return self.classification is not None and not self.foreign
 
     @property
+    def why_not_counted(self) -> str:
+        """Why what the classifier says of it is not counted; empty where it is."""
+        if self.screening is None or self.classification is None:
+            return self.problem or ""
+        return " ".join(self.screening.reasons) if self.foreign else ""
+
+    @property
     def concern(self) -> Concern:
         """Why a person should look at it, the most urgent reason."""
         if self.classification is None:

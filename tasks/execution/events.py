@@ -4,10 +4,11 @@ from collections.abc import Mapping
 
 from prefect.events import emit_event
 
-CHAMPION_CHANGED, CLASSIFIER_WORSE, DRIFT_FOUND = (
+CHAMPION_CHANGED, CLASSIFIER_WORSE, DRIFT_FOUND, FOREIGN_FOUND = (
     "pneumonia.champion.changed",
     "pneumonia.classifier.worse",
     "pneumonia.drift.found",
+    "pneumonia.foreign.found",
 )
 _DOMAIN_AUC, _THRESHOLD = "drift/new_domain_auc_", "drift/new_threshold_"
 
@@ -58,3 +59,14 @@ def drift_measured(name: str, metrics: Mapping[str, float], threshold: float | N
     moved = [each for each, auc in aucs.items() if auc > told.get(f"{_THRESHOLD}{each}", 1.0)]
     if moved:
         emit_event(DRIFT_FOUND, classifier_resource(name), payload={"classes": ", ".join(moved)} | told)
+
+
+def pictures_screened(name: str, metrics: Mapping[str, float]) -> None:
+    """Tell that pictures are foreign to the classifier, or cannot be read, if some are.
+
+    Args:
+        name: registered name of the classifier.
+        metrics: `cases/…`, all of which is told.
+    """
+    if metrics["cases/foreign"] or metrics["cases/unreadable"]:
+        emit_event(FOREIGN_FOUND, classifier_resource(name), payload=dict(metrics))

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from prefect import Task
 from prefect.futures import PrefectFuture
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from tasks.execution.caching import is_kept
 
@@ -16,17 +16,22 @@ AT_ONCE = 2
 """Independent steps at the same time. Most hold Python's lock half of the time, so that more would only wait."""
 
 
-def map_step(step: Task[..., R], calls: Sequence[Mapping[str, Any]]) -> list[R]:
+def map_step(step: Task[..., R], calls: Sequence[Mapping[str, Any]], runner: TaskRunner[Any] | None = None) -> list[R]:
     """Run a step once for each call. What is kept does not travel: it is answered here, while the rest runs.
 
     Args:
         step: the step.
         calls: all its arguments, by name, for each part.
+        runner: what runs them, entered already; None is the flow's own.
 
     Returns:
         The results, in the order of the calls.
     """
-    sent = {place: step.submit(**call) for place, call in enumerate(calls) if not is_kept(step, call)}
+    sent: dict[int, PrefectFuture[R]] = {
+        place: step.submit(**call) if runner is None else runner.submit(step, dict(call))
+        for place, call in enumerate(calls)
+        if not is_kept(step, call)
+    }
     kept = {place: step(**call) for place, call in enumerate(calls) if place not in sent}
     return [kept[place] if place in kept else sent[place].result() for place in range(len(calls))]
 

@@ -10,7 +10,6 @@ A row is done once it is in a shard or in quarantine. A killed run loses the bat
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -19,13 +18,10 @@ from pydantic import TypeAdapter
 
 from models.report_generation.generator import ReportGenerator, Row, Written
 from tasks.records.base import StoredFile
+from tasks.storage.finished_rows import FinishedRows
 from tasks.storage.store import Store
 
-_BATCH = TypeAdapter(list[Written])
-
-
-class JobMismatchError(RuntimeError):
-    """A job's folder holds the work of another job."""
+_BATCH: TypeAdapter[Sequence[Written]] = TypeAdapter(list[Written])
 
 
 class Job:
@@ -41,25 +37,15 @@ class Job:
 
     def __init__(self, store: Store, identity: Mapping[str, object]) -> None:
         self._store = store
-        described = json.dumps(dict(identity), indent=1, sort_keys=True).encode()
-        self.fingerprint = hashlib.sha256(described).hexdigest()
-        self._folder = f"jobs/{self.fingerprint[:16]}"
-        known = store.read(f"{self._folder}/job.json")
-        if known is None:
-            store.write(f"{self._folder}/job.json", described)
-        elif known != described:
-            raise JobMismatchError(
-                f"{self._folder} in the store at {store.root} belongs to another job: its job.json does not describe "
-                "this generator. Move the folder away; its rows will be written again."
-            )
+        self._written = FinishedRows(store, "jobs", identity, _BATCH)
+        self.fingerprint = self._written.fingerprint
+        self._folder = self._written.place
 
     def done(self) -> dict[str, Written]:
         """Read every finished row, by id; what is damaged counts as missing."""
         found: dict[str, Written] = {}
-        for name in self._store.list(f"{self._folder}/shards"):
-            content = self._store.read(name)
-            if content is not None and hashlib.sha256(content).hexdigest() in name:
-                found |= {row.row_id: row for row in _BATCH.validate_json(content) if row.row_id not in found}
+        for row in self._written.read():
+            found.setdefault(row.row_id, row)
         for name in self._store.list(f"{self._folder}/quarantine"):
             content = self._store.read(name)
             if content is not None:
@@ -69,10 +55,7 @@ class Job:
 
     def keep(self, batch: Sequence[Written]) -> None:
         """Keep a finished batch: what was written as one shard, what failed in quarantine."""
-        written = [row for row in batch if row.error is None]
-        if written:
-            content = _BATCH.dump_json(written)
-            self._store.write(f"{self._folder}/shards/{hashlib.sha256(content).hexdigest()}.json", content)
+        self._written.write([row for row in batch if row.error is None])
         for failed in batch:
             if failed.error is not None:
                 self._store.write(self._quarantined(failed.row_id), failed.model_dump_json(indent=1).encode())

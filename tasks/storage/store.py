@@ -39,8 +39,10 @@ _SUFFIXES = {
     "application/json": "json",
     "application/x-ndjson": "ndjson",
     "application/x-npz": "npz",
+    "application/x-parquet": "parquet",
     "application/x-safetensors": "safetensors",
     "image/png": "png",
+    "text/csv": "csv",
     "text/html": "html",
     "text/markdown": "md",
 }

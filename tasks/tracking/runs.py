@@ -49,6 +49,7 @@ EXPERIMENTS = {
     "pneumonia/sweep": "Comparisons of trainings by validation; the trainings are in pneumonia/classification.",
     "pneumonia/retrieval": "The search for similar cases: one run per encoder.",
     "pneumonia/reports": "Reports and their audit: one run per generator, with a page of all cases.",
+    "pneumonia/cases": "People's own pictures: one run each, with a page and a table of all of them.",
 }
 """What each experiment holds, by its name."""
 _FORMER_NOTES = {

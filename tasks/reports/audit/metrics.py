@@ -115,8 +115,12 @@ def _check(answers: Sequence[Answer], cases: Mapping[int, Case], truths: Mapping
 
 def _audited(answer: Answer, case: Case, truth: Label) -> AuditedReport:
     label = label_of(answer)
-    claims = tuple(claim for passage in _claiming(answer) for claim in unsupported_claims(passage))
-    return AuditedReport(answer, label == truth, label is not None and label == case.label, claims)
+    return AuditedReport(answer, label == truth, label is not None and label == case.label, claims_of(answer))
+
+
+def claims_of(answer: Answer) -> tuple[Claim, ...]:
+    """Find what an answer claims and its image cannot support."""
+    return tuple(claim for passage in _claiming(answer) for claim in unsupported_claims(passage))
 
 
 def _claiming(answer: Answer) -> list[str]:

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from models.report_generation.generator import Written
-from tasks.reports.jobs import Job, JobMismatchError, missing_rows, write_rows
+from tasks.reports.jobs import Job, missing_rows, write_rows
+from tasks.storage.finished_rows import JobMismatchError
 from tasks.storage.store import Store
 from tests.tasks.reports.pair_generator import PairGenerator, row
 

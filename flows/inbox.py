@@ -1,0 +1,96 @@
+"""Inbox: the pictures in a folder that no run has handled yet → cases → an alert where they are foreign or drift."""
+
+from collections.abc import Sequence
+
+from filelock import FileLock
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import TypeAdapter
+
+from flows.cases import cases as look_at
+from flows.cases import reference_of
+from flows.support.naming import run_name
+from models.errors import InputError
+from tasks.cases import sources
+from tasks.cases.steps.drift import counted_pictures, measure_drift_of_cases
+from tasks.execution import events
+from tasks.execution.variables import drift_threshold
+from tasks.parameters.cases import CasesParameters
+from tasks.parameters.dataset import DatasetParameters
+from tasks.parameters.execution import ExecutionParameters
+from tasks.parameters.reports import ReportParameters
+from tasks.records.cases import CasesResult, PictureFile
+from tasks.storage.disks import in_plain_words
+from tasks.storage.finished_rows import FinishedRows
+from tasks.storage.locations import locks, outputs
+from tasks.storage.store import Store
+from tasks.tracking import registry
+
+_CASES, _DATASET = CasesParameters(), DatasetParameters()
+_REPORTS, _EXECUTION = ReportParameters(), ExecutionParameters()
+_DIGESTS: TypeAdapter[Sequence[str]] = TypeAdapter(list[str])
+
+
+@flow(name="cases-inbox", flow_run_name=run_name)
+@in_plain_words
+def inbox(
+    cases: CasesParameters = _CASES,
+    reports: ReportParameters = _REPORTS,
+    dataset: DatasetParameters = _DATASET,
+    execution: ExecutionParameters = _EXECUTION,
+) -> CasesResult | None:
+    """Handle the pictures that are new in a folder, `outputs/inbox` where none is named; each of them once."""
+    if not cases.images:
+        folder = outputs() / "inbox"
+        folder.mkdir(parents=True, exist_ok=True)
+        cases = cases.model_copy(update={"images": [str(folder)]})
+    handled = FinishedRows(Store(), "inbox", {"images": sorted(cases.images)}, _DIGESTS)
+    locks().mkdir(parents=True, exist_ok=True)
+    with FileLock(
+        locks() / f"{handled.place.replace('/', '-')}.lock"
+    ):  # another one at the same time finds nothing new
+        new = _new(cases.images, set(handled.read()))
+        if not new:
+            get_run_logger().info("Nothing is new.")
+            return None
+        found = look_at(
+            cases.model_copy(update={"images": [file.address for file in new]}), reports, dataset, execution
+        )
+        handled.write([file.sha256 for file in new])
+    _tell(found, new, dataset, cases.classifier)
+    return found
+
+
+def _new(images: Sequence[str], known: set[str]) -> list[PictureFile]:
+    """Find the files that nobody has handled; one that is still being written waits for the next time."""
+    try:
+        addresses = sources.find_files(images)
+    except sources.EmptyFolderError:
+        return []
+    new: dict[str, PictureFile] = {}
+    for address in filter(sources.is_settled, addresses):
+        try:
+            file = sources.identify(address)
+        except InputError as error:
+            get_run_logger().warning("%s", error)  # each time, until it can be read or is gone
+        else:
+            if file.sha256 not in known:
+                new.setdefault(file.sha256, file)
+    return list(new.values())
+
+
+def _tell(found: CasesResult, files: Sequence[PictureFile], dataset: DatasetParameters, classifier: str) -> None:
+    """Tell people of foreign pictures, and of others that are not like those that the classifier learned from."""
+    name = registry.registered_name(dataset.name)
+    events.pictures_screened(name, found.metrics)
+    data, reference, predictions = reference_of(dataset, classifier)
+    counted = counted_pictures(files, found)
+    if counted.files:
+        drift = measure_drift_of_cases(counted, reference, predictions, data)
+        events.drift_measured(name, drift.metrics, drift_threshold())
+
+
+if __name__ == "__main__":
+    from flows.support.shell import main
+
+    raise SystemExit(main(inbox))

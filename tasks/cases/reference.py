@@ -1,0 +1,76 @@
+"""What a picture is judged by: the classifier's outputs for the validation images, whose class is known."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.cases.case import Classification, Reliability
+from tasks.classification.trust.calibration import decide
+from tasks.classification.trust.conformal import LEVELS, p_values, prediction_sets
+from tasks.shared.estimates import share
+
+ALIKE = 50
+"""Validation images, those of the nearest probabilities, that say what a probability is worth."""
+
+
+def classify(
+    probabilities: NDArray[np.floating],
+    known: Mapping[str, NDArray[Any]],
+    threshold: float,
+    labels: Sequence[str],
+) -> list[Classification]:
+    """Say what the classifier's probabilities mean.
+
+    Args:
+        probabilities: calibrated, of class 1, shape (pictures,).
+        known: `val_probabilities` and `val_labels` of the validation images, shape (images,).
+        threshold: operating point.
+        labels: names of the two classes.
+
+    Returns:
+        What the classifier says of each picture.
+    """
+    predicted = decide(probabilities, threshold)
+    values = p_values(known["val_probabilities"], known["val_labels"], probabilities)
+    sets = {f"{level:.2f}": prediction_sets(values, level) for level in LEVELS}
+    return [
+        Classification(
+            probability=float(probability),
+            threshold=threshold,
+            label=labels[predicted[place]],
+            sets={
+                level: tuple(name for name, inside in zip(labels, members[place], strict=True) if inside)
+                for level, members in sets.items()
+            },
+            reliability=reliability(float(probability), known["val_probabilities"], known["val_labels"]),
+        )
+        for place, probability in enumerate(probabilities)
+    ]
+
+
+def reliability(
+    probability: float, probabilities: NDArray[np.floating], labels: NDArray[np.integer], alike: int = ALIKE
+) -> Reliability:
+    """Say what became of the validation images of about the same probability.
+
+    Args:
+        probability: of the picture, calibrated.
+        probabilities: of the validation images, shape (images,).
+        labels: their classes, shape (images,).
+        alike: how many count: those of the nearest probabilities, ties by position.
+
+    Returns:
+        The share of them that are of class 1, with its Wilson interval.
+    """
+    nearest = np.argsort(np.abs(probabilities - probability), kind="stable")[:alike]
+    found = share(labels[nearest] == 1)
+    return Reliability(
+        low=float(probabilities[nearest].min()),
+        high=float(probabilities[nearest].max()),
+        images=len(nearest),
+        share=found.value,
+        share_low=found.low,
+        share_high=found.high,
+    )

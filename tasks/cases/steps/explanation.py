@@ -1,0 +1,75 @@
+"""Steps that explain cases: heat maps, and what is asked of the generator of reports."""
+
+import numpy as np
+
+from models.report_generation.generator import Row
+from tasks.cases.steps.judging import load_cases, store_cases
+from tasks.execution.caching import step
+from tasks.records.cases import ExplainedRecord, JudgedRecord, PicturesRecord, ReferenceRecord
+from tasks.records.data import DatasetRecord
+from tasks.records.reports import AnswersRecord, GeneratorRecord, RequestsRecord
+from tasks.reports import generators
+from tasks.reports.requests import plan_requests
+from tasks.reports.stored_lists import ANSWERS, ROWS
+from tasks.storage.store import Store
+
+
+@step
+def explain_pictures(files: PicturesRecord, reference: ReferenceRecord) -> ExplainedRecord:
+    """Map the evidence for both classes in pictures that can be read; others have an empty picture and no heat."""
+    from tasks.cases.judging import heat_maps, read_pictures
+    from tasks.classification.classifier_file import load_classifier
+
+    store, side = Store(), reference.size
+    places = {file.sha256: place for place, file in enumerate(files.files)}
+    pictures, _ = read_pictures(files.files, side)
+    images = np.zeros((len(places), side, side), np.uint8)
+    maps = np.zeros((len(places), len(reference.labels), side, side), np.float16)
+    if pictures:
+        rows = [places[picture.file.sha256] for picture in pictures]
+        images[rows] = np.stack([picture.image for picture in pictures])
+        maps[rows] = heat_maps(load_classifier(store.get(reference.classifier.weights)), images[rows])
+    return ExplainedRecord(arrays=store.put_arrays({"images": images, "maps": maps}))
+
+
+@step
+def ask_reports(
+    judged: JudgedRecord,
+    explained: ExplainedRecord,
+    reference: ReferenceRecord,
+    dataset: DatasetRecord,
+    generator: GeneratorRecord,
+) -> RequestsRecord:
+    """Ask for a report of every case in every strategy, but of foreign pictures, of which none could be true."""
+    from tasks.cases.evidence import gather_evidence
+
+    store = Store()
+    arrays = store.get_arrays(explained.arrays)
+    normal, pneumonia = reference.labels
+    evidence = gather_evidence(load_cases(store, judged), arrays["maps"][:, 1], (normal, pneumonia))
+    told = [each for each in evidence if each is not None]
+    writer = generators.make(generator, dataset, reference.classifier.weights.sha256)
+    nothing = np.zeros(0, np.int64)  # no controls, for which other patients' images would be needed
+    plan = plan_requests(writer, told, (), 0, arrays["images"], nothing, seed=0)
+    rows = (Row(id=i, request=request) for i, request in zip(plan.row_ids, plan.requests, strict=True))
+    return RequestsRecord(
+        requests=ROWS.save(store, rows),
+        images=store.put_arrays({"images": plan.images}),
+        cases=len(told),
+        rows=len(set(plan.row_ids)),
+        generator=generator,
+        settings={strategy: dict(writer.settings(strategy)) for strategy in writer.strategies},
+        classifier_sha256=reference.classifier.weights.sha256,
+    )
+
+
+@step
+def add_reports(judged: JudgedRecord, answers: AnswersRecord) -> JudgedRecord:
+    """Say in each case which class its reports come to."""
+    store = Store()
+    cases = load_cases(store, judged)
+    for answer in ANSWERS.load(store, answers.answers):
+        case = cases[answer.case_index]
+        label = answer.report.label if answer.report else None
+        cases[answer.case_index] = case.model_copy(update={"reports": case.reports | {answer.strategy: label}})
+    return store_cases(store, cases)

@@ -1,0 +1,64 @@
+"""The report of a run over a person's own pictures, which its pages in Prefect and MLflow show."""
+
+from collections.abc import Sequence
+
+from tasks.cases.case import CONCERNS, Case
+from tasks.cases.table import case_metrics
+from tasks.shared.markdown import document, table
+
+_ROWS = 50
+_LIMITS = (
+    "No radiologist has seen these pictures. The classifier knows two classes of chest X-rays of children aged one to "
+    "five from one hospital, at a few pixels a side; a picture of anything or anybody else gets a probability all the "
+    "same. That a picture is not foreign means only that it is no stranger to these X-rays than all but one in twenty "
+    "of them. Sets hold the true class as often as promised for pictures like those of validation, and for no others."
+)
+
+
+def cases_summary(cases: Sequence[Case], labels: Sequence[str], *, phantoms: bool) -> str:
+    """Write the report.
+
+    Args:
+        cases: all cases, the most urgent first.
+        labels: names of the classes.
+        phantoms: whether the classifier was trained on drawn phantoms.
+
+    Returns:
+        Markdown.
+    """
+    left = f"\n\nThe other {len(cases) - _ROWS} are in the table `cases.csv`." if len(cases) > _ROWS else ""
+    rows = [_row(case) for case in cases[:_ROWS]]
+    header = ("picture", "look first", "probability", "class", "set at 90 %", "similar cases")
+    problems = [f"- {case.name}: {case.problem}" for case in cases[:_ROWS] if case.problem]
+    problems += [
+        f"- {case.name}: {' '.join(case.screening.reasons)}"
+        for case in cases[:_ROWS]
+        if case.foreign and case.screening
+    ]
+    sections = [
+        ("Pictures", f"{_counts(cases, labels)}\n\n{table(header, rows)}{left}"),
+        *([("Why some are not counted", "\n".join(problems))] if problems else []),
+        ("Limits", _LIMITS),
+    ]
+    return document("Own pictures", sections, phantoms=phantoms)
+
+
+def _counts(cases: Sequence[Case], labels: Sequence[str]) -> str:
+    counts = case_metrics(cases, labels)
+    concerns = [f"{counts[f'cases/{name}']:.0f} {name}" for name in CONCERNS if name != "none"]
+    called = ", ".join(f"{counts[f'cases/{label}']:.0f} {label}" for label in labels)
+    return (
+        f"{counts['cases/count']:.0f} pictures: {', '.join(concerns)}. Foreign and unreadable ones are not counted; of "
+        f"the other {counts['cases/counted']:.0f} the classifier calls {called}."
+    )
+
+
+def _row(case: Case) -> tuple[str, ...]:
+    said = case.classification
+    if said is None:
+        return case.name, case.concern, "", "", "", ""
+    similar = ", ".join(f"{each.encoder}: {each.majority or 'divided'}" for each in case.similar)
+    if case.foreign:
+        return case.name, case.concern, f"({said.probability:.3f})", "not counted", "", similar
+    concern = "" if case.concern == "none" else case.concern
+    return case.name, concern, f"{said.probability:.3f}", said.label, " or ".join(said.sets["0.90"]) or "none", similar

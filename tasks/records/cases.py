@@ -1,0 +1,102 @@
+"""What the steps of the cases hand on."""
+
+from tasks.records.base import Record, RunReference, StoredFile, provenance
+from tasks.records.classification import ClassifierRecord
+
+
+class PictureFile(Record):
+    """A file that a person brings.
+
+    Attributes:
+        sha256: digest of its content.
+        size: bytes.
+        address: where it lies: a path, an fsspec URI or an address of DICOMweb.
+        name: its name without its folders.
+    """
+
+    sha256: str
+    size: int
+    address: str = provenance("")
+    name: str = provenance("")
+
+
+class PicturesRecord(Record):
+    """Some files, each picture once.
+
+    Attributes:
+        files: the files.
+    """
+
+    files: tuple[PictureFile, ...]
+
+
+class ReferenceRecord(Record):
+    """What a picture is judged by: a classifier, and what it says of the images whose class is known.
+
+    Attributes:
+        classifier: the classifier.
+        labels: names of the classes, by label.
+        size: side of the images that it reads, in pixels.
+        temperature: divisor of its logits.
+        threshold: operating point on the calibrated probability of class 1.
+        arrays: npz with `val_probabilities`, calibrated, and `val_labels`, both (images,), and `screening/…`, what the
+            screening was fitted to.
+        version: version in the registry.
+    """
+
+    classifier: ClassifierRecord
+    labels: tuple[str, ...]
+    size: int
+    temperature: float
+    threshold: float
+    arrays: StoredFile
+    version: str = provenance("")
+
+
+class JudgedRecord(Record):
+    """Cases that were judged.
+
+    Attributes:
+        cases: JSON list of cases, one of each file.
+        count: how many.
+    """
+
+    cases: StoredFile
+    count: int
+
+
+class ExplainedRecord(Record):
+    """Heat maps of some pictures.
+
+    Attributes:
+        arrays: npz with `images`, as the classifier saw them, (pictures, height, width) uint8, and `maps`, evidence for
+            each class, (pictures, classes, height, width) float16.
+    """
+
+    arrays: StoredFile
+
+
+class CaseFilesRecord(Record):
+    """Products of some cases.
+
+    Attributes:
+        files: by path below the folder of the run.
+    """
+
+    files: dict[str, StoredFile]
+
+
+class CasesResult(Record):
+    """What the flow of the cases hands on.
+
+    Attributes:
+        flow_run_id: Prefect flow run.
+        run: MLflow run.
+        cases: JSON list of all cases, the most urgent first.
+        metrics: `cases/…`.
+    """
+
+    flow_run_id: str
+    run: RunReference
+    cases: StoredFile
+    metrics: dict[str, float]

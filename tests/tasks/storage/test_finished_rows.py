@@ -1,0 +1,55 @@
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+
+from tasks.storage.finished_rows import FinishedRows, JobMismatchError
+from tasks.storage.store import Store
+
+ROWS = TypeAdapter(list[str])
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(str(tmp_path))
+
+
+def _finished(store, **identity):
+    return FinishedRows(store, "words", {"version": 1, **identity}, ROWS)
+
+
+def test_rows_are_kept_by_what_decides_them(store):
+    _finished(store).write(["a", "b"])
+    _finished(store).write(["c"])
+    assert sorted(_finished(store).read()) == ["a", "b", "c"]
+    assert list(_finished(store, version=2).read()) == []
+
+
+def test_what_another_finished_meanwhile_is_read_once(store):
+    mine, other = _finished(store), _finished(store)
+    other.write(["a"])
+    assert list(mine.read_new()) == ["a"]
+    other.write(["b"])
+    assert list(mine.read_new()) == ["b"] and list(mine.read_new()) == []
+    assert sorted(mine.read()) == ["a", "b"]
+
+
+def test_a_damaged_shard_counts_as_missing(store):
+    finished = _finished(store)
+    finished.write(["a"])
+    (shard,) = Path(store.root, finished.place, "shards").iterdir()
+    shard.write_bytes(shard.read_bytes()[:-3])
+    assert list(finished.read()) == []
+    finished.write(["a"])
+    assert list(finished.read_new()) == ["a"]
+
+
+def test_nothing_leaves_no_file(store):
+    _finished(store).write([])
+    assert store.list(f"{_finished(store).place}/shards") == []
+
+
+def test_the_folder_of_another_job_is_refused(store):
+    store.write(f"{_finished(store).place}/job.json", b"{}")
+    with pytest.raises(JobMismatchError, match="belongs to another job"):
+        _finished(store)

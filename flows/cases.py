@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +21,12 @@ from models.errors import InputError
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from models.text import printable
 from tasks.cases import sources
+from tasks.cases.algorithm import VERSION, Algorithm
 from tasks.cases.case import Case, most_urgent_first
 from tasks.cases.steps.explanation import add_reports, ask_reports, explain_pictures
-from tasks.cases.steps.judging import judge_each, load_cases, prepare_reference, store_cases
+from tasks.cases.steps.judging import judge_each, prepare_reference
 from tasks.cases.steps.presentation import audit_reports_of_cases, plot_cases, show_index, show_pages
+from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.cases.summary import cases_summary
 from tasks.cases.table import as_table, case_metrics
 from tasks.classification.steps.registration import read_package
@@ -43,6 +46,7 @@ from tasks.records.cases import (
     PictureFile,
     PicturesRecord,
     ReferenceRecord,
+    ShownRecord,
 )
 from tasks.records.classification import PredictionsRecord
 from tasks.records.data import DatasetRecord
@@ -83,6 +87,7 @@ def cases(
     # Folders may name a patient: the tracker is told only how many files there are.
     form = cases.model_copy(update={"images": [f"{len(addresses)} named"]})
     with stage_run("cases", {"cases": form, "reports": reports}) as stage:
+        stage.page.pictures_first = True
         log_dataset(stage.run, data, "reference")
         log_generator(stage.run, generator)
         with task_runner(execution) as runner:
@@ -100,20 +105,20 @@ def cases(
             paged = load_cases(Store(), record)
         told = {case.digest: case for case in paged}
         everyone = most_urgent_first([*(told.get(case.digest, case) for case in judged), *problems])
-        source, marks = _source(data, reference, generator, searchables), _marks(data, generator)
+        source = _source(data, reference, generator, searchables)
+        marks = {"phantoms": data.phantoms, "random_weights": generator.random_weights}
+        shown = ShownRecord(
+            files=pictures, judged=record, explained=explained, reference=reference, searchables=tuple(searchables)
+        )
+        answers, audit = (written.answers, written.audit) if written else (None, None)
         parts = [
-            show_pages(
-                pictures, record, explained, reference, first, min(first + _PAGES_PER_TASK, len(paged)), searchables,
-                written.answers if written else None, written.audit if written else None, source, marks,
-            )
+            show_pages(shown, first, min(first + _PAGES_PER_TASK, len(paged)), answers, audit, source, **marks)
             for first in range(0, len(paged), _PAGES_PER_TASK)
-        ]  # fmt: skip
+        ]
         links = {"MLflow": runs.page_of(stage.run)}
-        index = show_index(store_cases(Store(), everyone), record, explained, source, links, marks)
+        index = show_index(store_cases(Store(), everyone), shown, source, links, **marks)
         files_of_run = {path: file for part in [*parts, index] for path, file in part.files.items()}
-        figures = plot_cases(
-            pictures, record, explained, reference, searchables, data, min(len(paged), _GALLERY)
-        ).figures
+        figures = plot_cases(shown, data, min(len(paged), _GALLERY)).figures if paged else {}
         metrics = case_metrics(everyone, data.labels) | (written.audit.metrics if written else {})
         text = cases_summary(everyone, data.labels, phantoms=data.phantoms)
         products = Products(
@@ -128,6 +133,8 @@ def cases(
         )
         publish(stage, products)
         folder = _write(files_of_run)
+        if cases.dicom != "none":
+            _write_dicom(shown, folder, data, others_too=cases.dicom == "all")
     _print(everyone, folder, data)
     return CasesResult(flow_run_id=str(flow_run.id), run=stage.run, cases=files_of_run["cases.json"], metrics=metrics)
 
@@ -198,10 +205,6 @@ def _source(
     }
 
 
-def _marks(data: DatasetRecord, generator: GeneratorRecord) -> dict[str, bool]:
-    return {"phantoms": data.phantoms, "random_weights": generator.random_weights}
-
-
 def _write(files: Mapping[str, StoredFile]) -> Path:
     """Put the products where a person finds them."""
     store, folder = Store(), outputs() / "cases" / str(flow_run.id)
@@ -209,6 +212,29 @@ def _write(files: Mapping[str, StoredFile]) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(store.get(stored))
     return folder
+
+
+def _write_dicom(shown: ShownRecord, folder: Path, data: DatasetRecord, *, others_too: bool) -> None:
+    """Put the DICOM results beside the other products, and nowhere else: they name the patient."""
+    from tasks.cases.dicom.results import dicom_results
+    from tasks.cases.views import case_views
+
+    made = datetime.now().astimezone()
+    first, second = data.labels
+    algorithm = Algorithm(
+        version=VERSION,
+        classifier_sha256=shown.reference.classifier.weights.sha256,
+        classes=(first, second),
+        phantoms=data.phantoms,
+    )
+    views = case_views(Store(), shown, range(shown.judged.count))
+    for file, view in zip(shown.files.files, views, strict=True):
+        try:
+            for name, content in dicom_results(file, view, algorithm, made=made, others_too=others_too):
+                (folder / "dicom").mkdir(exist_ok=True)
+                (folder / "dicom" / name).write_bytes(content)
+        except InputError as error:
+            get_run_logger().warning("No DICOM result: %s", error)
 
 
 def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord) -> None:

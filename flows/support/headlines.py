@@ -80,6 +80,13 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
     "retrieval": _RETRIEVAL,
     "reports": _REPORTS,
     "pipeline": (_CLASSIFICATION[0], _CLASSIFICATION[2], _RETRIEVAL[0], _RETRIEVAL[3], _REPORTS[2]),
+    "cases": (
+        Headline("cases/count", "Pictures", "Each counted once, however often it is there."),
+        Headline("cases/counted", "Counted", "Read, and like what the classifier was made for."),
+        Headline("cases/foreign", "Foreign", "Unlike what it was made for: what it says of them means nothing."),
+        Headline("cases/borderline", "Borderline", "The classifier cannot tell: no class, or several, in the set."),
+        Headline("cases/disagreement", "Disagreement", "Classifier, similar cases and reports do not say the same."),
+    ),
     "sweep": (
         Headline("best/val/auc", "Best validation AUC", "Mean over the seeds of the combination that leads."),
         Headline("sweep/run", "Trainings", "Run by this sweep."),

@@ -33,6 +33,7 @@ class Page:
         figures: PNG by name, the first of which stand above the report, and others where it has them.
         report: the stage's report, Markdown that begins with a title and notices.
         steps: how its steps ended.
+        pictures_first: whether the pictures stand above the figures in numbers.
     """
 
     stage: str
@@ -43,6 +44,7 @@ class Page:
     figures: Mapping[str, StoredFile] = field(default_factory=dict)
     report: str = ""
     steps: Sequence[Outcome] = ()
+    pictures_first: bool = False
 
     def __post_init__(self) -> None:
         """Make the artifact, which leads to the tracker while the run is under way."""
@@ -77,7 +79,9 @@ class Page:
         left = [_title(name) for name in {**self.figures, **captions} if name not in placed]
         further = f"Further figures are in the MLflow run: {', '.join(left)}." if left else ""
         opening, heading, rest = report.partition("\n## ")
-        parts = [opening.rstrip(), *self._summary(), *pictures, f"{heading}{rest}".strip(), further, self._steps()]
+        summary = self._summary()
+        above = [*pictures, *summary] if self.pictures_first else [*summary, *pictures]
+        parts = [opening.rstrip(), *above, f"{heading}{rest}".strip(), further, self._steps()]
         return "\n\n".join(filter(None, map(str.strip, parts))) + "\n"
 
     def _summary(self) -> list[str]:

@@ -4,6 +4,7 @@ import contextlib
 import gc
 import importlib
 import inspect
+import json
 import logging
 import sys
 import threading
@@ -135,7 +136,36 @@ def _options(flow: Flow[..., Any], words: Sequence[str]) -> Any:
     for name, parameter in inspect.signature(flow.fn).parameters.items():
         fields[name] = (parameter.annotation, Field(form(preset, name, parameter.annotation)))
     options = create_model(f"flows.{flow.fn.__name__}", __base__=_Options, __doc__=description, **fields)
-    return CliApp.run(options, cli_args=list(words))
+    return CliApp.run(options, cli_args=_listed(flow, words))
+
+
+def _listed(flow: Flow[..., Any], words: Sequence[str]) -> list[str]:
+    """Give all words behind an option of texts as one list, so that a shell's pattern may stand there.
+
+    A file whose name holds a comma stays one file.
+    """
+    texts = {
+        f"--{name}.{field}"
+        for name, parameter in inspect.signature(flow.fn).parameters.items()
+        for field, known in parameter.annotation.model_fields.items()
+        if known.annotation == list[str]
+    }
+    found: list[str] = []
+    behind: list[str] | None = None
+    for word in words:
+        option, _, value = word.partition("=")
+        if word.startswith("--"):
+            behind = None
+        if option in texts:
+            behind = [value] if value else []
+            found += [option, ""]
+        elif behind is not None:
+            behind.append(word)
+        else:
+            found.append(word)
+        if behind is not None:
+            found[-1] = behind[0] if len(behind) == 1 and behind[0].startswith("[") else json.dumps(behind)
+    return found
 
 
 def _forms(flow: Flow[..., Any], options: Any) -> dict[str, BaseModel]:

@@ -24,23 +24,24 @@ from models.markdown import escape
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.schema import Finding, Label, Report
 
-_HL7 = "http://terminology.hl7.org/CodeSystem"
-_TEST_DATA = {"system": f"{_HL7}/v3-ActReason", "code": "HTEST", "display": "test health data"}
-_RADIOLOGY = {"system": f"{_HL7}/v2-0074", "code": "RAD", "display": "Radiology"}
-_IMAGING = {"system": f"{_HL7}/observation-category", "code": "imaging", "display": "Imaging"}
-_CHEST_RADIOGRAPH = {"system": "http://loinc.org", "code": "36554-4", "display": "XR Chest Single view"}
+HL7 = "http://terminology.hl7.org/CodeSystem"
+TEST_DATA = {"system": f"{HL7}/v3-ActReason", "code": "HTEST", "display": "test health data"}
+RADIOLOGY = {"system": f"{HL7}/v2-0074", "code": "RAD", "display": "Radiology"}
+IMAGING = {"system": f"{HL7}/observation-category", "code": "imaging", "display": "Imaging"}
+CHEST_RADIOGRAPH = {"system": "http://loinc.org", "code": "36554-4", "display": "XR Chest Single view"}
 _CONCLUSIONS: dict[Label, dict[str, str]] = {
     "pneumonia": {"system": "http://snomed.info/sct", "code": "233604007", "display": "Pneumonia"},
     "normal": {"system": "http://snomed.info/sct", "code": "17621005", "display": "Normal"},
 }
 
 
-def diagnostic_report(report: Report, *, issued: datetime | None = None) -> dict[str, Any]:
+def diagnostic_report(report: Report, *, issued: datetime | None = None, subject: str | None = None) -> dict[str, Any]:
     """Write a report as a FHIR R5 `DiagnosticReport`.
 
     Args:
-        report: the report. Its subject becomes the position of the image in the dataset: nothing is known of a person.
+        report: the report.
         issued: when it was made available, with a time zone, or None to leave that out.
+        subject: what the picture is called, or None for its position in the dataset; nothing is told of a person.
 
     Returns:
         The resource as JSON values: findings as contained observations, the whole as attached Markdown, and the
@@ -51,19 +52,17 @@ def diagnostic_report(report: Report, *, issued: datetime | None = None) -> dict
 
     Source: https://hl7.org/fhir/R5/diagnosticreport.html
     """
-    if issued is not None and issued.tzinfo is None:
-        raise ValueError("the time of issue needs a time zone")
-    subject = _subject(report)
-    observations = [_observation(i, finding, subject) for i, finding in enumerate(report.findings, start=1)]
+    patient = patient_called(subject or f"{report.provenance.dataset} test {report.case_index}")
+    observations = [_observation(i, finding, patient) for i, finding in enumerate(report.findings, start=1)]
     resource = {
         "resourceType": "DiagnosticReport",
-        "meta": {"tag": [_TEST_DATA]},
+        "meta": {"tag": [TEST_DATA]},
         "contained": observations,
         "status": "preliminary",
-        "category": [{"coding": [_RADIOLOGY]}],
-        "code": {"coding": [_CHEST_RADIOGRAPH], "text": "Frontal chest radiograph of a child"},
-        "subject": subject,
-        "issued": issued.isoformat(timespec="milliseconds") if issued else None,
+        "category": [{"coding": [RADIOLOGY]}],
+        "code": {"coding": [CHEST_RADIOGRAPH], "text": "Frontal chest radiograph of a child"},
+        "subject": patient,
+        "issued": instant(issued) if issued else None,
         "result": [{"reference": f"#{observation['id']}"} for observation in observations],
         "note": [{"text": escape(text)} for text in _notes(report)],
         "conclusion": escape(report.impression),
@@ -78,15 +77,29 @@ def diagnostic_reports(reports: Iterable[Report]) -> str:
     return "\n".join(json.dumps(diagnostic_report(report)) for report in reports)
 
 
-def _subject(report: Report) -> dict[str, Any]:
-    name = f"{report.provenance.dataset} test {report.case_index}"
+def instant(time: datetime) -> str:
+    """Write a time as FHIR does.
+
+    Raises:
+        ValueError: it has no time zone.
+    """
+    if time.tzinfo is None:
+        raise ValueError("the time of issue needs a time zone")
+    return time.isoformat(timespec="milliseconds")
+
+
+def patient_called(name: str) -> dict[str, Any]:
+    """Refer to the person on a picture, of whom nothing is told, by what the picture is called."""
     return {"type": "Patient", "identifier": {"value": name}, "display": name}
 
 
+def conclusion(label: Label) -> dict[str, Any]:
+    """Write a class as a concept: with the code of SNOMED CT where it is one of chest X-rays, else as text."""
+    return {"coding": [_CONCLUSIONS[label]]} if label in _CONCLUSIONS else {"text": label}
+
+
 def _conclusion_codes(report: Report) -> list[dict[str, Any]]:
-    if report.label is None or report.provenance.random_weights:
-        return []
-    return [{"coding": [_CONCLUSIONS[report.label]]}]
+    return [] if report.label is None or report.provenance.random_weights else [conclusion(report.label)]
 
 
 def _observation(number: int, finding: Finding, subject: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +108,7 @@ def _observation(number: int, finding: Finding, subject: dict[str, Any]) -> dict
         "resourceType": "Observation",
         "id": f"finding-{number}",
         "status": "preliminary",
-        "category": [{"coding": [_IMAGING]}],
+        "category": [{"coding": [IMAGING]}],
         "code": {"text": finding.name},
         "subject": subject,
         "valueCodeableConcept": {"text": finding.presence},

@@ -2,6 +2,7 @@
 
 from tasks.records.base import Record, RunReference, StoredFile, provenance
 from tasks.records.classification import ClassifierRecord
+from tasks.records.retrieval import SearchableRecord
 
 
 class PictureFile(Record):
@@ -74,6 +75,24 @@ class ExplainedRecord(Record):
     """
 
     arrays: StoredFile
+
+
+class ShownRecord(Record):
+    """The cases that get a page, with all that it shows.
+
+    Attributes:
+        files: where they come from.
+        judged: the cases, in the same order.
+        explained: their pictures and heat maps, likewise.
+        reference: what they were judged by.
+        searchables: the indices in which similar cases were found.
+    """
+
+    files: PicturesRecord
+    judged: JudgedRecord
+    explained: ExplainedRecord
+    reference: ReferenceRecord
+    searchables: tuple[SearchableRecord, ...]
 
 
 class CaseFilesRecord(Record):

@@ -2,11 +2,9 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.font_manager import findfont, get_font
 from numpy.typing import NDArray
 
 from models.report_generation.schema import Answer, Case, Label
@@ -20,6 +18,7 @@ from tasks.shared.figures import (
     Sheet,
     Source,
     caption_letters,
+    drawable,
     render_png,
 )
 
@@ -110,14 +109,4 @@ def _heading(strategy: str, answer: Answer, truth: Label) -> _Line:
 
 
 def _wrap(text: str, most: int) -> list[str]:
-    return textwrap.wrap(_drawable(text), _LINE_LENGTH, max_lines=most, placeholder=" …")
-
-
-def _drawable(text: str) -> str:
-    """Put a box in place of each character that the font lacks, since a language model can write any."""
-    return "".join(letter if letter.isspace() or _has_glyph(letter) else "□" for letter in text)
-
-
-@cache
-def _has_glyph(letter: str) -> bool:
-    return letter.isprintable() and get_font(findfont("DejaVu Sans")).get_char_index(ord(letter)) > 0
+    return textwrap.wrap(drawable(text), _LINE_LENGTH, max_lines=most, placeholder=" …")

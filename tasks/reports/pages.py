@@ -4,26 +4,24 @@ The pages are whole in themselves: pictures are data URLs, and nothing is fetche
 trusted: every value is escaped, the pages hold no script, and their content security policy forbids any.
 """
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
-from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.prompting import plain_reports
 from models.report_generation.schema import Answer, Case, Label, NeighbourEvidence
-from tasks.shared.png import encode_png
+from tasks.shared.heat_colours import lay_over
+from tasks.shared.html_templates import environment, known, notices
+from tasks.shared.png import picture_url
 
-HEAT_OPACITY = 0.35
+TEMPLATES = Path(__file__).with_name("page_templates")
 IN_ONE_PAGE = 60  # cases that the page of all holds whole; a hundred kilobytes each
 _LARGE, _SMALL = 280, 84  # least width of a picture in pixels
 
@@ -178,7 +176,7 @@ def case_page(
         HTML.
     """
     return _template("case_page.html").render(
-        **_parts(view), source=_known(source), notices=_notices(phantoms, random_weights)
+        **_parts(view), source=known(source), notices=notices(phantoms=phantoms, random_weights=random_weights)
     )
 
 
@@ -186,9 +184,9 @@ def _parts(view: CaseView) -> dict[str, Any]:
     """Gather what the template of a case reads."""
     return {
         "view": view,
-        "picture": _picture(view.image, _LARGE),
-        "overlay": _overlay(view.image, view.heat, _LARGE),
-        "neighbours": [(evidence, _picture(image, _SMALL)) for evidence, image in view.neighbours],
+        "picture": picture_url(view.image, _LARGE),
+        "overlay": picture_url(lay_over(view.image, view.heat), _LARGE),
+        "neighbours": [(evidence, picture_url(image, _SMALL)) for evidence, image in view.neighbours],
         "agreements": agreements(view),
         "majority": neighbour_majority(view.case),
         "verdict": _verdict(view.answers),
@@ -219,15 +217,16 @@ def index_page(
     )
     return _template("index_page.html").render(
         rows=[
-            (view, _picture(view.image, _SMALL), {answer.strategy: answer for answer in view.answers}) for view in views
+            (view, picture_url(view.image, _SMALL), {answer.strategy: answer for answer in view.answers})
+            for view in views
         ],
         cases=[(view, Markup(body.render(**_parts(view), among_others=True))) for view in views[:IN_ONE_PAGE]],
         left_out=max(len(views) - IN_ONE_PAGE, 0),
         strategies=strategies,
         right=right,
         classifier_right=sum(view.case.label == view.truth for view in views),
-        source=_known(source),
-        notices=_notices(phantoms, random_weights),
+        source=known(source),
+        notices=notices(phantoms=phantoms, random_weights=random_weights),
     )
 
 
@@ -297,36 +296,5 @@ def _verdict(answers: Sequence[Answer]) -> str:
     return f"{judgement} ({counts})."
 
 
-def _notices(phantoms: bool, random_weights: bool) -> list[str]:
-    return [PHANTOM_NOTICE] * phantoms + [RANDOM_WEIGHTS_NOTICE] * random_weights
-
-
-def _known(source: Mapping[str, object] | None) -> dict[str, object]:
-    return {name: value for name, value in (source or {}).items() if value is not None}
-
-
-def _picture(image: NDArray[np.uint8], width: int) -> str:
-    return "data:image/png;base64," + base64.b64encode(encode_png(image, least_width=width)).decode()
-
-
-def _overlay(image: NDArray[np.uint8], heat: NDArray[np.floating], width: int) -> str:
-    colours = colormaps["jet"](np.clip(heat, 0, 1))[..., :3] * 255
-    mixed = (1 - HEAT_OPACITY) * image[..., None] + HEAT_OPACITY * colours
-    return _picture(mixed.round().astype(np.uint8), width)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("page_templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["research_notice"] = RESEARCH_NOTICE
-    return environment
-
-
 def _template(name: str) -> Template:
-    return _environment().get_template(name)
+    return environment(TEMPLATES).get_template(name)

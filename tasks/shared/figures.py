@@ -12,6 +12,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,14 @@ from matplotlib import colormaps, rcParams
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from tasks.records.data import DatasetRecord
+from tasks.shared.heat_colours import HEAT_COLOURS, HEAT_OPACITY
 
 CLASS_COLORS = ("#2a78b5", "#d1493f")  # normal, pneumonia: told apart with any common colour vision
 GOOD, BAD, MUTED = "#2e8540", "#b3261e", "#6b7280"
@@ -121,6 +124,23 @@ def short_name(name: str, width: int = 26) -> str:
         return name
     words = textwrap.shorten(name, width - 1, placeholder="") or name[: width - 1]
     return f"{words.rstrip(' ,;(')}…"
+
+
+def drawable(text: str) -> str:
+    """Put a box in place of each character that the font lacks, since files and language models may hold any.
+
+    Args:
+        text: of any length.
+
+    Returns:
+        As many characters.
+    """
+    return "".join(letter if letter.isspace() or _has_glyph(letter) else "□" for letter in text)
+
+
+@cache
+def _has_glyph(letter: str) -> bool:
+    return letter.isprintable() and get_font(findfont("DejaVu Sans")).get_char_index(ord(letter)) > 0
 
 
 def new_figure(height: float) -> Figure:
@@ -279,7 +299,7 @@ class Sheet:
         place: Any = {"extent": (x, x + width, y + height, y), "aspect": "auto"}
         self.axis.imshow(image, cmap="gray", vmin=0, vmax=255, **place)
         if overlay is not None:
-            self.axis.imshow(overlay, cmap="jet", alpha=0.35, vmin=0, vmax=1, **place)
+            self.axis.imshow(overlay, cmap=HEAT_COLOURS, alpha=HEAT_OPACITY, vmin=0, vmax=1, **place)
         if frame is not None:
             self.axis.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor=frame, lw=2))
 

@@ -1,5 +1,6 @@
 """Grey images as PNG, without the plotting library."""
 
+import base64
 import io
 
 import numpy as np
@@ -21,6 +22,19 @@ def encode_png(image: NDArray[np.uint8], *, least_width: int = 1) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image.repeat(factor, axis=0).repeat(factor, axis=1)).save(buffer, "png", optimize=True)
     return buffer.getvalue()
+
+
+def picture_url(image: NDArray[np.uint8], least_width: int = 1) -> str:
+    """Write an image as the address of itself, for a page that fetches nothing.
+
+    Args:
+        image: as for `encode_png`.
+        least_width: likewise.
+
+    Returns:
+        A data URL.
+    """
+    return "data:image/png;base64," + base64.b64encode(encode_png(image, least_width=least_width)).decode()
 
 
 def with_few_colors(png: bytes) -> bytes:

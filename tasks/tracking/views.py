@@ -57,6 +57,10 @@ LEADERBOARDS: Mapping[str, Leaderboard] = {
         ("reports.generator",),
         ("dataset.limit",),
     ),
+    "cases": Leaderboard(
+        ("cases/count", "cases/counted", "cases/foreign", "cases/unreadable", "cases/borderline", "cases/disagreement"),
+        ("cases.classifier", "reports.generator"),
+    ),
     "pipeline": Leaderboard(
         ("val/auc", "test/auc", "test/accuracy", "loo/precision_at_1", "loo/map", "reports/label_accuracy"), _TRAINING
     ),

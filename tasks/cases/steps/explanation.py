@@ -3,7 +3,7 @@
 import numpy as np
 
 from models.report_generation.generator import Row
-from tasks.cases.steps.judging import load_cases, store_cases
+from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.execution.caching import step
 from tasks.records.cases import ExplainedRecord, JudgedRecord, PicturesRecord, ReferenceRecord
 from tasks.records.data import DatasetRecord

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock
 from prefect.task_runners import TaskRunner
-from pydantic import TypeAdapter
 
 from tasks.cases.case import Case
+from tasks.cases.stored_cases import CASES, load_cases, store_cases
 from tasks.execution import progress
 from tasks.execution.caching import step
 from tasks.execution.fingerprint import fingerprint
@@ -23,7 +23,6 @@ from tasks.storage.locations import locks
 from tasks.storage.store import Store
 
 _FEWEST = 16  # pictures of a task: fewer are not worth one
-_CASES: TypeAdapter[Sequence[Case]] = TypeAdapter(list[Case])
 
 
 @step
@@ -125,16 +124,6 @@ def judge_each(
     return [found[file.sha256].model_copy(update={"name": file.name}) for file in files]
 
 
-def load_cases(store: Store, judged: JudgedRecord) -> list[Case]:
-    """Read the cases of a step."""
-    return list(_CASES.validate_python(store.get_json(judged.cases)))
-
-
-def store_cases(store: Store, cases: Sequence[Case]) -> JudgedRecord:
-    """Keep cases for another step."""
-    return JudgedRecord(cases=store.put_json(_CASES.dump_python(cases, mode="json")), count=len(cases))
-
-
 def _finished(
     store: Store, reference: ReferenceRecord, searchables: Sequence[SearchableRecord], neighbours: int
 ) -> FinishedRows[Case]:
@@ -146,7 +135,7 @@ def _finished(
         "neighbours": neighbours,
         **fingerprint(judge)._asdict(),
     }
-    return FinishedRows(store, "cases", identity, _CASES)
+    return FinishedRows(store, "cases", identity, CASES)
 
 
 def _parts(files: Sequence[PictureFile], size: int) -> list[Sequence[PictureFile]]:

@@ -1,20 +1,11 @@
 """Steps that show cases: their pages, the gallery, the table, FHIR, and what the audit says of the reports."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import numpy as np
-
-from models.errors import InputError
-from models.report_generation.schema import Answer
-from tasks.cases import sources
-from tasks.cases.steps.judging import load_cases
+from tasks.cases.stored_cases import load_cases
 from tasks.execution.caching import step
 from tasks.records.base import FiguresRecord
-from tasks.records.cases import CaseFilesRecord, ExplainedRecord, JudgedRecord, PicturesRecord, ReferenceRecord
+from tasks.records.cases import CaseFilesRecord, JudgedRecord, ShownRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import AnswersRecord, ReportAuditRecord
-from tasks.records.retrieval import SearchableRecord
 from tasks.reports.stored_lists import ANSWERS
 from tasks.storage.store import Store
 
@@ -38,44 +29,46 @@ def audit_reports_of_cases(judged: JudgedRecord, answers: AnswersRecord) -> Repo
 
 @step
 def show_pages(
-    files: PicturesRecord,
-    judged: JudgedRecord,
-    explained: ExplainedRecord,
-    reference: ReferenceRecord,
+    shown: ShownRecord,
     first: int,
     last: int,
-    searchables: list[SearchableRecord],
     answers: AnswersRecord | None,
     audit: ReportAuditRecord | None,
     source: dict[str, str],
-    marks: dict[str, bool],
+    phantoms: bool,
+    random_weights: bool,
 ) -> CaseFilesRecord:
     """Write the page and the FHIR bundle of some of the cases, those from `first` up to but without `last`."""
     from tasks.cases.fhir import case_bundle
     from tasks.cases.pages import case_page
+    from tasks.cases.views import case_views
 
     store, written = Store(), {}
-    reports = {} if answers is None else _by_case(ANSWERS.load(store, answers.answers))
+    given = () if answers is None else ANSWERS.load(store, answers.answers)
     claims = {} if audit is None else store.get_json(audit.claims)
-    for place, view in _views(
-        store, files, judged, explained, range(first, last), searchables, reports, claims, reference.labels
-    ):
-        case = view.case
-        page = case_page(view, source=source, links={"all cases": "index.html"}, **marks)
-        written[f"{case.short_name}.html"] = store.put(page.encode(), "text/html")
-        bundle = case_bundle(case, [each.report for each in reports.get(place, ()) if each.report])
-        written[f"fhir/{case.short_name}.json"] = store.put_json(bundle)
+    for view in case_views(store, shown, range(first, last), given, claims):
+        name = view.case.short_name
+        page = case_page(
+            view,
+            source=source,
+            links={"all cases": "index.html"},
+            phantoms=phantoms,
+            random_weights=random_weights,
+        )
+        written[f"{name}.html"] = store.put(page.encode(), "text/html")
+        bundle = case_bundle(view.case, [answer.report for answer in view.answers if answer.report])
+        written[f"fhir/{name}.json"] = store.put_json(bundle)
     return CaseFilesRecord(files=written)
 
 
 @step
 def show_index(
     judged: JudgedRecord,
-    paged: JudgedRecord,
-    explained: ExplainedRecord,
+    shown: ShownRecord,
     source: dict[str, str],
     links: dict[str, str],
-    marks: dict[str, bool],
+    phantoms: bool,
+    random_weights: bool,
 ) -> CaseFilesRecord:
     """Write the page and the tables of all cases."""
     from tasks.cases.pages import index_page
@@ -83,10 +76,20 @@ def show_index(
     from tasks.shared.png import encode_png
 
     store, cases = Store(), load_cases(Store(), judged)
-    shown = load_cases(store, paged)
-    images = store.get_arrays(explained.arrays)["images"]
-    thumbnails = {case.digest: encode_png(image) for case, image in zip(shown, images, strict=True) if case.pixels}
-    page = index_page(cases, thumbnails, {case.digest for case in shown}, source=source, links=links, **marks)
+    first, second = shown.reference.labels
+    images = store.get_arrays(shown.explained.arrays)["images"]
+    paged = [case.digest for case in load_cases(store, shown.judged)]
+    thumbnails = {digest: encode_png(image) for digest, image in zip(paged, images, strict=True)}
+    page = index_page(
+        cases,
+        thumbnails,
+        paged,
+        source=source,
+        links=links,
+        class_names=(first, second),
+        phantoms=phantoms,
+        random_weights=random_weights,
+    )
     return CaseFilesRecord(
         files={
             "index.html": store.put(page.encode(), "text/html"),
@@ -98,75 +101,13 @@ def show_index(
 
 
 @step
-def plot_cases(
-    files: PicturesRecord,
-    judged: JudgedRecord,
-    explained: ExplainedRecord,
-    searchables: list[SearchableRecord],
-    dataset: DatasetRecord,
-    reference: ReferenceRecord,
-    count: int,
-) -> FiguresRecord:
+def plot_cases(shown: ShownRecord, dataset: DatasetRecord, count: int) -> FiguresRecord:
     """Draw the first cases side by side: picture, heat map, probability, set and nearest labelled cases."""
     from tasks.cases.figures import gallery
+    from tasks.cases.views import case_views
     from tasks.shared.figures import Source
 
     store = Store()
-    views = [
-        view for _, view in _views(store, files, judged, explained, range(count), searchables, {}, {}, reference.labels)
-    ]
-    if not views:
-        return FiguresRecord(figures={})
-    drawn = gallery(views, source=Source.of(dataset, reference.classifier.title))
+    views = list(case_views(store, shown, range(count)))
+    drawn = gallery(views, source=Source.of(dataset, shown.reference.classifier.title))
     return FiguresRecord(figures={"cases": store.put(drawn, "image/png")})
-
-
-def _by_case(answers: Sequence[Answer]) -> dict[int, list[Answer]]:
-    found: dict[int, list[Answer]] = {}
-    for answer in answers:
-        found.setdefault(answer.case_index, []).append(answer)
-    return found
-
-
-def _views(
-    store: Store,
-    files: PicturesRecord,
-    judged: JudgedRecord,
-    explained: ExplainedRecord,
-    labels: Sequence[str],
-    places: range,
-    searchables: Sequence[SearchableRecord],
-    reports: Mapping[int, Sequence[Answer]],
-    claims: Mapping[str, Sequence[Sequence[str]]],
-) -> Iterator[tuple[int, Any]]:
-    """Yield what a page shows of each case that can be read, with its place; one original at a time is in memory."""
-    from tasks.cases.pages import CaseView
-    from tasks.data.pictures.image_file import read_picture_file
-    from tasks.reports.pages import Claim
-
-    arrays = store.get_arrays(explained.arrays)
-    splits = {each.encoder.name: store.get_arrays(each.dataset.splits) for each in searchables}
-    cases = load_cases(store, judged)
-    for place in places:
-        file, case = files.files[place], cases[place]
-        if case.problem is not None:
-            continue
-        try:
-            picture = read_picture_file(sources.read(file), file.name).levels
-        except InputError:  # it was there a moment ago: what the classifier saw is kept
-            picture = arrays["images"][place]
-        yield (
-            place,
-            CaseView(
-                case=case,
-                picture=picture,
-                image=arrays["images"][place],
-                heat=dict(zip(labels, arrays["maps"][place].astype(np.float64), strict=True)),
-                neighbours={
-                    each.encoder: [splits[each.encoder][f"{hit.split}_images"][hit.index] for hit in each.hits]
-                    for each in case.similar
-                },
-                answers=reports.get(place, ()),
-                claims={row: [Claim(*claim) for claim in found] for row, found in claims.items()},
-            ),
-        )

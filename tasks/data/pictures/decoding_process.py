@@ -2,7 +2,7 @@
 
 Decoders are old libraries in C. A hostile or damaged file can make one crash, run for hours or fill the memory, and
 what they and pydicom print on the way quotes the file. So a child process decodes: it gets the open file, answers with
-grey levels or with one sentence, and may fail without harm. Its output goes nowhere. One child serves all files of a
+a picture or with one sentence, and may fail without harm. Its output goes nowhere. One child serves all files of a
 process, one after the other, and ends with it.
 """
 
@@ -19,13 +19,14 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import InputError
+from tasks.data.pictures.picture_facts import Picture, PictureFacts
 
 MAXIMUM_CPU_SECONDS = 10  # a file; an X-ray of 20 million pixels in JPEG 2000, the slowest, takes up to 5
 MAXIMUM_SECONDS = 60  # a file, where other programs keep the processors busy
@@ -58,7 +59,7 @@ class DecodingProcess:
         self._socket: socket.socket | None = None
         atexit.register(self.end)
 
-    def decode(self, file: BinaryIO, name: str) -> NDArray[np.uint8]:
+    def decode(self, file: BinaryIO, name: str) -> Picture:
         """Decode a file.
 
         Args:
@@ -66,7 +67,7 @@ class DecodingProcess:
             name: what a message calls it, printable.
 
         Returns:
-            Grey levels, shape (height, width).
+            Its grey levels, and what else is known of it.
 
         Raises:
             InputError: its content is no picture that can be read within the bounds.
@@ -88,7 +89,7 @@ class DecodingProcess:
                 f"{name} cannot be read ({answer['failed']}): a whole, undamaged image was expected; export or copy "
                 "it again, or convert it to PNG."
             )
-        return answer["levels"]
+        return answer["picture"]
 
     def end(self) -> None:
         """End the child, if there is one."""
@@ -104,10 +105,10 @@ class DecodingProcess:
         try:
             socket.send_fds(self._socket, [json.dumps(name).encode()], [file.fileno()])
             answer = json.loads(self._receive(_LENGTH.unpack(self._receive(_LENGTH.size, deadline))[0], deadline))
-            if "shape" in answer:
-                height, width = answer["shape"]
-                levels = np.frombuffer(self._receive(height * width, deadline), np.uint8)
-                return {"levels": levels.reshape(height, width)}
+            if "facts" in answer:
+                facts = PictureFacts(**answer["facts"])
+                levels = np.frombuffer(self._receive(facts.height * facts.width, deadline), np.uint8)
+                return {"picture": Picture(levels.reshape(facts.height, facts.width), facts)}
         except TimeoutError:
             self._end()
             return {"failed": f"it takes more than {self._seconds} s"}
@@ -189,19 +190,19 @@ def serve() -> None:
         if not request:
             return
         _bound_processor_time(cpu_seconds)
-        levels = None
+        picture = None
         with os.fdopen(descriptors[0], "rb") as file:
             try:
-                levels = decode(file, json.loads(request))
-                answer: dict = {"shape": levels.shape}
+                picture = decode(file, json.loads(request))
+                answer: dict = {"facts": asdict(picture.facts)}
             except InputError as error:
                 answer = {"sentence": str(error)}
             except MemoryError:
                 answer = {"failed": f"it takes more than {memory_bytes >> 20} MB of memory", "fresh": True}
         header = json.dumps(answer).encode()
         connection.sendall(_LENGTH.pack(len(header)) + header)
-        if levels is not None:
-            connection.sendall(np.ascontiguousarray(levels).data)
+        if picture is not None:
+            connection.sendall(np.ascontiguousarray(picture.levels).data)
 
 
 def _bound_memory(size: int) -> None:

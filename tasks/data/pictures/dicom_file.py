@@ -5,9 +5,7 @@ import math
 import zlib
 from typing import Any, BinaryIO
 
-import numpy as np
 import pydicom
-from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.filereader import read_dataset, read_partial, read_preamble, read_sequence_item
 from pydicom.pixels import apply_color_lut
@@ -22,8 +20,10 @@ from pydicom.uid import (
 
 from models.errors import InputError
 from tasks.data.pictures.dicom_display import displayed
-from tasks.data.pictures.dicom_pixels import PIXEL_KEYWORDS, PixelElement, read_frame
+from tasks.data.pictures.dicom_pixels import PIXEL_KEYWORDS, PixelElement, frame_count, read_frame
+from tasks.data.pictures.dicom_terms import body_part, modality
 from tasks.data.pictures.grey_levels import luma, to_grey_levels, to_square_pixels
+from tasks.data.pictures.picture_facts import Picture, coloured_share, measure
 from tasks.data.pictures.unreadable import UnreadableImageError
 
 MAXIMUM_READS = 50_000  # pieces of the header, two or three for each element; a quarter of a second to take apart
@@ -40,7 +40,7 @@ _FUNCTIONAL_GROUPS = {
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 
 
-def read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+def read_dicom(file: BinaryIO, name: str) -> Picture:
     """Read the first frame of a DICOM file.
 
     Grey pictures are shown as `dicom_display.displayed` says; palettes, RGB and YBR become grey. Pixels
@@ -52,7 +52,7 @@ def read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         name: what a message calls the file.
 
     Returns:
-        Grey levels from 0 (black) to 255, shape (height, width).
+        Its grey levels, and what else is known of it.
 
     Raises:
         InputError: it holds no pixels.
@@ -68,13 +68,39 @@ def read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         )
     _flatten_sequences(dataset)
     frame = read_frame(dataset, element)
+    coloured = 0.0
     if frame.photometric in ("MONOCHROME1", "MONOCHROME2"):
         levels = displayed(frame.values, frame.padding, dataset)
-    elif frame.photometric == "PALETTE COLOR":
-        levels = luma(to_grey_levels(apply_color_lut(frame.values, dataset)[..., :3]))
     else:
-        levels = luma(to_grey_levels(frame.values))
-    return to_square_pixels(levels, _aspect(dataset))
+        palette = frame.photometric == "PALETTE COLOR"
+        colors = to_grey_levels(apply_color_lut(frame.values, dataset)[..., :3] if palette else frame.values)
+        levels, coloured = luma(colors), coloured_share(colors)
+    levels = to_square_pixels(levels, _aspect(dataset))
+    facts = measure(
+        levels,
+        coloured=coloured,
+        dicom=True,
+        frames=frame_count(dataset),
+        modality=modality(dataset),
+        body_part=body_part(dataset),
+    )
+    return Picture(levels, facts)
+
+
+def read_header(file: BinaryIO) -> pydicom.Dataset:
+    """Read what stands before the pixels of a DICOM file, within the bounds that hold for its picture.
+
+    Args:
+        file: positioned at the beginning.
+
+    Returns:
+        The elements as they lie in the file, none taken apart; without pixels.
+
+    Raises:
+        unreadable.UnreadableImageError: it has too many pieces, or inflates to too much.
+        Exception: what pydicom makes of a damaged file. Its text may quote the file and must not be shown.
+    """
+    return _parse(file)[0]
 
 
 class _BoundedReads:

@@ -135,13 +135,14 @@ def _decoded(dataset: pydicom.Dataset, element: PixelElement) -> tuple[NDArray[n
 
 
 def _options(dataset: pydicom.Dataset, element: PixelElement) -> dict[str, Any]:
-    dataset.add_new("NumberOfFrames", "IS", _frames(dataset))
+    dataset.add_new("NumberOfFrames", "IS", frame_count(dataset))
     return as_pixel_options(
         dataset, pixel_keyword=element.keyword, pixel_vr=element.vr or "OW", correct_unused_bits=False
     )
 
 
-def _frames(dataset: pydicom.Dataset) -> int:
+def frame_count(dataset: pydicom.Dataset) -> int:
+    """Return how many frames a file says that it holds: 1 where it says nothing valid."""
     try:
         return max(1, int(dataset.get("NumberOfFrames") or 1))
     except (TypeError, ValueError):  # such as "1A": the first frame is there all the same

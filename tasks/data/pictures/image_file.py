@@ -1,4 +1,4 @@
-"""Read one image from disk, and bring it to the size of the dataset's images."""
+"""Read one image, and bring it to the size of the dataset's images."""
 
 import os
 import stat
@@ -13,9 +13,11 @@ from models.errors import InputError
 from models.text import printable
 from tasks.data.pictures.decoding_process import DecodingProcess
 from tasks.data.pictures.picture_content import EXPECTED
+from tasks.data.pictures.picture_facts import Picture
 
 MAXIMUM_FILE_BYTES = 1 << 31
 
+_LARGE, _EMPTY = f"a file of more than {MAXIMUM_FILE_BYTES >> 30} GB", "an empty file"
 _DECODER = DecodingProcess()
 os.register_at_fork(after_in_child=_DECODER.forget)
 
@@ -36,9 +38,30 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         InputError: there is no such file, it is no image, or it is damaged, contradictory or too large to be read.
     """
-    path = Path(path).expanduser()
-    with _open(path) as file:
-        return _DECODER.decode(file, printable(path))
+    return read_picture_file(path).levels
+
+
+def read_picture_file(source: str | Path | bytes, name: str | None = None) -> Picture:
+    """Read an image file of any size in grey, as `read_image` does, with what else it tells.
+
+    Args:
+        source: the file, where a leading `~` is the home folder; or its content, which then never touches a disk.
+        name: what a message calls it; its path, or "the picture", without one.
+
+    Returns:
+        Its grey levels, and what else is known of it.
+
+    Raises:
+        InputError: as in `read_image`.
+    """
+    if isinstance(source, bytes):
+        called = printable("the picture" if name is None else name)
+        with _in_memory(source, called) as file:
+            return _DECODER.decode(file, called)
+    path = Path(source).expanduser()
+    called = printable(path if name is None else name)
+    with _open(path, called) as file:
+        return _DECODER.decode(file, called)
 
 
 def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -54,15 +77,36 @@ def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     Returns:
         Grey levels, shape (size, size); an image of that size comes back as it is.
     """
-    height, width = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
+    top, left, side = middle_square(*image.shape[:2])
     square = Image.fromarray(image[top : top + side, left : left + side])
     return np.array(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _open(path: Path) -> BinaryIO:
-    name = printable(path)
+def middle_square(height: int, width: int) -> tuple[int, int, int]:
+    """Tell what of a picture `to_model_size` keeps.
+
+    Args:
+        height: of the picture in pixels.
+        width: likewise.
+
+    Returns:
+        Top edge, left edge and side of the square, in pixels.
+    """
+    side = min(height, width)
+    return (height - side) // 2, (width - side) // 2, side
+
+
+def _in_memory(content: bytes, name: str) -> BinaryIO:
+    """A file with a descriptor, which the process that decodes can be given."""
+    if not 0 < len(content) <= MAXIMUM_FILE_BYTES:
+        raise _not_read(name, _LARGE if content else _EMPTY)
+    file = os.fdopen(os.memfd_create("picture"), "w+b")
+    file.write(content)
+    file.flush()
+    return file
+
+
+def _open(path: Path, name: str) -> BinaryIO:
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAXIMUM_FILE_BYTES:
@@ -74,7 +118,9 @@ def _open(path: Path) -> BinaryIO:
         raise InputError(
             f"{name} cannot be opened ({reason}): {EXPECTED} was expected; correct the path or its permissions."
         ) from error
-    large = f"a file of more than {MAXIMUM_FILE_BYTES >> 30} GB"
-    kind = {stat.S_IFDIR: "a folder", stat.S_IFREG: large if status.st_size else "an empty file"}
-    found = kind.get(stat.S_IFMT(status.st_mode), "no regular file")
-    raise InputError(f"{name} is {found}: {EXPECTED} was expected; name one.")
+    kind = {stat.S_IFDIR: "a folder", stat.S_IFREG: _LARGE if status.st_size else _EMPTY}
+    raise _not_read(name, kind.get(stat.S_IFMT(status.st_mode), "no regular file"))
+
+
+def _not_read(name: str, found: str) -> InputError:
+    return InputError(f"{name} is {found}: {EXPECTED} was expected; name one.")

@@ -2,12 +2,11 @@
 
 from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from models.errors import InputError
 from models.text import printable
+from tasks.data.pictures.picture_facts import Picture
 from tasks.data.pictures.picture_file import read_picture
 from tasks.data.pictures.unreadable import UnreadableImageError
 
@@ -23,11 +22,18 @@ _MARKS = {
     "JPEG 2000": (b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51"),
 }
 _PREAMBLE = 128  # bytes before the mark "DICM" of a DICOM file
+BEGINNING = _PREAMBLE + 4
+"""Bytes of a file that tell whether it is DICOM."""
 # Old files have neither preamble nor mark: they begin with the number of a group, 0002 or 0008, in either byte order.
 _FIRST_GROUPS = (b"\x02\x00", b"\x08\x00", b"\x00\x02", b"\x00\x08")
 
 
-def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+def is_dicom(beginning: bytes) -> bool:
+    """Tell by its first `BEGINNING` bytes whether a file is DICOM."""
+    return beginning[_PREAMBLE:BEGINNING] == b"DICM" or beginning[:2] in _FIRST_GROUPS
+
+
+def decode(file: BinaryIO, name: str) -> Picture:
     """Read the picture in a file. It runs in the process of `tasks.data.pictures.decoding_process`.
 
     Args:
@@ -35,15 +41,15 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         name: what a message calls the file, printable.
 
     Returns:
-        Grey levels from 0 (black) to 255, shape (height, width).
+        Its grey levels, and what else is known of it.
 
     Raises:
         InputError: its content is no picture, damaged or contradictory.
         MemoryError: it needs more memory than there is.
     """
-    beginning = file.read(_PREAMBLE + 4)
+    beginning = file.read(BEGINNING)
     file.seek(0)
-    dicom = beginning[_PREAMBLE:] == b"DICM" or beginning[:2] in _FIRST_GROUPS
+    dicom = is_dicom(beginning)
     try:
         return _read_dicom(file, name) if dicom else read_picture(file)
     except (InputError, MemoryError):
@@ -70,7 +76,7 @@ def decode(file: BinaryIO, name: str) -> NDArray[np.uint8]:
         ) from error
 
 
-def _read_dicom(file: BinaryIO, name: str) -> NDArray[np.uint8]:
+def _read_dicom(file: BinaryIO, name: str) -> Picture:
     from tasks.data.pictures.dicom_file import (
         read_dicom,  # takes a second to import, which other files need not wait for
     )

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 
 from tasks.data.pictures.code_streams import read_code_stream_header
 from tasks.data.pictures.grey_levels import refuse_size, to_grey_levels
+from tasks.data.pictures.picture_facts import Picture, measure, picture_coloured_share
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # of Pillow's, those without programs inside
 _HEADER_BYTES = 1 << 20  # in which the size of a JPEG 2000 code stream stands
@@ -19,7 +20,7 @@ _GREY = ("L", "I", "I;16", "I;16B", "F")
 TiffImagePlugin.OPEN_INFO[b"MM", _WHITE_IS_ZERO, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
 
 
-def read_picture(file: BinaryIO) -> NDArray[np.uint8]:
+def read_picture(file: BinaryIO) -> Picture:
     """Read the first picture of a file in grey.
 
     Colour becomes grey by the luma of ITU-R BT.601, transparent places become black, the orientation (EXIF) is
@@ -31,7 +32,7 @@ def read_picture(file: BinaryIO) -> NDArray[np.uint8]:
         file: positioned at the beginning.
 
     Returns:
-        Grey levels from 0 (black) to 255, shape (height, width).
+        Its grey levels, and what else is known of it.
 
     Raises:
         PIL.UnidentifiedImageError: it is no such file.
@@ -47,8 +48,13 @@ def read_picture(file: BinaryIO) -> NDArray[np.uint8]:
         picture.load()
         ImageOps.exif_transpose(picture, in_place=True)
         if isinstance(picture, TiffImagePlugin.TiffImageFile) and picture.mode in _GREY:
-            return _grey_tiff(picture)
-        upright: Image.Image = picture
+            levels = _grey_tiff(picture)
+        else:
+            levels = _levels(picture)
+        return Picture(levels, measure(levels, coloured=picture_coloured_share(picture)))
+
+
+def _levels(upright: Image.Image) -> NDArray[np.uint8]:
     if upright.mode.startswith(("I", "F")):  # more than 8 bits
         return to_grey_levels(np.asarray(upright))
     if upright.has_transparency_data:

@@ -163,3 +163,14 @@ def test_the_validator_can_refuse():
     for change in ({"status": None}, {"mood": "good"}, {"contained": [{"resourceType": "Observation"}]}):
         with pytest.raises(ValueError, match="validation error"):
             DiagnosticReport.model_validate(resource | change)
+
+
+def test_a_class_of_another_dataset_is_told_as_text():
+    resource = diagnostic_report(make_report(label="malignant"))
+    assert resource["conclusionCode"] == [{"text": "malignant"}]
+    DiagnosticReport.model_validate(resource)
+
+
+def test_a_picture_of_ones_own_goes_by_its_name():
+    resource = diagnostic_report(make_report(), subject="case 0a1b")
+    assert {each["subject"]["display"] for each in (resource, *resource["contained"])} == {"case 0a1b"}

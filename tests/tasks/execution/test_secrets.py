@@ -1,14 +1,15 @@
 import pytest
 from prefect.blocks.system import Secret
 
-from tasks.execution.secrets import hub_token
+from tasks.execution.secrets import archive_login, hub_token
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_the_token_comes_from_the_secret_block_else_from_the_environment(monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "from the environment")
-    assert hub_token("no-such-block") == "from the environment"
-    Secret(value="from the block").save("hub-token-for-tests", overwrite=True)
-    assert hub_token("hub-token-for-tests") == "from the block"
-    monkeypatch.setenv("HF_TOKEN", "")
-    assert hub_token("no-such-block") is None
+@pytest.mark.parametrize(("take", "variable"), [(hub_token, "HF_TOKEN"), (archive_login, "DICOMWEB_LOGIN")])
+def test_a_secret_comes_from_its_block_else_from_the_environment(take, variable, monkeypatch):
+    monkeypatch.setenv(variable, "from the environment")
+    assert take("no-such-block") == "from the environment"
+    Secret(value="from the block").save("secret-for-tests", overwrite=True)
+    assert take("secret-for-tests") == "from the block"
+    monkeypatch.setenv(variable, "")
+    assert take("no-such-block") is None

@@ -74,7 +74,7 @@ def test_what_goes_beyond_a_bound_is_refused_and_the_next_file_is_read(bounds, s
         decode(bounded, endless)
     assert said in str(caught.value)
     assert endless.name in str(caught.value)
-    assert np.array_equal(decode(bounded, small), IMAGE)
+    assert np.array_equal(decode(bounded, small).levels, IMAGE)
 
 
 def crash_at_work(before):
@@ -100,7 +100,7 @@ def test_a_decoder_that_crashes_on_its_first_file_is_said_so(endless, small, pro
     with pytest.raises(InputError, match="the decoder fails on it"):
         decode(crashing, endless)
     crash.join()
-    assert np.array_equal(decode(crashing, small), IMAGE)
+    assert np.array_equal(decode(crashing, small).levels, IMAGE)
 
 
 def test_a_process_that_has_decoded_before_gets_a_second_chance_as_a_fresh_one(small, process, tmp_path):
@@ -109,7 +109,7 @@ def test_a_process_that_has_decoded_before_gets_a_second_chance_as_a_fresh_one(s
     crashing = process()
     decode(crashing, small)
     crash = crash_at_work(before)
-    assert decode(crashing, tmp_path / "slow.tif").shape == (SLOW, 30)
+    assert decode(crashing, tmp_path / "slow.tif").levels.shape == (SLOW, 30)
     crash.join()
 
 
@@ -119,7 +119,7 @@ def test_a_child_that_was_killed_between_two_files_is_replaced(small, process):
     decode(killed, small)
     (pid,) = children() - before
     os.kill(pid, signal.SIGKILL)
-    assert np.array_equal(decode(killed, small), IMAGE)
+    assert np.array_equal(decode(killed, small).levels, IMAGE)
 
 
 def test_one_child_serves_many_files_and_threads(tmp_path, process):
@@ -129,7 +129,7 @@ def test_one_child_serves_many_files_and_threads(tmp_path, process):
     for number, path in enumerate(paths):
         Image.fromarray(np.full((5 + number, 6), number, dtype=np.uint8)).save(path)
     with ThreadPoolExecutor(8) as pool:
-        for number, levels in enumerate(pool.map(lambda path: decode(shared, path), paths)):
+        for number, levels in enumerate(pool.map(lambda path: decode(shared, path).levels, paths)):
             assert np.array_equal(levels, np.full((5 + number, 6), number))
     assert len(children() - before) == 1
 
@@ -145,7 +145,7 @@ def test_files_of_the_working_folder_are_not_imported(small, process, tmp_path, 
     for module in ("numpy", "json", "tasks"):
         (tmp_path / f"{module}.py").write_text("raise SystemExit")
     monkeypatch.chdir(tmp_path)
-    assert np.array_equal(decode(process(), small), IMAGE)
+    assert np.array_equal(decode(process(), small).levels, IMAGE)
 
 
 def test_a_fork_has_a_child_of_its_own(small):

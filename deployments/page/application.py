@@ -21,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-import tasks.reports
+import tasks.shared
 from deployments.page import products, runs
 from deployments.page.guard import HEALTH, Guard
 from deployments.page.refusal import RefusalError
@@ -35,7 +35,7 @@ from tasks.tracking.pages import start_page
 
 _HERE = Path(__file__).parent
 _ASSETS = {  # the look is that of the pages that the flows write
-    "base.css": Path(tasks.reports.__file__).parent / "page_templates" / "style.css",
+    "base.css": Path(tasks.shared.__file__).parent / "page_templates" / "style.css",
     "page.css": _HERE / "assets" / "page.css",
     "page.js": _HERE / "assets" / "page.js",
 }

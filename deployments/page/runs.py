@@ -21,6 +21,7 @@ TAG = "page"
 _ANSWER_SECONDS = 10
 _LONGEST_NAME = 80
 _NO_WORKER = "No worker is up that could take it: start one with `make up`. It is looked at as soon as there is one."
+_WRAPPING = re.compile(r"^Flow run encountered an exception: (\w+: )?")  # Prefect's words around an error's own
 _LATE = "Waiting for its turn: the worker is busy, or its pool or queue is paused."
 
 
@@ -99,7 +100,7 @@ async def _progress(client: PrefectClient, run: FlowRun) -> Progress:
     if state.is_completed():
         return Progress("done", "Done.")
     if state.is_final():
-        said = printable(state.message or "no reason was given", LONGEST_SENTENCE)
+        said = printable(_WRAPPING.sub("", state.message or "no reason was given"), LONGEST_SENTENCE)
         return Progress("failed", f"{str(state.name).capitalize()}: {said}")
     if state.is_running():
         return Progress("running", await _steps(client, run))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +21,9 @@ from models.errors import InputError
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from models.text import printable
 from tasks.cases import sources
-from tasks.cases.algorithm import VERSION, Algorithm
 from tasks.cases.case import Case, most_urgent_first
 from tasks.cases.steps.explanation import add_reports, ask_reports, explain_pictures
+from tasks.cases.steps.export import export_cases
 from tasks.cases.steps.judging import judge_each, prepare_reference
 from tasks.cases.steps.presentation import audit_reports_of_cases, plot_cases, show_index, show_pages
 from tasks.cases.stored_cases import load_cases, store_cases
@@ -41,8 +41,6 @@ from tasks.parameters.reports import ReportParameters
 from tasks.records.base import DocumentRecord, RunReference, StoredFile
 from tasks.records.cases import (
     CasesResult,
-    ExplainedRecord,
-    JudgedRecord,
     PictureFile,
     PicturesRecord,
     ReferenceRecord,
@@ -77,13 +75,13 @@ def cases(
     execution: ExecutionParameters = _EXECUTION,
 ) -> CasesResult:
     """Say of one's own pictures all that is known: foreign or not, class, heat map, similar cases and report."""
-    addresses = sources.find_files(cases.images)
+    addresses = sources.find_pictures(cases)
     require_pneumonia(dataset)
     require_workers(execution)
     generator = locate_generator(reports)
     searchables = [find_published(name) for name in cases.encoders]
     data, reference, _ = reference_of(dataset, cases.classifier)
-    files, problems = _identify(addresses)
+    files, problems = _identify(addresses, cases.login_block)
     # Folders may name a patient: the tracker is told only how many files there are.
     form = cases.model_copy(update={"images": [f"{len(addresses)} named"]})
     with stage_run("cases", {"cases": form, "reports": reports}) as stage:
@@ -95,62 +93,41 @@ def cases(
                 files, reference, searchables, cases.neighbours,
                 batch_size=cases.batch_size, at_once=execution.workers, runner=runner,
             )  # fmt: skip
-        paged = [case for case in most_urgent_first(judged) if case.problem is None][: cases.pages]
-        pictures = PicturesRecord(files=_files_of(paged, files))
-        record = store_cases(Store(), paged)
-        explained = explain_pictures(pictures, reference)
-        written = _report(stage.run, record, explained, reference, data, generator, reports.batch_size)
-        if written is not None:
-            record = add_reports(record, written.answers)
-            paged = load_cases(Store(), record)
-        told = {case.digest: case for case in paged}
+        urgent = [case for case in most_urgent_first(judged) if case.problem is None]
+        shown = _explain(urgent[: cases.pages], files, reference, searchables)
+        reported = _report(stage.run, shown, data, generator, reports.batch_size)
+        told = {case.digest: case for case in load_cases(Store(), reported.shown.judged)}
         everyone = most_urgent_first([*(told.get(case.digest, case) for case in judged), *problems])
-        source = _source(data, reference, generator, searchables)
-        marks = {"phantoms": data.phantoms, "random_weights": generator.random_weights}
-        shown = ShownRecord(
-            files=pictures, judged=record, explained=explained, reference=reference, searchables=tuple(searchables)
-        )
-        answers, audit = (written.answers, written.audit) if written else (None, None)
-        parts = [
-            show_pages(shown, first, min(first + _PAGES_PER_TASK, len(paged)), answers, audit, source, **marks)
-            for first in range(0, len(paged), _PAGES_PER_TASK)
-        ]
-        links = {"MLflow": runs.page_of(stage.run)}
-        index = show_index(store_cases(Store(), everyone), shown, source, links, **marks)
-        files_of_run = {path: file for part in [*parts, index] for path, file in part.files.items()}
-        figures = plot_cases(shown, data, min(len(paged), _GALLERY)).figures if paged else {}
-        metrics = case_metrics(everyone, data.labels) | (written.audit.metrics if written else {})
-        text = cases_summary(everyone, data.labels, phantoms=data.phantoms)
-        products = Products(
-            data,
-            DocumentRecord(document=Store().put(text.encode(), "text/markdown")),
-            metrics,
-            figures,
-            files=files_of_run,
-            tables={"cases.json": as_table(everyone)},
-            shown=tuple(figures),
-            pages={"all cases, each with its page": "index.html"},
-        )
+        folder = outputs() / "cases" / str(flow_run.id)
+        products = _products(everyone, reported, data, generator, {"MLflow": runs.page_of(stage.run)})
+        exported = export_cases(reported.shown, reported.answers, data, cases, folder)
+        products = replace(products, files={**products.files, **exported})
         publish(stage, products)
-        folder = _write(files_of_run)
-        if cases.dicom != "none":
-            _write_dicom(shown, folder, data, others_too=cases.dicom == "all")
+        _write(products.files, folder)
     _print(everyone, folder, data)
-    return CasesResult(flow_run_id=str(flow_run.id), run=stage.run, cases=files_of_run["cases.json"], metrics=metrics)
+    return CasesResult(
+        flow_run_id=str(flow_run.id),
+        run=stage.run,
+        cases=store_cases(Store(), everyone).cases,
+        metrics=dict(products.metrics),
+    )
 
 
-class _Written(NamedTuple):
-    answers: AnswersRecord
-    audit: ReportAuditRecord
+class _Reported(NamedTuple):
+    """Cases with their reports, where any were written."""
+
+    shown: ShownRecord
+    answers: AnswersRecord | None = None
+    audit: ReportAuditRecord | None = None
 
 
-def _identify(addresses: Sequence[str]) -> tuple[list[PictureFile], list[Case]]:
+def _identify(addresses: Sequence[str], login_block: str) -> tuple[list[PictureFile], list[Case]]:
     """Take the digest of each file; a picture that is there twice counts once, one that cannot be opened is a case."""
     files: dict[str, PictureFile] = {}
     problems = []
     for address in addresses:
         try:
-            file = sources.identify(address)
+            file = sources.identify(address, login_block)
         except InputError as error:
             digest = hashlib.sha256(address.encode()).hexdigest()
             problems.append(Case(digest=digest, name=sources.file_name(address), problem=str(error)))
@@ -161,80 +138,90 @@ def _identify(addresses: Sequence[str]) -> tuple[list[PictureFile], list[Case]]:
     return list(files.values()), problems
 
 
-def _files_of(cases: Sequence[Case], files: Sequence[PictureFile]) -> tuple[PictureFile, ...]:
+def _explain(
+    cases: Sequence[Case],
+    files: Sequence[PictureFile],
+    reference: ReferenceRecord,
+    searchables: Sequence[SearchableRecord],
+) -> ShownRecord:
+    """Gather the cases that get a page, with their heat maps."""
     by_digest = {file.sha256: file for file in files}
-    return tuple(by_digest[case.digest] for case in cases)
+    pictures = PicturesRecord(files=tuple(by_digest[case.digest] for case in cases))
+    return ShownRecord(
+        files=pictures,
+        judged=store_cases(Store(), cases),
+        explained=explain_pictures(pictures, reference),
+        reference=reference,
+        searchables=tuple(searchables),
+    )
 
 
 def _report(
-    run: RunReference,
-    record: JudgedRecord,
-    explained: ExplainedRecord,
-    reference: ReferenceRecord,
-    data: DatasetRecord,
-    generator: GeneratorRecord,
-    batch_size: int,
-) -> _Written | None:
-    """Have reports written on the cases that have evidence; None where there is none."""
+    run: RunReference, shown: ShownRecord, data: DatasetRecord, generator: GeneratorRecord, batch_size: int
+) -> _Reported:
+    """Have reports written on the cases that have evidence, and audit them."""
     about = data.model_copy(update={"name": f"own pictures, judged by a classifier of {data.name},"})
-    requests = ask_reports(record, explained, reference, about, generator)
+    requests = ask_reports(shown, about, generator)
     if not requests.rows:
-        return None
+        return _Reported(shown)
     patient = write_reports.with_options(
         retries=3, retry_delay_seconds=exponential_backoff(10), retry_jitter_factor=0.5, retry_condition_fn=is_transient
     )
-    with progress.shown("reports", requests.rows) as shown:
+    with progress.shown("reports", requests.rows) as bar:
         firsts = range(0, requests.cases, batch_size)
-        batches = [patient(about, requests, first, first + batch_size, shown) for first in firsts]
+        batches = [patient(about, requests, first, first + batch_size, bar) for first in firsts]
     answers = read_reports(about, requests, batches)
-    audit = audit_reports_of_cases(record, answers)
+    audit = audit_reports_of_cases(shown.judged, answers)
     trace_answers(run, about, requests, answers, audit)
-    return _Written(answers, audit)
+    return _Reported(shown.model_copy(update={"judged": add_reports(shown.judged, answers)}), answers, audit)
 
 
-def _source(
-    data: DatasetRecord, reference: ReferenceRecord, generator: GeneratorRecord, searchables: Sequence[SearchableRecord]
-) -> dict[str, str]:
+def _products(
+    everyone: Sequence[Case],
+    reported: _Reported,
+    data: DatasetRecord,
+    generator: GeneratorRecord,
+    links: dict[str, str],
+) -> Products:
+    """Write the pages, the tables and the report of the run."""
+    shown, answers, audit = reported
+    store, source = Store(), _source(data, generator, shown)
+    marks = {"phantoms": data.phantoms, "random_weights": generator.random_weights}
+    parts = [show_index(store_cases(store, everyone), shown, source, links, **marks)]
+    for first in range(0, shown.judged.count, _PAGES_PER_TASK):
+        last = min(first + _PAGES_PER_TASK, shown.judged.count)
+        parts.append(show_pages(shown, first, last, answers, audit, source, **marks))
+    figures = plot_cases(shown, data, min(shown.judged.count, _GALLERY)).figures if shown.judged.count else {}
+    document = cases_summary(everyone, phantoms=data.phantoms).encode()
+    return Products(
+        data,
+        DocumentRecord(document=store.put(document, "text/markdown")),
+        case_metrics(everyone, data.labels) | (audit.metrics if audit else {}),
+        figures,
+        files={path: file for part in parts for path, file in part.files.items()},
+        tables={"table.json": as_table(everyone)},
+        shown=tuple(figures),
+        pages={"all cases, each with its page": "index.html"},
+    )
+
+
+def _source(data: DatasetRecord, generator: GeneratorRecord, shown: ShownRecord) -> dict[str, str]:
     """Say where everything comes from."""
+    reference, weights = shown.reference, shown.reference.classifier.weights
     return {
-        "classifier": f"{reference.version}, {reference.classifier.architecture}, "
-        f"SHA-256 {reference.classifier.weights.sha256[:12]}",
+        "classifier": f"{reference.version}, {reference.classifier.architecture}, SHA-256 {weights.sha256[:12]}",
         "trained and calibrated on": f"{data.title} {data.digest}",
-        **{f"similar cases, {each.encoder.name}": f"index over {each.dataset.title}" for each in searchables},
+        **{f"similar cases, {each.encoder.name}": f"index over {each.dataset.title}" for each in shown.searchables},
         "reports": " ".join(filter(None, [generator.name, generator.model, generator.revision, generator.precision])),
     }
 
 
-def _write(files: Mapping[str, StoredFile]) -> Path:
+def _write(files: Mapping[str, StoredFile], folder: Path) -> None:
     """Put the products where a person finds them."""
-    store, folder = Store(), outputs() / "cases" / str(flow_run.id)
+    store = Store()
     for path, stored in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(store.get(stored))
-    return folder
-
-
-def _write_dicom(shown: ShownRecord, folder: Path, data: DatasetRecord, *, others_too: bool) -> None:
-    """Put the DICOM results beside the other products, and nowhere else: they name the patient."""
-    from tasks.cases.dicom.results import dicom_results
-    from tasks.cases.views import case_views
-
-    made = datetime.now().astimezone()
-    first, second = data.labels
-    algorithm = Algorithm(
-        version=VERSION,
-        classifier_sha256=shown.reference.classifier.weights.sha256,
-        classes=(first, second),
-        phantoms=data.phantoms,
-    )
-    views = case_views(Store(), shown, range(shown.judged.count))
-    for file, view in zip(shown.files.files, views, strict=True):
-        try:
-            for name, content in dicom_results(file, view, algorithm, made=made, others_too=others_too):
-                (folder / "dicom").mkdir(exist_ok=True)
-                (folder / "dicom" / name).write_bytes(content)
-        except InputError as error:
-            get_run_logger().warning("No DICOM result: %s", error)
 
 
 def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord) -> None:

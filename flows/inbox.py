@@ -40,37 +40,41 @@ def inbox(
     execution: ExecutionParameters = _EXECUTION,
 ) -> CasesResult | None:
     """Handle the pictures that are new in a folder, `outputs/inbox` where none is named; each of them once."""
-    if not cases.images:
+    if not cases.images and cases.dicomweb is None:
         folder = outputs() / "inbox"
         folder.mkdir(parents=True, exist_ok=True)
         cases = cases.model_copy(update={"images": [str(folder)]})
-    handled = FinishedRows(Store(), "inbox", {"images": sorted(cases.images)}, _DIGESTS)
+    watched = {"images": sorted(cases.images), "archive": cases.dicomweb}
+    handled = FinishedRows(Store(), "inbox", watched, _DIGESTS)
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(
         locks() / f"{handled.place.replace('/', '-')}.lock"
     ):  # another one at the same time finds nothing new
-        new = _new(cases.images, set(handled.read()))
+        new = _new(cases, set(handled.read()))
         if not new:
             get_run_logger().info("Nothing is new.")
             return None
         found = look_at(
-            cases.model_copy(update={"images": [file.address for file in new]}), reports, dataset, execution
+            cases.model_copy(update={"images": [file.address for file in new], "dicomweb": None}),
+            reports,
+            dataset,
+            execution,
         )
         handled.write([file.sha256 for file in new])
     _tell(found, new, dataset, cases.classifier)
     return found
 
 
-def _new(images: Sequence[str], known: set[str]) -> list[PictureFile]:
+def _new(form: CasesParameters, known: set[str]) -> list[PictureFile]:
     """Find the files that nobody has handled; one that is still being written waits for the next time."""
     try:
-        addresses = sources.find_files(images)
+        addresses = sources.find_pictures(form)
     except sources.EmptyFolderError:
         return []
     new: dict[str, PictureFile] = {}
     for address in filter(sources.is_settled, addresses):
         try:
-            file = sources.identify(address)
+            file = sources.identify(address, form.login_block)
         except InputError as error:
             get_run_logger().warning("%s", error)  # each time, until it can be read or is gone
         else:

@@ -48,6 +48,11 @@ def is_archive_address(address: str) -> bool:
     return address.startswith(_SCHEME)
 
 
+def service_of(address: str) -> str:
+    """Return the address of the DICOMweb service that an instance lies in."""
+    return _taken_apart(address)[0]
+
+
 def list_instances(
     url: str,
     *,

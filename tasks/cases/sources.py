@@ -10,7 +10,10 @@ import fsspec
 
 from models.errors import InputError
 from models.text import printable
+from tasks.cases import archive
 from tasks.data.pictures.image_file import MAXIMUM_FILE_BYTES
+from tasks.execution.secrets import archive_login
+from tasks.parameters.cases import CasesParameters
 from tasks.records.cases import PictureFile
 
 MOST_FILES = 100_000
@@ -34,27 +37,34 @@ def find_files(images: Sequence[str]) -> list[str]:
         The address of each file once, those of a folder or pattern by name.
 
     Raises:
+        EmptyFolderError: one holds nothing.
         InputError: one names nothing, cannot be looked into, or they are too many.
     """
-    if not images:
-        raise InputError("No picture is named: give --cases.images a file, a folder, a pattern or an address.")
     found = list(dict.fromkeys(address for image in images for address in _named(image)))
     if len(found) > MOST_FILES:
         raise InputError(f"{len(found):,} files are named, and a run takes at most {MOST_FILES:,}: name fewer at once.")
     return found
 
 
-def identify(address: str) -> PictureFile:
+def identify(address: str, login_block: str = "") -> PictureFile:
     """Take the digest of a file.
+
+    Args:
+        address: where it lies.
+        login_block: Prefect Secret block with the login of an archive, where it lies in one.
+
+    Returns:
+        The file.
 
     Raises:
         InputError: it cannot be read, is empty or too large.
     """
     digest, size = hashlib.sha256(), 0
-    for chunk in _chunks(address):
+    for chunk in _chunks(address, login_block):
         digest.update(chunk)
         size += len(chunk)
-    return PictureFile(sha256=digest.hexdigest(), size=size, address=address, name=file_name(address))
+    name = file_name(address)
+    return PictureFile(sha256=digest.hexdigest(), size=size, address=address, name=name, login_block=login_block)
 
 
 def read(file: PictureFile) -> bytes:
@@ -63,10 +73,38 @@ def read(file: PictureFile) -> bytes:
     Raises:
         InputError: it cannot be read any more, or is another now.
     """
-    content = b"".join(_chunks(file.address))
+    content = b"".join(_chunks(file.address, file.login_block))
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise InputError(f"{file.name} changed while it was being read: run again once it is complete.")
     return content
+
+
+def find_pictures(form: CasesParameters) -> list[str]:
+    """Find the files and the pictures in an archive that a form names.
+
+    Raises:
+        EmptyFolderError: a folder, pattern or query names none.
+        InputError: as `find_files`; nothing is named at all, or the archive cannot be asked.
+    """
+    if not form.images and form.dicomweb is None:
+        raise InputError(
+            "No picture is named: give --cases.images a file, a folder, a pattern or an address, or --cases.dicomweb "
+            "an archive."
+        )
+    found = find_files(form.images)
+    if form.dicomweb is not None:
+        listed = archive.list_instances(
+            form.dicomweb,
+            login=archive_login(form.login_block),
+            study=form.study,
+            modalities=form.modality,
+            body_part=form.body_part,
+            since=form.since,
+        )
+        if not listed and not found:
+            raise EmptyFolderError("The archive holds no such X-ray: ask for another study, body part or day.")
+        found += listed
+    return found
 
 
 def is_settled(address: str) -> bool:
@@ -85,6 +123,9 @@ def file_name(address: str) -> str:
 
 
 def _named(image: str) -> Iterator[str]:
+    if archive.is_archive_address(image):
+        yield image
+        return
     shown = printable(image)
     try:
         filesystem, path = fsspec.core.url_to_fs(image, expand=False) if "://" in image else _local(image)
@@ -118,8 +159,11 @@ def _hidden(path: str, folder: str) -> bool:
     return any(part.startswith(".") for part in path.removeprefix(folder).split("/"))
 
 
-def _chunks(address: str) -> Iterator[bytes]:
+def _chunks(address: str, login_block: str = "") -> Iterator[bytes]:
     """Read a file a part at a time, so that one that is too large is refused before it fills the memory."""
+    if archive.is_archive_address(address):
+        yield archive.retrieve(address, login=archive_login(login_block) if login_block else None)
+        return
     name, size = file_name(address), 0
     try:
         with fsspec.open(address, "rb") as file:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tasks.cases.case import CONCERNS, Case
-from tasks.cases.table import case_metrics
+from tasks.cases.case import Case
+from tasks.cases.wording import describe_counts
 from tasks.shared.markdown import document, table
 
 _ROWS = 50
@@ -15,12 +15,11 @@ _LIMITS = (
 )
 
 
-def cases_summary(cases: Sequence[Case], labels: Sequence[str], *, phantoms: bool) -> str:
+def cases_summary(cases: Sequence[Case], *, phantoms: bool) -> str:
     """Write the report.
 
     Args:
         cases: all cases, the most urgent first.
-        labels: names of the classes.
         phantoms: whether the classifier was trained on drawn phantoms.
 
     Returns:
@@ -36,21 +35,14 @@ def cases_summary(cases: Sequence[Case], labels: Sequence[str], *, phantoms: boo
         if case.foreign and case.screening
     ]
     sections = [
-        ("Pictures", f"{_counts(cases, labels)}\n\n{table(header, rows)}{left}"),
+        (
+            "Pictures",
+            f"{describe_counts(cases)} Foreign and unreadable ones are not counted.\n\n{table(header, rows)}{left}",
+        ),
         *([("Why some are not counted", "\n".join(problems))] if problems else []),
         ("Limits", _LIMITS),
     ]
     return document("Own pictures", sections, phantoms=phantoms)
-
-
-def _counts(cases: Sequence[Case], labels: Sequence[str]) -> str:
-    counts = case_metrics(cases, labels)
-    concerns = [f"{counts[f'cases/{name}']:.0f} {name}" for name in CONCERNS if name != "none"]
-    called = ", ".join(f"{counts[f'cases/{label}']:.0f} {label}" for label in labels)
-    return (
-        f"{counts['cases/count']:.0f} pictures: {', '.join(concerns)}. Foreign and unreadable ones are not counted; of "
-        f"the other {counts['cases/counted']:.0f} the classifier calls {called}."
-    )
 
 
 def _row(case: Case) -> tuple[str, ...]:

@@ -5,11 +5,12 @@ from typing import Literal
 from pydantic import Field
 
 from models.choices import EncoderName
+from tasks.parameters.archive import ArchiveParameters
 from tasks.parameters.base import Parameters
 
 
-class CasesParameters(Parameters):
-    """Which of one's own pictures to look at, and how."""
+class PicturesParameters(Parameters):
+    """Which files to look at."""
 
     images: list[str] = Field(
         [],
@@ -18,6 +19,11 @@ class CasesParameters(Parameters):
         description="Files, folders, patterns such as `scans/*.dcm`, or addresses such as `s3://bucket/scans`, where "
         "the run looks: PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000 or DICOM.",
     )
+
+
+class CasesParameters(ArchiveParameters, PicturesParameters):
+    """Which of one's own pictures to look at, in files or in an archive, and how."""
+
     classifier: str = Field(
         "champion",
         min_length=1,

@@ -13,12 +13,14 @@ class PictureFile(Record):
         size: bytes.
         address: where it lies: a path, an fsspec URI or an address of DICOMweb.
         name: its name without its folders.
+        login_block: Prefect Secret block with the login of an archive.
     """
 
     sha256: str
     size: int
     address: str = provenance("")
     name: str = provenance("")
+    login_block: str = provenance("")
 
 
 class PicturesRecord(Record):

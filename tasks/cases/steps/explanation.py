@@ -5,7 +5,7 @@ import numpy as np
 from models.report_generation.generator import Row
 from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.execution.caching import step
-from tasks.records.cases import ExplainedRecord, JudgedRecord, PicturesRecord, ReferenceRecord
+from tasks.records.cases import ExplainedRecord, JudgedRecord, PicturesRecord, ReferenceRecord, ShownRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import AnswersRecord, GeneratorRecord, RequestsRecord
 from tasks.reports import generators
@@ -33,20 +33,14 @@ def explain_pictures(files: PicturesRecord, reference: ReferenceRecord) -> Expla
 
 
 @step
-def ask_reports(
-    judged: JudgedRecord,
-    explained: ExplainedRecord,
-    reference: ReferenceRecord,
-    dataset: DatasetRecord,
-    generator: GeneratorRecord,
-) -> RequestsRecord:
+def ask_reports(shown: ShownRecord, dataset: DatasetRecord, generator: GeneratorRecord) -> RequestsRecord:
     """Ask for a report of every case in every strategy, but of foreign pictures, of which none could be true."""
     from tasks.cases.evidence import gather_evidence
 
-    store = Store()
-    arrays = store.get_arrays(explained.arrays)
+    store, reference = Store(), shown.reference
+    arrays = store.get_arrays(shown.explained.arrays)
     normal, pneumonia = reference.labels
-    evidence = gather_evidence(load_cases(store, judged), arrays["maps"][:, 1], (normal, pneumonia))
+    evidence = gather_evidence(load_cases(store, shown.judged), arrays["maps"][:, 1], (normal, pneumonia))
     told = [each for each in evidence if each is not None]
     writer = generators.make(generator, dataset, reference.classifier.weights.sha256)
     nothing = np.zeros(0, np.int64)  # no controls, for which other patients' images would be needed

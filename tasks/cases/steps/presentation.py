@@ -1,4 +1,4 @@
-"""Steps that show cases: their pages, the gallery, the table, FHIR, and what the audit says of the reports."""
+"""Steps that show cases: their pages, the gallery, the table, and what the audit says of the reports."""
 
 from tasks.cases.stored_cases import load_cases
 from tasks.execution.caching import step
@@ -38,8 +38,7 @@ def show_pages(
     phantoms: bool,
     random_weights: bool,
 ) -> CaseFilesRecord:
-    """Write the page and the FHIR bundle of some of the cases, those from `first` up to but without `last`."""
-    from tasks.cases.fhir import case_bundle
+    """Write the pages of some of the cases, those from `first` up to but without `last`."""
     from tasks.cases.pages import case_page
     from tasks.cases.views import case_views
 
@@ -56,8 +55,6 @@ def show_pages(
             random_weights=random_weights,
         )
         written[f"{name}.html"] = store.put(page.encode(), "text/html")
-        bundle = case_bundle(view.case, [answer.report for answer in view.answers if answer.report])
-        written[f"fhir/{name}.json"] = store.put_json(bundle)
     return CaseFilesRecord(files=written)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from models.errors import InputError
 from tasks.cases import sources
+from tasks.parameters.cases import CasesParameters
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_what_names_nothing_is_refused_in_a_sentence(image, sentence, tmp_path, 
 
 def test_no_picture_is_refused():
     with pytest.raises(InputError, match=r"No picture is named: give --cases\.images"):
-        sources.find_files([])
+        sources.find_pictures(CasesParameters())
 
 
 def test_a_file_that_changes_is_not_taken_for_the_one_that_was_identified(folder):

@@ -1,0 +1,257 @@
+"""One's own pictures through everything: a small classifier with its index, and pictures of all kinds."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+from prefect import flow
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+from flows.cases import cases, reference_of
+from flows.inbox import inbox
+from flows.retrieval import retrieval
+from flows.support.shell import main
+from models.notices import RESEARCH_NOTICE
+from tasks.cases.case import Case
+from tasks.classification.trust.calibration import calibrated_probabilities
+from tasks.parameters.dataset import DatasetParameters
+from tasks.storage.locations import tracking_uri
+from tasks.storage.store import Store
+from tests.flows.small import RETRIEVAL, executed, run_flow
+from tests.support.pages import page_of
+
+pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
+SIZES = {"train": 160, "val": 80, "test": 64}  # no more than the preset takes, so that nothing is left out
+CANARY = "CANARY"
+
+
+@pytest.fixture(scope="module")
+def dataset(official_file, tmp_path_factory):
+    """A whole dataset of its own, so that its classifier becomes champion and its index is searched."""
+    with np.load(official_file) as arrays:
+        few = {
+            f"{split}_{kind}": arrays[f"{split}_{kind}"][:size]
+            for split, size in SIZES.items()
+            for kind in ("images", "labels")
+        }
+    path = tmp_path_factory.mktemp("dataset") / "few.npz"
+    np.savez(path, **few)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(prefect_server, shared_outputs, dataset):
+    words = ["--dataset.path", str(dataset), "--training.epochs", "3", "--evaluation.label_folds", "0"]
+    return run_flow(retrieval, [*RETRIEVAL, *words])[0]
+
+
+@pytest.fixture(scope="module")
+def folder(dataset, tmp_path_factory):
+    """Twelve test images, one of them twice and two of them DICOM of a patient; noise, a photograph and no picture."""
+    folder = tmp_path_factory.mktemp("scans") / "ward 7"
+    folder.mkdir()
+    images = np.load(dataset)["test_images"]
+    for place in range(10):
+        Image.fromarray(images[place]).save(folder / f"{place:02d}.png")
+    shutil.copy(folder / "03.png", folder / "again.png")
+    for place, photometric in ((10, "MONOCHROME2"), (11, "MONOCHROME1")):
+        pixels = images[place] if photometric == "MONOCHROME2" else 255 - images[place]
+        dicom(pixels, photometric).save_as(folder / f"{place}.dcm", enforce_file_format=True)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "noise.jpg")
+    (folder / "paper.png").write_bytes(b"%PDF-1.4 nothing")
+    return folder
+
+
+def dicom(pixels, photometric):
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
+    dataset.PatientName, dataset.PatientID = f"{CANARY}^ZEBRA", f"{CANARY}-4711"
+    dataset.PatientBirthDate, dataset.PatientSex, dataset.Modality = "19010203", "F", "DX"
+    dataset.PatientOrientation = ["L", "F"]
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 8, 8, 7
+    dataset.PixelRepresentation, dataset.PhotometricInterpretation = 0, photometric
+    dataset.PixelData = pixels.tobytes()
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def words(dataset, trained):
+    return ["--dataset.path", str(dataset), "--cases.neighbours", "3", "--cases.pages", "20"]
+
+
+@pytest.fixture(scope="module")
+def first(words, folder):
+    return run_flow(cases, [*words, "--cases.images", str(folder)])
+
+
+@pytest.fixture(scope="module")
+def found(first):
+    return {case.name: case for case in map(Case.model_validate, Store().get_json(first[0].cases))}
+
+
+@pytest.fixture(scope="module")
+def products(first, shared_outputs):
+    return shared_outputs / "cases" / first[0].flow_run_id
+
+
+def test_every_picture_is_one_case_and_bad_ones_end_nothing(found):
+    assert len(found) == 14  # and `again.png` is `03.png`
+    assert found["paper.png"].problem.startswith("paper.png is no image")
+    assert found["noise.jpg"].concern == "foreign"
+    assert "coloured" in found["noise.jpg"].why_not_counted
+
+
+def test_probabilities_are_those_of_the_evaluation(found, trained, dataset):
+    """Whichever way the same pixels come."""
+    _, reference, predictions = _reference(DatasetParameters(path=str(dataset)))
+    logits = Store().get_arrays(predictions.outputs)["test_logits"]
+    expected = calibrated_probabilities(logits, reference.temperature)
+    for place in range(12):
+        case = found[f"{place:02d}.png" if place < 10 else f"{place}.dcm"]
+        assert case.classification.probability == pytest.approx(expected[place], abs=1e-6)
+        assert case.classification.label == ("pneumonia" if expected[place] >= reference.threshold else "normal")
+
+
+@flow
+def _reference(dataset):
+    return reference_of(dataset, "champion")
+
+
+def test_the_nearest_labelled_case_of_a_known_image_is_itself(found):
+    for place in range(10):
+        (similar,) = found[f"{place:02d}.png"].similar
+        assert (similar.hits[0].split, similar.hits[0].index) == ("test", place)
+        assert len(similar.hits) == 3 and similar.hits[0].similarity == pytest.approx(1, abs=1e-5)
+
+
+def test_the_products_say_the_same(found, products, first):
+    table = pd.read_csv(products / "cases.csv").set_index("name")
+    parquet = pd.read_parquet(products / "cases.parquet").set_index("name")
+    assert set(table.index) == set(parquet.index) == set(found)
+    index = (products / "index.html").read_text()
+    for name, case in found.items():
+        assert name in index
+        page = products / f"{case.short_name}.html"
+        assert page.exists() == (case.problem is None)
+        if case.problem is None:
+            text = page.read_text()
+            assert RESEARCH_NOTICE in text and name in text
+            assert "ward 7" not in text
+            assert table.loc[name, "probability"] == pytest.approx(case.classification.probability)
+            bundle = json.loads((products / "fhir" / f"{case.short_name}.json").read_text())
+            assert bundle["resourceType"] == "Bundle"
+    assert first[0].metrics["cases/foreign"] == sum(case.foreign for case in found.values())
+
+
+def test_dicom_results_go_back_to_the_study_of_the_patient(found, products, folder):
+    written = sorted(path.name for path in (products / "dicom").iterdir())
+    names = {found[f"{place}.dcm"].short_name: f"{place}.dcm" for place in (10, 11)}
+    assert written == sorted(f"{name}-{kind}.dcm" for name in names for kind in ("capture", "report"))
+    for short, name in names.items():
+        source = dcmread(folder / name)
+        for kind in ("capture", "report"):
+            result = dcmread(products / "dicom" / f"{short}-{kind}.dcm")
+            assert (result.PatientName, result.PatientID) == (source.PatientName, source.PatientID)
+            assert result.StudyInstanceUID == source.StudyInstanceUID
+
+
+def test_nothing_but_the_dicom_results_names_the_patient(products, shared_outputs, first):
+    database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
+    assert b"paper.png" in database.read_bytes()  # what was logged lies here
+    holding = {
+        path
+        for place in (shared_outputs, database.parent)
+        for path in place.rglob("*")
+        if path.is_file() and (CANARY.encode() in path.read_bytes() or b"19010203" in path.read_bytes())
+    }
+    assert holding and {path.parent for path in holding} == {products / "dicom"}
+
+
+def test_mlflow_and_prefect_show_it(first, found):
+    client = MlflowClient(tracking_uri())
+    run = client.get_run(first[0].run.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["cases/count"] == 14
+    assert run.data.params["cases.images"] == "['15 named']"
+    assert {"index.html", "cases.csv", "cases.parquet", "table.json", "fhir"} <= {
+        file.path for file in client.list_artifacts(run.info.run_id)
+    }
+    traces = client.search_traces(
+        [run.info.experiment_id], filter_string=f"metadata.`mlflow.sourceRun` = '{run.info.run_id}'", max_results=100
+    )
+    assert len(traces) == sum(case.counts for case in found.values())
+    page = page_of(first[0].flow_run_id)
+    assert page.index("data:image/png") < page.index("## Results in short") < page.index("## Pictures")
+
+
+def test_a_folder_that_grew_computes_only_what_is_new(words, folder, dataset, first, tmp_path, shared_outputs):
+    grown = tmp_path / "grown"
+    shutil.copytree(folder, grown)
+    Image.fromarray(np.load(dataset)["test_images"][20]).save(grown / "new.png")
+    result, steps = run_flow(cases, [*words, "--cases.images", str(grown / "*.*")])
+    judged = [step for step in steps if step.step == "judge-pictures" and not step.hit]
+    assert len(judged) == 1
+    rows = [
+        case["digest"]
+        for job in (shared_outputs / "store" / "cases").iterdir()
+        for shard in (job / "shards").iterdir()
+        for case in json.loads(shard.read_text())
+    ]
+    assert len(rows) == len(set(rows)) == 14  # all but `paper.png`, the new one once
+    assert result.metrics["cases/count"] == 15
+    assert "prepare-reference" not in executed(steps)
+
+
+def test_an_inbox_handles_each_picture_once(words, dataset, tmp_path):
+    place = tmp_path / "inbox"
+    place.mkdir()
+    images = np.load(dataset)["test_images"]
+    options = [*words, "--cases.images", str(place)]
+    assert run_flow(inbox, options)[0] is None
+    _put(images[21], place / "a.png")
+    once, _ = run_flow(inbox, options)
+    assert once.metrics["cases/count"] == 1
+    assert run_flow(inbox, options)[0] is None
+    _put(images[22], place / "b.png")
+    (place / "half.png").write_bytes(b"half of it")  # still being written
+    again, _ = run_flow(inbox, options)
+    (case,) = Store().get_json(again.cases)
+    assert case["name"] == "b.png"
+
+
+def _put(image, path):
+    Image.fromarray(image).save(path)
+    os.utime(path, (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ([], "No picture is named"),
+        (["--cases.images", "nowhere/*.png"], "nowhere/*.png holds no file"),
+        (["--cases.images", __file__, "--cases.classifier", "0" * 32], "There is no MLflow run"),
+        (["--cases.images", __file__, "--cases.encoders", "clip"], "There is no index of the encoder clip"),
+        (["--cases.images", __file__, "--dataset.limit", "64"], None),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_sentence(words, options, sentence, capsys):
+    code = main(cases, [*words, *options])
+    said = capsys.readouterr().err
+    assert code == (2 if sentence else 0), said
+    assert sentence is None or sentence in said

@@ -59,9 +59,11 @@ class Results:
         """How many pictures there are, and of which concern, in words."""
         if self.concerns is None:
             return "pictures that another version has looked at"
+        words = {name: "without concern" if name == "none" else name for name in self.concerns}
         count = sum(self.concerns.values())
-        parts = [f"{number} {'without concern' if name == 'none' else name}" for name, number in self.concerns.items()]
-        return f"{count} picture{'' if count == 1 else 's'}: {', '.join(parts)}" if parts else "no picture"
+        if count == 1:
+            return f"1 picture, {words[next(iter(words))]}"
+        return f"{count} pictures: {', '.join(f'{self.concerns[name]} {words[name]}' for name in words)}".rstrip(": ")
 
 
 def results(folder: Path, run: UUID) -> Results | None:

@@ -150,7 +150,10 @@ function frontPage(form) {
         others.hidden = false;
         const button = others.querySelector("button");
         button.textContent = pictures.length === 1 ? "Look at the other one" : `Look at the other ${pictures.length}`;
-        button.onclick = () => start(pictures, problems);
+        button.onclick = () => {
+          others.hidden = true; // a second press would start a second run
+          start(pictures, problems);
+        };
         button.focus();
       }
     } catch {

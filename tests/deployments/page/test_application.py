@@ -147,7 +147,7 @@ def test_what_was_found_is_shown_with_its_files(page, prefect, deployment, tmp_p
     write_products(tmp_path / "cases", run, [case()], body="P(pneumonia) 0.90")
     shown = page.get(f"/runs/{run}", headers=HTML).text
     assert f'<iframe class="found" src="/cases/{run}/abababababab.html"' in shown
-    assert "1 picture: 1 without concern" in shown
+    assert "1 picture, without concern" in shown
     found = page.get(f"/cases/{run}/abababababab.html")
     assert "P(pneumonia) 0.90" in found.text
     assert found.headers["Content-Security-Policy"].endswith("frame-ancestors 'self'")

@@ -26,7 +26,7 @@ def test_a_run_says_what_it_found_in_the_order_of_urgency(tmp_path):
 def test_one_picture_is_shown_by_its_own_page(tmp_path):
     write_products(tmp_path, RUN, [case()])
     found = products.results(tmp_path, RUN)
-    assert (found.found, found.page) == ("1 picture: 1 without concern", "abababababab.html")
+    assert (found.found, found.page) == ("1 picture, without concern", "abababababab.html")
     assert found.files == ("cases.csv", "cases.json", "fhir/abababababab.json")
     other = uuid4()
     write_products(tmp_path, other, [case(problem="It is no image.")])

@@ -207,6 +207,7 @@ async function follow(run, stage) {
 }
 
 function fitFrame(frame) {
+  let first = true;
   const fit = () => {
     const inner = frame.contentDocument;
     if (!inner?.body) return;
@@ -220,9 +221,11 @@ function fitFrame(frame) {
     };
     new ResizeObserver(grow).observe(inner.documentElement);
     grow();
+    if (!first) frame.scrollIntoView(); // another page in it begins at its top
+    first = false;
   };
   frame.addEventListener("load", fit);
-  if (frame.contentDocument?.readyState === "complete") fit();
+  if (frame.contentDocument?.readyState === "complete" && frame.contentDocument.URL !== "about:blank") fit();
 }
 
 const form = document.getElementById("drop");

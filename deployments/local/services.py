@@ -1,11 +1,13 @@
-"""`make up` and `make down`: Prefect server, MLflow server, workers and all deployments, on this machine.
+"""`make up` and `make down`: both servers, workers, all deployments and the page for X-rays, on this machine.
 
-Everything listens on loopback. What was started is noted in `outputs/services.json`, so that `down` ends just that, and
-so that runs from the shell go to these servers while they are up.
+Everything listens on loopback; the page elsewhere where `PAGE_HOST` says so. What was started is noted in
+`outputs/services.json`, so that `down` ends just that, and so that runs from the shell go to these servers while they
+are up.
 """
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import signal
@@ -16,6 +18,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from pydantic import AnyHttpUrl, BaseModel, ValidationError
 
 from deployments.automations.heartbeat import heartbeat_window
 from deployments.automations.webhook import alerts_webhook
+from deployments.page.settings import page_settings
 from models.errors import InputError
 from models.text import printable
 from tasks.storage.disks import require_room
@@ -47,6 +51,8 @@ HOST = "127.0.0.1"
 GPUS = len(list(Path("/dev").glob("nvidia[0-9]*")))
 PATIENCE_SECONDS = 180
 _MARK = "PNEUMONIA_SERVICE"  # in the environment of a service and of all that it starts
+_LOGIN = "PAGE_LOGIN"
+_PAGE = {"page": [sys.executable, "-m", "deployments.page"]}
 
 
 def up() -> int:
@@ -60,11 +66,9 @@ def up() -> int:
     ports = {"Prefect": _port("PREFECT_PORT", 4200), "MLflow": _port("MLFLOW_PORT", 5000)}
     try:
         _check_environment()
-        if ports["Prefect"] == ports["MLflow"]:
-            raise InputError(
-                f"PREFECT_PORT and MLFLOW_PORT are both {ports['MLflow']}, but each server needs a port of its own: "
-                f"give another to one of them, MLFLOW_PORT={ports['MLflow'] % 65535 + 1} make up for instance."
-            )
+        page = page_settings()
+        ports["page"] = page.port
+        _require_different(ports)
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
@@ -73,21 +77,24 @@ def up() -> int:
     died = [entry for entry in known if entry not in alive]
     _end(died)
     if alive:
-        ports = {"Prefect": _noted_port("prefect_api"), "MLflow": _noted_port("mlflow")}
-    commands = _servers(ports) | _workers()
+        ports |= {"Prefect": _noted_port("prefect_api"), "MLflow": _noted_port("mlflow")}
+        if _notes().get("page"):
+            ports["page"] = _noted_port("page")
+    commands = _servers(ports) | _PAGE | _workers()
     missing = [name for name in commands if name not in {entry["name"] for entry in alive}]
     for name, port in ports.items():
         if name.lower() in missing and _taken(port):
             variable = f"{name.upper()}_PORT"
             sys.stderr.write(
-                f"error: port {port} on {HOST} is taken, and {name} needs one: end what listens there, or choose "
-                f"another with {variable}={port + 1} make up.\n"
+                f"error: port {port} on {HOST} is taken, and {variable} is to be free: end what listens there, or "
+                f"choose another with {variable}={port % 65535 + 1} make up.\n"
             )
             return 2
     variables = _variables(ports)
     notes: dict[str, Any] = {
         "prefect_api": variables["PREFECT_API_URL"],
         "mlflow": variables["MLFLOW_TRACKING_URI"],
+        "page": replace(page, port=ports["page"]).address if "page" in missing else _notes()["page"],
         "processes": alive,
         **{name: _notes().get(name) for name in ("leaderboard", "overview")},
     }
@@ -101,7 +108,7 @@ def up() -> int:
             raise
         sys.stderr.write(f"error: {_reason(error)}\n")
         return 1
-    first = f"Prefect, MLflow and {'two workers' if GPUS else 'one worker'} are up."
+    first = f"Prefect, MLflow, the page and {'two workers' if GPUS else 'one worker'} are up."
     if died:
         first = f"{first} What had died was started again: {', '.join(missing)}."
     _say(_greeting(notes, first if missing else "The services are up already."))
@@ -153,7 +160,9 @@ def _bring_up(
     for name in ("prefect", "mlflow"):
         if name in missing:
             _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)
-    for address in (f"{notes['prefect_api']}/health", f"{notes['mlflow']}/health"):
+    if "page" in missing:
+        _start("page", commands["page"], notes, variables | _login())
+    for address in (f"{notes[name]}/health" for name in ("prefect_api", "mlflow", "page")):
         _wait_until(functools.partial(_answers, address), address, notes)
     if "prefect" in missing:
         _register(variables)
@@ -175,6 +184,7 @@ def _variables(ports: dict[str, int]) -> dict[str, str]:
         "PREFECT_RUNNER_POLL_FREQUENCY": "60",  # after three that fail, nobody looks for runs to cancel any more
     }
     variables = waits | dict(os.environ) | environment()
+    variables.pop(_LOGIN, None)  # the page's alone
     return variables | {
         "PREFECT_API_URL": api,
         "PREFECT_SERVER_API_HOST": HOST,
@@ -183,10 +193,15 @@ def _variables(ports: dict[str, int]) -> dict[str, str]:
         "PREFECT_UI_URL": f"{api.removesuffix('/api')}/v2",  # where links lead to
         "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "deployments.local.event_order",
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['MLflow']}",
+        "PAGE_PORT": str(ports["page"]),
         "OUTPUTS": str(outputs()),
         "PNEUMONIA_PROJECT": str(PROJECT),  # where the worker finds the flows: see `pull` in prefect.yaml
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def _login() -> dict[str, str]:
+    return {_LOGIN: os.environ[_LOGIN]} if _LOGIN in os.environ else {}
 
 
 def _without_tracking(variables: dict[str, str]) -> dict[str, str]:
@@ -238,6 +253,21 @@ def _check_environment() -> None:
     alerts_webhook()
     require_proxies()
     require_room()
+
+
+def _require_different(ports: dict[str, int]) -> None:
+    """Refuse a port that two services are to listen on.
+
+    Raises:
+        InputError: two ports are the same.
+    """
+    variables = {name: f"{name.upper()}_PORT" for name in ports}
+    for (first, port), (second, other) in itertools.combinations(ports.items(), 2):
+        if port == other:
+            raise InputError(
+                f"{variables[first]} and {variables[second]} are both {port}, but each server needs a port of its own: "
+                f"give another to one of them, {variables[second]}={port % 65535 + 1} make up for instance."
+            )
 
 
 def _register(variables: dict[str, str], *arguments: str) -> None:
@@ -345,6 +375,7 @@ class _Process(BaseModel):
 class _Notes(BaseModel):
     prefect_api: AnyHttpUrl | None = None
     mlflow: AnyHttpUrl | None = None
+    page: AnyHttpUrl | None = None
     processes: list[_Process] = []
     leaderboard: AnyHttpUrl | None = None
     overview: AnyHttpUrl | None = None
@@ -430,6 +461,7 @@ def _greeting(notes: dict[str, Any], first: str) -> str:
         f"{first}\n"
         f"  Prefect  {notes['prefect_api'].removesuffix('/api')}   run a deployment: Deployments → … → Run\n"
         f"  start    {notes.get('overview') or '-'}   champion, best run, drift\n"
+        f"  X-rays   {notes['page']}   drop one, see what is found\n"
         f"  MLflow   {notes.get('leaderboard') or start_page(notes['mlflow'])}   compare experiments: pneumonia/…\n"
         f"  logs     {outputs() / 'services'}   end with: make down"
         + ("" if GPUS else "\n  There is no GPU here: runs of `reports-medgemma` wait for a machine that has one.")

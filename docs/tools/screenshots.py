@@ -32,9 +32,10 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
+from deployments.page.products import newest
 from docs.tools.overview import overview
 from models.errors import InputError
-from tasks.storage.locations import environment
+from tasks.storage.locations import environment, noted_services, outputs
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 
 _EXPERIMENT = "pneumonia/classification"
@@ -99,6 +100,10 @@ def main(folder: Path) -> None:
         )  # two beside another
         compared = f"runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}&{_VIEW}"
         picture("mlflow_comparison", 870, f"{mlflow}/#/compare-runs?{compared}", "Comparing", _show_differences)
+        page.set_viewport_size({"width": _WIDTH, "height": 1180})
+        show(page, _dropped(), "to print")
+        Image.open(io.BytesIO(page.screenshot())).convert("RGB").save(folder / "cases_page.jpg", quality=75)
+        sys.stdout.write(f"{folder / 'cases_page.jpg'}\n")
     overview(mlflow).save(folder / "overview.jpg", quality=70, optimize=True, progressive=True)
     sys.stdout.write(f"{folder / 'overview.jpg'}\n")
 
@@ -162,6 +167,14 @@ def _report(client: SyncPrefectClient, run: FlowRun) -> str:
     if not found:
         raise InputError(f"the run {run.name} has no report to show: run the pipeline anew.")
     return str(found[0].id)
+
+
+def _dropped() -> str:
+    """Return the address at which the page for one's own X-rays shows what the last run of `cases` found."""
+    found = newest(outputs() / "cases", 1)
+    if not found:
+        raise InputError("there is no picture of one's own to show: drop one on the page that `make up` prints.")
+    return f"{noted_services()['page']}/runs/{found[0].run}"
 
 
 def _overview(client: SyncPrefectClient) -> str:

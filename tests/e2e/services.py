@@ -31,7 +31,7 @@ def free_port() -> int:
 def service_environment(outputs: Path, data: Path, **others: str) -> dict[str, str]:
     """Make the environment of services that have ports and products of their own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
-    ports = {"PREFECT_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
+    ports = {name: str(free_port()) for name in ("PREFECT_PORT", "MLFLOW_PORT", "PAGE_PORT")}
     return kept | ports | {"OUTPUTS": str(outputs), "DATA": str(data)} | others
 
 

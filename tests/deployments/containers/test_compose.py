@@ -8,6 +8,8 @@ import pytest
 import yaml
 from prefect.settings.legacy import _get_valid_setting_names
 
+from deployments.page.settings import page_settings
+from models.errors import InputError
 from tests.conftest import CHECKOUT
 from tests.deployments.containers import compose
 
@@ -34,7 +36,7 @@ def _known_variables():
 
 
 def test_the_services_are_those_of_the_topology():
-    assert set(SERVICES) == {"postgres", "prefect", "mlflow", "set-up", "cpu-worker", "gpu-worker"}
+    assert set(SERVICES) == {"postgres", "prefect", "mlflow", "set-up", "page", "cpu-worker", "gpu-worker"}
     assert [name for name, service in SERVICES.items() if service.get("profiles")] == ["gpu-worker"]
 
 
@@ -81,9 +83,10 @@ def test_every_variable_is_one_that_something_reads(name):
 
 
 def test_ports_are_open_on_loopback_only_and_can_be_moved():
-    for name, port in (("prefect", "4200"), ("mlflow", "5000")):
+    open_ports = {"prefect": "4200", "mlflow": "5000", "page": "8300"}
+    for name, port in open_ports.items():
         assert SERVICES[name]["ports"] == [f"127.0.0.1:{port}:{port}"]
-    assert not [name for name, service in SERVICES.items() if "ports" in service and name not in ("prefect", "mlflow")]
+    assert {name for name, service in SERVICES.items() if "ports" in service} == open_ports.keys()
     moved = compose.read({"BIND_ADDRESS": "10.0.0.5", "PUBLIC_HOST": "team.example", "MLFLOW_PORT": "5300"})["services"]
     assert moved["mlflow"]["ports"] == ["10.0.0.5:5300:5000"]
     assert "team.example:5300" in moved["mlflow"]["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
@@ -91,6 +94,15 @@ def test_ports_are_open_on_loopback_only_and_can_be_moved():
     assert moved["prefect"]["environment"]["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://team.example:4200"
     assert moved["prefect"]["environment"]["PREFECT_UI_URL"] == "http://team.example:4200/v2"
     assert moved["cpu-worker"]["environment"]["MLFLOW_UI_URL"] == "http://team.example:5300"
+    assert page_settings(moved["page"]["environment"] | {"PAGE_LOGIN": "a:password"}).names >= {"team.example"}
+
+
+def test_the_page_shares_the_workers_products_and_has_a_login():
+    page = SERVICES["page"]
+    assert page["volumes"] == ["outputs:/outputs"]
+    with pytest.raises(InputError, match="needs a login"):
+        page_settings(page["environment"])
+    assert page["environment"]["PAGE_LOGIN_FROM_FILE"] == "/run/secrets/page_login"
 
 
 def test_only_the_gpu_worker_reserves_a_gpu():

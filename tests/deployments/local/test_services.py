@@ -74,6 +74,11 @@ def _lives(process):
     ("action", "variables", "sentence"),
     [
         ("up", {"PREFECT_PORT": "4711", "MLFLOW_PORT": "4711"}, "PREFECT_PORT and MLFLOW_PORT are both 4711"),
+        ("up", {"MLFLOW_PORT": "4711", "PAGE_PORT": "4711"}, "MLFLOW_PORT and PAGE_PORT are both 4711"),
+        ("up", {"PAGE_PORT": "4200"}, "PREFECT_PORT and PAGE_PORT are both 4200"),
+        ("up", {"PAGE_PORT": "0"}, "PAGE_PORT=0 is not a port"),
+        ("up", {"PAGE_HOST": "0.0.0.0"}, "PAGE_HOST=0.0.0.0 opens the page"),
+        ("up", {"PAGE_LOGIN": "nurse"}, "PAGE_LOGIN is no login"),
         ("up", {"HEARTBEAT_WINDOW": "44"}, "HEARTBEAT_WINDOW=44 is not "),
         ("up", {"ALERTS_WEBHOOK": "hooks.example/T0"}, "ALERTS_WEBHOOK is not an address"),
         ("register", {"ALERTS_WEBHOOK": "hooks.example/T0"}, "ALERTS_WEBHOOK is not an address"),

@@ -92,9 +92,7 @@ def _database(kind, server_logs):
         return
     secrets = {f"{name}_database_password": "secret" for name in ("prefect", "mlflow")}
     with room_for_postgres(secrets) as room:
-        server_logs.watch(
-            room, "PostgreSQL starts", "a task run was recorded already", "two events were counted at once"
-        )
+        server_logs.watch(room, "PostgreSQL starts", "a task run was recorded already")
         with postgres(room) as server:
             address = f"postgresql+asyncpg://prefect:secret@127.0.0.1:{server.port}/prefect"
             yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}
@@ -112,6 +110,8 @@ def _stack(kind, outputs, data, server_logs):
             SyncPrefectClient(notes["prefect_api"]) as client,
         ):
             assert (outputs / "prefect" / "prefect.db").exists() == (not database)
+            if database:
+                server_logs.watch(outputs / "services", "two events were counted at once")
             begun = SimpleNamespace(client=client, posts=posts, notes=notes, outputs=outputs)
             _begin(begun, variables)
             yield begun

@@ -132,10 +132,11 @@ def in_mlflow(server: str) -> dict[str, tuple[str, str]]:
         pages[f"mlflow-{stage}-leaderboard"] = (view_page(identity, LEADERBOARD), str(run.run_name))
         pages[f"mlflow-{stage}-figures"] = (view_page(identity, FIGURES), "Side by side")
         pages[f"mlflow-{stage}-run"] = (run_page(identity, run.run_id), "About this run")
-        paths = {file.path for at in (None, "cases", "map") for file in client.list_artifacts(run.run_id, at)}
-        for path in sorted(path for path in paths if path.endswith(".html")):
-            name = f"mlflow-{stage}-{path.removesuffix('.html').replace('/', '-')}"
-            pages[name] = (run_page(identity, run.run_id, path), path.rpartition("/")[2])
+        paths = {file.path for at in (None, "cases") for file in client.list_artifacts(run.run_id, at)}
+        for path in ("report.html", "map.html", "cases/index.html"):
+            if path in paths:
+                name = f"mlflow-{stage}-{path.removesuffix('.html').replace('/', '-')}"
+                pages[name] = (run_page(identity, run.run_id, path), path.rpartition("/")[2])
         if stage == "classification" and len(found) > 1:
             options = {"runs": [each.info.run_id for each in found[:2]], "experiments": [identity]}
             query = "&".join(f"{key}={quote(json.dumps(value))}" for key, value in options.items())

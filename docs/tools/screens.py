@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 from mlflow import MlflowClient
@@ -33,7 +34,12 @@ from tasks.storage.locations import OVERVIEW, environment
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 
 SIZES = {"desk": (1440, 900), "phone": (390, 844)}
-LOOKS = (("desk", "light"), ("phone", "dark"), ("desk", "dark"), ("phone", "light"))
+LOOKS: tuple[tuple[str, Literal["light", "dark"]], ...] = (
+    ("desk", "light"),
+    ("phone", "dark"),
+    ("desk", "dark"),
+    ("phone", "light"),
+)
 STAGES = {  # the flow whose run has the page, and the stage, whose name is that of its experiment
     "pipeline": "pipeline",
     "classification": "classification",
@@ -122,7 +128,7 @@ def in_prefect(api: str) -> dict[str, tuple[str, str]]:
 def in_mlflow(server: str) -> dict[str, tuple[str, str]]:
     """Name the pages of MLflow, each with its address and a text that is there once it is loaded."""
     client = MlflowClient(server)
-    pages = {}
+    pages: dict[str, tuple[str, str]] = {}
     for stage in STAGES.values():
         experiment = client.get_experiment_by_name(f"pneumonia/{stage}")
         found = experiment and client.search_runs([experiment.experiment_id], "attributes.status = 'FINISHED'")

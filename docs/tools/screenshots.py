@@ -5,7 +5,6 @@ They show the newest runs, so run the pipeline twice before, with another seed f
 """
 
 import contextlib
-import io
 import json
 import os
 import shutil
@@ -15,7 +14,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mlflow import MlflowClient
-from PIL import Image
 from playwright.sync_api import Error, Page, TimeoutError, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -35,6 +33,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from deployments.page.products import newest
 from docs.tools.overview import overview
 from models.errors import InputError
+from tasks.shared.png import with_few_colors
 from tasks.storage.locations import environment, noted_services, outputs
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 
@@ -85,8 +84,7 @@ def main(folder: Path) -> None:
             show(page, address, text)
             if prepare:
                 prepare(page)
-            image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-            image.quantize(256, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
+            (folder / f"{name}.png").write_bytes(with_few_colors(page.screenshot()))
             sys.stdout.write(f"{folder / name}.png\n")
 
         picture("prefect_form", 1300, f"{prefect}/deployments/deployment/{deployment}/run", "Architecture")

@@ -95,7 +95,7 @@ def search_gallery(
         sheet.figure,
         Source(result.index.dataset, f"encoder {result.encoder}", result.phantoms),
         title=f"Nearest cases to {name}",
-        shown=f"searched: {scope}, {found}; {index}",
+        shown=" · ".join((f"among {scope}", found.rstrip("."), index.rstrip("."))),
         legend=_legend(result),
     )
 

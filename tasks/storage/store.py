@@ -41,6 +41,7 @@ _SUFFIXES = {
     "application/x-npz": "npz",
     "application/x-safetensors": "safetensors",
     "image/png": "png",
+    "text/csv": "csv",
     "text/html": "html",
     "text/markdown": "md",
 }

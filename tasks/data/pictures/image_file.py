@@ -20,7 +20,7 @@ _DECODER = DecodingProcess()
 os.register_at_fork(after_in_child=_DECODER.forget)
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path, *, name: str | None = None) -> NDArray[np.uint8]:
     """Read an image file of any size in grey.
 
     What a file is, is told by its content, never by its name; of several pictures or frames the first counts. For how
@@ -29,6 +29,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
     Args:
         path: the file; a leading `~` is the home folder.
+        name: what a message calls it, printable; its path where there is none.
 
     Returns:
         Grey levels from 0 (black) to 255, shape (height, width).
@@ -37,8 +38,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         InputError: there is no such file, it is no image, or it is damaged, contradictory or too large to be read.
     """
     path = Path(path).expanduser()
-    with _open(path) as file:
-        return _DECODER.decode(file, printable(path))
+    name = name or printable(path)
+    with _open(path, name) as file:
+        return _DECODER.decode(file, name)
 
 
 def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -61,8 +63,7 @@ def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.array(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def _open(path: Path) -> BinaryIO:
-    name = printable(path)
+def _open(path: Path, name: str) -> BinaryIO:
     try:
         status = path.stat()
         if stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAXIMUM_FILE_BYTES:

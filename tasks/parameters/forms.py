@@ -1,5 +1,6 @@
 """The forms by the name that they have in every flow."""
 
+from tasks.parameters.add import AddParameters
 from tasks.parameters.base import Parameters
 from tasks.parameters.champion import ChampionParameters
 from tasks.parameters.dataset import DatasetParameters
@@ -18,6 +19,7 @@ FORMS: dict[str, type[Parameters]] = {
     "retrieval": RetrievalParameters,
     "reports": ReportParameters,
     "search": SearchParameters,
+    "add": AddParameters,
     "sweep": SweepParameters,
     "execution": ExecutionParameters,
     "champion": ChampionParameters,

@@ -1,4 +1,4 @@
-"""Read one image from disk, and bring it to the size of the dataset's images."""
+"""Read one image from disk."""
 
 import os
 import stat
@@ -7,12 +7,12 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models.errors import InputError
 from models.text import printable
 from tasks.data.pictures.decoding_process import DecodingProcess
 from tasks.data.pictures.picture_content import EXPECTED
+from tasks.shared.model_size import to_model_size as to_model_size  # what is read is mostly brought to it
 
 MAXIMUM_FILE_BYTES = 1 << 31
 
@@ -41,26 +41,6 @@ def read_image(path: str | Path, *, name: str | None = None) -> NDArray[np.uint8
     name = name or printable(path)
     with _open(path, name) as file:
         return _DECODER.decode(file, name)
-
-
-def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Cut out the middle square and resize it, as the dataset's own images were made.
-
-    MedMNIST's chest X-rays were "center-cropped with a window size of length of the short edge" and resized (Yang et
-    al., "MedMNIST v2", Scientific Data 2023). Resizing is bicubic and averages what it shrinks.
-
-    Args:
-        image: grey levels, shape (height, width).
-        size: height and width of the result in pixels.
-
-    Returns:
-        Grey levels, shape (size, size); an image of that size comes back as it is.
-    """
-    height, width = image.shape
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = Image.fromarray(image[top : top + side, left : left + side])
-    return np.array(square.resize((size, size), Image.Resampling.BICUBIC))
 
 
 def _open(path: Path, name: str) -> BinaryIO:

@@ -1,0 +1,25 @@
+"""A picture of any size as the dataset has its images."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Cut out the middle square and resize it, as the dataset's own images were made.
+
+    MedMNIST's chest X-rays were "center-cropped with a window size of length of the short edge" and resized (Yang et
+    al., "MedMNIST v2", Scientific Data 2023). Resizing is bicubic and averages what it shrinks.
+
+    Args:
+        image: grey levels, shape (height, width).
+        size: height and width of the result in pixels.
+
+    Returns:
+        Grey levels, shape (size, size); an image of that size comes back as it is.
+    """
+    height, width = image.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = Image.fromarray(image[top : top + side, left : left + side])
+    return np.array(square.resize((size, size), Image.Resampling.BICUBIC))

@@ -9,7 +9,7 @@ from flows.support.terminal import print_line, print_table
 from models.errors import InputError
 from models.markdown import escape
 from tasks.data.steps import read_picture
-from tasks.parameters.add import AddParameters
+from tasks.parameters.add import UNKNOWN, AddParameters
 from tasks.records.retrieval import AddedPicturesRecord
 from tasks.retrieval.published.added_list import read_added_list
 from tasks.retrieval.published.additions import Change, NewCase, add_cases, any_published, remove_cases, renew_all
@@ -31,8 +31,9 @@ def add(add: AddParameters = _ADD) -> AddedPicturesRecord:
         changes["taken out"] = remove_cases(add.remove)
     if add.images:
         size = any_published().dataset.size
-        changes["added"] = add_cases([NewCase(read_picture(path, size), add.label) for path in add.images])
-    elif add.label is not None:
+        label = None if add.label == UNKNOWN else add.label
+        changes["added"] = add_cases([NewCase(read_picture(path, size), label) for path in add.images])
+    elif add.label != UNKNOWN:
         raise InputError(f"--add.label {add.label} is of no picture: name some with --add.images, or leave it out.")
     behind = list(changes.values())[-1].behind if changes else renew_all()
     told = [f"{len(change.changed)} {done}, {len(change.known)} were there before." for done, change in changes.items()]

@@ -1,10 +1,17 @@
 """What to add to the index that searches take."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from tasks.parameters.base import Parameters
+
+UNKNOWN = "unknown"
+
+
+def _unknown(value: object) -> object:
+    """Take none for a class that is not known, as a run's parameters may say it."""
+    return UNKNOWN if value is None else value
 
 
 class AddParameters(Parameters):
@@ -16,10 +23,10 @@ class AddParameters(Parameters):
         description="Paths of DICOM, PNG, JPEG, TIFF, BMP, GIF, WebP or JPEG 2000 files where the run takes place. "
         "Searches show the names of the files, without their folders.",
     )
-    label: Literal["normal", "pneumonia"] | None = Field(
-        None,
+    label: Annotated[Literal["unknown", "normal", "pneumonia"], BeforeValidator(_unknown)] = Field(
+        "unknown",
         title="Class",
-        description="Class of all of them; without one, they are found but not counted among the classes.",
+        description="Class of all of them; where it is unknown, they are found but not counted among the classes.",
     )
     remove: list[str] = Field(
         [],

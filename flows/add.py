@@ -19,6 +19,7 @@ from tasks.storage.disks import in_plain_words
 
 _ADD = AddParameters()
 _COLUMNS = ("name", "class", "added", "SHA-256 of the pixels")
+_DIGITS = 16  # of a digest that fit into a line of the terminal, and name a picture
 
 
 @flow(name="add", flow_run_name=run_name)
@@ -48,7 +49,8 @@ def add(add: AddParameters = _ADD) -> AddedPicturesRecord:
     if told:
         sections.insert(0, ("This run", "\n\n".join(map(escape, told))))
     Page("add", {}, report=document("Added pictures", sections, phantoms=False)).show()
-    print_table([(name, "left") for name in _COLUMNS], rows, title="added pictures")
+    shown = [(*row[:-1], row[-1][:_DIGITS]) for row in rows]
+    print_table([(name, "left") for name in _COLUMNS], shown, title="added pictures")
     for line in told:
         print_line(line)
     return listed

@@ -204,15 +204,24 @@ def test_two_processes_at_once_lose_nothing(published):
     code = (
         "import sys; from tests.tasks.retrieval.published.small_index import picture; "
         "from tasks.retrieval.published.additions import NewCase, add_cases; "
-        "[add_cases([NewCase(picture(int(n), f'{n}.png'), 'normal')]) for n in sys.argv[1:]]"
+        "made = [NewCase(picture(int(n), f'{n}.png'), 'normal') for n in sys.argv[1:]]; "
+        "print('ready', flush=True); sys.stdin.readline(); [add_cases([each]) for each in made]"
     )
-    mine, yours = [range(0, 6), range(4, 10)]  # two of them in both
+    mine, yours = range(0, 12), range(8, 20)  # four of them in both
     running = [
-        subprocess.Popen([sys.executable, "-c", code, *map(str, numbers)], cwd=CHECKOUT) for numbers in (mine, yours)
-    ]
+        subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, numbers)], cwd=CHECKOUT, text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for numbers in (mine, yours)
+    ]  # fmt: skip
+    assert [process.stdout.readline() for process in running] == ["ready\n"] * 2
+    for process in running:  # both begin now
+        process.stdin.write("\n")
+        process.stdin.close()
     assert [process.wait(timeout=240) for process in running] == [0, 0]
-    assert sorted(names()) == sorted(f"{number}.png" for number in range(10))
-    assert len(read_added_list().pictures) == 10
+    assert sorted(names()) == sorted(f"{number}.png" for number in range(20))
+    assert len(read_added_list().pictures) == 20
 
 
 def test_what_was_interrupted_is_completed_by_the_next(published):

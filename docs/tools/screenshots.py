@@ -5,6 +5,7 @@ They show the newest runs, so run the pipeline twice before, with another seed f
 """
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from mlflow import MlflowClient
+from PIL import Image
 from playwright.sync_api import Error, Page, TimeoutError, sync_playwright
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (

@@ -68,7 +68,7 @@ def application(settings: PageSettings, folder: Path, limits: Limits | None = No
     """
     limits = limits or Limits()
     uploads, cases = Uploads(folder / "uploads", limits), folder / "cases"
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     _answer_errors(app)
 
     @app.get(HEALTH)

@@ -26,11 +26,11 @@ from tasks.classification.classifier_file import LoadedClassifier, load_classifi
 from tasks.data.audit import audit
 from tasks.data.catalogue import look_up
 from tasks.data.pictures.grey_levels import luma
-from tasks.data.pictures.image_file import to_model_size
 from tasks.data.pictures.picture_facts import PictureFacts, coloured_share, measure
 from tasks.data.validation import Splits, read_splits
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, Source, new_figure, patches, render_png
 from tasks.shared.markdown import table
+from tasks.shared.model_size import to_model_size
 from tasks.shared.png import with_few_colors
 
 _NEAREST, _TICKS = 0.2, (0.2, 0.5, 1, 2, 5, 10)  # of the figure's axis

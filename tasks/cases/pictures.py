@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.data.pictures.image_file import middle_square
+from tasks.shared.model_size import middle_square
 from tasks.shared.png import encode_png
 
 MOST_SIDE = 1200

@@ -24,9 +24,10 @@ from models.choices import Split
 from models.errors import InputError
 from models.text import printable
 from tasks.data.patients import FOLDS, SEED, divide, patient_of, together
-from tasks.data.pictures.image_file import read_image, to_model_size
+from tasks.data.pictures.image_file import read_image
 from tasks.data.subset import first_of_each_class
 from tasks.data.validation import SPLITS, Splits, refuse_oversize
+from tasks.shared.model_size import to_model_size
 
 _PASSED_OVER = ("__MACOSX", "Thumbs.db", "desktop.ini")  # and hidden ones: what systems leave in folders
 _DIGITS = 12  # of a digest that stands for a name

@@ -144,7 +144,8 @@ def read_picture(path: str, size: int) -> PictureRecord:
     Raises:
         InputError: it cannot be read.
     """
-    from tasks.data.pictures.image_file import read_image, to_model_size
+    from tasks.data.pictures.image_file import read_image
+    from tasks.shared.model_size import to_model_size
 
     original = read_image(path)
     arrays = {"original": original, "image": to_model_size(original, size)}

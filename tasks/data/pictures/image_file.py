@@ -13,8 +13,6 @@ from models.text import printable
 from tasks.data.pictures.decoding_process import DecodingProcesses
 from tasks.data.pictures.picture_content import EXPECTED
 from tasks.data.pictures.picture_facts import Picture
-from tasks.shared.model_size import middle_square as middle_square
-from tasks.shared.model_size import to_model_size as to_model_size  # what is read is mostly brought to it
 
 MAXIMUM_FILE_BYTES = 1 << 31
 

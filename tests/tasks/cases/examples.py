@@ -15,7 +15,7 @@ from models.report_generation.template import TemplateGenerator
 from tasks.cases.case import Case, Classification, Reliability, Screening, SimilarCase, SimilarCases
 from tasks.cases.pages import CaseView
 from tasks.data.phantoms import draw_phantoms
-from tasks.data.pictures.image_file import to_model_size
+from tasks.shared.model_size import to_model_size
 
 SOURCE = {"classifier": "champion, version 3", "dataset": "somemnist", "revision": None}
 LINKS = {"All pictures of this run": "index.html", "The run in Prefect": "http://127.0.0.1:4200/runs/flow-run/1"}

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from tasks.cases.heat_overlay import HALF, enlarge, heat_overlay
-from tasks.data.pictures.image_file import to_model_size
 from tasks.shared.heat_colours import lay_over
+from tasks.shared.model_size import to_model_size
 
 RANDOM = np.random.default_rng(0)
 

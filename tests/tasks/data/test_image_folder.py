@@ -70,7 +70,7 @@ def test_it_is_in_the_order_of_torchvision(tmp_path, splits):
 
 
 def test_what_is_larger_is_cropped_and_resized_as_one_that_is_searched_for(tmp_path, splits):
-    from tasks.data.pictures.image_file import to_model_size
+    from tasks.shared.model_size import to_model_size
 
     write_folder(splits, tmp_path)
     large = np.random.default_rng(1).integers(0, 256, (90, 130), dtype=np.uint8)

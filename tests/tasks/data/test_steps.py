@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from tasks.data.pictures.image_file import read_image, to_model_size
+from tasks.data.pictures.image_file import read_image
 from tasks.data.steps import locate_source, prepare_dataset, smallest_test_class
 from tasks.data.validation import ARRAYS
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.data import SourceRecord
+from tasks.shared.model_size import to_model_size
 from tasks.storage.store import Store
 from tests.tasks.data.folders import few_phantoms, write_classes, write_folder
 

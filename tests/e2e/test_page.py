@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,6 +72,9 @@ def address(services, environment, images, tmp_path_factory):
     """The page's address, with a champion and an index over a small file, by which the deployment `cases` judges."""
     file = tmp_path_factory.mktemp("data") / "small.npz"
     np.savez(file, **images)
+    with SyncPrefectClient(services["prefect_api"]) as client:
+        for automation in client.read_automations():  # one has the index renewed once there is a champion
+            client.pause_automation(automation.id)
     for words in (CLASSIFICATION, RETRIEVAL):
         command = [sys.executable, "-m", *words, "--dataset.path", str(file)]
         done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=400)
@@ -104,7 +108,7 @@ def test_an_x_ray_that_is_dropped_is_looked_at(dropped, services, environment):
     assert case["name"] == "Muller_s_scan.png"
     assert f"{case['classification']['probability']:.2f}" in seen
     assert "Nearest labelled cases" in seen
-    assert seen.count("similarity") == len(case["similar"][0]["hits"])
+    assert len(re.findall("^similarity", seen, re.MULTILINE)) == len(case["similar"][0]["hits"])
     assert "Research use only" in seen
     with SyncPrefectClient(services["prefect_api"]) as client:
         flow_run = client.read_flow_run(run)

@@ -48,13 +48,13 @@ def drop(page, files: Sequence[tuple[str, bytes]]) -> None:
 
 def choose(page, selector: str, files: Sequence[Path], key: str) -> None:
     """Go to a button with the keyboard alone, press it, and choose files."""
-    for _ in range(20):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.matches(arguments[0])".replace("arguments[0]", repr(selector))):
-            break
-    outline = page.evaluate("getComputedStyle(document.activeElement.labels[0]).outlineStyle")
-    assert outline == "solid", "one must see where one is"
-    with page.expect_file_chooser() as chooser:
+    with page.expect_file_chooser() as chooser:  # from now on, since the browser takes a moment to hold its own back
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+                break
+        outline = page.evaluate("getComputedStyle(document.activeElement.labels[0]).outlineStyle")
+        assert outline == "solid", "one must see where one is"
         page.keyboard.press(key)
     chooser.value.set_files(files)
 

@@ -244,12 +244,12 @@ def _place(folder: ImageFolder, file: FolderImage) -> str:
     """Say where a file lies, so that who has the folder finds it, and nobody else learns its name."""
     parent = file.path.parent
     if patient_of(file.path.name):
-        return f"{printable(folder.root, 60)}: {printable(file.relative, 60)}"
+        return f"{printable(folder.root, 30)}: {printable(file.relative, 60)}"
     beside = [each.path for each in folder.images if each.path.parent == parent]
     top = Path(*Path(file.relative).parts[: 1 if folder.made else 2])
     number = beside.index(file.path) + 1
     return (
-        f"{printable(folder.root, 60)}: {printable(top, 40)}, image {number} by name (SHA-256 {file.sha256[:_DIGITS]}…)"
+        f"{printable(folder.root, 30)}: {printable(top, 24)}, image {number} by name (SHA-256 {file.sha256[:_DIGITS]}…)"
     )
 
 

@@ -16,6 +16,8 @@ from tests.deployments.forms_of_flows import FOLDER, snapshot, triggered_flows
 FLOWS = {flow.name: flow for flow in triggered_flows().values()}
 SHOWN = {
     "add": ["add"],
+    "cases": ["cases", "reports", "dataset", "execution"],
+    "cases-inbox": ["cases", "reports", "dataset", "execution"],
     "champion": ["champion"],
     "classification": ["dataset", "training", "evaluation"],
     "pipeline": ["dataset", "training", "evaluation", "retrieval", "reports", "execution"],

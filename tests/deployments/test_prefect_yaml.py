@@ -32,7 +32,7 @@ def test_names_are_different_and_no_key_is_misspelt():
 def test_every_flow_that_a_person_triggers_has_a_deployment_of_its_name():
     entrypoints = {name: deployment.entrypoint for name, deployment in DEPLOYMENTS.items()}
     flows = triggered_flows()
-    assert {flow.name: f"{module}.{flow.name}" for module, flow in flows.items()}.items() <= entrypoints.items()
+    assert {flow.name: f"{module}.{flow.fn.__name__}" for module, flow in flows.items()}.items() <= entrypoints.items()
     assert {entrypoint.rpartition(".")[0] for entrypoint in entrypoints.values()} == set(flows)
 
 
@@ -61,18 +61,20 @@ def test_it_runs_in_a_pool_that_the_services_make(deployment):
 
 @each
 def test_a_search_goes_before_what_takes_hours(deployment):
-    assert deployment.work_pool.work_queue_name == (SEARCHES if deployment.name in ("search", "add") else "default")
+    assert deployment.work_pool.work_queue_name == (
+        SEARCHES if deployment.name in ("search", "add", "cases") else "default"
+    )
 
 
 @each
 def test_a_limit_says_what_becomes_of_the_next_run(deployment):
     if deployment.concurrency_limit is None:
-        assert deployment.name == "search"  # quick, and changes nothing
+        assert deployment.name in ("search", "cases")  # quick, and in nobody's way
         return
     assert isinstance(deployment.concurrency_limit, ConcurrencyLimitSpec)
     assert deployment.concurrency_limit.limit == 1
-    nightly = deployment.name.endswith("nightly")
-    wanted = ConcurrencyLimitStrategy.CANCEL_NEW if nightly else ConcurrencyLimitStrategy.ENQUEUE
+    finds_the_same = deployment.name in ("retrieval-nightly", "cases-inbox")
+    wanted = ConcurrencyLimitStrategy.CANCEL_NEW if finds_the_same else ConcurrencyLimitStrategy.ENQUEUE
     assert deployment.concurrency_limit.collision_strategy == wanted
 
 

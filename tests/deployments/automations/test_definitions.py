@@ -29,6 +29,7 @@ ALERTS = {
     "Alert: a run does not start",
     "Alert: a classifier is worse than the champion",
     "Alert: new images lie elsewhere than the index",
+    "Alert: foreign pictures in the inbox",
 }
 
 

@@ -79,6 +79,8 @@ def classification(
         if scores.threshold is not None:
             points["threshold"] = scores.threshold
         files = {"data_audit.json": data.audit, "model/classifier.safetensors": package}
+        if data.listing is not None:
+            files["data_splits.csv"] = data.listing
         metrics = scores.metrics | points
         products = Products(data, document, metrics, figures, findings, files, shown=_SHOWN)
         publish(stage, products)

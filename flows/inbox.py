@@ -12,7 +12,7 @@ from flows.cases import reference_of
 from flows.support.naming import run_name
 from models.errors import InputError
 from tasks.cases import sources
-from tasks.cases.steps.drift import counted_pictures, measure_drift_of_cases
+from tasks.cases.steps.drift import FEWEST, counted_pictures, measure_drift_of_cases
 from tasks.execution import events
 from tasks.execution.variables import drift_threshold
 from tasks.parameters.cases import CasesParameters
@@ -87,9 +87,9 @@ def _tell(found: CasesResult, files: Sequence[PictureFile], dataset: DatasetPara
     """Tell people of foreign pictures, and of others that are not like those that the classifier learned from."""
     name = registry.registered_name(dataset.name)
     events.pictures_screened(name, found.metrics)
-    data, reference, predictions = reference_of(dataset, classifier)
     counted = counted_pictures(files, found)
-    if counted.files:
+    if len(counted.files) >= FEWEST:
+        data, reference, predictions = reference_of(dataset, classifier)
         drift = measure_drift_of_cases(counted, reference, predictions, data)
         events.drift_measured(name, drift.metrics, drift_threshold())
 

@@ -29,7 +29,7 @@ from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.records.base import FindingsRecord, RunReference
 from tasks.records.classification import ClassificationResult, EvaluatedClassifier
-from tasks.records.data import DatasetRecord
+from tasks.records.data import OWN, DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, RetrievalResult, SearchableRecord
 from tasks.retrieval.published.publication import in_use
 from tasks.retrieval.published.publication import publish as publish_index
@@ -194,9 +194,9 @@ def _new_images(
 ) -> PrefectFuture[FindingsRecord] | None:
     """Compare the test images that the index in use has not seen with those that it is over; None without any.
 
-    Only one's own file can bring new ones: an official one never changes, and phantoms are drawn.
+    Only one's own file or folder can bring new ones: an official one never changes, and phantoms are drawn.
     """
-    if not encoder_class(encoder.name).is_classifier or data.kind != "own file":
+    if not encoder_class(encoder.name).is_classifier or data.kind not in OWN:
         return None
     try:
         known = in_use(encoder.name, phantoms=data.phantoms)

@@ -15,7 +15,7 @@ from tasks.parameters.search import SearchParameters
 from tasks.records.retrieval import SearchRecord
 from tasks.retrieval.checks import check_search
 from tasks.retrieval.published.publication import find_published
-from tasks.retrieval.search_result import SearchedIndex
+from tasks.retrieval.search_result import SearchResult, describe_shares
 from tasks.retrieval.steps.search import search_cases
 from tasks.storage.disks import in_plain_words
 from tasks.storage.locations import outputs
@@ -55,21 +55,19 @@ def _write(found: SearchRecord) -> Path:
 
 
 def _print(found: SearchRecord, folder: Path) -> None:
-    result = Store().get_json(found.result)
-    names = result["class_names"]
+    written = Store().get_json(found.result)
+    result = SearchResult.model_validate({name: value for name, value in written.items() if name != "class_shares"})
     print_table(
         [(name, "left") for name in ("rank", "image", "class", "similarity")],
-        [
-            (hit["rank"], f"{hit['split']} #{hit['index']}", names[hit["label"]], f"{hit['similarity']:.3f}")
-            for hit in result["hits"]
-        ],
-        title=f"nearest to {result['query']['name']}",
+        [(hit.rank, hit.title, result.label_of(hit), f"{hit.similarity:.3f}") for hit in result.hits],
+        title=f"nearest to {result.query.name}",
     )
-    if result["phantoms"]:
+    if result.phantoms:
         print_line(PHANTOM_NOTICE, style="bold red")
-    print_line(str(SearchedIndex(**result["index"])))
+    print_line(describe_shares(result))
+    print_line(str(result.index))
     print_line(f"Gallery and JSON: {folder}")
-    print_line(result["notice"])
+    print_line(result.notice)
 
 
 if __name__ == "__main__":

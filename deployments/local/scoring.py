@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from models.text import printable
-from tasks.data.pictures.image_file import read_image, to_model_size
+from tasks.data.pictures.image_file import read_image
+from tasks.shared.model_size import to_model_size
 
 if TYPE_CHECKING:
     from mlflow.pyfunc import PyFuncModel

@@ -336,11 +336,14 @@ def _leaderboard(mlflow: str) -> str | None:
 
 def _overview(api: str) -> str | None:
     """Return the address of the start page; None where there is none."""
+    only = json.dumps({"artifacts": {"key": {"any_": [OVERVIEW]}}}).encode()
+    request = urllib.request.Request(f"{api}/artifacts/filter", only, {"Content-Type": "application/json"})
     try:
-        with open_directly(f"{api}/artifacts/{OVERVIEW}/latest", 5) as answer:
-            return f"{api.removesuffix('/api')}/v2/artifacts/artifact/{json.load(answer)['id']}"
+        with open_directly(request, 5) as answer:
+            found = json.load(answer)
     except OSError:
         return None
+    return f"{api.removesuffix('/api')}/v2/artifacts/artifact/{found[0]['id']}" if found else None
 
 
 def _polls(pool: str, since: datetime, api: str) -> bool:

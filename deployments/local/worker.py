@@ -1,7 +1,7 @@
 """A worker of `make up`: `prefect worker`, which says once, and not at each poll, that a run of its has to wait.
 
 A run that waits for room in the limit of its deployment is tried every few seconds, and Prefect writes each time into
-the log of the run that its submission was aborted, until little else is left to read there.
+the log of the run that it is submitted and that this was aborted, until little else is left to read there.
 """
 
 import logging
@@ -10,11 +10,11 @@ import runpy
 import sys
 
 LOGGER = "prefect.flow_runs.worker"
-_ABORTED = re.compile(r"Aborted submission of flow run '(?P<run>[^']+)'")
+_TRIED = re.compile(r"(Worker '.*' submitting|Aborted submission of) flow run '")
 
 
 class SaidOnce(logging.Filter):
-    """Lets the first record about the aborted submission of a run through, and all others always."""
+    """Lets a record about an attempt to submit a run through where it says what none said before, and all others."""
 
     def __init__(self) -> None:
         """Begin with nothing said."""
@@ -23,11 +23,11 @@ class SaidOnce(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the record is to be logged."""
-        found = _ABORTED.match(record.getMessage())
-        if found is None:
+        message = record.getMessage()
+        if not _TRIED.match(message):
             return True
-        new = found["run"] not in self._said
-        self._said.add(found["run"])
+        new = message not in self._said
+        self._said.add(message)
         return new
 
 

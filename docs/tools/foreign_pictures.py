@@ -127,6 +127,7 @@ def to_measure_with(xrays: NDArray[np.uint8], count: int, seed: int) -> dict[str
         "X-rays turned by 90°": list(np.rot90(xrays, 1, (1, 2))),
         "X-rays turned by 180°": list(np.rot90(xrays, 2, (1, 2))),
         "X-rays upside down": list(xrays[:, ::-1]),
+        "X-rays at 40 % of their brightness": list(_levels(xrays * 0.4)),
         "X-rays, left and right swapped": list(xrays[:, :, ::-1]),
         "X-rays, the middle quarter alone": list(xrays[:, 7:21, 7:21].repeat(2, axis=1).repeat(2, axis=2)),
     }

@@ -9,8 +9,8 @@ from PIL import Image
 from models.errors import InputError
 
 COLUMNS = (
-    ("confusion_matrix", "roc_curve", "failure_cases", "precision_at_k"),
-    ("grad_cam", "gallery_test"),
+    ("confusion_matrix", "roc_curve", "grad_cam"),
+    ("failure_cases", "gallery_test"),
     ("projection", "contact_sheet", "reliability_diagram"),
 )
 _MARGIN = 12

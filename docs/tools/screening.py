@@ -5,7 +5,6 @@ CLASSIFIER a file `classifier.safetensors` of a run. The way to measure distance
 are looked at last, and only with the chosen one.
 """
 
-import io
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 
@@ -27,11 +25,15 @@ from tasks.cases.screening import KEPT, directions, fit_screening, screen, thumb
 from tasks.classification.classifier_file import LoadedClassifier, load_classifier
 from tasks.data.audit import audit
 from tasks.data.catalogue import look_up
-from tasks.data.pictures.image_file import read_picture_file, to_model_size
-from tasks.data.pictures.picture_facts import PictureFacts
+from tasks.data.pictures.grey_levels import luma
+from tasks.data.pictures.picture_facts import PictureFacts, coloured_share, measure
 from tasks.data.validation import Splits, read_splits
 from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED, Source, new_figure, patches, render_png
 from tasks.shared.markdown import table
+from tasks.shared.model_size import to_model_size
+from tasks.shared.png import with_few_colors
+
+_NEAREST, _TICKS = 0.2, (0.2, 0.5, 1, 2, 5, 10)  # of the figure's axis
 
 COUNT = 200  # foreign pictures of a kind
 SEED = 0
@@ -103,7 +105,7 @@ def main(dataset: Path, folder: Path, classifiers: Sequence[Path]) -> str:
     name = next(iter(judged))
     source = Source("PneumoniaMNIST", f"{name}, seed {next(iter(loaded.values())).card['training']['seed']}")
     drawn = {"X-rays of test": tests} | kinds
-    (folder / "cases_foreign.png").write_bytes(draw(judged[name][0], drawn, source))
+    (folder / "cases_foreign.png").write_bytes(with_few_colors(draw(judged[name][0], drawn, source)))
     return "\n\n".join((choice, _measured(judged), _kept_table(kept)))
 
 
@@ -116,13 +118,13 @@ def _read(path: Path) -> tuple[Splits, _Images]:
 
 
 def _seen(pictures: Pictures) -> Seen:
-    """Read pictures as files, and bring them to the classifier's size."""
-    read = []
-    for picture in pictures:
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG", compress_level=1)
-        read.append(read_picture_file(file.getvalue()))
-    return Seen(np.stack([to_model_size(each.levels, 28) for each in read]), [each.facts for each in read])
+    """Make of pictures what the reader makes of their files."""
+    levels = [picture if picture.ndim == 2 else luma(picture) for picture in pictures]
+    facts = [
+        measure(grey, coloured=coloured_share(picture) if picture.ndim == 3 else 0.0)
+        for grey, picture in zip(levels, pictures, strict=True)
+    ]
+    return Seen(np.stack([to_model_size(grey, 28) for grey in levels]), facts)
 
 
 def _embed(network: LoadedClassifier, images: _Images) -> _Floats:
@@ -243,11 +245,12 @@ def _measured(judged: dict[str, list[dict[str, Judged]]]) -> str:
     for name, runs in judged.items():
         header += [f"AUROC, {name} ({len(runs)})", "rejected by distance", "by any reason"]
     rows = []
-    for kind in next(iter(judged.values()))[0]:
+    for number, kind in enumerate(next(iter(judged.values()))[0]):
         row = [kind]
         for runs in judged.values():
             parts = [[run[kind].auroc, run[kind].rejected, run[kind].found] for run in runs]
-            row += map(_short, np.mean(parts, axis=0))
+            auroc, *shares = map(_short, np.mean(parts, axis=0))
+            row += [auroc if number else "", *shares]
         rows.append(row)
     return table(header, rows)
 
@@ -295,9 +298,11 @@ def draw(judged: dict[str, Judged], seen: dict[str, Seen], source: Source) -> by
         each.spines[:].set_visible(False)
     examples.set_xlim(0, shown)
     examples.set_xticks([])
-    axis.axvline(1, color=MUTED, linewidth=1)
+    axis.axvline(1, color=MUTED, linewidth=1, zorder=0)
     axis.set_xscale("log")
-    axis.set_xlim(0.2, None)
+    axis.set_xlim(_NEAREST, None)
+    axis.set_xticks(_TICKS, list(map(str, _TICKS)))
+    axis.minorticks_off()
     axis.set_xlabel("distance to the training images, 1 where a picture becomes foreign")
     legend = patches(
         (CLASS_COLORS[0], GOOD, BAD),
@@ -313,12 +318,9 @@ def _row(axis: Axes, number: int, kind: str, found: Judged) -> None:
     low, *quartiles, high = np.quantile(found.distances, (0.05, 0.25, 0.75, 0.95))
     axis.plot((low, high), (number + 0.18,) * 2, color=color, linewidth=1)
     axis.plot(quartiles, (number + 0.18,) * 2, color=color, linewidth=5, solid_capstyle="butt")
-    text = (
-        f"{kind} · {found.rejected:.0%} rejected · AUROC {found.auroc:.3f}"
-        if number
-        else f"{kind} · {found.rejected:.0%} rejected"
-    )
-    axis.text(0.21, number - 0.17, text, va="center", fontsize=7.5)
+    text = f"{kind} · {found.rejected:.0%} rejected" + (f" · AUROC {found.auroc:.3f}" if number else "")
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axis.text(_NEAREST * 1.03, number - 0.17, text, va="center", bbox=behind)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from deployments.page.products import newest
 from docs.tools.overview import overview
 from models.errors import InputError
+from tasks.shared.png import with_few_colors
 from tasks.storage.locations import environment, noted_services, outputs
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 
@@ -85,8 +86,7 @@ def main(folder: Path) -> None:
             show(page, address, text)
             if prepare:
                 prepare(page)
-            image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-            image.quantize(256, dither=Image.Dither.NONE).save(folder / f"{name}.png", optimize=True)
+            (folder / f"{name}.png").write_bytes(with_few_colors(page.screenshot()))
             sys.stdout.write(f"{folder / name}.png\n")
 
         picture("prefect_form", 1300, f"{prefect}/deployments/deployment/{deployment}/run", "Architecture")

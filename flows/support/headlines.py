@@ -95,6 +95,13 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
     ),
 }
 """Figures by stage, the first that there are being shown."""
+_OTHERS = {"val/auc": "Validation AUC"}
+
+
+def title_of(metric: str) -> str:
+    """Return what a metric is called in words; its name where it has no other."""
+    known = {line.metric: line.title for lines in HEADLINES.values() for line in lines} | _OTHERS
+    return known.get(metric, metric)
 
 
 def headlines(stage: str, metrics: Mapping[str, float], labels: Sequence[str]) -> list[tuple[str, str, str, str]]:

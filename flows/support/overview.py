@@ -3,6 +3,7 @@
 import logging
 from datetime import UTC, datetime
 
+from flows.support.headlines import title_of
 from models.errors import InputError
 from models.markdown import Markdown, escape, link
 from models.text import printable
@@ -66,8 +67,8 @@ def _champion() -> Markdown:
 def _said(run: TrackedRun | None, *metrics: str) -> Markdown:
     if run is None:
         return Markdown(_NONE)
-    values = [f"{name} {format_value(run.metrics[name])}" for name in metrics if name in run.metrics]
-    return Markdown(f"{link(run.name, run.page)}: {escape(', '.join(values))}")
+    values = [f"{title_of(name)} {format_value(run.metrics[name])}" for name in metrics if name in run.metrics]
+    return Markdown(f"{link(run.name, run.page)}: {escape(' · '.join(values))}")
 
 
 def _drift(run: TrackedRun | None) -> Markdown:

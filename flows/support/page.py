@@ -17,6 +17,7 @@ from tasks.shared.png import with_few_colors
 from tasks.storage.store import Store
 
 _PICTURES = 4
+_SECTIONS = 3
 _MOST_BYTES = 1_400_000  # Prefect publishes no event that is larger than 1.5 MB
 
 
@@ -32,6 +33,7 @@ class Page:
         links: addresses by label.
         figures: PNG by name, the first of which stand above the report, and others where it has them.
         report: the stage's report, Markdown that begins with a title and notices.
+        whole: address of the whole report; with it, the page has the first sections and names the others.
         steps: how its steps ended.
         pictures_first: whether the pictures stand above the figures in numbers.
     """
@@ -43,6 +45,7 @@ class Page:
     decision: str = ""
     figures: Mapping[str, StoredFile] = field(default_factory=dict)
     report: str = ""
+    whole: str = ""
     steps: Sequence[Outcome] = ()
     pictures_first: bool = False
 
@@ -75,14 +78,18 @@ class Page:
             for name in first
         ]
         report = place_pictures(report, lambda name: None if name in first else data.get(name))
-        placed = {*first, *captions} & data.keys()
-        left = [_title(name) for name in {**self.figures, **captions} if name not in placed]
-        further = f"Further figures are in the MLflow run: {', '.join(left)}." if left else ""
-        opening, heading, rest = report.partition("\n## ")
+        opening, *sections = report.split("\n## ")
+        sections = [section.strip() for section in sections if "\n" in section.strip()]  # its pictures may stand above
+        shown = sections[:_SECTIONS] if self.whole else sections
+        text = "\n\n".join(f"## {section}" for section in shown)
         summary = self._summary()
-        above = [*pictures, *summary] if self.pictures_first else [*summary, *pictures]
-        parts = [opening.rstrip(), *above, f"{heading}{rest}".strip(), further, self._steps()]
-        return "\n\n".join(filter(None, map(str.strip, parts))) + "\n"
+        parts = [opening.rstrip(), *([*pictures, *summary] if self.pictures_first else [*summary, *pictures]), text]
+        if left := [section.partition("\n")[0] for section in sections[len(shown) :]]:
+            parts.append(f"Further sections are in {link('the report', self.whole)}: {', '.join(left)}.")
+        placed = {*first, *(name for name in captions if f"]({data.get(name)})" in text)}
+        further = [_title(name) for name in {**self.figures, **captions} if name not in placed]
+        parts += [f"Further figures are in the MLflow run: {', '.join(further)}."] if further else []
+        return "\n\n".join(filter(None, map(str.strip, [*parts, self._steps()]))) + "\n"
 
     def _summary(self) -> list[str]:
         rows, parts = self._rows(), []

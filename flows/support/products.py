@@ -109,8 +109,8 @@ def to_tracker(stage: Stage, products: Products) -> None:
     runs.log_files(run, products.all_files() | {_REPORT: page})
     if products.shown_figures():
         runs.log_images(run, products.shown_figures())
-    links = {"report with figures": _REPORT} | dict(products.pages)
-    runs.log_links(run, {said: runs.place_of(run, path) for said, path in links.items()} | dict(products.links))
+    links = {said: runs.place_of(run, path) for said, path in _pages(products).items()}
+    runs.log_links(run, links | dict(products.links))
 
 
 def to_prefect(stage: Stage, products: Products) -> None:
@@ -119,6 +119,13 @@ def to_prefect(stage: Stage, products: Products) -> None:
     page.dataset, page.metrics, page.figures = products.dataset, products.all_metrics(), products.shown_figures()
     report = Store().get(products.report().document).decode()
     page.report = place_links(report, lambda path: runs.page_of_file(stage.run, path))
+    page.whole = runs.page_of_file(stage.run, _REPORT)
+    page.links |= {said: runs.page_of_file(stage.run, path) for said, path in _pages(products).items()}
+
+
+def _pages(products: Products) -> dict[str, str]:
+    """Return the files of a run that are pages of their own, by what is said of them."""
+    return {"report with figures": _REPORT} | dict(products.pages)
 
 
 PLACES: tuple[Callable[[Stage, Products], None], ...] = (to_tracker, to_prefect)

@@ -8,6 +8,7 @@ import contextlib
 import io
 import ipaddress
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import date
@@ -15,11 +16,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import retrying
 from dicomweb_client.web import DICOMwebClient, _Transaction
 from pydicom import dcmread
 from pydicom.uid import UID_dictionary
+from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
+from urllib3 import Retry
 
 from models.errors import InputError
 from models.text import printable
@@ -33,7 +35,10 @@ MODALITIES = ("CR", "DX")
 _SCHEME = "dicomweb+"
 _PAGE = 500
 _WAIT = (10, 60)  # seconds to connect, and between two pieces of an answer
-_ATTEMPTS = 3
+_BUSY = Retry(
+    total=None, connect=0, read=0, other=0, status=2, status_forcelist=(429, 503, 504), allowed_methods=None,
+    backoff_factor=1, raise_on_status=False, respect_retry_after_header=False,
+)  # fmt: skip
 _MODALITY, _BODY_PART, _SOP_CLASS = "00080060", "00180015", "00080016"
 _STUDY, _SERIES, _INSTANCE = "0020000D", "0020000E", "00080018"
 _FIELDS = ("SOPClassUID", "Modality", "BodyPartExamined")  # beside what every archive tells
@@ -166,15 +171,19 @@ class _Service:
         self._most = MAXIMUM_ANSWER_BYTES
         session = requests.Session()
         session.max_redirects = 0  # a login goes where the user sends it, and nowhere else
-        session.trust_env = not _is_this_machine(parts.hostname or "")  # no proxy knows of this machine's servers
+        if _is_this_machine(parts.hostname or ""):  # of whose servers no proxy knows
+            session.trust_env = False
+            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or True
         session.headers["Accept"] = "application/dicom+json"  # of which the library understands what was not taken
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=_BUSY))
         if login:
             _log_in(session, login)
         self._client = _Client(
             self._base, session=session, callback=self._read, chunk_size=1 << 31, permissive_uid=True, timeout=_WAIT
         )
         self._client.host = parts.netloc  # with its port, as HTTP asks for
-        self._client.set_http_retry_params(max_attempts=_ATTEMPTS)
+        self._client.set_http_retry_params(retry=False)  # it would try again whatever went wrong
 
     def address(self, study: str, series: str, instance: str) -> str:
         """Address of an instance."""
@@ -249,8 +258,6 @@ class _Service:
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             raise InputError(f"{self.name} answered with status {status} when {what}: {_advice(status)}.") from None
-        except retrying.RetryError:
-            raise InputError(f"{self.name} is too busy when {what}, also at the third try: try again later.") from None
         except requests.exceptions.SSLError:
             raise InputError(
                 f"{self.name} does not prove who it is (TLS): give the address that its certificate names, or name "

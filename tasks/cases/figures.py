@@ -98,12 +98,15 @@ def _lines(view: CaseView) -> list[tuple[str, dict[str, str]]]:
     found = case.classification
     if found is None:
         return lines
+    probability = f"p({names[1]}) = {found.probability:.2f}"
     if case.foreign and case.screening:
         lines.append(("foreign: not counted", {"color": BAD, "weight": "bold"}))
-        reasons = textwrap.wrap(drawable(" ".join(case.screening.reasons)), _LETTERS, max_lines=4, placeholder=" …")
+        lines.append((short_name(f"{probability}, not to be used", _LETTERS), {"color": MUTED}))
+        most = _MOST_LINES - len(lines)
+        reasons = textwrap.wrap(drawable(" ".join(case.screening.reasons)), _LETTERS, max_lines=most, placeholder=" …")
         return lines + [(line, {}) for line in reasons]
     color = class_color(found.label, names)
-    lines.append((f"{found.label}: p({names[1]}) = {found.probability:.2f}", {"color": color, "weight": "bold"}))
+    lines.append((f"{found.label}: {probability}", {"color": color, "weight": "bold"}))
     lines += [(f"set at {100 * float(level):g} %: {short_set(labels)}", {}) for level, labels in found.sets.items()]
     lines += [(f"alike, {similar.encoder}: {describe_majority(similar)}", {}) for similar in case.similar]
     lines += [(f"report, {strategy}: {label or 'no conclusion'}", {}) for strategy, label in case.reports.items()]

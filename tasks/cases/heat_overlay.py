@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from tasks.data.pictures.image_file import middle_square
 from tasks.shared.heat_colours import lay_over
+from tasks.shared.model_size import middle_square
 
 HALF = 0.5
 """Share of the strongest heat that the line on a map surrounds."""

@@ -16,13 +16,14 @@ from tasks.cases.reference import classify
 from tasks.cases.screening import screen
 from tasks.classification.classifier_file import LoadedClassifier, load_classifier
 from tasks.classification.trust.calibration import calibrated_probabilities
-from tasks.data.pictures.image_file import read_picture_file, to_model_size
+from tasks.data.pictures.image_file import read_picture_file
 from tasks.data.pictures.picture_facts import PictureFacts
 from tasks.records.cases import PictureFile, ReferenceRecord
 from tasks.records.retrieval import SearchableRecord
 from tasks.retrieval import encoders
 from tasks.retrieval.settings import SPLITS
 from tasks.retrieval.vectors import read_index
+from tasks.shared.model_size import to_model_size
 from tasks.storage.store import Store
 
 

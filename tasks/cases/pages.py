@@ -7,6 +7,7 @@ this project's own; the content security policy allows it by its digest, and not
 
 import base64
 import hashlib
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -176,7 +177,7 @@ def index_page(
         unpictured=MOST_THUMBNAILS if pictured and len(ordered) > MOST_THUMBNAILS else 0,
         unpaged=bool({case.digest for case in ordered if not case.problem} - set(paged)),
         short_set=short_set,
-        describe_similar=describe_similar,
+        agreeing=_agreeing,
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         source=known(source),
@@ -212,6 +213,13 @@ def _verdict(case: Case, said: Sequence[Voice]) -> str:
     return "All say the same." if all(voice.names_class for voice in said) else "Nobody contradicts the classifier."
 
 
+def _agreeing(similar: SimilarCases) -> str:
+    """Say how many of the similar cases are of the class of most."""
+    if similar.majority is None:
+        return describe_similar(similar)
+    return f"{sum(hit.label == similar.majority for hit in similar.hits)} of {len(similar.hits)}"
+
+
 def _found(values: Sequence[str], order: Collection[str]) -> dict[str, int]:
     """Count what there is, in an order."""
     return {value: values.count(value) for value in [*order, *sorted({*values} - {*order})] if value in values}
@@ -222,7 +230,7 @@ def _safe(links: Mapping[str, str]) -> dict[str, str]:
     return {
         words: address
         for words, address in links.items()
-        if address.startswith(("https://", "http://")) or ":" not in address.partition("/")[0]
+        if address.startswith(("https://", "http://")) or re.match(r"(?!//)[^:]*(/|$)", address)
     }
 
 

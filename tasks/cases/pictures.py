@@ -7,14 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.data.pictures.image_file import middle_square
+from tasks.shared.model_size import middle_square
 from tasks.shared.png import encode_png
 
 MOST_SIDE = 1200
 """Pixels of the longer side of a picture on a page: of one with 20 million pixels that is 150 kB instead of 10 MB."""
 _LEAST_SIDE = 400  # small pictures are enlarged by whole pixels
 _THUMBNAIL = 56  # pixels of the shorter side of what stands in a table
-_EXACT = 1 << 18  # pixels up to which PNG is tried: of a photograph it is five times as large, and slow to write
+_EXACT = 1 << 18  # pixels of a grey picture up to which PNG is tried: of others it is larger, and slow to write
 _QUALITY = 85
 
 
@@ -35,7 +35,7 @@ def at_page_size(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def small_url(image: NDArray[np.uint8]) -> str:
-    """Write a picture as the address of itself: PNG or JPEG, whichever is smaller, and JPEG where it is large.
+    """Write a picture as the address of itself: PNG or JPEG, whichever is smaller; JPEG where it is large or coloured.
 
     Args:
         image: shape (height, width) or (height, width, 3), 0–255.
@@ -44,9 +44,9 @@ def small_url(image: NDArray[np.uint8]) -> str:
         A data URL.
     """
     jpeg = io.BytesIO()
-    Image.fromarray(image).save(jpeg, "jpeg", quality=_QUALITY, optimize=True, subsampling=0)
+    Image.fromarray(image).save(jpeg, "jpeg", quality=_QUALITY, subsampling=0)  # `optimize` fails on noise
     kind, written = "jpeg", jpeg.getvalue()
-    if image.shape[0] * image.shape[1] <= _EXACT and len(png := encode_png(image)) <= len(written):
+    if image.ndim == 2 and image.size <= _EXACT and len(png := encode_png(image)) <= len(written):
         kind, written = "png", png
     return f"data:image/{kind};base64,{base64.b64encode(written).decode()}"
 

@@ -34,18 +34,25 @@ MOST_IMAGES = 10_000
 """Training images that are kept to compare with; of more, so many at equal steps."""
 
 LEAST_CONTRAST = 16
-MOST_COLOURED = 0.1
-MOST_FLAT = 0.8
+"""Grey levels between its darkest and brightest hundredth; images of the dataset have 30 or more."""
 MOST_WHITE = 0.6
+"""Share of white; images of the dataset have .51 or less."""
+MOST_FLAT = 0.8
+"""Share on eight grey levels; images of the dataset have .58 or less."""
+MOST_COLOURED = 0.1
+"""Share that is clearly coloured, which leaves room for a mark."""
 MOST_ELONGATED = 2.5
+"""Times that it is as long as wide."""
 X_RAY_MODALITIES = frozenset({"CR", "DX", "RG", "RF", "XA", "HC", "SC", "OT"})
 """Terms with which a chest X-ray may come; those of copies of any kind are among them."""
 
 _PARTS = ("pixels", "embeddings")
 _SENTENCES = {
-    "pixels": "It is laid out unlike all training images: it shows something else, or is turned, cropped or inverted.",
+    "pixels": "It is laid out unlike all training images: it may show something else, or be turned, inverted or framed "
+    "otherwise.",
     "embeddings": "To the classifier it is unlike all of its training images.",
 }
+_LEAST_SCALE = 1e-6  # where all validation images lie in train
 _BATCH = 256
 
 
@@ -64,9 +71,9 @@ def fit_screening(
         val_embeddings: theirs.
 
     Returns:
-        What `screen` needs: `pixels` and `embeddings` of training images as unit vectors (float16), `scale`, the
-        distances by each that `KEPT` of the validation images stay below, shape (2,), and `distances` of the validation
-        images, ascending.
+        What `screen` needs: `pixels` and `embeddings` of training images as unit vectors (float16), `scale`, by which
+        distances of each are divided, shape (2,), and `distances` of the validation images, ascending, of which `KEPT`
+        are at most 1.
     """
     chosen = np.unique(np.linspace(0, len(train_images) - 1, min(len(train_images), MOST_IMAGES)).round().astype(int))
     fitted: dict[str, NDArray[Any]] = {
@@ -74,7 +81,8 @@ def fit_screening(
         "embeddings": directions(train_embeddings[chosen]).astype(np.float16),
     }
     parts = _nearest(fitted, val_images, val_embeddings)
-    fitted["scale"] = np.maximum([_limit(np.sort(part)) for part in parts], np.finfo(np.float32).tiny)
+    each = np.maximum([_limit(np.sort(part)) for part in parts], _LEAST_SCALE)
+    fitted["scale"] = each * max(_limit(np.sort((parts / each[:, None]).max(axis=0))), _LEAST_SCALE)
     fitted["distances"] = np.sort((parts / fitted["scale"][:, None]).max(axis=0))
     return fitted
 

@@ -118,7 +118,7 @@ def describe_similar(found: SimilarCases) -> str:
         A few words, the most frequent class first.
     """
     counts = Counter(hit.label for hit in found.hits).most_common()
-    return ", ".join(f"{count} {label}" for label, count in counts)
+    return ", ".join(f"{count} {label}" for label, count in counts) or "none"
 
 
 def describe_majority(found: SimilarCases) -> str:
@@ -173,7 +173,8 @@ def voices(case: Case, answers: Sequence[Answer] = ()) -> list[Voice]:
     detail = f"probability {found.probability:.2f}, threshold {found.threshold:.2f}"
     said = [voice("classifier", found.label, "", detail)._replace(agrees=None)]
     for similar in case.similar:
-        near = f"{describe_similar(similar)}; nearest {similar.hits[0].similarity:.2f}" if similar.hits else "none"
+        near = describe_similar(similar)
+        near += f"; nearest {similar.hits[0].similarity:.2f}" if similar.hits else ""
         said.append(voice(f"similar cases, {similar.encoder}", similar.majority, "no majority", near))
     by_strategy = {answer.strategy: answer for answer in answers}
     for strategy, label in case.reports.items():

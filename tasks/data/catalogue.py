@@ -1,4 +1,4 @@
-"""Where the dataset comes from: the user's own file, MedMNIST's official file, or drawn phantoms."""
+"""Where the dataset comes from: the user's own file or folder, MedMNIST's official file, or drawn phantoms."""
 
 import hashlib
 import socket
@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args
 
 from models.errors import InputError
 from models.text import printable
+from tasks.data.image_folder import list_folder
 from tasks.data.validation import refuse_oversize
 
 Task = Literal["binary-class", "multi-class", "ordinal-regression"]
@@ -24,16 +25,17 @@ class Source:
     """A dataset that was found, and what it is.
 
     Attributes:
-        path: the file; None for phantoms, which are drawn.
-        kind: "official" has the checksum that MedMNIST publishes; "own file" was named by the user and is not compared.
+        path: the file or the folder; None for phantoms, which are drawn.
+        kind: "official" has the checksum that MedMNIST publishes; "own file" and "own folder" were named by the user
+            and are not compared.
         flag: MedMNIST's name of the dataset.
         size: height and width of the images in pixels.
-        md5: hexadecimal digest of the file as found; None for phantoms.
+        md5: hexadecimal digest of the file as found, of a folder that of all names and contents; None for phantoms.
         sha256: likewise.
     """
 
     path: Path | None
-    kind: Literal["official", "own file", "phantoms"]
+    kind: Literal["official", "own file", "own folder", "phantoms"]
     flag: str
     size: int
     md5: str | None
@@ -113,14 +115,14 @@ def locate(
 ) -> Source:
     """Find the dataset, or fetch it.
 
-    The order is: the user's own file; the folder that the user named; `~/.medmnist`; `data` and `../shared/data` below
-    the working directory; MedMNIST's own download into `~/.medmnist`; phantoms where they are allowed, which stand in
-    for PneumoniaMNIST only.
+    The order is: the user's own file or folder of pictures; the folder that the user named; `~/.medmnist`; `data` and
+    `../shared/data` below the working directory; MedMNIST's own download into `~/.medmnist`; phantoms where they are
+    allowed, which stand in for PneumoniaMNIST only.
 
     Args:
         name: MedMNIST's name of the dataset.
         size: height and width of the images in pixels.
-        path: the user's own file; its digests are recorded, not compared.
+        path: the user's own file or folder of pictures; its digests are recorded, not compared.
         folder: folder named by `DATA` or `MEDMNIST_ROOT`; it must hold the official file.
         working_directory: where relative folders start; None is the process's.
         home: where `.medmnist` lies; None is the user's home.
@@ -130,18 +132,20 @@ def locate(
         The source.
 
     Raises:
-        InputError: nothing was found at a place that was named, a found file is not the official one, nothing was
-            found or fetched at all, or the official dataset does not fit into memory.
+        InputError: nothing was found at a place that was named, a found file is not the official one, a folder has
+            another layout, nothing was found or fetched at all, or the official dataset does not fit into memory.
     """
     entry = look_up(name, size)
     working_directory = working_directory or Path.cwd()
     cache = (home or Path.home()) / ".medmnist"
     if path is not None:
         file = working_directory / path.expanduser()
+        if file.is_dir():
+            return _own_folder(file, entry, size)
         if not file.is_file():
             raise InputError(
-                f"--dataset.path {path} is not a file: expected a dataset in MedMNIST's .npz layout; correct the path, "
-                f"or leave it out to use the official {entry.file_name}."
+                f"--dataset.path {path} is neither a file nor a folder: expected a dataset in MedMNIST's .npz layout, "
+                f"or a folder of pictures; correct the path, or leave it out to use the official {entry.file_name}."
             )
         return _source(file, "own file", entry, size)
     refuse_oversize(entry.file_name, sum(entry.images.values()) * size**2 * entry.channels)  # before it is fetched
@@ -192,6 +196,17 @@ def _source(file: Path, kind: Literal["official", "own file"], entry: Entry, siz
     except OSError as error:
         raise InputError(f"{file} cannot be read ({error.strerror}): expected a readable .npz file.") from error
     return Source(file, kind, entry.flag, size, md5.hexdigest(), sha256.hexdigest())
+
+
+def _own_folder(folder: Path, entry: Entry, size: int) -> Source:
+    if entry.channels != 1:
+        raise InputError(
+            f"--dataset.path {printable(folder, 60)} is a folder, whose pictures are read in grey, but the images of "
+            f"{entry.flag} are in colour: give an .npz file in MedMNIST's layout, or choose a grey set with "
+            "--dataset.name."
+        )
+    found = list_folder(folder, entry.labels, entry.flag)
+    return Source(folder, "own folder", entry.flag, size, found.md5, found.sha256)
 
 
 def _download(entry: Entry, size: int, cache: Path) -> Path:

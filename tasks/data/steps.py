@@ -7,12 +7,13 @@ from pathlib import Path
 from models.errors import InputError
 from tasks.data.audit import audit, audit_table
 from tasks.data.catalogue import Entry, locate, look_up
+from tasks.data.image_folder import ImageFolder, describe_folder, list_folder, listing, read_folder
 from tasks.data.phantoms import draw_phantoms
 from tasks.data.subset import take_first
 from tasks.data.validation import SPLITS, Splits, dump_splits, read_splits
 from tasks.execution.caching import step
 from tasks.parameters.dataset import DatasetParameters
-from tasks.records.data import DatasetRecord, PictureRecord, SourceRecord
+from tasks.records.data import OWN, OWN_FOLDER, DatasetRecord, PictureRecord, SourceRecord
 from tasks.storage.locations import data_folder
 from tasks.storage.store import Store
 
@@ -35,10 +36,10 @@ def require_pneumonia(parameters: DatasetParameters) -> None:
 
 
 def locate_source(parameters: DatasetParameters) -> SourceRecord:
-    """Find the dataset file and take its digests, which is quick and therefore done in every run.
+    """Find the dataset and take its digests, which is quick and therefore done in every run.
 
     Raises:
-        InputError: if there is none, or it is not the official one.
+        InputError: if there is none, it is not the official one, or a folder has another layout.
     """
     source = locate(
         parameters.name,
@@ -65,9 +66,9 @@ def smallest_test_class(source: SourceRecord, limit: int | None) -> int | None:
         limit: most images of a split.
 
     Returns:
-        The number; None for one's own file, which has to be read for that.
+        The number; None for one's own file or folder, which has to be read for that.
     """
-    if source.kind == "own file":
+    if source.kind in OWN:
         return None
     images, smallest = PHANTOM_TEST if source.kind == "phantoms" else OFFICIAL_TEST
     return smallest if limit is None or limit >= images else smallest * limit // images
@@ -77,13 +78,20 @@ def smallest_test_class(source: SourceRecord, limit: int | None) -> int | None:
 def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
     """Validate the dataset, audit it and store it as arrays."""
     store, entry = Store(), look_up(source.name, source.size)
-    splits = _read(source, entry)
-    whole = {split: len(splits.labels(split)) for split in SPLITS}
-    if limit is not None:
-        splits = take_first(splits, limit)
+    folder = None
+    if source.kind == OWN_FOLDER:
+        folder, splits, whole = _read_folder(source, entry, limit)
+    else:
+        splits = _read(source, entry)
+        whole = {split: len(splits.labels(split)) for split in SPLITS}
+        if limit is not None:
+            splits = take_first(splits, limit)
     counts = {split: len(splits.labels(split)) for split in SPLITS}
-    found = audit(splits, entry.labels)
-    content = dump_splits(splits)
+    found, content = audit(splits, entry.labels), dump_splits(splits)
+    audited, shown = asdict(found), audit_table(found)
+    if folder is not None:
+        audited["folder"] = asdict(folder.audit())
+        shown = f"{describe_folder(folder.audit())}\n{shown}"
     return DatasetRecord(
         name=source.name,
         kind=source.kind,
@@ -94,14 +102,31 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         md5=source.md5 or hashlib.md5(content, usedforsecurity=False).hexdigest(),
         sha256=source.sha256 or hashlib.sha256(content).hexdigest(),
         splits=store.put(content, "application/x-npz"),
-        audit=store.put_json(asdict(found)),
-        audit_table=store.put(audit_table(found).encode(), "text/markdown"),
+        audit=store.put_json(audited),
+        audit_table=store.put(shown.encode(), "text/markdown"),
         counts=counts,
         excluded_train=tuple(found.train_shared_with_validation),
         phantoms=source.kind == "phantoms",
         limit=None if counts == whole else limit,
         source=source.path,
+        listing=None if folder is None else store.put(listing(folder, entry.labels), "text/csv"),
     )
+
+
+def _read_folder(source: SourceRecord, entry: Entry, limit: int | None) -> tuple[ImageFolder, Splits, dict[str, int]]:
+    """Read a folder; of its files only those that the limit leaves are decoded. Also return how many images it has."""
+
+    def unchanged() -> ImageFolder:
+        found = list_folder(Path(source.path), entry.labels, entry.flag)
+        if found.sha256 != source.sha256:
+            raise InputError(f"{source.path} changed while it was being read: run again once it is complete.")
+        return found
+
+    whole = unchanged()
+    kept = whole if limit is None else whole.first(limit)
+    splits = read_folder(kept, source.size)
+    unchanged()
+    return kept, splits, whole.counts()
 
 
 def _read(source: SourceRecord, entry: Entry) -> Splits:
@@ -119,7 +144,8 @@ def read_picture(path: str, size: int) -> PictureRecord:
     Raises:
         InputError: it cannot be read.
     """
-    from tasks.data.pictures.image_file import read_image, to_model_size
+    from tasks.data.pictures.image_file import read_image
+    from tasks.shared.model_size import to_model_size
 
     original = read_image(path)
     arrays = {"original": original, "image": to_model_size(original, size)}

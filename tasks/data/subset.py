@@ -23,7 +23,7 @@ def take_first(splits: Splits, limit: int) -> Splits:
     Raises:
         InputError: the share of a class is less than one image.
     """
-    train, val, test = (_first(splits.labels(split), limit, split) for split in SPLITS)
+    train, val, test = (first_of_each_class(splits.labels(split), limit, split) for split in SPLITS)
     return Splits(
         train_images=splits.train_images[train],
         val_images=splits.val_images[val],
@@ -34,7 +34,20 @@ def take_first(splits: Splits, limit: int) -> Splits:
     )
 
 
-def _first(labels: NDArray[np.int64], limit: int, split: Split) -> NDArray[np.int64]:
+def first_of_each_class(labels: NDArray[np.int64], limit: int, split: Split) -> NDArray[np.int64]:
+    """Choose the first images of a split, each class with its share.
+
+    Args:
+        labels: class of each image, shape (images,).
+        limit: most images to keep.
+        split: what a message calls the split.
+
+    Returns:
+        Places of those that are kept, ascending.
+
+    Raises:
+        InputError: the share of a class is less than one image.
+    """
     if limit >= len(labels):
         return np.arange(len(labels))
     members = [np.flatnonzero(labels == label) for label in np.unique(labels)]

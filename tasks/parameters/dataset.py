@@ -46,8 +46,10 @@ class DatasetParameters(Parameters):
     )
     path: str | None = Field(
         None,
-        title="Own file",
-        description="An npz file in MedMNIST's layout, used instead of the official one; its digest is recorded.",
+        title="Own data",
+        description="An npz file in MedMNIST's layout, or a folder of grey pictures (PNG, JPEG, DICOM …; train, val "
+        "and test, each with a folder a class; or these alone, of which splits are made), used instead of the official "
+        "file; its digest is recorded.",
     )
     limit: int | None = Field(
         None,

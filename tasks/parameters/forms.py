@@ -1,5 +1,6 @@
 """The forms by the name that they have in every flow."""
 
+from tasks.parameters.add import AddParameters
 from tasks.parameters.base import Parameters
 from tasks.parameters.cases import CasesParameters
 from tasks.parameters.champion import ChampionParameters
@@ -20,6 +21,7 @@ FORMS: dict[str, type[Parameters]] = {
     "reports": ReportParameters,
     "search": SearchParameters,
     "cases": CasesParameters,
+    "add": AddParameters,
     "sweep": SweepParameters,
     "execution": ExecutionParameters,
     "champion": ChampionParameters,

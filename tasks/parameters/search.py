@@ -42,6 +42,11 @@ class SearchParameters(Parameters):
     among_splits: list[Split] = Field(
         ["train", "val", "test"], min_length=1, title="Among splits", description="Splits to search."
     )
+    among_added: bool = Field(
+        True,
+        title="Among added pictures",
+        description="Search the pictures too that were added to the index, which are of no split.",
+    )
     among_class: Annotated[Literal["both", "normal", "pneumonia"], BeforeValidator(_both)] = Field(
         "both", title="Among class", description="Class to search."
     )

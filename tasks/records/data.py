@@ -2,16 +2,20 @@
 
 from tasks.records.base import Record, StoredFile, provenance
 
+OWN_FOLDER = "own folder"
+OWN = ("own file", OWN_FOLDER)
+"""Kinds of data that a user brings, of which nothing is known before they are read."""
+
 
 class SourceRecord(Record):
     """The dataset file that was found, before it is read.
 
     Attributes:
         name: MedMNIST flag, `pneumoniamnist`.
-        kind: `official` (checksum verified), `own file` (checksum recorded) or `phantoms`.
+        kind: `official` (checksum verified), `own file`, `own folder` (checksum recorded) or `phantoms`.
         size: side of an image in pixels.
-        sha256: digest of the file; of the drawing's version for phantoms.
-        md5: MD5 of the file, the sum that MedMNIST publishes.
+        sha256: digest of the file; of all names and contents for a folder, of the drawing's version for phantoms.
+        md5: MD5 of the same, the sum that MedMNIST publishes.
         path: where it was found.
     """
 
@@ -44,6 +48,7 @@ class DatasetRecord(Record):
         phantoms: whether the images are drawn.
         limit: most images that were kept of each split, the first ones; None where all of the file's are there.
         source: where the file was found.
+        listing: CSV that says of each image of a folder where it comes from and of whom it is; else None.
     """
 
     name: str
@@ -62,12 +67,12 @@ class DatasetRecord(Record):
     phantoms: bool
     limit: int | None = None
     source: str = provenance("")
+    listing: StoredFile | None = provenance(None)
 
     @property
     def title(self) -> str:
         """Name of exactly these images: the set, and in brackets how they differ from its official ones."""
-        kinds = {"own file": "own file", "phantoms": "drawn phantoms"}
-        differs = [kinds[self.kind]] if self.kind in kinds else []
+        differs = [self.kind] if self.kind in OWN else ["drawn phantoms"] if self.phantoms else []
         if self.limit is not None:
             differs.append(f"first {self.limit} of each split")
         return self.name + (f" ({', '.join(differs)})" if differs else "")

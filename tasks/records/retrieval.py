@@ -133,6 +133,54 @@ class RetrievalResult(Record):
     flow_run_ids: tuple[str, ...] = provenance(())
 
 
+class AddedCase(Record):
+    """A picture that was added to what searches find.
+
+    Attributes:
+        digest: SHA-256 of its pixels, as `tasks.retrieval.search_result.pixel_digest` takes it.
+        name: of its file, without its folders.
+        label: its class; None where it is not known.
+        added_at: when, UTC in ISO format.
+    """
+
+    digest: str
+    name: str
+    label: str | None = None
+    added_at: str = provenance("")
+
+
+class AddedPicture(AddedCase):
+    """The same with its pixels.
+
+    Attributes:
+        arrays: npz with `original`, as the file has it, uint8, shape (height, width).
+    """
+
+    arrays: StoredFile
+
+
+class AddedPicturesRecord(Record):
+    """All that was added, whichever encoders have an index.
+
+    Attributes:
+        pictures: in the order in which they were added, each digest once.
+    """
+
+    pictures: tuple[AddedPicture, ...] = ()
+
+
+class AddedVectorsRecord(Record):
+    """Some added pictures as one encoder sees them.
+
+    Attributes:
+        cases: the pictures, in the order of the rows.
+        arrays: npz with `vectors` (N, dimension), not normalised, and `images` (N, size, size) uint8.
+    """
+
+    cases: tuple[AddedCase, ...]
+    arrays: StoredFile
+
+
 class SearchableRecord(Record):
     """What a search needs: the images, and an encoder with its index over them.
 
@@ -143,6 +191,7 @@ class SearchableRecord(Record):
         index: its indices.
         run_id: MLflow run that built it; empty in a record of an earlier version of this program.
         published_at: when searches began to take it, UTC in ISO format; empty before.
+        added: what was added to the images since, in parts.
     """
 
     dataset: DatasetRecord
@@ -151,9 +200,10 @@ class SearchableRecord(Record):
     index: IndexRecord
     run_id: str = ""
     published_at: str = ""
+    added: tuple[AddedVectorsRecord, ...] = ()
 
     def same_content(self, other: "SearchableRecord") -> bool:
-        """Tell whether another one finds the same, whichever run built it and whenever it was published."""
+        """Tell whether another one is the same but for run and moment and for what was added since."""
         parts = ("dataset", "encoder", "embeddings", "index")
         return all(getattr(self, part).content_digest() == getattr(other, part).content_digest() for part in parts)
 

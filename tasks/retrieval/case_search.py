@@ -9,9 +9,10 @@ from tasks.parameters.search import SearchParameters
 from tasks.records.data import PictureRecord
 from tasks.records.retrieval import SearchableRecord
 from tasks.retrieval import encoders
-from tasks.retrieval.search_result import Query, SearchedIndex, SearchResult, rank_hits
+from tasks.retrieval.added_cases import grown_index, read_added
+from tasks.retrieval.search_result import ADDED, Query, SearchedIndex, SearchResult, rank_hits
 from tasks.retrieval.settings import SPLITS
-from tasks.retrieval.vectors import read_index, read_vectors
+from tasks.retrieval.vectors import read_vectors
 from tasks.storage.store import Store
 
 
@@ -53,12 +54,17 @@ def search_cases(
     dataset = searchable.dataset
     arrays = store.get_arrays(dataset.splits)
     question = _question(store, searchable, search, picture, arrays)
-    splits = np.repeat(SPLITS, [dataset.counts[split] for split in SPLITS])
-    indices = np.concatenate([np.arange(dataset.counts[split]) for split in SPLITS])
-    labels = np.concatenate([arrays[f"{split}_labels"] for split in SPLITS])
+    added = read_added(store, searchable)
+    arrays |= {f"{ADDED}_images": added.images, f"{ADDED}_labels": added.labels}
+    parts = (*SPLITS, ADDED)
+    counts = [len(arrays[f"{part}_labels"]) for part in parts]
+    splits = np.repeat(parts, counts)
+    indices = np.concatenate([np.arange(count) for count in counts])
+    labels = np.concatenate([arrays[f"{part}_labels"] for part in parts])
     label = None if search.among_class == "both" else dataset.labels.index(search.among_class)
-    among = np.isin(splits, search.among_splits) & ((label is None) | (labels == label))
-    found = read_index(store, searchable.index).search(
+    searched = [*search.among_splits, *([ADDED] if search.among_added else [])]
+    among = np.isin(splits, searched) & ((label is None) | (labels == label))
+    found = grown_index(store, searchable, added).search(
         question.vector, search.k, encoder=searchable.encoder.identity, exclude=question.own,
         allowed=np.flatnonzero(among),
     )  # fmt: skip
@@ -73,12 +79,15 @@ def search_cases(
             dataset=dataset.title,
             dataset_digest=dataset.digest,
             images=dataset.counts,
+            added=len(added.cases) if search.among_added else 0,
         ),
         class_names=dataset.labels,
         splits=tuple(search.among_splits),
         label=label,
         k=search.k,
-        hits=rank_hits(found.similarities[0], ids, np.arange(len(labels)), splits.tolist(), indices, labels),
+        hits=rank_hits(
+            found.similarities[0], ids, np.arange(len(labels)), splits.tolist(), indices, labels, added.cases
+        ),
         phantoms=dataset.phantoms,
     )
     images = np.stack([arrays[f"{splits[place]}_images"][indices[place]] for place in ids])

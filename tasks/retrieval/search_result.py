@@ -12,12 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from models.choices import EncoderName, Split
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
+from tasks.records.retrieval import AddedCase
 from tasks.shared.markdown import document, table
+
+ADDED: Literal["added"] = "added"
+UNLABELLED = "unlabelled"
 
 _LIMITS = (
     "Similarity is the cosine of embeddings, from -1 to 1: it ranks the cases of one search, is no probability, and "
     "must not be compared between encoders. The labels are those of the dataset, children aged one to five from one "
-    "hospital. Cases that look alike do not prove that the query has their finding."
+    "hospital; those of added pictures are what was said when they were added. Cases that look alike do not prove that "
+    "the query has their finding."
 )
 
 
@@ -58,7 +63,7 @@ class Query(_Part):
             The query.
         """
         name = f"{split} #{index}"
-        return cls(kind="index", name=name, digest=_pixel_digest(image), split=split, index=index, label=label)
+        return cls(kind="index", name=name, digest=pixel_digest(image), split=split, index=index, label=label)
 
     @classmethod
     def from_file(cls, path: str | Path, image: NDArray[np.uint8]) -> "Query":
@@ -71,7 +76,7 @@ class Query(_Part):
         Returns:
             The query.
         """
-        return cls(kind="image", name=Path(path).name, digest=_pixel_digest(image))
+        return cls(kind="image", name=Path(path).name, digest=pixel_digest(image))
 
     @classmethod
     def from_text(cls, text: str) -> "Query":
@@ -99,17 +104,26 @@ class Hit(_Part):
 
     Attributes:
         rank: 1 is the most similar.
-        split: the split it lies in.
+        split: the split it lies in, or that it was added.
         index: its place there.
-        label: its class.
+        label: its class; None where it was added without one.
         similarity: cosine with the query.
+        name: what it was added as; None in a split.
+        digest: SHA-256 of the pixels of what was added; None in a split.
     """
 
     rank: int
-    split: Split
+    split: Split | Literal["added"]
     index: int
-    label: int
+    label: int | None
     similarity: float
+    name: str | None = None
+    digest: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What it is called: `test #7`, or `added: scan.dcm`."""
+        return f"{self.split} #{self.index}" if self.name is None else f"{ADDED}: {self.name}"
 
 
 class SearchedIndex(_Part):
@@ -121,6 +135,7 @@ class SearchedIndex(_Part):
         dataset: name of the images that it is over, with the limit where they are a part of the data.
         dataset_digest: digest of the same.
         images: their number, by split.
+        added: number of pictures that were added since and were searched too.
     """
 
     run_id: str
@@ -128,12 +143,14 @@ class SearchedIndex(_Part):
     dataset: str
     dataset_digest: str
     images: dict[Split, int]
+    added: int = 0
 
     def __str__(self) -> str:
         """Name it in one sentence."""
         parts = ", ".join(f"{count} {split}" for split, count in self.images.items())
         run = f"of the MLflow run {self.run_id}, published {self.published_at}" if self.run_id else "of an unnamed run"
-        return f"Searched: the index {run}, over {sum(self.images.values())} images of {self.dataset} ({parts})."
+        since = f", and {self.added} added" if self.added else ""
+        return f"Searched: the index {run}, over {sum(self.images.values())} images of {self.dataset} ({parts}){since}."
 
 
 class SearchResult(_Part):
@@ -168,9 +185,13 @@ class SearchResult(_Part):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def class_shares(self) -> dict[str, float]:
-        """Share of each class among the hits, in [0, 1]."""
-        labels = [hit.label for hit in self.hits]
-        return {name: labels.count(label) / len(labels) for label, name in enumerate(self.class_names)}
+        """Share of each class among the hits that have a label, in [0, 1]; 0 where none has one."""
+        labels = [hit.label for hit in self.hits if hit.label is not None]
+        return {name: labels.count(label) / max(1, len(labels)) for label, name in enumerate(self.class_names)}
+
+    def label_of(self, hit: Hit) -> str:
+        """Name the class of a hit, or say that it has none."""
+        return UNLABELLED if hit.label is None else self.class_names[hit.label]
 
     def to_json(self) -> str:
         """Write the result as JSON with the shares of the classes, indented."""
@@ -181,9 +202,10 @@ def rank_hits(
     similarities: NDArray[np.floating],
     ids: NDArray[np.int64],
     gallery_ids: NDArray[np.int64],
-    splits: Sequence[Split],
+    splits: Sequence[Split | Literal["added"]],
     indices: NDArray[np.integer],
     labels: NDArray[np.integer],
+    added: Sequence[AddedCase] = (),
 ) -> tuple[Hit, ...]:
     """Name the neighbours of one query.
 
@@ -193,7 +215,8 @@ def rank_hits(
         gallery_ids: the id of every item of the index, in any order, shape (items,).
         splits: the split of each item, likewise `items` of them.
         indices: its place in the split, shape (items,).
-        labels: its class, shape (items,).
+        labels: its class, shape (items,); -1 where it has none.
+        added: what was added, in the order of its indices.
 
     Returns:
         The hits.
@@ -211,8 +234,10 @@ def rank_hits(
             rank=rank,
             split=splits[row],
             index=int(indices[row]),
-            label=int(labels[row]),
+            label=None if labels[row] < 0 else int(labels[row]),
             similarity=float(similarity),
+            name=added[indices[row]].name if splits[row] == ADDED else None,
+            digest=added[indices[row]].digest if splits[row] == ADDED else None,
         )
         for rank, (row, similarity) in enumerate(zip((rows[int(item)] for item in ids), similarities, strict=True), 1)
     )
@@ -227,10 +252,7 @@ def search_report(result: SearchResult) -> str:
     Returns:
         Markdown.
     """
-    rows = [
-        (hit.rank, f"{hit.split} #{hit.index}", result.class_names[hit.label], f"{hit.similarity:.3f}")
-        for hit in result.hits
-    ]
+    rows = [(hit.rank, hit.title, result.label_of(hit), f"{hit.similarity:.3f}") for hit in result.hits]
     sections = [
         ("Query", _query(result)),
         ("Nearest cases", f"{describe_shares(result)}\n\n{table(('rank', 'case', 'label', 'similarity'), rows)}"),
@@ -240,7 +262,7 @@ def search_report(result: SearchResult) -> str:
 
 
 def describe_shares(result: SearchResult) -> str:
-    """Say in one sentence how many hits are of which class.
+    """Say in one sentence how many hits are of which class. Those without a label are not counted, which it says.
 
     Args:
         result: what was found.
@@ -250,11 +272,13 @@ def describe_shares(result: SearchResult) -> str:
     """
     if result.label is not None:
         return f"Only {result.class_names[result.label]} cases were searched, so every case found has this label."
-    labels = [hit.label for hit in result.hits]
-    if len(labels) == 1:
-        return f"The nearest case is labelled {result.class_names[labels[0]]}."
+    labels = [hit.label for hit in result.hits if hit.label is not None]
+    without = len(result.hits) - len(labels)
+    if len(result.hits) == 1:
+        return "The nearest case is " + (f"labelled {result.class_names[labels[0]]}." if labels else "unlabelled.")
     counts = [f"{labels.count(label)} {name}" for label, name in enumerate(result.class_names)]
-    return f"Labels of the {len(labels)} nearest cases: {', '.join(counts[:-1])} and {counts[-1]}."
+    told = f"Labels of the {len(result.hits)} nearest cases: {', '.join(counts[:-1])} and {counts[-1]}"
+    return f"{told}; {without} unlabelled, not counted." if without else f"{told}."
 
 
 def _query(result: SearchResult) -> str:
@@ -271,6 +295,7 @@ def _query(result: SearchResult) -> str:
         ("published", result.index.published_at or "unknown"),
         ("over", f"{result.index.dataset}, digest {result.index.dataset_digest}"),
         ("images", ", ".join(f"{count} {split}" for split, count in result.index.images.items())),
+        *([("added since", str(result.index.added))] if result.index.added else []),
         ("searched in", ", ".join(result.splits)),
         ("classes", "all" if result.label is None else result.class_names[result.label]),
         ("cases asked for", str(result.k)),
@@ -278,5 +303,13 @@ def _query(result: SearchResult) -> str:
     return table(("", "value"), rows)
 
 
-def _pixel_digest(image: NDArray[np.uint8]) -> str:
+def pixel_digest(image: NDArray[np.uint8]) -> str:
+    """Take the digest by which a picture is known, whatever format its file has.
+
+    Args:
+        image: grey levels, shape (height, width), or colours, shape (height, width, 3).
+
+    Returns:
+        SHA-256 of shape and pixels, hexadecimal.
+    """
     return hashlib.sha256(f"{image.shape}".encode() + np.ascontiguousarray(image).tobytes()).hexdigest()

@@ -115,15 +115,15 @@ def _by_class(protocols: Sequence[Protocol], class_names: Sequence[str], k: int)
             name,
             int((protocol.result.query_labels == label).sum()),
             *(
-                each.mean(column, label)
+                Markdown(f"{protocol.result.mean(column, label):.3f} *{protocol.chance.mean(column, label):.3f}*")
                 for column in (f"precision_at_{k}", "average_precision")
-                for each in (protocol.result, protocol.chance)
             ),
         )
         for protocol in protocols
         for label, name in enumerate(class_names)
     ]
-    return table(("protocol", "class", "queries", f"precision@{k}", "chance", "mAP", "chance"), rows)
+    scores = table(("protocol", "class", "queries", f"precision@{k}", "mAP"), rows)
+    return f"In italics what a random ranking would score.\n\n{scores}"
 
 
 def _conditioned(conditioned: Protocol, true_class: RankingResult, k: int) -> str:

@@ -336,10 +336,11 @@ def _description(card: Mapping[str, Any], package: StoredFile) -> str:
         "package": f"SHA-256 {package.sha256}, {PACKAGE} and {CARD} in the artifacts",
     }
     validation = [
-        (name, f"{value:.3f}", "" if low is None or high is None else f"{low:.3f} – {high:.3f}")
+        (name, f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f} – {high:.3f})")
         for name, value, low, high in rows
     ]
-    tables = (_table(("card", ""), said.items()), _table(("on validation", "value", "95 % interval"), validation))
+    # One cell for a value and its interval, since MLflow leaves no room between columns.
+    tables = (_table(("card", ""), said.items()), _table(("on validation", "value, 95 % interval"), validation))
     return "\n\n".join((escape(card["intended_use"]), *tables))
 
 

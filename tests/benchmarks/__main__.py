@@ -17,6 +17,7 @@ from tasks.data.steps import locate_source
 from tasks.parameters.dataset import DatasetParameters
 from tasks.storage.locations import outputs
 from tests.benchmarks import (
+    cases,
     execution,
     orchestration,
     report_generation,
@@ -70,6 +71,7 @@ def _measurements(path: Path, images: np.ndarray, labels: np.ndarray) -> Iterato
     yield lambda: [retrieval_evaluation.measure_many()]
     yield lambda: [report_generation.measure()]
     yield lambda: [vector_search.measure_single_query()]
+    yield cases.measure
     yield execution.measure
     yield lambda: orchestration.measure(path)
 

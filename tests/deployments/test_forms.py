@@ -15,6 +15,7 @@ from tests.deployments.forms_of_flows import FOLDER, snapshot, triggered_flows
 
 FLOWS = {flow.name: flow for flow in triggered_flows().values()}
 SHOWN = {
+    "add": ["add"],
     "champion": ["champion"],
     "classification": ["dataset", "training", "evaluation"],
     "pipeline": ["dataset", "training", "evaluation", "retrieval", "reports", "execution"],

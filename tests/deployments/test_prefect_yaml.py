@@ -61,7 +61,7 @@ def test_it_runs_in_a_pool_that_the_services_make(deployment):
 
 @each
 def test_a_search_goes_before_what_takes_hours(deployment):
-    assert deployment.work_pool.work_queue_name == (SEARCHES if deployment.name == "search" else "default")
+    assert deployment.work_pool.work_queue_name == (SEARCHES if deployment.name in ("search", "add") else "default")
 
 
 @each

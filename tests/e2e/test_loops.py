@@ -58,6 +58,8 @@ SHORT = {
     "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_LOOP_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_LOOP_SECONDS": "15",
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT2S",
+    "PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1",
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "3",
     "HEARTBEAT_WINDOW": str(WINDOW_SECONDS),
 }
@@ -90,9 +92,7 @@ def _database(kind, server_logs):
         return
     secrets = {f"{name}_database_password": "secret" for name in ("prefect", "mlflow")}
     with room_for_postgres(secrets) as room:
-        server_logs.watch(
-            room, "PostgreSQL starts", "a task run was recorded already", "two events were counted at once"
-        )
+        server_logs.watch(room, "PostgreSQL starts", "a task run was recorded already")
         with postgres(room) as server:
             address = f"postgresql+asyncpg://prefect:secret@127.0.0.1:{server.port}/prefect"
             yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}
@@ -110,6 +110,8 @@ def _stack(kind, outputs, data, server_logs):
             SyncPrefectClient(notes["prefect_api"]) as client,
         ):
             assert (outputs / "prefect" / "prefect.db").exists() == (not database)
+            if database:
+                server_logs.watch(outputs / "services", "two events were counted at once")
             begun = SimpleNamespace(client=client, posts=posts, notes=notes, outputs=outputs)
             _begin(begun, variables)
             yield begun
@@ -168,7 +170,7 @@ def _begin(begun, variables):
     once = IntervalSchedule(interval=timedelta(days=1), anchor_date=soon, timezone="UTC")
     shown = {"champion": {"name": "other-classifier"}}
     schedule = {"schedule": once.model_dump(mode="json"), "active": True, "parameters": shown}
-    client.request("POST", f"/deployments/{champion.id}/schedules", json=[schedule])
+    client.request("POST", f"/deployments/{champion.id}/schedules", json=[schedule, schedule])
     training = client.read_deployment_by_name("classification/classification")
     client.update_deployment_schedule(training.id, training.schedules[0].id, active=True)
     nightly = client.read_deployment_by_name("retrieval/retrieval-nightly")
@@ -256,13 +258,31 @@ def test_an_active_schedule_makes_the_runs_to_come(client):
     assert {run.state.name for run in runs} == {"Scheduled"}
 
 
-def test_a_worker_takes_a_scheduled_run_and_completes_it(started, client):
-    (run,) = wait_for(
-        lambda: [run for run in _runs_of(client, "champion/champion") if run.state.is_final()], PATIENCE_SECONDS
-    )
-    assert run.state.is_completed(), run.state
-    assert "auto-scheduled" in run.tags
-    assert str(run.id) in (started.outputs / "services" / "cpu-worker.log").read_text()
+@pytest.fixture(scope="module")
+def in_turn(client):
+    """Both runs of a deployment that were scheduled for the same second, once the later one has ended."""
+
+    def ended():
+        runs = [run for run in _runs_of(client, "champion/champion") if run.state.is_final()]
+        return len(runs) == 2 and runs
+
+    return sorted(wait_for(ended, PATIENCE_SECONDS), key=lambda run: run.start_time)
+
+
+def test_a_worker_takes_scheduled_runs_one_after_the_other_and_completes_them(in_turn):
+    first, second = in_turn
+    assert [run.state.name for run in in_turn] == ["Completed"] * 2
+    assert all("auto-scheduled" in run.tags for run in in_turn)
+    assert first.end_time <= second.start_time
+
+
+def test_a_worker_says_once_that_a_run_waits(started, client, in_turn):
+    second = in_turn[1]
+    waits = [state.name for state in client.read_flow_run_states(second.id)].count("AwaitingConcurrencySlot")
+    assert waits >= 2  # as often, it was tried in vain
+    log = (started.outputs / "services" / "cpu-worker.log").read_text()
+    assert [log.count(f"submitting flow run '{run.id}'") for run in in_turn] == [1, 1]
+    assert [log.count(f"Aborted submission of flow run '{run.id}'") for run in in_turn] == [0, 1]
 
 
 def test_three_failures_pause_the_schedules_of_a_deployment(client):

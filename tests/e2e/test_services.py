@@ -88,6 +88,13 @@ def test_both_addresses_are_printed_and_answer_on_loopback(services, environment
                     assert connection.laddr.ip == "127.0.0.1"
 
 
+def test_the_address_of_the_start_page_that_is_printed_is_that_of_the_start_page(services):
+    (page,) = re.findall(r"/v2/artifacts/artifact/([\w-]+)", services["printed"])
+    artifact = httpx.get(f"{services['prefect_api']}/artifacts/{page}", timeout=60).json()
+    assert artifact["key"] == "overview"
+    assert artifact["data"].startswith("# Overview")
+
+
 def test_up_again_is_harmless(services, environment):
     done = call("up", environment)
     assert done.returncode == 0

@@ -23,8 +23,8 @@ from models.classifier.classifiers import build_classifier
 from models.classifier.prediction import predict
 from models.classifier.preprocessing import Normalization
 from tasks.classification.trust.calibration import calibrated_probabilities
-from tasks.data.pictures.image_file import to_model_size
 from tasks.records.base import RunReference
+from tasks.shared.model_size import to_model_size
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tasks.tracking import registry, runs

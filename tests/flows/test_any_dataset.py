@@ -162,7 +162,7 @@ def test_retrieval_and_reports_refuse_it_in_one_sentence(flow, words, capsys):
 
 def test_a_loss_of_two_classes_is_refused_before_the_file_is_looked_for(words, tmp_path, capsys):
     missing = ["--dataset.path", str(tmp_path / "missing.npz")]
-    assert "missing.npz is not a file" in _mistake(classification, [*words, *missing], capsys)
+    assert "missing.npz is neither a file nor a folder" in _mistake(classification, [*words, *missing], capsys)
     told = _mistake(classification, [*words, *missing, "--training.loss", "balanced_bce"], capsys)
     assert told.startswith("error: The loss 'balanced_bce' does not fit a data set of 8 classes; choose one of: ")
     assert "balanced_cross_entropy" in told

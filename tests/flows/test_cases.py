@@ -3,6 +3,11 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +24,16 @@ from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittle
 from flows.cases import cases, reference_of
 from flows.inbox import inbox
 from flows.retrieval import retrieval
-from flows.support.shell import main
+from flows.support.shell import main, parse
 from models.notices import RESEARCH_NOTICE
 from tasks.cases.case import Case
+from tasks.cases.steps.drift import FEWEST
 from tasks.classification.trust.calibration import calibrated_probabilities
+from tasks.execution import events
 from tasks.parameters.dataset import DatasetParameters
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
+from tests.conftest import CHECKOUT
 from tests.flows.small import RETRIEVAL, executed, run_flow
 from tests.support.pages import page_of
 
@@ -173,7 +181,8 @@ def test_dicom_results_go_back_to_the_study_of_the_patient(found, products, fold
 
 def test_nothing_but_the_dicom_results_names_the_patient(products, shared_outputs, first):
     database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
-    assert b"paper.png" in database.read_bytes()  # what was logged lies here
+    stored = [path.read_bytes() for path in database.parent.iterdir() if path.is_file()]
+    assert any(b"paper.png" in content for content in stored)  # what runs say lies here
     holding = {
         path
         for place in (shared_outputs, database.parent)
@@ -207,12 +216,7 @@ def test_a_folder_that_grew_computes_only_what_is_new(words, folder, dataset, fi
     result, steps = run_flow(cases, [*words, "--cases.images", str(grown / "*.*")])
     judged = [step for step in steps if step.step == "judge-pictures" and not step.hit]
     assert len(judged) == 1
-    rows = [
-        case["digest"]
-        for job in (shared_outputs / "store" / "cases").iterdir()
-        for shard in (job / "shards").iterdir()
-        for case in json.loads(shard.read_text())
-    ]
+    rows = _judged(shared_outputs)
     assert len(rows) == len(set(rows)) == 14  # all but `paper.png`, the new one once
     assert result.metrics["cases/count"] == 15
     assert "prepare-reference" not in executed(steps)
@@ -235,9 +239,81 @@ def test_an_inbox_handles_each_picture_once(words, dataset, tmp_path):
     assert case["name"] == "b.png"
 
 
+def test_pictures_that_look_otherwise_are_told_of(words, dataset, tmp_path, monkeypatch):
+    """The test images are, so that many at once are compared with those of train."""
+    told = []
+    monkeypatch.setattr(events, "emit_event", lambda event, resource, payload: told.append((event, payload)))
+    place = tmp_path / "many"
+    place.mkdir()
+    for number, image in enumerate(np.load(dataset)["test_images"]):
+        _put(image // 2 + 100, place / f"{number:02d}.png")
+    found, steps = run_flow(inbox, [*words, "--cases.images", str(place), "--cases.pages", "0"])
+    assert found.metrics["cases/counted"] >= FEWEST
+    assert "measure-drift-of-cases" in executed(steps)
+    by_event = dict(told)
+    if found.metrics["cases/foreign"]:
+        assert by_event[events.FOREIGN_FOUND]["cases/foreign"] == found.metrics["cases/foreign"]
+    drift = {name: value for name, value in by_event.get(events.DRIFT_FOUND, {}).items() if "new_domain_auc" in name}
+    assert all(0 <= value <= 1 for value in drift.values())
+
+
+def test_a_run_that_is_killed_goes_on_and_judges_nothing_twice(words, dataset, tmp_path, shared_outputs, official_file):
+    images = np.load(dataset)["train_images"][:48]
+    for number, image in enumerate(images):
+        _put(image, tmp_path / "scans" / f"{number:02d}.png")
+    options = [*words, "--cases.images", str(tmp_path / "scans"), "--cases.batch_size", "8", "--cases.pages", "3"]
+    before = set(_judged(shared_outputs))
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "flows.cases", *options],
+        cwd=CHECKOUT,
+        env=os.environ | {"OUTPUTS": str(shared_outputs), "DATA": str(official_file.parent)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 240
+    while not set(_judged(shared_outputs)) - before and killed.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    kept = set(_judged(shared_outputs)) - before
+    assert 0 < len(kept) < 48
+    result, steps = run_flow(cases, options)
+    assert result.metrics["cases/count"] == 48
+    rows = _judged(shared_outputs)
+    assert len(rows) == len(set(rows)) and len(set(rows) - before) == 48
+    assert {"judge-pictures", "show-index"} <= executed(steps)
+    client = MlflowClient(tracking_uri())
+    runs = client.search_runs([client.get_experiment_by_name("pneumonia/cases").experiment_id], max_results=1000)
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED", "FAILED"}
+    assert [run.info.status for run in runs].count("KILLED") == 1
+
+
+def test_two_inboxes_at_once_handle_each_picture_once(words, dataset, tmp_path, shared_outputs):
+    for number, image in enumerate(np.load(dataset)["val_images"][:20]):
+        _put(image, tmp_path / "inbox" / f"{number:02d}.png")
+    options = [*words, "--cases.images", str(tmp_path / "inbox"), "--cases.pages", "0"]
+    with ThreadPoolExecutor(2) as threads:
+        found = [each.result() for each in [threads.submit(inbox, **parse(inbox, options)) for _ in range(2)]]
+    assert sorted(result.metrics["cases/count"] if result else 0 for result in found) == [0, 20]
+    rows = _judged(shared_outputs)
+    assert len(rows) == len(set(rows))
+
+
+def _judged(folder):
+    """The digest of every picture that was judged, as often as it was."""
+    return [
+        case["digest"]
+        for job in (folder / "store" / "cases").iterdir()
+        for shard in (job / "shards").glob("*.json")
+        for case in json.loads(shard.read_text())
+    ]
+
+
 def _put(image, path):
+    path.parent.mkdir(exist_ok=True)
     Image.fromarray(image).save(path)
-    os.utime(path, (0, 0))
+    os.utime(path, (0, 0))  # not being written any more
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from prefect.client.orchestration import get_client
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from flows.add import add
 from flows.retrieval import retrieval
 from flows.search import search
 from flows.support.shell import main
@@ -370,6 +371,22 @@ def test_a_file_that_is_no_image_is_one_sentence(images, tmp_path, capsys):
         ("missing.png", "missing.png: an image file (PNG, "),
     ):
         assert told in _mistake(["--search.image", str(tmp_path / file)], capsys)
+
+
+def test_what_was_added_counts_in_no_metric_and_stays_when_the_index_is_published_again(grown, words, tmp_path):
+    file = tmp_path / "new.png"
+    Image.fromarray(np.random.default_rng(3).integers(0, 256, (50, 40), dtype=np.uint8)).save(file)
+    added, _ = run_flow(add, ["--add.images", str(file), "--add.label", "normal"])
+    vectors = {name: _search("--search.encoder", name, "--search.image", str(file))[0]["hits"][0] for name in NAMES}
+    assert {(hit["name"], hit["label"]) for hit in vectors.values()} == {("new.png", 0)}
+    assert all(hit["similarity"] == pytest.approx(1, abs=1e-5) for hit in vectors.values())
+    result, steps = run_flow(retrieval, [*words, "--retrieval.encoders", "classifier,metric,clip"])
+    assert executed(steps) == set()
+    assert result.retrieval == grown[0].retrieval
+    assert result.index == grown[0].index
+    assert _search("--search.image", str(file))[0]["hits"][0]["name"] == "new.png"
+    run_flow(add, ["--add.remove", added.pictures[0].digest])
+    assert {len(find_published(name).added) for name in NAMES} == {0}
 
 
 def _write_dicom_without_pixels(path):

@@ -11,14 +11,13 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from pydicom import Dataset
+from pydicom import Dataset, uid
 from pydicom.charset import convert_encodings, default_encoding
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element
 from pydicom.tag import Tag
-from pydicom.uid import JPEG2000, UID, JPEGLSNearLossless, generate_uid
 
 from models.errors import InputError
 from models.text import printable
@@ -48,7 +47,18 @@ _CONTROLS = bytes(code for code in range(32) if code != 0x1B)  # the escape swit
 _CHARACTER_SET = re.compile(rb"(ISO[ _-]?IR[ _-]?\d{1,3}|ISO 2022 IR \d{1,3}|GB18030|GBK)?", re.ASCII)
 _UID = re.compile(r"\d+(\.\d+)+")
 _ORIENTATION = re.compile(r"[APRLFH]{1,3}")
-_LOSSY = (JPEG2000, JPEGLSNearLossless, *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 91, 81, 93)))
+_LOSSY = (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.JPEG2000MC)
+# Kinds whose files have one frame, whatever they say: of these no frame may be named.
+_SINGLE_FRAME = frozenset(
+    (
+        uid.ComputedRadiographyImageStorage,
+        uid.DigitalXRayImageStorageForPresentation,
+        uid.DigitalXRayImageStorageForProcessing,
+        uid.SecondaryCaptureImageStorage,
+        uid.CTImageStorage,
+        uid.MRImageStorage,
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -146,7 +156,8 @@ def _reference(source: Dataset, meta: Dataset) -> Reference | None:
     sop_class = _uid(_text(source, "SOPClassUID") or _text(meta, "MediaStorageSOPClassUID"))
     if series is None or instance is None or sop_class is None:
         return None
-    return Reference(series, instance, sop_class, 1 if _text(source, "NumberOfFrames") not in ("", "0", "1") else None)
+    several = _text(source, "NumberOfFrames") not in ("", "0", "1") and sop_class not in _SINGLE_FRAME
+    return Reference(series, instance, sop_class, 1 if several else None)
 
 
 def made_uid(*words: str) -> str:
@@ -158,7 +169,7 @@ def made_uid(*words: str) -> str:
     Returns:
         A UID below pydicom's root, of 64 characters at most.
     """
-    return str(generate_uid(entropy_srcs=["pneumonia workflow", *(f"{len(word)}:{word}" for word in words)]))
+    return str(uid.generate_uid(entropy_srcs=["pneumonia workflow", *(f"{len(word)}:{word}" for word in words)]))
 
 
 def carry_patient_over(source: Dataset | None, target: Dataset) -> None:
@@ -196,7 +207,7 @@ def _bytes(dataset: Dataset, keyword: str) -> bytes:
     tag = tag_for_keyword(keyword)
     if tag is None or tag not in dataset:
         return b""
-    element: Any = dataset.get_item(tag)
+    element: Any = dataset.get_item(tag, keep_deferred=True)
     if isinstance(element, RawDataElement):
         value = element.value if element.VR not in ("SQ", "OB", "OW", "OF", "OD", "OL", "OV") else b""
     else:  # which someone has taken apart, or made
@@ -216,4 +227,4 @@ def _text(dataset: Dataset, keyword: str) -> str:
 
 
 def _uid(value: str) -> str | None:
-    return str(UID(value)) if _UID.fullmatch(value) and len(value) <= 64 else None
+    return value if _UID.fullmatch(value) and len(value) <= 64 else None

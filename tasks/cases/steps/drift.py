@@ -12,8 +12,8 @@ from tasks.records.classification import PredictionsRecord
 from tasks.records.data import DatasetRecord
 from tasks.storage.store import Store
 
-MOST = 500
-"""Pictures that are compared; more would take long and tell no more."""
+FEWEST, MOST = 30, 500
+"""Pictures that are compared: fewer tell nothing, more would take long and tell no more."""
 
 
 def counted_pictures(files: Sequence[PictureFile], found: CasesResult) -> PicturesRecord:
@@ -45,6 +45,6 @@ def measure_drift_of_cases(
         LabelledVectors(known["train_embeddings"], train_labels),
         LabelledVectors(outputs.embeddings, labels),
         LabelledVectors(known["val_embeddings"], splits["val_labels"]),
-        range(len(pictures)),
+        list(range(len(pictures))),
         dataset.labels,
     ).stored(store)

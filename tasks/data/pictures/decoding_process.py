@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import queue
 import resource
 import signal
 import socket
@@ -173,6 +174,35 @@ class DecodingProcess:
         if self._socket is not None:
             self._socket.close()
         self._child = self._socket = None
+
+
+class DecodingProcesses:
+    """Child processes that decode side by side. One after the other takes one; more start when several are asked for.
+
+    Args:
+        most: how many, at most.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._all = [DecodingProcess() for _ in range(most)]
+        self._idle: queue.LifoQueue[DecodingProcess] = queue.LifoQueue()
+        for process in self._all:
+            self._idle.put(process)
+
+    def decode(self, file: BinaryIO, name: str) -> Picture:
+        """Decode a file, as `DecodingProcess.decode` does, once one of them is free."""
+        process = self._idle.get()
+        try:
+            return process.decode(file, name)
+        finally:
+            self._idle.put(process)
+
+    def forget(self) -> None:
+        """Leave the children to the process that started them: after a fork."""
+        self._idle = queue.LifoQueue()
+        for process in self._all:
+            process.forget()
+            self._idle.put(process)
 
 
 def serve() -> None:

@@ -1,4 +1,4 @@
-"""Read one image, and bring it to the size of the dataset's images."""
+"""Read one image from disk."""
 
 import os
 import stat
@@ -7,30 +7,31 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from models.errors import InputError
 from models.text import printable
-from tasks.data.pictures.decoding_process import DecodingProcess
+from tasks.data.pictures.decoding_process import DecodingProcesses
 from tasks.data.pictures.picture_content import EXPECTED
 from tasks.data.pictures.picture_facts import Picture
 
 MAXIMUM_FILE_BYTES = 1 << 31
 
 _LARGE, _EMPTY = f"a file of more than {MAXIMUM_FILE_BYTES >> 30} GB", "an empty file"
-_DECODER = DecodingProcess()
-os.register_at_fork(after_in_child=_DECODER.forget)
+_DECODERS = DecodingProcesses(min(os.cpu_count() or 1, 4))
+os.register_at_fork(after_in_child=_DECODERS.forget)
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path, *, name: str | None = None) -> NDArray[np.uint8]:
     """Read an image file of any size in grey.
 
     What a file is, is told by its content, never by its name; of several pictures or frames the first counts. For how
-    values become grey levels see `picture_file.read_picture` and `dicom_file.read_dicom`. It is
-    decoded in another process within the bounds of `tasks.data.pictures.decoding_process`, which the first file starts.
+    values become grey levels see `picture_file.read_picture` and `dicom_file.read_dicom`. It is decoded in another
+    process within the bounds of `tasks.data.pictures.decoding_process`, which the first file starts; threads that read
+    at the same time have one each.
 
     Args:
         path: the file; a leading `~` is the home folder.
+        name: what a message calls it, printable; its path where there is none.
 
     Returns:
         Grey levels from 0 (black) to 255, shape (height, width).
@@ -38,7 +39,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     Raises:
         InputError: there is no such file, it is no image, or it is damaged, contradictory or too large to be read.
     """
-    return read_picture_file(path).levels
+    return read_picture_file(path, name).levels
 
 
 def read_picture_file(source: str | Path | bytes, name: str | None = None) -> Picture:
@@ -57,43 +58,11 @@ def read_picture_file(source: str | Path | bytes, name: str | None = None) -> Pi
     if isinstance(source, bytes):
         called = printable("the picture" if name is None else name)
         with _in_memory(source, called) as file:
-            return _DECODER.decode(file, called)
+            return _DECODERS.decode(file, called)
     path = Path(source).expanduser()
     called = printable(path if name is None else name)
     with _open(path, called) as file:
-        return _DECODER.decode(file, called)
-
-
-def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Cut out the middle square and resize it, as the dataset's own images were made.
-
-    MedMNIST's chest X-rays were "center-cropped with a window size of length of the short edge" and resized (Yang et
-    al., "MedMNIST v2", Scientific Data 2023). Resizing is bicubic and averages what it shrinks.
-
-    Args:
-        image: grey levels, shape (height, width).
-        size: height and width of the result in pixels.
-
-    Returns:
-        Grey levels, shape (size, size); an image of that size comes back as it is.
-    """
-    top, left, side = middle_square(*image.shape[:2])
-    square = Image.fromarray(image[top : top + side, left : left + side])
-    return np.array(square.resize((size, size), Image.Resampling.BICUBIC))
-
-
-def middle_square(height: int, width: int) -> tuple[int, int, int]:
-    """Tell what of a picture `to_model_size` keeps.
-
-    Args:
-        height: of the picture in pixels.
-        width: likewise.
-
-    Returns:
-        Top edge, left edge and side of the square, in pixels.
-    """
-    side = min(height, width)
-    return (height - side) // 2, (width - side) // 2, side
+        return _DECODERS.decode(file, called)
 
 
 def _in_memory(content: bytes, name: str) -> BinaryIO:

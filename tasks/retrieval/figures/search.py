@@ -11,7 +11,7 @@ from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 from PIL import Image
 
-from tasks.retrieval.search_result import SearchResult, describe_shares
+from tasks.retrieval.search_result import UNLABELLED, SearchResult, describe_shares
 from tasks.shared.figures import (
     BAD,
     GOOD,
@@ -83,10 +83,11 @@ def search_gallery(
             sheet.text(edge, y + _CELL + 0.05, f"as compared: the middle, {size_text} pixels")
     for place, (hit, image) in enumerate(zip(result.hits, images, strict=True)):
         x, y = _place(place, upper)
-        sheet.image(image, x, y, _CELL, frame=colors[hit.label])
-        name = short_name(result.class_names[hit.label], caption_letters(_CELL) - 6)
-        sheet.text(x, y + _CELL + 0.05, f"{hit.rank}. {hit.split} #{hit.index}\n{name} {hit.similarity:.3f}")
-        if result.query.label is not None:
+        sheet.image(image, x, y, _CELL, frame=MUTED if hit.label is None else colors[hit.label])
+        title = short_name(hit.title, caption_letters(_CELL) - len(f"{hit.rank}. "))
+        name = short_name(result.label_of(hit), caption_letters(_CELL) - 6)
+        sheet.text(x, y + _CELL + 0.05, f"{hit.rank}. {title}\n{name} {hit.similarity:.3f}")
+        if result.query.label is not None and hit.label is not None:
             _draw_mark(sheet.axis, x + _CELL - 0.13, y + 0.13, hit.label == result.query.label)
     line = column_edge(_LEFT, MOST_COLUMNS) - edge
     sheet.axis.plot([line, line], [0.03, upper - 0.1], color=MUTED, lw=0.6, alpha=0.6)
@@ -95,7 +96,7 @@ def search_gallery(
         sheet.figure,
         Source(result.index.dataset, f"encoder {result.encoder}", result.phantoms),
         title=f"Nearest cases to {name}",
-        shown=f"searched: {scope}, {found}; {index}",
+        shown=" · ".join((f"among {scope}", found.rstrip("."), index.rstrip("."))),
         legend=_legend(result),
     )
 
@@ -159,6 +160,8 @@ def _draw_mark(axis: Any, x: float, y: float, same: bool) -> None:
 
 def _legend(result: SearchResult) -> list[Patch | Line2D]:
     framed = frames(_colors(result), result.class_names)
+    if any(hit.label is None for hit in result.hits):
+        framed += frames([MUTED], [UNLABELLED])
     if result.query.label is None:
         return framed
     marks = [

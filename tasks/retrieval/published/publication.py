@@ -6,10 +6,12 @@ Phantoms are a dataset of their own: their index lies beside that of real data, 
 where there is no other.
 
 An encoder's index in use is one JSON file of the store, written whole or not at all. Two runs of one machine never
-decide at once.
+decide at once. What was added to it, by `tasks.retrieval.published.additions`, is carried over to the next one.
 """
 
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -19,7 +21,9 @@ from models.bounded_json import parse_json
 from models.choices import Publish
 from models.errors import InputError
 from models.text import printable
-from tasks.records.retrieval import SearchableRecord
+from tasks.records.retrieval import AddedVectorsRecord, SearchableRecord
+from tasks.retrieval.added_cases import embed_added
+from tasks.retrieval.published.added_list import read_added_list
 from tasks.retrieval.published.index_comparison import compare
 from tasks.retrieval.settings import BOOTSTRAP_SEED, SPLITS
 from tasks.retrieval.vectors import offsets, read_vectors
@@ -82,6 +86,11 @@ def find_published(name: str) -> SearchableRecord:
                 f"({printable(error)}): run the retrieval flow again {again}"
             ) from error
         if found is not None:
+            if not all(Store().intact(part.arrays) for part in found.added):
+                raise InputError(
+                    f"What was added to the index of the encoder {name} is damaged in the store: run `python -m "
+                    "flows.add`, which makes it anew."
+                )
             return found
     raise InputError(
         f"There is no index of the encoder {name} yet: run the retrieval flow with it first, over whole data {again}"
@@ -100,8 +109,7 @@ def publish(candidate: SearchableRecord, wanted: Publish, samples: int) -> Publi
         The decision.
     """
     name, phantoms = candidate.encoder.name, candidate.dataset.phantoms
-    locks().mkdir(parents=True, exist_ok=True)
-    with FileLock(locks() / f"index-{name}.lock"):
+    with _alone(name):
         try:
             known = in_use(name, phantoms=phantoms)
         except DamagedFileError as error:
@@ -110,12 +118,77 @@ def publish(candidate: SearchableRecord, wanted: Publish, samples: int) -> Publi
             damaged = ""
         if known is not None and known.same_content(candidate):
             # What is no part of its identity may have moved, a folder of weights for instance.
-            _write(candidate.model_copy(update={"run_id": known.run_id, "published_at": known.published_at}))
-            return Publication(True, f"It is the index in use already, built by the run {known.run_id}.")
-        decision = _decide(candidate, known, wanted, samples, damaged)
-        if decision.published:
-            _write(candidate.model_copy(update={"published_at": datetime.now(UTC).isoformat(timespec="seconds")}))
-        return decision
+            decision = Publication(True, f"It is the index in use already, built by the run {known.run_id}.")
+            run_id, published_at = known.run_id, known.published_at
+        else:
+            decision = _decide(candidate, known, wanted, samples, damaged)
+            run_id, published_at = candidate.run_id, datetime.now(UTC).isoformat(timespec="seconds")
+        if not decision.published:
+            return decision
+        named = candidate.model_copy(update={"run_id": run_id, "published_at": published_at})
+        grown, problem = _with_additions(named, _embedded_by(candidate, known))
+        _write(grown)
+        return (
+            replace(decision, reason=f"{decision.reason} It lacks an added picture: {problem}") if problem else decision
+        )
+
+
+def renew(name: str) -> str:
+    """Let the published indices of an encoder hold what was added, no more and no less.
+
+    Args:
+        name: of the encoder.
+
+    Returns:
+        In words what they lack and why; empty where they lack nothing, or there are none.
+    """
+    problems = []
+    with _alone(name):
+        for phantoms in (False, True):
+            try:
+                known = _read(name, phantoms=phantoms)
+            except DamagedFileError as error:
+                problems.append(
+                    f"The index that {pointer(name, phantoms=phantoms)} names is damaged ({printable(error)})."
+                )
+                continue
+            if known is not None:
+                grown, problem = _with_additions(known, known.added)
+                problems.append(problem)
+                if grown != known:
+                    _write(grown)
+    return " ".join(filter(None, problems))
+
+
+def is_published(name: str) -> bool:
+    """Tell whether an encoder has an index that searches take."""
+    return any(Store().read(pointer(name, phantoms=phantoms)) is not None for phantoms in (False, True))
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Keep other processes of this machine from the index of an encoder within the block."""
+    locks().mkdir(parents=True, exist_ok=True)
+    with FileLock(locks() / f"index-{name}.lock"):
+        yield
+
+
+def _embedded_by(candidate: SearchableRecord, known: SearchableRecord | None) -> tuple[AddedVectorsRecord, ...]:
+    """Return what the index in use holds of added pictures, where a new one sees them alike."""
+    if known is None or (known.encoder.identity, known.dataset.size) != (
+        candidate.encoder.identity,
+        candidate.dataset.size,
+    ):
+        return ()
+    return known.added
+
+
+def _with_additions(
+    searchable: SearchableRecord, earlier: tuple[AddedVectorsRecord, ...]
+) -> tuple[SearchableRecord, str]:
+    """Return an index with all that was added, and in words what it lacks of that and why."""
+    added, problem = embed_added(Store(), searchable, read_added_list().pictures, earlier)
+    return searchable.model_copy(update={"added": added}), problem
 
 
 def _decide(
@@ -167,7 +240,7 @@ def _decide(
 
 
 def _read(name: str, *, phantoms: bool) -> SearchableRecord | None:
-    """Read a published index, and check that all of it is there and belongs together.
+    """Read a published index, and check that all of it is there, but for what was added, and belongs together.
 
     Raises:
         DamagedFileError: the record or a file that it names is damaged, or they contradict each other.
@@ -180,7 +253,7 @@ def _read(name: str, *, phantoms: bool) -> SearchableRecord | None:
         found = SearchableRecord.model_validate(parse_json(content))
     except ValueError as error:
         raise DamagedFileError("its record is damaged or of another version") from error
-    for file in found.stored_files():
+    for file in found.model_copy(update={"added": ()}).stored_files():
         store.get(file)
     if not _belongs_together(store, found):
         raise DamagedFileError("images, vectors and index do not belong to each other")

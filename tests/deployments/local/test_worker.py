@@ -8,7 +8,11 @@ def test_a_run_that_waits_says_so_once_and_everything_else_is_said_each_time(cap
     logger.addFilter(SaidOnce())
     with caplog.at_level(logging.INFO, "test.worker"):
         for run in ("a", "b", "a", "a"):
+            logger.info("Worker 'cpu-1' submitting flow run '%s'", run)
             logger.info("Aborted submission of flow run '%s'. Server sent an abort signal: no room.", run)
-            logger.info("Worker submits a flow run.")
-    assert [record.message.split("'")[1] for record in caplog.records if "Aborted" in record.message] == ["a", "b"]
-    assert sum("submits" in record.message for record in caplog.records) == 4
+            logger.info("Flow run submitted to infrastructure")
+        logger.info("Aborted submission of flow run 'a': the server has another reason.")
+    said = [record.message for record in caplog.records]
+    assert [message[-2] for message in said if "submitting" in message] == ["a", "b"]
+    assert [message.split("'")[1] for message in said if "Aborted" in message] == ["a", "b", "a"]
+    assert sum("infrastructure" in message for message in said) == 4

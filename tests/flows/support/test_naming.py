@@ -44,7 +44,7 @@ from tests.deployments.forms_of_flows import triggered_flows
         ({"sweep": {"losses": ["bce", "focal"], "seeds": [0, 1, 2, 3, 4]}}, {}, "bce, focal · 5 seeds"),
         ({"evaluation": {"promote": False}, "training": {"compile": True}}, {}, "compile · no register and promote"),
         ({"dataset": {"path": "/data/of/us/new.npz"}, "reports": {"model": "google/medgemma-1.5-4b-it"}}, {},
-         "own file new.npz · model medgemma-1.5-4b-it"),
+         "own data new.npz · model medgemma-1.5-4b-it"),
         ({"search": {"text": "left and/or right", "k": 5}}, {}, "text left and/or right · k 5"),
         ({"search": {"text": "\x1b[2J" + "x" * 1_000_000}}, {}, None),
         (PRESETS["debug"], {}, None),

@@ -37,9 +37,9 @@ def test_it_says_what_there_is_and_stays_one_artifact():
     assert again.id == first.id
     row = next(line for line in again.data.splitlines() if "Best classifier" in line)
     assert f"/runs/{best}" in row
-    assert "val/auc 0.980, test/auc 0.970" in row
+    assert "): Validation AUC 0.980 · Test AUC 0.970 |" in row
     assert "normal 0.800 |" in again.data
-    assert "loo/map 0.900" in again.data
+    assert "Mean average precision 0.900" in again.data
     assert "deployments)" in again.data
 
 

@@ -120,6 +120,23 @@ def test_figures_stand_where_the_report_has_them_and_links_lead_to_the_tracker()
     assert "never_drawn" not in logged and "None." not in logged
 
 
+def test_a_page_has_the_first_sections_that_say_something_and_leads_to_all():
+    sections = [("Seen above", picture("shift", "A shift.")), *((f"Section {place}", "Text.") for place in range(5))]
+    text = document("Report", [*sections, ("Last", picture("other", "Another.") + "Text.")], phantoms=False)
+    report = DocumentRecord(document=Store().put(text.encode(), "text/markdown"))
+    made = _products(document=report, figures={"other": _png()}, shown=("shift",), pages={"every case": "all.html"})
+    flow_run_id, run_id = _in_stage(lambda stage: publish(stage, made))
+    page, at = page_of(flow_run_id), f"/runs/{run_id}/artifacts"
+    headings = [line for line in page.splitlines() if line.startswith("## ") and "Steps" not in line]
+    assert headings == ["## Results in short", "## Section 0", "## Section 1", "## Section 2"]
+    assert "): Section 3, Section 4, Last." in page.partition("Further sections are in [the report](")[2]
+    assert "Further figures are in the MLflow run: other." in page
+    opening = page.partition("![shift]")[0]
+    assert f"{at}/report.html?" in opening and f"{at}/all.html?" in opening
+    whole = Path(runs.new_client().download_artifacts(run_id, "report.html")).read_text()
+    assert all(f">{heading}<" in whole for heading, _ in sections)
+
+
 def test_another_place_is_one_function(monkeypatch):
     told = []
     monkeypatch.setattr(products, "PLACES", (lambda stage, found: told.append((stage.run.run_id, found.all_files())),))

@@ -15,11 +15,13 @@ from models.report_generation.template import TemplateGenerator
 from tasks.cases.case import Case, Classification, Reliability, Screening, SimilarCase, SimilarCases
 from tasks.cases.pages import CaseView
 from tasks.data.phantoms import draw_phantoms
-from tasks.data.pictures.image_file import to_model_size
+from tasks.shared.model_size import to_model_size
 
-SOURCE = {"classifier": "champion, version 3", "dataset": "somemnist", "unknown": None}
+SOURCE = {"classifier": "champion, version 3", "dataset": "somemnist", "revision": None}
 LINKS = {"All pictures of this run": "index.html", "The run in Prefect": "http://127.0.0.1:4200/runs/flow-run/1"}
 NEAR = ("pneumonia", "pneumonia", "normal", "pneumonia", "pneumonia")
+HOSTILE = "<script>alert(1)</script>\"' onerror=x {{ 7 * 7 }}\x00\x1b[31m\u202egnp.exe " + "n" * 240 + ".png"
+"""A file may be called so: tags, quotes, control characters, a mark that turns the direction of reading, long."""
 REASON = "It is a colour photograph: the three channels differ by 41 grey levels on average."
 
 
@@ -30,7 +32,7 @@ def _splits():
 
 def phantom(index: int = 0, height: int = 300, width: int = 400) -> NDArray[np.uint8]:
     """A drawn phantom of any size."""
-    image = Image.fromarray(_splits()["test_images"][index])
+    image = Image.fromarray(_splits().test_images[index])
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
@@ -105,7 +107,7 @@ def example_view(
     if answers is None:
         answers = [template_answer(made, image, heat["pneumonia"])] if report else []
     said = {answer.strategy: answer.report.label if answer.report else None for answer in answers}
-    near = _splits()["train_images"] if neighbours is None else neighbours
+    near = _splits().train_images if neighbours is None else neighbours
     return CaseView(
         case=made.model_copy(update={"reports": said}),
         picture=picture,

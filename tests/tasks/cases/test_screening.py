@@ -56,12 +56,12 @@ def test_distances_are_those_of_scikit_learn(images, fitted):
         return np.stack([nearest(*small, "correlation"), nearest(embed(pictures), embed(train), "cosine")])
 
     rank = int(np.ceil(KEPT * (VAL + 1)))
-    scale = np.sort(parts(val), axis=1)[:, rank - 1]
-    validation = np.sort((parts(val) / scale[:, None]).max(axis=0))
-    expected = (parts(test) / scale[:, None]).max(axis=0)
+    each = np.sort(parts(val), axis=1)[:, rank - 1]
+    limit = np.sort((parts(val) / each[:, None]).max(axis=0))[rank - 1]
+    expected = (parts(test) / each[:, None]).max(axis=0) / limit
     found = judge(fitted, test)
     assert np.array([one.distance for one in found]) == pytest.approx(expected, rel=0.01)  # of vectors in float16
-    assert found[0].limit == pytest.approx(validation[rank - 1], rel=0.01)
+    assert found[0].limit == pytest.approx(1)
 
 
 def test_the_thumbnail_of_any_size_is_its_mean_over_fields(images):
@@ -174,3 +174,11 @@ def test_the_header_does_not_count_for_a_classifier_of_other_images():
     tomography = replace(FACTS, modality="CT", body_part="LIVER")
     assert plain_reasons(tomography, 28, chest_x_rays=False) == []
     assert len(plain_reasons(tomography, 28)) == 2
+
+
+def test_validation_that_lies_in_train_leaves_finite_distances(images):
+    train = np.repeat(images[0][:10], NEIGHBOURS, axis=0)
+    fitted = fit_screening(train, embed(train), train, embed(train))
+    found = judge(fitted, np.concatenate([train, images[2]]))
+    assert not any(one.foreign for one in found[: len(train)])
+    assert all(one.foreign and np.isfinite(one.distance) for one in found[len(train) :])

@@ -161,7 +161,7 @@ def test_named_places_must_hold_the_file(places, official_file, allow_phantoms: 
         find(places, folder=Path("empty"), allow_phantoms=allow_phantoms)
     with pytest.raises(InputError, match=r"^absent is not a folder that holds pneumoniamnist\.npz: "):
         find(places, folder=Path("absent"), allow_phantoms=allow_phantoms)
-    with pytest.raises(InputError, match=r"^--dataset\.path absent\.npz is not a file: expected"):
+    with pytest.raises(InputError, match=r"^--dataset\.path absent\.npz is neither a file nor a folder: expected"):
         find(places, path=Path("absent.npz"), allow_phantoms=allow_phantoms)
 
 

@@ -1,4 +1,7 @@
+import csv
+import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,11 +10,14 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
+from tasks.data.pictures.image_file import read_image
 from tasks.data.steps import locate_source, prepare_dataset, smallest_test_class
 from tasks.data.validation import ARRAYS
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.data import SourceRecord
+from tasks.shared.model_size import to_model_size
 from tasks.storage.store import Store
+from tests.tasks.data.folders import few_phantoms, write_classes, write_folder
 
 pytestmark = pytest.mark.usefixtures("outputs")
 
@@ -85,3 +91,42 @@ def test_the_classes_of_ones_own_file_are_not_known_before_it_is_read(
     (tmp_path / "mine.npz").write_bytes(medmnist_file(2, 1))
     source = locate_source(DatasetParameters(path=str(tmp_path / "mine.npz")))
     assert smallest_test_class(source, 32) is None
+
+
+def test_a_folder_of_classes_becomes_a_record_divided_by_patient(tmp_path):
+    names = {
+        "NORMAL": [f"IM-{number:04}-{image:04}.jpeg" for number in range(20) for image in (1, 2)],
+        "PNEUMONIA": [f"person{number}_virus_{image}.jpeg" for number in range(20) for image in (1, 2)],
+    }
+    source = locate_source(DatasetParameters(path=str(write_classes(names, tmp_path / "own"))))
+    record, store = prepare_dataset.fn(source, None), Store()
+    assert (record.kind, record.md5, record.title) == ("own folder", source.md5, "pneumoniamnist (own folder)")
+    assert smallest_test_class(source, None) is None
+    rows = list(csv.DictReader(io.StringIO(store.get(record.listing).decode())))
+    assert {row["file"] for row in rows} == {*names["NORMAL"], *names["PNEUMONIA"]}
+    assert len({(row["patient"], row["split"]) for row in rows}) == len({row["patient"] for row in rows}) == 40
+    assert record.counts == {split: sum(row["split"] == split for row in rows) for split in ("train", "val", "test")}
+    arrays = store.get_arrays(record.splits)
+    for row in rows:
+        picture = to_model_size(read_image(tmp_path / "own" / row["class"].upper() / row["file"]), 28)
+        assert np.array_equal(arrays[f"{row['split']}_images"][int(row["index"])], picture)
+    assert json.loads(store.get(record.audit))["folder"]["patients"] == 40
+    assert "images of one patient, and identical files, stay together" in store.get(record.audit_table).decode()
+
+
+def test_identical_images_of_two_splits_are_in_the_audit_of_a_folder(tmp_path):
+    folder = write_folder(few_phantoms({"train": 12, "val": 6, "test": 8}), tmp_path / "own")
+    for file, other in zip(sorted((folder / "train" / "NORMAL").iterdir()), ("val", "test"), strict=False):
+        shutil.copy(file, folder / other / "NORMAL" / "copy.png")
+    record = prepare_dataset.fn(locate_source(DatasetParameters(path=str(folder))), None)
+    overlaps = {(each["first"], each["second"]): each for each in json.loads(Store().get(record.audit))["overlaps"]}
+    assert [overlaps[pair]["pairs"] for pair in (("train", "val"), ("train", "test"), ("val", "test"))] == [1, 1, 0]
+    assert record.excluded_train == (0,)
+
+
+def test_a_folder_that_changes_while_it_is_read_is_refused(tmp_path):
+    folder = write_folder(few_phantoms({"train": 12, "val": 6, "test": 8}), tmp_path / "own")
+    source = locate_source(DatasetParameters(path=str(folder)))
+    next((folder / "val" / "NORMAL").iterdir()).unlink()
+    with pytest.raises(InputError, match=r"changed while it was being read: run again once it is complete\.$"):
+        prepare_dataset.fn(source, None)

@@ -3,7 +3,6 @@ import io
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -22,14 +21,10 @@ from models.report_generation.schema import (
 )
 from tasks.reports import pages
 from tasks.reports.pages import Agreement, CaseView, agreements, case_page, index_page, neighbour_majority, page_name
+from tests.support.html import SAFE_ATTRIBUTES, Page
 
 STRATEGIES = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
 INJECTION = "<script>alert(1)</script><img src=x onerror=alert(2)>\" style='x' {{ 7 * 7 }}"
-SAFE_ATTRIBUTES = {
-    "alt", "aria-hidden", "aria-label", "aria-labelledby", "charset", "class", "colspan", "content", "href",
-    "http-equiv", "id", "lang", "name", "role", "scope", "src", "style", "tabindex",
-}  # fmt: skip
-EMPTY = {"meta", "img", "br"}
 
 
 @dataclass(frozen=True)
@@ -37,38 +32,6 @@ class Mention:
     kind: str
     words: str
     status: str
-
-
-class Page(HTMLParser):
-    """Reads a page into its tags, its words outside the style sheet, and checks that what is opened is closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.pieces: list[str] = []
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in EMPTY:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self._open:
-            self.pieces.append(data)
-
-    @property
-    def words(self) -> str:
-        return " ".join(" ".join(self.pieces).split())
-
-    def attributes(self, name: str) -> list[str]:
-        return [value for _, attributes in self.tags if (value := attributes.get(name)) is not None]
 
 
 def case(probability: float | None = 0.8, neighbours: Sequence[Label] = ("pneumonia", "pneumonia", "normal")) -> Case:

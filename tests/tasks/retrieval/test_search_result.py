@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from models.errors import InputError
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from tasks.records.retrieval import AddedCase
 from tasks.retrieval.search_result import Query, SearchedIndex, SearchResult, describe_shares, rank_hits, search_report
 
 IMAGE = np.arange(28 * 28, dtype=np.uint8).reshape(28, 28)
@@ -50,7 +51,9 @@ def test_json_says_everything():
         "digest": Query.from_item("test", 3, 1, IMAGE).digest,
     }  # fmt: skip
     assert written["class_shares"] == pytest.approx({"normal": 1 / 3, "pneumonia": 2 / 3})
-    assert written["hits"][1] == {"rank": 2, "split": "val", "index": 5, "label": 1, "similarity": 0.5}
+    assert written["hits"][1] == {
+        "rank": 2, "split": "val", "index": 5, "label": 1, "similarity": 0.5, "name": None, "digest": None,
+    }  # fmt: skip
     assert written["notice"] == RESEARCH_NOTICE
     assert written["encoder_identity"] == "classifier abc"
     assert (written["splits"], written["label"], written["k"]) == (["train", "val", "test"], None, 3)
@@ -61,7 +64,7 @@ def test_what_was_searched_is_said_by_name_in_json_and_markdown():
     found = result()
     assert json.loads(found.to_json())["index"] == {
         "run_id": "9f2c", "published_at": "2026-11-27T02:00:07+00:00", "dataset": "pneumoniamnist",
-        "dataset_digest": "28209eda", "images": {"train": 4708, "val": 524, "test": 624},
+        "dataset_digest": "28209eda", "images": {"train": 4708, "val": 524, "test": 624}, "added": 0,
     }  # fmt: skip
     assert str(found.index) == (
         "Searched: the index of the MLflow run 9f2c, published 2026-11-27T02:00:07+00:00, over 5856 images of "
@@ -77,6 +80,43 @@ def test_what_was_searched_is_said_by_name_in_json_and_markdown():
         assert row in report
     unnamed = found.index.model_copy(update={"run_id": "", "published_at": ""})
     assert str(unnamed).startswith("Searched: the index of an unnamed run, over 5856 images of pneumoniamnist (")
+
+
+def added_hits():
+    """One added without a class, one with, and one of the dataset."""
+    cases = [AddedCase(digest="d1", name="scan.dcm"), AddedCase(digest="d2", name="b | c.png", label="normal")]
+    return rank_hits(
+        np.array([1, 0.5, 0.25]), np.array([2, 1, 0]), np.arange(3), ["test", "added", "added"], np.array([4, 1, 0]),
+        np.array([1, 0, -1]), cases,
+    )  # fmt: skip
+
+
+def test_what_was_added_is_shown_as_such_and_counts_only_with_a_label():
+    found = result(hits=added_hits(), index=result().index.model_copy(update={"added": 2}))
+    assert [(hit.title, hit.label, hit.name, hit.digest) for hit in found.hits] == [
+        ("added: scan.dcm", None, "scan.dcm", "d1"),
+        ("added: b | c.png", 0, "b | c.png", "d2"),
+        ("test #4", 1, None, None),
+    ]
+    assert found.class_shares == {"normal": 0.5, "pneumonia": 0.5}
+    told = "Labels of the 3 nearest cases: 1 normal and 1 pneumonia; 1 unlabelled, not counted."
+    assert describe_shares(found) == told
+    report = search_report(found)
+    assert "| 1 | added: scan.dcm | unlabelled | 1.000 |\n| 2 | added: b \\| c.png | normal | 0.500 |" in report
+    assert told in report
+    assert "| added since | 2 |" in report
+    assert str(found.index).endswith("(4708 train, 524 val, 624 test), and 2 added.")
+    alone = result(hits=added_hits()[:1])
+    assert alone.class_shares == {"normal": 0, "pneumonia": 0}
+    assert describe_shares(alone) == "The nearest case is unlabelled."
+
+
+def test_a_result_that_an_earlier_version_wrote_is_read():
+    written = json.loads(result().to_json())
+    del written["class_shares"], written["index"]["added"]
+    for hit in written["hits"]:
+        del hit["name"], hit["digest"]
+    assert SearchResult.model_validate(written) == result()
 
 
 def test_queries():

@@ -32,3 +32,13 @@ def test_few_colours_make_a_picture_smaller_and_look_the_same():
     shown = np.asarray(Image.open(io.BytesIO(small)).convert("RGB")).astype(int)
     assert np.abs(shown - image).mean() < 8
     assert (shown[:50] >= 252).all()
+
+
+def test_no_colour_becomes_another_one():
+    """A heat map over an image has thousands of colours; one dot of a wrong one would be read as heat."""
+    heat, grey = np.meshgrid(np.linspace(0, 1, 400), np.linspace(0, 255, 300))
+    colors = np.stack([np.clip(1.5 - np.abs(4 * heat - place), 0, 1) for place in (3, 2, 1)], axis=-1)
+    image = (0.5 * 255 * colors + 0.5 * grey[..., None]).astype(np.uint8)
+    image[:20] = 255
+    shown = np.asarray(Image.open(io.BytesIO(with_few_colors(encode_png(image)))).convert("RGB")).astype(int)
+    assert np.abs(shown - image).max() < 24

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 
 from models.errors import InputError
 from tasks.data.pictures import image_file
-from tasks.data.pictures.decoding_process import DecodingProcess
+from tasks.data.pictures.decoding_process import DecodingProcess, DecodingProcesses
 from tasks.data.pictures.image_file import read_image
 from tests.tasks.data.pictures.dicom_files import IMAGE
 from tests.tasks.data.pictures.picture_files import png, tiff
@@ -148,16 +148,34 @@ def test_files_of_the_working_folder_are_not_imported(small, process, tmp_path, 
     assert np.array_equal(decode(process(), small).levels, IMAGE)
 
 
+def test_threads_decode_side_by_side_and_one_alone_starts_one_child(small):
+    pool = DecodingProcesses(2)
+    try:
+        for _ in range(3):
+            assert np.array_equal(decode(pool, small).levels, IMAGE)
+        assert sum(process._child is not None for process in pool._all) == 1
+        first = pool._idle.get()  # as a thread that decodes has it
+        assert np.array_equal(decode(pool, small).levels, IMAGE)
+        pool._idle.put(first)
+        assert len({process._child.pid for process in pool._all}) == 2
+        with ThreadPoolExecutor(4) as threads:
+            found = threads.map(lambda _: decode(pool, small).levels, range(20))
+            assert all(np.array_equal(levels, IMAGE) for levels in found)
+    finally:
+        for process in pool._all:
+            process.end()
+
+
 def test_a_fork_has_a_child_of_its_own(small):
     read_image(small)
-    ours = image_file._DECODER._child.pid
+    ours = image_file._DECODERS._all[-1]._child.pid
     if not (pid := os.fork()):
-        right = np.array_equal(read_image(small), IMAGE) and image_file._DECODER._child.pid != ours
-        image_file._DECODER.end()
+        right = np.array_equal(read_image(small), IMAGE) and image_file._DECODERS._all[-1]._child.pid != ours
+        image_file._DECODERS._all[-1].end()
         os._exit(0 if right else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert np.array_equal(read_image(small), IMAGE)
-    assert image_file._DECODER._child.pid == ours
+    assert image_file._DECODERS._all[-1]._child.pid == ours
 
 
 @pytest.mark.parametrize("ending", ["", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
@@ -165,7 +183,7 @@ def test_the_child_ends_with_its_parent(ending, small):
     program = f"""
 from tasks.data.pictures import image_file
 image_file.read_image({str(small)!r})
-print(image_file._DECODER._child.pid, flush=True)
+print(image_file._DECODERS._all[-1]._child.pid, flush=True)
 {ending}
 """
     root = Path(image_file.__file__).parents[3]

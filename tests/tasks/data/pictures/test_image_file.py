@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from models.errors import InputError
-from tasks.data.pictures.image_file import read_image, to_model_size
+from tasks.data.pictures.image_file import read_image
+from tasks.shared.model_size import to_model_size
 from tests.tasks.data.pictures.dicom_files import refusal
 
 GRADIENT = np.add.outer(np.arange(20) * 5, np.arange(30) * 4).astype(np.uint8)  # height 20, width 30

@@ -3,7 +3,7 @@ import pytest
 
 from tasks.retrieval.figures.search import search_gallery
 from tasks.retrieval.search_result import Hit, Query, SearchedIndex, SearchResult
-from tasks.shared.figures import BAD, CLASS_COLORS, GOOD
+from tasks.shared.figures import BAD, CLASS_COLORS, GOOD, MUTED
 from tests.tasks.retrieval.figures.pictures import area, pixels, require_repeatable_and_watermarked
 
 INDEX = SearchedIndex(
@@ -49,6 +49,15 @@ def test_frames_tell_the_class():
     red = area(mixed, CLASS_COLORS[1]) - legend[0]
     assert blue == pytest.approx((area(normal, CLASS_COLORS[0]) - legend[1]) / 4, rel=0.1)
     assert red == pytest.approx((area(pneumonia, CLASS_COLORS[1]) - legend[0]) * 3 / 4, rel=0.1)
+
+
+def test_an_unlabelled_case_has_a_frame_of_no_class_and_no_mark():
+    labelled, without = draw([1] * 4), draw([None] * 4)
+    for color in (*CLASS_COLORS[:2], GOOD, BAD):
+        assert area(without, color) > 0  # in the legend alone
+    assert area(without, CLASS_COLORS[1]) < area(labelled, CLASS_COLORS[1]) / 2  # the query is framed in it
+    assert area(without, GOOD) < area(labelled, GOOD) / 3
+    assert area(without, MUTED) > 2 * area(labelled, MUTED)
 
 
 def test_marks_tell_right_from_wrong_only_where_the_label_is_known():

@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from deployments.page.refusal import RefusalError
 from models.errors import NO_ROOM, InputError
-from tasks.data.pictures.decoding_process import DecodingProcess
+from tasks.data.pictures.image_file import read_image
 
 _LONGEST_NAME = 80
 _LONGEST_SUFFIX = 12
@@ -56,7 +56,6 @@ class Uploads:
 
     def __init__(self, folder: Path, limits: Limits) -> None:
         self._folder, self._limits = folder, limits
-        self._decoder = DecodingProcess()
         self._receiving = 0
         self._kept_lock, self._kept_bytes = threading.Lock(), _size(folder)
         self._forget_abandoned()
@@ -106,7 +105,7 @@ class Uploads:
             with tempfile.TemporaryDirectory(dir=incoming) as room:
                 file = Path(room) / name
                 digest = await self._receive(content, file)
-                await run_in_threadpool(self._require_picture, file, name)
+                await run_in_threadpool(_require_picture, file)
                 kept = self._folder / digest / name
                 kept.parent.mkdir(exist_ok=True)
                 with self._kept_lock:
@@ -163,13 +162,6 @@ class Uploads:
             raise RefusalError(415, f"{file.name} is an empty file: choose the picture itself.")
         return digest.hexdigest()
 
-    def _require_picture(self, file: Path, name: str) -> None:
-        with file.open("rb") as opened:
-            try:
-                self._decoder.decode(opened, name)
-            except InputError as error:
-                raise RefusalError(415, str(error)) from error
-
     def _too_large(self) -> RefusalError:
         return RefusalError(
             413,
@@ -202,6 +194,18 @@ def safe_name(name: str) -> str:
     if not dot or not stem or len(suffix) > _LONGEST_SUFFIX:
         return plain[:_LONGEST_NAME]
     return f"{stem[: _LONGEST_NAME - len(suffix) - 1]}.{suffix}"
+
+
+def _require_picture(file: Path) -> None:
+    """Refuse what the flow `cases` could not read.
+
+    Raises:
+        RefusalError: why it cannot be read.
+    """
+    try:
+        read_image(file, name=file.name)
+    except InputError as error:
+        raise RefusalError(415, str(error)) from error
 
 
 def _size(folder: Path) -> int:

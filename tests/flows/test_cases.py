@@ -1,5 +1,6 @@
 """One's own pictures through everything: a small classifier with its index, and pictures of all kinds."""
 
+import io
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from flows.inbox import inbox
 from flows.retrieval import retrieval
 from flows.support.shell import main, parse
 from models.notices import RESEARCH_NOTICE
+from tasks.cases import archive
 from tasks.cases.case import Case
 from tasks.cases.steps.drift import FEWEST
 from tasks.classification.trust.calibration import calibrated_probabilities
@@ -34,6 +36,7 @@ from tasks.parameters.dataset import DatasetParameters
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tests.conftest import CHECKOUT
+from tests.e2e.orthanc import LOGIN, orthanc
 from tests.flows.small import RETRIEVAL, executed, run_flow
 from tests.support.pages import page_of
 
@@ -179,6 +182,27 @@ def test_dicom_results_go_back_to_the_study_of_the_patient(found, products, fold
             assert result.StudyInstanceUID == source.StudyInstanceUID
 
 
+def test_results_go_back_to_the_archive_once(words, dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("DICOMWEB_LOGIN", LOGIN)
+    images = np.load(dataset)["test_images"]
+    first, second = (dicom(images[place], "MONOCHROME2") for place in (30, 31))
+    with orthanc(tmp_path, LOGIN) as place:
+        for each in (first, second):
+            buffer = io.BytesIO()
+            each.save_as(buffer, enforce_file_format=True)
+            archive.store(place.url, [buffer.getvalue()], login=LOGIN)
+        options = [*words, "--cases.dicomweb", place.url, "--cases.study", first.StudyInstanceUID, "--cases.store_back"]
+        for _ in range(2):
+            result, _ = run_flow(cases, options)
+            (case,) = Store().get_json(result.cases)
+            assert case["name"] == first.SOPInstanceUID and case["classification"] is not None
+            assert _kinds(place) == ["DX", "DX", "OT", "SR"]  # two pictures; a capture and a report of one of them
+
+
+def _kinds(place):
+    return sorted(place.rest(f"series/{series}")["MainDicomTags"]["Modality"] for series in place.rest("series"))
+
+
 def test_nothing_but_the_dicom_results_names_the_patient(products, shared_outputs, first):
     database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
     stored = [path.read_bytes() for path in database.parent.iterdir() if path.is_file()]
@@ -189,7 +213,8 @@ def test_nothing_but_the_dicom_results_names_the_patient(products, shared_output
         for path in place.rglob("*")
         if path.is_file() and (CANARY.encode() in path.read_bytes() or b"19010203" in path.read_bytes())
     }
-    assert holding and {path.parent for path in holding} == {products / "dicom"}
+    assert products / "dicom" in {path.parent for path in holding}
+    assert {path.parent.relative_to(shared_outputs / "cases").parts[1:] for path in holding} == {("dicom",)}
 
 
 def test_mlflow_and_prefect_show_it(first, found):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from models.markdown import escape
 from tasks.cases.case import Case
 from tasks.cases.wording import describe_counts
 from tasks.shared.markdown import document, table
@@ -28,12 +29,7 @@ def cases_summary(cases: Sequence[Case], *, phantoms: bool) -> str:
     left = f"\n\nThe other {len(cases) - _ROWS} are in the table `cases.csv`." if len(cases) > _ROWS else ""
     rows = [_row(case) for case in cases[:_ROWS]]
     header = ("picture", "look first", "probability", "class", "set at 90 %", "similar cases")
-    problems = [f"- {case.name}: {case.problem}" for case in cases[:_ROWS] if case.problem]
-    problems += [
-        f"- {case.name}: {' '.join(case.screening.reasons)}"
-        for case in cases[:_ROWS]
-        if case.foreign and case.screening
-    ]
+    problems = [f"- {escape(case.name)}: {escape(case.why_not_counted)}" for case in cases[:_ROWS] if not case.counts]
     sections = [
         (
             "Pictures",

@@ -6,6 +6,7 @@ import pytest
 from prefect import flow
 from prefect.context import FlowRunContext
 
+from flows.cases import cases
 from flows.pipeline import pipeline
 from flows.support.naming import run_name
 from flows.support.shell import main, parse
@@ -19,6 +20,19 @@ def test_defaults_are_the_standard_preset():
     values = parse(pipeline, [])
     assert set(values) == {"dataset", "training", "evaluation", "retrieval", "reports", "execution"}
     assert values["training"] == TrainingParameters()
+
+
+@pytest.mark.parametrize(
+    ("words", "images"),
+    [
+        (["--cases.images", "a.png"], ["a.png"]),
+        (["--cases.images=a.png", "b,c.png", "--cases.pages", "3"], ["a.png", "b,c.png"]),  # as a shell's pattern gives
+        (["--cases.pages", "3", "--cases.images", "a", "b", "--cases.images", "c"], ["a", "b", "c"]),
+        (["--cases.images", '["a", "b"]'], ["a", "b"]),
+    ],
+)
+def test_an_option_of_texts_takes_several_words(words, images):
+    assert parse(cases, words)["cases"].images == images
 
 
 @pytest.mark.parametrize("words", [["--preset", "debug"], ["--preset=debug"]])

@@ -163,8 +163,8 @@ def _listed(flow: Flow[..., Any], words: Sequence[str]) -> list[str]:
             behind.append(word)
         else:
             found.append(word)
-        if behind is not None:
-            found[-1] = behind[0] if len(behind) == 1 and behind[0].startswith("[") else json.dumps(behind)
+        if behind is not None:  # a single word may be a list by itself, as `a,b` and `["a", "b"]` are
+            found[-1] = behind[0] if len(behind) == 1 else json.dumps(behind)
     return found
 
 

@@ -29,6 +29,7 @@ def test_defaults_are_the_standard_preset():
         (["--cases.images=a.png", "b,c.png", "--cases.pages", "3"], ["a.png", "b,c.png"]),  # as a shell's pattern gives
         (["--cases.pages", "3", "--cases.images", "a", "b", "--cases.images", "c"], ["a", "b", "c"]),
         (["--cases.images", '["a", "b"]'], ["a", "b"]),
+        (["--cases.images", "a,b"], ["a", "b"]),
     ],
 )
 def test_an_option_of_texts_takes_several_words(words, images):

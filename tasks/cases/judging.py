@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.classifier.prediction import predict
+from models.encoders.encoder import encoder_class
 from models.errors import InputError
 from tasks.cases import sources
 from tasks.cases.case import Case, SimilarCase, SimilarCases
@@ -89,7 +90,14 @@ def judge(
     probabilities = calibrated_probabilities(outputs.logits, reference.temperature)
     said = classify(probabilities, known, reference.threshold, reference.labels)
     screened = screen(_screening(known), images, outputs.embeddings, [picture.facts for picture in pictures])
-    similar = [_similar(store, searchable, images, neighbours) for searchable in searchables]
+    # As it was packed for the registry, and as the training left it.
+    own = {reference.classifier.weights.sha256, loaded.card.get("weights_sha256")}
+    similar = []
+    for searchable in searchables:
+        encoder = searchable.encoder
+        is_own = encoder_class(encoder.name).is_classifier and encoder.weights[0].sha256 in own
+        vectors = outputs.embeddings if is_own else encoders.load(encoder).encode_images(images)
+        similar.append(_similar(store, searchable, vectors, neighbours))
     for place, picture in enumerate(pictures):
         digest = picture.file.sha256
         found[digest] = found[digest].model_copy(
@@ -125,9 +133,10 @@ def _screening(known: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {name.removeprefix("screening/"): array for name, array in known.items() if name.startswith("screening/")}
 
 
-def _similar(store: Store, searchable: SearchableRecord, images: NDArray[np.uint8], count: int) -> list[SimilarCases]:
+def _similar(
+    store: Store, searchable: SearchableRecord, vectors: NDArray[np.floating], count: int
+) -> list[SimilarCases]:
     dataset, encoder = searchable.dataset, searchable.encoder
-    vectors = encoders.load(encoder).encode_images(images)
     found = read_index(store, searchable.index).search(vectors, count, encoder=encoder.identity)
     arrays = store.get_arrays(dataset.splits)
     splits = np.repeat(SPLITS, [dataset.counts[split] for split in SPLITS])

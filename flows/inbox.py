@@ -28,6 +28,7 @@ from tasks.tracking import registry
 
 _CASES, _DATASET = CasesParameters(), DatasetParameters()
 _REPORTS, _EXECUTION = ReportParameters(), ExecutionParameters()
+_MOST = 1_000  # files of a run, which Prefect keeps by their names
 _DIGESTS: TypeAdapter[Sequence[str]] = TypeAdapter(list[str])
 
 
@@ -47,9 +48,8 @@ def inbox(
     watched = {"images": sorted(cases.images), "archive": cases.dicomweb}
     handled = FinishedRows(Store(), "inbox", watched, _DIGESTS)
     locks().mkdir(parents=True, exist_ok=True)
-    with FileLock(
-        locks() / f"{handled.place.replace('/', '-')}.lock"
-    ):  # another one at the same time finds nothing new
+    place = locks() / f"{handled.place.replace('/', '-')}.lock"
+    with FileLock(place):  # another one at the same time finds nothing new
         new = _new(cases, set(handled.read()))
         if not new:
             get_run_logger().info("Nothing is new.")
@@ -66,7 +66,7 @@ def inbox(
 
 
 def _new(form: CasesParameters, known: set[str]) -> list[PictureFile]:
-    """Find the files that nobody has handled; one that is still being written waits for the next time."""
+    """Find files that nobody has handled; what is being written, or is beyond `_MOST`, waits for the next time."""
     try:
         addresses = sources.find_pictures(form)
     except sources.EmptyFolderError:
@@ -80,6 +80,9 @@ def _new(form: CasesParameters, known: set[str]) -> list[PictureFile]:
         else:
             if file.sha256 not in known:
                 new.setdefault(file.sha256, file)
+        if len(new) == _MOST:
+            get_run_logger().info("%d files are new; if there are more, the next run handles them.", _MOST)
+            break
     return list(new.values())
 
 

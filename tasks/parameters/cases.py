@@ -14,7 +14,7 @@ class PicturesParameters(Parameters):
 
     images: list[str] = Field(
         [],
-        max_length=10_000,
+        max_length=1_000,
         title="Pictures",
         description="Files, folders, patterns such as `scans/*.dcm`, or addresses such as `s3://bucket/scans`, where "
         "the run looks: PNG, JPEG, TIFF, WebP, BMP, GIF, JPEG 2000 or DICOM.",

@@ -248,7 +248,7 @@ def test_a_folder_that_grew_computes_only_what_is_new(words, folder, dataset, fi
     assert "prepare-reference" not in executed(steps)
 
 
-def test_an_inbox_handles_each_picture_once(words, dataset, tmp_path):
+def test_an_inbox_handles_each_picture_once(words, dataset, tmp_path, monkeypatch):
     place = tmp_path / "inbox"
     place.mkdir()
     images = np.load(dataset)["test_images"]
@@ -263,6 +263,11 @@ def test_an_inbox_handles_each_picture_once(words, dataset, tmp_path):
     again, _ = run_flow(inbox, options)
     (case,) = Store().get_json(again.cases)
     assert case["name"] == "b.png"
+    monkeypatch.setattr("flows.inbox._MOST", 1)
+    for number in (23, 24):
+        _put(images[number], place / f"{number}.png")
+    names = [Store().get_json(run_flow(inbox, options)[0].cases)[0]["name"] for _ in range(2)]
+    assert sorted(names) == ["23.png", "24.png"]
 
 
 def test_pictures_that_look_otherwise_are_told_of(words, dataset, tmp_path, monkeypatch):

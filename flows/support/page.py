@@ -93,8 +93,11 @@ class Page:
 
     def _summary(self) -> list[str]:
         rows, parts = self._rows(), []
-        if rows:
+        if rows and any(interval for _, _, interval, _ in rows):
             parts += ["## Results in short", table(["", "value", "95 % interval", "meaning"], rows).rstrip()]
+        elif rows:
+            short = [(title, value, meaning) for title, value, _, meaning in rows]
+            parts += ["## Results in short", table(["", "value", "meaning"], short).rstrip()]
         if self.dataset is not None:
             counts = ", ".join(f"{count} {split}" for split, count in self.dataset.counts.items())
             side = self.dataset.size

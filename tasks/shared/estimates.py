@@ -57,6 +57,8 @@ def format_estimate(rate: Estimate) -> str:
 
 def format_value(value: float) -> str:
     """Write a count without decimals, anything else with three, and a dash where it is not known."""
+    if isinstance(value, int):
+        return str(value)
     if value != value:
         return "–"
     return f"{value:.0f}" if value == int(value) and abs(value) > 1 else f"{value:.3f}"

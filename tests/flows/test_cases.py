@@ -231,6 +231,7 @@ def test_mlflow_and_prefect_show_it(first, found):
     )
     assert len(traces) == sum(case.counts for case in found.values())
     page = page_of(first[0].flow_run_id)
+    assert "| Pictures | 14 |" in page and "95 % interval" not in page
     assert page.index("data:image/png") < page.index("## Results in short") < page.index("## Pictures")
 
 

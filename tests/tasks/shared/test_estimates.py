@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tasks.shared.estimates import UNKNOWN, Estimate, format_estimate, share
+from tasks.shared.estimates import UNKNOWN, Estimate, format_estimate, format_value, share
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -42,3 +42,9 @@ def test_a_share_has_the_interval_of_wilson():
     assert rate.value == pytest.approx(81 / 263)
     assert (rate.low, rate.high) == pytest.approx((0.2553, 0.3662), abs=1e-4)
     assert rate.n == 263
+
+
+def test_a_count_has_no_decimals():
+    assert [format_value(value) for value in (0, 1, 12.0, 1.0, 0.5, float("nan"))] == [
+        "0", "1", "12", "1.000", "0.500", "–"
+    ]  # fmt: skip

@@ -158,6 +158,7 @@ def started(request, stacks):
 def _begin(begun, variables):
     client = begun.client
     client.update_work_pool("gpu", WorkPoolUpdate(is_paused=True))  # its runs do not start
+    client.update_work_pool("cpu", WorkPoolUpdate(concurrency_limit=10))  # what waits there, waits for its deployment
     for automation in client.read_automations():
         if automation.name in ("Alert: a run does not end", "Alert: a run does not start"):
             definition = automation.model_dump(exclude={"id", "owner_resource"})

@@ -42,7 +42,7 @@ from tasks.retrieval.steps.analysis import (
     new_images,
     query_texts,
 )
-from tasks.retrieval.steps.encoding import embed_images, own_encoder
+from tasks.retrieval.steps.encoding import embed_images, export_embeddings, own_encoder
 from tasks.retrieval.steps.evaluation import compare_encoders, evaluate_retrieval, project_embeddings
 from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
 from tasks.retrieval.steps.plotting import document_retrieval, draw_map, plot_retrieval
@@ -136,26 +136,28 @@ def retrieve_with(
         log_dataset(run, data, "evaluation")
         encoder = published or own_encoder(data, classifier, name)
         log_encoder(run, encoder)
-        embeddings = embed_images(data, encoder)
+        embedded = embed_images(data, encoder)
+        embeddings = embedded.model_copy(update={"similarity": retrieval.similarity})
         with steps_at_once() as start:
-            projected = start(project_embeddings, embeddings, retrieval.projection_seed)  # takes longest: it goes first
+            projected = start(project_embeddings, embedded, retrieval.projection_seed)  # takes longest: it goes first
             index = index_embeddings(data, embeddings, retrieval.index)
             neighbours = search_neighbours(data, embeddings, index, NEIGHBOURS)
             scores = evaluate_retrieval(data, embeddings, evaluation, ks, samples)
             analyses = [
                 start(analyse_failures, data, embeddings, evaluation, neighbours, retrieval.neighbours, samples),
                 start(analyse_neighbours, data, evaluation, neighbours, name, samples),
-                start(measure_drift, data, embeddings),
+                start(measure_drift, data, embedded),
             ]
             if encoder_class(encoder.name).is_classifier:
                 analyses.append(start(map_similarity, data, classifier, neighbours, retrieval.galleries, samples))
-            new = _new_images(start, data, encoder, embeddings) if retrieval.classifier == registry.CHAMPION else None
+            new = _new_images(start, data, encoder, embedded) if retrieval.classifier == registry.CHAMPION else None
             if new is not None:
                 analyses.append(new)
             if encoder.reads_text:
-                analyses.append(start(query_texts, data, embeddings, encoder, ks, samples))
+                analyses.append(start(query_texts, data, embedded, encoder, ks, samples))
             if earlier:
                 analyses.append(start(compare_encoders, data, [*earlier, embeddings], evaluation, ks, samples))
+            exported = {split: start(export_embeddings, data, embedded, split) for split in ("test", "train")}
             documented = start(document_retrieval, data, encoder, embeddings, evaluation, index, analyses, ks, samples)
             mapped = start(draw_map, data, evaluation, neighbours, projected, name)
             plotted = start(
@@ -167,6 +169,7 @@ def retrieve_with(
             page, figures = mapped.result(), plotted.result().figures
 
         files = {"map.html": page.document}
+        files |= {f"embeddings/{split}.npz": found.result().arrays for split, found in exported.items()}
         files |= {f"index/{kind}.index": stored for kind, stored in index.indices.items()}
         metrics = scores.metrics | index.metrics
         pages = {"map of the images": "map.html"}

@@ -58,8 +58,8 @@ def _print(found: SearchRecord, folder: Path) -> None:
     written = Store().get_json(found.result)
     result = SearchResult.model_validate({name: value for name, value in written.items() if name != "class_shares"})
     print_table(
-        [(name, "left") for name in ("rank", "image", "class", "similarity")],
-        [(hit.rank, hit.title, result.label_of(hit), f"{hit.similarity:.3f}") for hit in result.hits],
+        [(name, "left") for name in ("rank", "image", "class", result.measure)],
+        [(hit.rank, hit.title, result.label_of(hit), hit.closeness) for hit in result.hits],
         title=f"nearest to {result.query.name}",
     )
     if result.phantoms:

@@ -74,6 +74,12 @@ INDEX_KINDS: dict[IndexKind, str] = {
     "ivf": "approximate: inverted lists, of which a few are searched",
 }
 
+Similarity = Literal["cosine", "l2"]
+SIMILARITIES: dict[Similarity, str] = {
+    "cosine": "the cosine of two vectors, whatever their lengths",
+    "l2": "the Euclidean distance, to which lengths count",
+}
+
 Publish = Literal["if_no_worse", "always", "never"]
 PUBLISH: dict[Publish, str] = {
     "if_no_worse": "if it holds the whole dataset and is no worse than the one in use, leave-one-out on validation",

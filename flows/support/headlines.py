@@ -54,11 +54,6 @@ _RETRIEVAL = (
         "Precision at 1, against train",
         "Share of test images whose nearest training image is of their class.",
     ),
-    Headline(
-        "conditioned/precision_at_5",
-        "Precision at 5, class-conditioned",
-        "The same as within test, where only images of the class that is predicted are searched.",
-    ),
 )
 _REPORTS = (
     Headline("reports/count", "Reports", "Written for the chosen cases, each strategy counted."),

@@ -154,6 +154,36 @@ class VectorIndex:
         self.ids, self.labels = np.concatenate([self.ids, ids]), np.concatenate([self.labels, labels])
         self._order = np.argsort(self.ids, kind="stable")
 
+    def cosines(self, queries: ArrayLike, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Compute the cosine of queries and vectors of the index, whatever its metric.
+
+        Args:
+            queries: shape (queries, dimensions), any numeric type.
+            ids: ids that the index holds, shape (queries, k).
+
+        Returns:
+            Cosines in [-1, 1], shape (queries, k).
+
+        Raises:
+            InputError: a query or a vector has no direction.
+        """
+        vectors = normalize(self.vectors(ids.ravel())).reshape(*ids.shape, -1)
+        return np.einsum("qd,qkd->qk", normalize(queries), vectors).clip(-1, 1)
+
+    def vectors(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return vectors as they were added, for the cosine of length one.
+
+        Args:
+            ids: ids that the index holds, any shape.
+
+        Returns:
+            Float32, shape (*ids, dimensions).
+        """
+        if self.kind == "ivf":
+            self.structure.index.make_direct_map()
+        found: NDArray[np.float32] = self.structure.index.reconstruct_batch(self._rows(ids.ravel()))
+        return found.reshape(*ids.shape, self.dimension)
+
     def _rows(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row of each id, -1 where the index does not hold it."""
         if not len(self):
@@ -207,7 +237,7 @@ class VectorIndex:
             similarities[pending] = np.take_along_axis(found, order, axis=1)
             ids[pending] = np.take_along_axis(found_ids, order, axis=1)
             pending, fetched = pending[tied], min(2 * fetched, size)
-        return Neighbours(similarities, ids)
+        return Neighbours(similarities, ids, self.metric)
 
     def _similarities(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.metric == "cosine":

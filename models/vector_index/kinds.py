@@ -1,13 +1,11 @@
 """Which structure holds the vectors, and what "near" means."""
 
-from typing import Literal
-
 import faiss
 
-from models.choices import IndexKind
+from models.choices import IndexKind, Similarity
 
 Kind = IndexKind
-Metric = Literal["cosine", "l2"]
+Metric = Similarity
 
 # A flat search reads every vector: 10⁵ × 512 take about 10 ms per query and core, still quick, and the answer is exact.
 FLAT_LIMIT = 100_000

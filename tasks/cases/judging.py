@@ -137,7 +137,9 @@ def _similar(
     store: Store, searchable: SearchableRecord, vectors: NDArray[np.floating], count: int
 ) -> list[SimilarCases]:
     dataset, encoder = searchable.dataset, searchable.encoder
-    found = read_index(store, searchable.index).search(vectors, count, encoder=encoder.identity)
+    index = read_index(store, searchable.index)
+    found = index.search(vectors, count, encoder=encoder.identity)
+    cosines = index.cosines(vectors, found.ids) if found.metric == "l2" else found.similarities
     arrays = store.get_arrays(dataset.splits)
     splits = np.repeat(SPLITS, [dataset.counts[split] for split in SPLITS])
     places = np.concatenate([np.arange(dataset.counts[split]) for split in SPLITS])
@@ -156,5 +158,5 @@ def _similar(
                 for place, similarity in zip(ids, similarities, strict=True)
             ),
         )
-        for ids, similarities in zip(found.ids, found.similarities, strict=True)
+        for ids, similarities in zip(found.ids, cosines, strict=True)
     ]

@@ -26,11 +26,14 @@ from pydantic import BaseModel, TypeAdapter
 from models.errors import keep_printable
 from models.text import printable
 from tasks.execution.fingerprint import fingerprint
+from tasks.execution.imports import import_one_at_a_time
 from tasks.execution.locks import ProcessLocks
 from tasks.execution.result_records import SERIALIZER, DamagedRecordError
 from tasks.records.base import Record, Reference
 from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
+
+import_one_at_a_time()
 
 P = ParamSpec("P")
 R = TypeVar("R")

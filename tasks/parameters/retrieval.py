@@ -4,7 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from models.choices import ENCODERS, INDEX_KINDS, PUBLISH, EncoderName, IndexKind, Publish, described
+from models.choices import (
+    ENCODERS,
+    INDEX_KINDS,
+    PUBLISH,
+    SIMILARITIES,
+    EncoderName,
+    IndexKind,
+    Publish,
+    Similarity,
+    described,
+)
 from models.encoders.encoder import encoder_class
 from models.encoders.published import PublishedEncoder
 from tasks.parameters.base import Parameters
@@ -39,6 +49,12 @@ class RetrievalParameters(Parameters):
         "auto",
         title="Index",
         description=described("Vector index, which `auto` chooses by the number of vectors", INDEX_KINDS),
+    )
+    similarity: Similarity = Field(
+        "cosine",
+        title="Similarity",
+        description=described("How vectors are compared in indices and rankings", SIMILARITIES) + " Projections and "
+        "texts are compared by the cosine.",
     )
     publish: Publish = Field(
         "if_no_worse", title="Publish", description=described("Whether searches use this index from now on", PUBLISH)

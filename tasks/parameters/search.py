@@ -39,6 +39,14 @@ class SearchParameters(Parameters):
         description="Encoder whose index is searched: the one that a retrieval run published last.",
     )
     k: int = Field(10, ge=1, le=100, title="k", description="Number of nearest images to return.")
+    diversity: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        title="Diversity",
+        description="How much to prefer cases that are unlike those found before them (maximal marginal relevance): 0 "
+        "goes by nearness alone, 0.3 leaves out near-duplicates, 1 goes by difference alone.",
+    )
     among_splits: list[Split] = Field(
         ["train", "val", "test"], min_length=1, title="Among splits", description="Splits to search."
     )

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AliasChoices, Field
 
+from models.choices import Similarity
 from tasks.records.base import ArrayRecord, Record, RunReference, StoredFile, provenance
 from tasks.records.data import DatasetRecord
 
@@ -64,12 +65,14 @@ class EmbeddingsRecord(Record):
         identity: of the encoder.
         dimension: length of a vector.
         shards: parts of each split, in order.
+        similarity: by which they are compared.
     """
 
     name: str
     identity: Identity
     dimension: int
     shards: dict[str, tuple[ShardRecord, ...]]
+    similarity: Similarity = "cosine"
 
 
 class IndexRecord(Record):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.vector_index.diversity import diversify
 from tasks.parameters.search import SearchParameters
 from tasks.records.data import PictureRecord
 from tasks.records.retrieval import SearchableRecord
@@ -14,6 +15,8 @@ from tasks.retrieval.search_result import ADDED, Query, SearchedIndex, SearchRes
 from tasks.retrieval.settings import SPLITS
 from tasks.retrieval.vectors import read_vectors
 from tasks.storage.store import Store
+
+CANDIDATES = 10  # so many times as many cases as are asked for are looked at where they are to differ
 
 
 class Question(NamedTuple):
@@ -64,11 +67,14 @@ def search_cases(
     label = None if search.among_class == "both" else dataset.labels.index(search.among_class)
     searched = [*search.among_splits, *([ADDED] if search.among_added else [])]
     among = np.isin(splits, searched) & ((label is None) | (labels == label))
-    found = grown_index(store, searchable, added).search(
-        question.vector, search.k, encoder=searchable.encoder.identity, exclude=question.own,
-        allowed=np.flatnonzero(among),
-    )  # fmt: skip
-    ids = found.ids[0]
+    index, allowed = grown_index(store, searchable, added), np.flatnonzero(among)
+    available = len(allowed) - (question.own is not None and bool(among[question.own[0]]))
+    fetched = search.k if search.diversity == 0 else max(search.k, min(CANDIDATES * search.k, available))
+    found = index.search(
+        question.vector, fetched, encoder=searchable.encoder.identity, exclude=question.own, allowed=allowed
+    )
+    chosen = diversify(question.vector[0], index.vectors(found.ids[0]), search.k, search.diversity)
+    ids = found.ids[0][chosen]
     result = SearchResult(
         query=question.query,
         encoder=searchable.encoder.name,
@@ -85,8 +91,17 @@ def search_cases(
         splits=tuple(search.among_splits),
         label=label,
         k=search.k,
+        measure="similarity" if found.metric == "cosine" else "distance",
+        diversity=search.diversity,
         hits=rank_hits(
-            found.similarities[0], ids, np.arange(len(labels)), splits.tolist(), indices, labels, added.cases
+            found.similarities[0][chosen],
+            ids,
+            np.arange(len(labels)),
+            splits.tolist(),
+            indices,
+            labels,
+            added.cases,
+            found.metric,
         ),
         phantoms=dataset.phantoms,
     )

@@ -13,6 +13,7 @@ from tasks.records.data import DatasetRecord
 from tasks.storage.store import Store
 
 if TYPE_CHECKING:
+    from models.vector_index import Neighbours
     from tasks.shared.figures import Source
 
 OWN = "classifier"  # name of the encoder that is the classifier itself
@@ -27,8 +28,8 @@ class Evidence:
             `{split}_labels`, shape (images,).
         predictions: for the test images: `predicted`, the class, and `confidence`, its calibrated probability, each of
             shape (images,).
-        neighbours: `{split}_ids` and `{split}_similarities` of the nearest test and train images of each test image,
-            nearest first, each of shape (test images, k).
+        neighbours: `{split}_ids` and `{split}_similarities`, cosines, of the nearest test and train images of each test
+            image, nearest first, each of shape (test images, k); `{split}_distances` where that is what is near.
         class_names: by label.
         source: what figures of them are made from.
     """
@@ -38,6 +39,15 @@ class Evidence:
     neighbours: Mapping[str, NDArray]
     class_names: tuple[str, ...]
     source: "Source"
+
+    def near(self, split: str, queries: NDArray[np.integer] | slice, count: int) -> "Neighbours":
+        """Take the first few neighbours of some test images, with that by which they are near."""
+        from models.vector_index import Neighbours
+
+        ids, cosines = (self.neighbours[f"{split}_{name}"][queries, :count] for name in ("ids", "similarities"))
+        if f"{split}_distances" not in self.neighbours:
+            return Neighbours(cosines, ids)
+        return Neighbours(-self.neighbours[f"{split}_distances"][queries, :count], ids, "l2")
 
     @property
     def images(self) -> NDArray[np.uint8]:

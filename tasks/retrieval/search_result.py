@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from models.choices import EncoderName, Split
+from models.choices import EncoderName, Similarity, Split
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
 from tasks.records.retrieval import AddedCase
@@ -19,10 +19,10 @@ ADDED: Literal["added"] = "added"
 UNLABELLED = "unlabelled"
 
 _LIMITS = (
-    "Similarity is the cosine of embeddings, from -1 to 1: it ranks the cases of one search, is no probability, and "
-    "must not be compared between encoders. The labels are those of the dataset, children aged one to five from one "
-    "hospital; those of added pictures are what was said when they were added. Cases that look alike do not prove that "
-    "the query has their finding."
+    "Similarity is the cosine of embeddings, from -1 to 1, distance the Euclidean one, from 0: it ranks the cases of "
+    "one search, is no probability, and must not be compared between encoders. The labels are those of the dataset, "
+    "children aged one to five from one hospital; those of added pictures are what was said when they were added. "
+    "Cases that look alike do not prove that the query has their finding."
 )
 
 
@@ -107,7 +107,8 @@ class Hit(_Part):
         split: the split it lies in, or that it was added.
         index: its place there.
         label: its class; None where it was added without one.
-        similarity: cosine with the query.
+        similarity: cosine with the query; None where the index goes by the distance.
+        distance: Euclidean distance of its embedding from the query's; None where the index goes by the cosine.
         name: what it was added as; None in a split.
         digest: SHA-256 of the pixels of what was added; None in a split.
     """
@@ -116,9 +117,15 @@ class Hit(_Part):
     split: Split | Literal["added"]
     index: int
     label: int | None
-    similarity: float
+    similarity: float | None = None
+    distance: float | None = None
     name: str | None = None
     digest: str | None = None
+
+    @property
+    def closeness(self) -> str:
+        """How near it is, with three decimals: its similarity, or its distance."""
+        return f"{self.distance if self.similarity is None else self.similarity:.3f}"
 
     @property
     def title(self) -> str:
@@ -165,6 +172,8 @@ class SearchResult(_Part):
         splits: the splits that were searched.
         label: the one class that was searched; None for all.
         k: how many cases were asked for.
+        measure: by what they are near: "similarity", the cosine, or "distance".
+        diversity: how much cases were preferred that are unlike those before them, from 0 to 1.
         hits: the cases, most similar first.
         phantoms: whether the data are drawn phantoms.
         notice: what this may not be used for.
@@ -178,6 +187,8 @@ class SearchResult(_Part):
     splits: tuple[Split, ...]
     label: int | None
     k: int = Field(ge=1)
+    measure: Literal["similarity", "distance"] = "similarity"
+    diversity: float = Field(0.0, ge=0, le=1)
     hits: tuple[Hit, ...] = Field(min_length=1)
     phantoms: bool
     notice: str = RESEARCH_NOTICE
@@ -206,17 +217,19 @@ def rank_hits(
     indices: NDArray[np.integer],
     labels: NDArray[np.integer],
     added: Sequence[AddedCase] = (),
+    metric: Similarity = "cosine",
 ) -> tuple[Hit, ...]:
     """Name the neighbours of one query.
 
     Args:
-        similarities: cosines, nearest first, shape (k,).
+        similarities: as `Neighbours` holds them, shape (k,).
         ids: ids of the neighbours in the index, shape (k,).
         gallery_ids: the id of every item of the index, in any order, shape (items,).
         splits: the split of each item, likewise `items` of them.
         indices: its place in the split, shape (items,).
         labels: its class, shape (items,); -1 where it has none.
         added: what was added, in the order of its indices.
+        metric: by which the neighbours are near.
 
     Returns:
         The hits.
@@ -235,7 +248,8 @@ def rank_hits(
             split=splits[row],
             index=int(indices[row]),
             label=None if labels[row] < 0 else int(labels[row]),
-            similarity=float(similarity),
+            similarity=float(similarity) if metric == "cosine" else None,
+            distance=None if metric == "cosine" else abs(float(similarity)),
             name=added[indices[row]].name if splits[row] == ADDED else None,
             digest=added[indices[row]].digest if splits[row] == ADDED else None,
         )
@@ -252,10 +266,10 @@ def search_report(result: SearchResult) -> str:
     Returns:
         Markdown.
     """
-    rows = [(hit.rank, hit.title, result.label_of(hit), f"{hit.similarity:.3f}") for hit in result.hits]
+    rows = [(hit.rank, hit.title, result.label_of(hit), hit.closeness) for hit in result.hits]
     sections = [
         ("Query", _query(result)),
-        ("Nearest cases", f"{describe_shares(result)}\n\n{table(('rank', 'case', 'label', 'similarity'), rows)}"),
+        ("Nearest cases", f"{describe_shares(result)}\n\n{table(('rank', 'case', 'label', result.measure), rows)}"),
         ("Limits", _LIMITS),
     ]
     return document("Similar cases", sections, phantoms=result.phantoms)
@@ -299,6 +313,7 @@ def _query(result: SearchResult) -> str:
         ("searched in", ", ".join(result.splits)),
         ("classes", "all" if result.label is None else result.class_names[result.label]),
         ("cases asked for", str(result.k)),
+        *([("diversity", f"{result.diversity:g}")] if result.diversity else []),
     ]
     return table(("", "value"), rows)
 

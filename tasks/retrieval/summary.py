@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from models.choices import Similarity
 from models.markdown import Markdown, escape
 from tasks.retrieval.analyses.failures import count_failures, worst_queries
 from tasks.retrieval.metrics.protocols import Protocol, Protocols
@@ -30,6 +31,7 @@ def retrieval_report(
     *,
     encoder: str,
     index: str,
+    similarity: Similarity,
     findings: Sequence[tuple[str, str]],
     k: int,
     worst: int,
@@ -44,6 +46,7 @@ def retrieval_report(
         class_names: by label.
         encoder: what made the vectors, in words.
         index: what they are searched with, in words.
+        similarity: by which images are near.
         findings: further sections, title and markdown of each.
         k: the cut-off of the tables by class and of failures, one of those evaluated.
         worst: queries in the table of failures.
@@ -62,20 +65,23 @@ def retrieval_report(
         ("Search in the predicted class", _conditioned(protocols.ranked["conditioned"], protocols.true_class, k)),
         ("Failures", _WORST + _failures(protocols.ranked["loo"], class_names, k, worst)),
         *findings,
-        ("Protocol", _definitions(ranked, encoder, index)),
+        ("Protocol", _definitions(ranked, encoder, index, similarity)),
         ("Limits", _LIMITS),
     ]
     return document("Retrieval of similar cases", sections, phantoms=phantoms)
 
 
-def _definitions(protocols: Sequence[Protocol], encoder: str, index: str) -> str:
+_NEAR: dict[Similarity, str] = {"cosine": "cosine", "l2": "Euclidean distance"}
+
+
+def _definitions(protocols: Sequence[Protocol], encoder: str, index: str, similarity: Similarity) -> str:
     lines = [
         f"Encoder: {escape(encoder)}.",
         f"Index of all splits: {index}. The figures below come from full rankings, which need none.",
-        f"Queries: {len(protocols[0].result.query_ids)} test images, ranked by cosine of their embeddings; a neighbour "
-        "is relevant if it has the query's class.",
-        "The query itself is removed by its id, never by its rank; exact duplicates of it stay. Equal cosines keep the "
-        "order of the gallery.",
+        f"Queries: {len(protocols[0].result.query_ids)} test images, ranked by the {_NEAR[similarity]} of their "
+        "embeddings; a neighbour is relevant if it has the query's class.",
+        "The query itself is removed by its id, never by its rank; exact duplicates of it stay. What is equally near "
+        "keeps the order of the gallery.",
         " ".join(metric.definition for metric in METRICS),
         "Intervals are 95 % percentile bootstrap over queries. Chance is the exact expectation of a random ranking.",
     ]

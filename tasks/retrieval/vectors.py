@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Similarity
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, IndexRecord
 from tasks.retrieval.settings import SPLITS
@@ -84,7 +85,11 @@ def read_index(store: Store, index: IndexRecord, name: str = "all") -> "VectorIn
 
 
 def exact_neighbours(
-    vectors: NDArray[np.floating], queries: NDArray[np.int64], among: Sequence[NDArray[np.int64]], count: int
+    vectors: NDArray[np.floating],
+    queries: NDArray[np.int64],
+    among: Sequence[NDArray[np.int64]],
+    count: int,
+    similarity: Similarity = "cosine",
 ) -> "Neighbours":
     """Find the nearest items of each query without an index, never itself.
 
@@ -93,17 +98,22 @@ def exact_neighbours(
         queries: positions of the queries, shape (queries,).
         among: positions of the items that each query may find, one array per query.
         count: items per query.
+        similarity: by which items are near.
 
     Returns:
         Similarities and positions, nearest first, each of shape (queries, count).
     """
     from models.vector_index import Neighbours, normalize
 
+    prepared = normalize(vectors) if similarity == "cosine" else vectors
     similarities, ids = [], []
     for query, items in zip(queries, among, strict=True):
         others = items[items != query]
-        cosines = normalize(vectors[others]) @ normalize(vectors[query][None])[0]
-        order = np.argsort(-cosines, kind="stable")[:count]
-        similarities.append(cosines[order])
+        if similarity == "cosine":
+            near = prepared[others] @ prepared[query]
+        else:
+            near = -np.linalg.norm(prepared[others] - prepared[query], axis=1)
+        order = np.argsort(-near, kind="stable")[:count]
+        similarities.append(near[order])
         ids.append(others[order])
-    return Neighbours(np.stack(similarities), np.stack(ids))
+    return Neighbours(np.stack(similarities), np.stack(ids), similarity)

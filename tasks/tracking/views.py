@@ -45,7 +45,7 @@ LEADERBOARDS: Mapping[str, Leaderboard] = {
         ascending=True,
     ),
     "retrieval": Leaderboard(
-        ("loo/map", "loo/precision_at_1", "loo/precision_at_5", "gallery/precision_at_1", "conditioned/precision_at_5"),
+        ("loo/map", "loo/precision_at_1", "loo/precision_at_5", "gallery/precision_at_1"),
         ("encoder", "retrieval.index"),
         ("dataset.limit", "index.published"),
     ),

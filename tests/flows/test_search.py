@@ -23,6 +23,7 @@ from tasks.execution.caching import outcomes
 from tasks.execution.fingerprint import fingerprint
 from tasks.retrieval import encoders
 from tasks.retrieval.published.publication import find_published
+from tasks.retrieval.search_result import pixel_digest
 from tasks.retrieval.steps import analysis, encoding, evaluation, indexing, plotting
 from tasks.retrieval.steps import search as searching
 from tasks.shared.png import with_few_colors
@@ -126,7 +127,7 @@ def test_each_encoder_has_its_own_mlflow_run(grown, runs):
             assert 0 <= run.data.metrics[metric] <= 1
         assert ("zero_shot/auc" in run.data.metrics) == (name == "clip")
         assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
-            "figures", "images", "findings", "index", "map.html", "report.html", "report.md",
+            "embeddings", "figures", "images", "findings", "index", "map.html", "report.html", "report.md",
         }  # fmt: skip
         page = Path(client.download_artifacts(run.info.run_id, "map.html")).read_text()
         assert page.startswith("<!DOCTYPE html>")
@@ -387,6 +388,39 @@ def test_what_was_added_counts_in_no_metric_and_stays_when_the_index_is_publishe
     assert _search("--search.image", str(file))[0]["hits"][0]["name"] == "new.png"
     run_flow(add, ["--add.remove", added.pictures[0].digest])
     assert {len(find_published(name).added) for name in NAMES} == {0}
+
+
+def test_an_index_by_distance_is_judged_searched_and_shown_by_distance(grown, words, images, shared_outputs, capsys):
+    by_distance = ["--retrieval.similarity", "l2", "--retrieval.encoders", "classifier"]
+    result, steps = run_flow(retrieval, [*words, *by_distance])
+    assert not {"embed-shard", "project-embeddings", "export-embeddings", "measure-drift"} & executed(steps)
+    vectors, labels = _vectors("classifier", "test").astype(np.float64), images["test_labels"]
+    distances = np.linalg.norm(vectors[:, None] - vectors, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    hits = labels[distances.argmin(axis=1)] == labels
+    assert result.retrieval.metrics["loo/precision_at_1"] == pytest.approx(hits.mean())
+    found, *_ = _search("--search.index", "3", "--search.among_splits", "test", "--search.k", "5")
+    assert found["measure"] == "distance"
+    assert [hit["distance"] for hit in found["hits"]] == pytest.approx(np.sort(distances[3])[:5], abs=1e-4)
+    assert "distance" in capsys.readouterr().out
+    near = Store().get_arrays(result.neighbours.arrays)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = np.take_along_axis(unit @ unit.T, near["test_ids"], axis=1)
+    np.testing.assert_allclose(near["test_similarities"], cosines, atol=1e-5)  # what reports and errors are judged by
+    with np.load(MlflowClient(tracking_uri()).download_artifacts(result.run.run_id, "embeddings/test.npz")) as exported:
+        np.testing.assert_array_equal(exported["vectors"], vectors.astype(np.float32))
+        assert exported["labels"].tolist() == labels.tolist()
+        assert exported["digests"][3] == pixel_digest(images["test_images"][3])
+
+
+def test_diversity_takes_others_than_the_nearest(grown):
+    plain, diverse = (
+        [(hit["split"], hit["index"]) for hit in _search("--search.k", "5", "--search.diversity", diversity)[0]["hits"]]
+        for diversity in ("0", "0.5")
+    )
+    assert plain[0] == diverse[0]
+    assert len(set(diverse)) == 5
+    assert set(plain) != set(diverse)
 
 
 def _write_dicom_without_pixels(path):

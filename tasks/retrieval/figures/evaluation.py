@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from models.vector_index import Neighbours
+from models.vector_index import CLOSENESS, Neighbours
 from tasks.retrieval.metrics.protocols import Protocol
 from tasks.shared.bootstrap import mean_interval
 from tasks.shared.figures import (
@@ -167,10 +167,11 @@ def gallery(
             line, column = divmod(place, MOST_COLUMNS - 1)
             x, y = column_edge(column + 1, MOST_COLUMNS), top + row_height * line
             sheet.image(neighbour_images[row, place], x, y, side, frame=GOOD if other == label else BAD)
-            cosine = neighbours.similarities[row, place]
-            sheet.text(x, y + side + 0.05, f"#{neighbours.ids[row, place]}: {cosine:.3f}\n{names[other]}")
+            near = neighbours.closeness(row, place)
+            sheet.text(x, y + side + 0.05, f"#{neighbours.ids[row, place]}: {near}\n{names[other]}")
     return render_png(
-        sheet.figure, source, title=title, shown=f"test, {len(query_ids)} queries and the cosine of what they find",
+        sheet.figure, source, title=title,
+        shown=f"test, {len(query_ids)} queries and the {CLOSENESS[neighbours.metric]} of what they find",
         legend=frames((MUTED, GOOD, BAD), ("query", "neighbour of the query's class", "neighbour of another class")),
     )  # fmt: skip
 

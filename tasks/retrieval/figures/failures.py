@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
-from models.vector_index import Neighbours
+from models.vector_index import CLOSENESS, Neighbours
 from tasks.retrieval.analyses.failure_patterns import Effect, Pattern
 from tasks.shared.figures import (
     BAD,
@@ -107,11 +107,12 @@ def neighbour_comparison(
             for column, found in enumerate(group.labels[row, :shown]):
                 left = column_edge(column + 1, MOST_COLUMNS)
                 sheet.image(group.images[row, column], left, y, side, frame=_frame(found == label))
-                similarity = group.neighbours.similarities[row, column]
-                sheet.text(left, y + side + 0.04, f"#{group.neighbours.ids[row, column]}: {similarity:.3f}")
+                near = group.neighbours.closeness(row, column)
+                sheet.text(left, y + side + 0.04, f"#{group.neighbours.ids[row, column]}: {near}")
         top += heights[row]
     return render_png(
-        sheet.figure, source, title=title, shown=f"test, {len(query_ids)} queries and the cosine of what they find",
+        sheet.figure, source, title=title,
+        shown=f"test, {len(query_ids)} queries and the {CLOSENESS[groups[0].neighbours.metric]} of what they find",
         legend=frames((GOOD, BAD), _FRAMES),
     )  # fmt: skip
 

@@ -12,9 +12,8 @@ const label = images.data.label[point.image]
 const verdict = other => (other === label ? "right" : "wrong")
 const neighbours = Array.from(point.neighbours, (image, rank) => {
   const found = images.data.label[image]
-  const similarity = point.similarities[rank].toFixed(3)
   return `<div class="${verdict(found)}">${xray(image, 86)}
-    <span>${escape(images.data.name[image])}<br>${escape(found)}<br>cosine ${similarity}</span></div>`
+    <span>${escape(images.data.name[image])}<br>${escape(found)}<br>${point.closeness[rank]}</span></div>`
 })
 const alike = Array.from(point.neighbours).filter(image => images.data.label[image] === label)
 panel.text = `

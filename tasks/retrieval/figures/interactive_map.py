@@ -27,7 +27,7 @@ from bokeh.transform import linear_cmap
 from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
-from models.vector_index import Neighbours
+from models.vector_index import CLOSENESS, Neighbours
 from tasks.retrieval.evidence import Evidence
 from tasks.shared.figures import class_colors
 from tasks.shared.png import encode_png
@@ -70,9 +70,9 @@ class MapCases:
     @classmethod
     def of_test(cls, evidence: Evidence, *, count: int) -> "MapCases":
         """Show all test images with so many of their nearest others."""
-        images, found = evidence.images, evidence.neighbours
+        images = evidence.images
         places = np.arange(len(images))
-        near = Neighbours(found["test_similarities"][:, :count], found["test_ids"][:, :count])
+        near = evidence.near("test", slice(None), count)
         predicted, confidence = (evidence.predictions[name] for name in ("predicted", "confidence"))
         return cls(images, ["test"] * len(images), places, evidence.labels, places, predicted, confidence, near)
 
@@ -166,6 +166,7 @@ def _point_columns(
     cases: MapCases, layouts: Mapping[str, NDArray[np.floating]], shown: NDArray[np.int64], class_names: Sequence[str]
 ) -> dict[str, list[Any]]:
     """Tabulate the points; they refer to images by their place among those shown."""
+    near = cases.neighbours
     markers = list(islice(cycle(_MARKERS), len(class_names)))
     coordinates = {
         f"{axis}{place}": layout[:, side].astype(np.float64).round(4).tolist()
@@ -179,8 +180,11 @@ def _point_columns(
         "image": np.searchsorted(shown, cases.points).tolist(),
         "predicted": [class_names[label] for label in cases.predicted],
         "confidence": cases.confidence.astype(np.float64).round(4).tolist(),
-        "neighbours": np.searchsorted(shown, cases.neighbours.ids).tolist(),
-        "similarities": cases.neighbours.similarities.astype(np.float64).round(4).tolist(),
+        "neighbours": np.searchsorted(shown, near.ids).tolist(),
+        "closeness": [
+            [f"{CLOSENESS[near.metric]} {near.closeness(row, place)}" for place in range(near.ids.shape[1])]
+            for row in range(len(near.ids))
+        ],
     }
 
 

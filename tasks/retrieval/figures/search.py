@@ -86,7 +86,7 @@ def search_gallery(
         sheet.image(image, x, y, _CELL, frame=MUTED if hit.label is None else colors[hit.label])
         title = short_name(hit.title, caption_letters(_CELL) - len(f"{hit.rank}. "))
         name = short_name(result.label_of(hit), caption_letters(_CELL) - 6)
-        sheet.text(x, y + _CELL + 0.05, f"{hit.rank}. {title}\n{name} {hit.similarity:.3f}")
+        sheet.text(x, y + _CELL + 0.05, f"{hit.rank}. {title}\n{name} {hit.closeness}")
         if result.query.label is not None and hit.label is not None:
             _draw_mark(sheet.axis, x + _CELL - 0.13, y + 0.13, hit.label == result.query.label)
     line = column_edge(_LEFT, MOST_COLUMNS) - edge

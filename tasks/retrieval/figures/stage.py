@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.vector_index import Neighbours
 from tasks.retrieval.analyses.failures import evenly_spaced, failed_queries
 from tasks.retrieval.evidence import Evidence
 from tasks.retrieval.figures.evaluation import class_map_bars, gallery, precision_at_k_curves
@@ -38,19 +37,19 @@ def draw_stage(
     Returns:
         PNG bytes by name of the figure.
     """
-    arrays, neighbours, predictions = evidence.arrays, evidence.neighbours, evidence.predictions
+    arrays, predictions = evidence.arrays, evidence.predictions
     class_names, source = evidence.class_names, evidence.source
     loo, ranked = protocols.ranked["loo"].result, list(protocols.ranked.values())
 
     def show(queries: NDArray[np.int64], split: str, title: str) -> bytes:
-        ids = neighbours[f"{split}_ids"][queries, :columns]
+        near = evidence.near(split, queries, columns)
         return gallery(
             arrays["test_images"][queries],
             queries,
             arrays["test_labels"][queries],
-            arrays[f"{split}_images"][ids],
-            arrays[f"{split}_labels"][ids],
-            Neighbours(neighbours[f"{split}_similarities"][queries, :columns], ids),
+            arrays[f"{split}_images"][near.ids],
+            arrays[f"{split}_labels"][near.ids],
+            near,
             class_names,
             title=title,
             source=source,

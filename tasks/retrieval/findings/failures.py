@@ -5,6 +5,7 @@ from dataclasses import asdict
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Similarity
 from tasks.retrieval.analyses import failure_patterns
 from tasks.retrieval.analyses.failures import failed_queries, worst_queries
 from tasks.retrieval.evidence import Evidence
@@ -27,7 +28,13 @@ HARDEST = 2  # queries of each class in the comparison of ways to search
 
 
 def find_failures(
-    evidence: Evidence, result: RankingResult, vectors: NDArray[np.floating], *, columns: int, samples: int
+    evidence: Evidence,
+    result: RankingResult,
+    vectors: NDArray[np.floating],
+    *,
+    similarity: Similarity,
+    columns: int,
+    samples: int,
 ) -> Findings:
     """Compare failed queries with the others, and show the hardest ones searched in three ways.
 
@@ -35,6 +42,7 @@ def find_failures(
         evidence: what is known of the test images.
         result: of leave-one-out over them, in their order.
         vectors: shape (images, dimension).
+        similarity: by which they are near.
         columns: neighbours shown per query.
         samples: bootstrap samples.
 
@@ -64,7 +72,7 @@ def find_failures(
         "of the predicted class": [of_class[predicted[query]] for query in hardest],
         "of the true class (upper bound)": [of_class[labels[query]] for query in hardest],
     }
-    found = {title: exact_neighbours(vectors, hardest, among, columns) for title, among in ways.items()}
+    found = {title: exact_neighbours(vectors, hardest, among, columns, similarity) for title, among in ways.items()}
     pictures = {
         "hardest_queries": figures.neighbour_comparison(
             images[hardest],

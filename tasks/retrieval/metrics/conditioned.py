@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Similarity
 from tasks.retrieval.metrics import ranking
 from tasks.retrieval.metrics.ranking import RankingResult
 from tasks.retrieval.metrics.table import columns
@@ -24,6 +25,7 @@ def evaluate(
     query_ids: NDArray[np.int64],
     gallery_ids: NDArray[np.int64],
     k_values: Sequence[int],
+    similarity: Similarity = "cosine",
 ) -> RankingResult:
     """Rank for each query the gallery items of one class and score the rankings.
 
@@ -37,6 +39,7 @@ def evaluate(
         query_ids: shape (queries,).
         gallery_ids: unique, shape (items,). A query's own id is removed.
         k_values: cut-offs.
+        similarity: by which items are near.
 
     Returns:
         The values per query. What is relevant is counted in the whole gallery, so where the searched class is the
@@ -57,6 +60,7 @@ def evaluate(
             query_ids[asked],
             gallery_ids[found],
             k_values,
+            similarity,
         )
         for name, measured in part.values.items():
             values[name][asked] = measured

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Similarity
 from tasks.records.classification import EvaluationRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord
@@ -74,7 +75,11 @@ class Protocols:
 
 
 def rank(
-    test: LabelledVectors, train: LabelledVectors, predicted: NDArray[np.integer], k_values: Sequence[int]
+    test: LabelledVectors,
+    train: LabelledVectors,
+    predicted: NDArray[np.integer],
+    k_values: Sequence[int],
+    similarity: Similarity = "cosine",
 ) -> Protocols:
     """Rank the test images by every protocol, which takes some hundredths of a second.
 
@@ -83,6 +88,7 @@ def rank(
         train: the gallery of the second protocol.
         predicted: class that the classifier predicts for each query, shape (queries,).
         k_values: cut-offs.
+        similarity: by which images are near.
 
     Returns:
         The protocols.
@@ -95,16 +101,18 @@ def rank(
     train_ids = len(ids) + np.arange(len(train.labels), dtype=np.int64)  # no train image is a test image
     expected = chance.leave_one_out(labels, ids, k_values)
     by_class = [
-        conditioned.evaluate(vectors, labels, classes, vectors, labels, ids, ids, k_values)
+        conditioned.evaluate(vectors, labels, classes, vectors, labels, ids, ids, k_values, similarity)
         for classes in (predicted, labels)
     ]
     ranked = {
         "loo": Protocol(
-            "leave-one-out", ranking.evaluate(vectors, labels, vectors, labels, ids, ids, k_values), expected
+            "leave-one-out",
+            ranking.evaluate(vectors, labels, vectors, labels, ids, ids, k_values, similarity),
+            expected,
         ),
         "gallery": Protocol(
             "test → train",
-            ranking.evaluate(vectors, labels, train.vectors, train.labels, ids, train_ids, k_values),
+            ranking.evaluate(vectors, labels, train.vectors, train.labels, ids, train_ids, k_values, similarity),
             chance.from_gallery(labels, ids, train.labels, k_values),
         ),
         "conditioned": Protocol("predicted class", by_class[0], expected),
@@ -122,4 +130,4 @@ def read_protocols(
     """Rank the stored vectors by every protocol, at the standard cut-offs and at those asked for."""
     test, train = read_splits(store, dataset, embeddings, "test", "train")
     predicted = store.get_arrays(evaluation.predictions)["predicted"]
-    return rank(test, train, predicted, sorted({*STANDARD_K, *k_values}))
+    return rank(test, train, predicted, sorted({*STANDARD_K, *k_values}), embeddings.similarity)

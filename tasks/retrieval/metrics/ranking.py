@@ -1,4 +1,4 @@
-"""Full rankings by cosine, scored by every metric of the table."""
+"""Full rankings by cosine or distance, scored by every metric of the table."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,17 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Similarity
 from models.errors import InputError
-from models.vector_index import normalize
+from models.vector_index import finite_rows, normalize
 from tasks.retrieval.metrics.table import RankedItems, columns, metric_of
 from tasks.shared.bootstrap import mean_interval
 from tasks.shared.metric_names import class_metric
 
-_PRODUCT = 2**21  # pairs of query and item whose cosines are computed at once: large, which BLAS likes; 16 MiB
+_PRODUCT = 2**21  # pairs of query and item that are compared at once: large, which BLAS likes; 16 MiB
 _BLOCK = 2**17  # pairs ranked at once: small, so that they stay in the processor's cache ...
 _ROWS = 128  # ... and at most this many queries
-_GRID = 2**30  # steps of cosine that count as different: finer than any real difference, coarser than rounding
-_MOST_ITEMS = 2**31  # places that fit beside a cosine in the integer that is sorted
+_GRID = 2**30  # steps of similarity that count as different: finer than any real difference, coarser than rounding
+_MOST_ITEMS = 2**31  # places that fit beside a similarity in the integer that is sorted
 
 
 @dataclass(frozen=True)
@@ -60,19 +61,21 @@ def evaluate(
     query_ids: NDArray[np.int64],
     gallery_ids: NDArray[np.int64],
     k_values: Sequence[int],
+    similarity: Similarity = "cosine",
 ) -> RankingResult:
     """Rank the whole gallery for each query and score the ranking.
 
     A gallery item is relevant if it has the query's class. The item with the query's own id is removed before
     ranking, wherever it would have stood; exact duplicates under other ids stay. Pass the same arrays twice for
-    leave-one-out. Equal cosines keep the order of the gallery.
+    leave-one-out. Items that are equally near keep the order of the gallery.
 
-    The cosines are computed and ranked in blocks, never all at once. Beside its arguments it takes 16 bytes a number
-    of the vectors and about 30 MiB for the blocks: measured 72 MiB for leave-one-out of 10⁴ vectors of 512 dimensions,
-    where all cosines at once would take 763 MiB.
+    The similarities are computed and ranked in blocks, never all at once. Beside its arguments it takes 16 bytes a
+    number of the vectors and about 30 MiB for the blocks: measured 72 MiB for leave-one-out of 10⁴ vectors of 512
+    dimensions, where all of them at once would take 763 MiB.
 
     Args:
-        queries: vectors, shape (queries, dimensions), any numeric type; they are normalised here.
+        queries: vectors, shape (queries, dimensions), any numeric type; for the cosine they are normalised
+            here.
         query_labels: class of each query, shape (queries,).
         gallery: vectors, shape (items, dimensions).
         gallery_labels: class of each item, shape (items,).
@@ -80,13 +83,14 @@ def evaluate(
         gallery_ids: unique, shape (items,). An id that is in both sets means one image: ids of different splits
             must not overlap.
         k_values: cut-offs.
+        similarity: by which items are near.
 
     Returns:
         The values per query.
 
     Raises:
-        InputError: a vector has no direction, a cut-off is not positive or exceeds the items ranked for a query, or
-            the gallery holds more than 2³¹ items.
+        InputError: a vector is not finite or, for the cosine, has no direction, a cut-off is not positive or exceeds
+            the items ranked for a query, or the gallery holds more than 2³¹ items.
     """
     _require_lengths("query", queries, query_labels, query_ids)
     _require_lengths("gallery", gallery, gallery_labels, gallery_ids)
@@ -95,16 +99,17 @@ def evaluate(
     own = np.isin(query_ids, gallery_ids)
     _require_cutoffs(k_values, items - int(own.any()))
 
-    # Cosines in float64: through float32 those of identical vectors differ in the last bits, and would not tie.
-    query_vectors = normalize(queries).astype(np.float64)
-    gallery_vectors = query_vectors if gallery is queries else normalize(gallery).astype(np.float64)
+    # In float64: through float32 similarities of identical vectors differ in the last bits, and would not tie.
+    prepared, compare = (normalize, _cosines) if similarity == "cosine" else (finite_rows, _distances)
+    query_vectors = prepared(queries).astype(np.float64)
+    gallery_vectors = query_vectors if gallery is queries else prepared(gallery).astype(np.float64)
     places = 2 * np.arange(items)
     measured = list(columns(k_values))
     values = {name: np.empty(len(queries)) for name, _, _ in measured}
-    for rows, cosines in _cosines(query_vectors, gallery_vectors):
-        # One integer an item holds all that decides its rank: falling cosine, then place in the gallery. The last bit
-        # says whether it is relevant, so sorting the integers yields the relevance in the order of rank at once.
-        keys = np.rint(cosines * -_GRID).astype(np.int64)
+    for rows, near in compare(query_vectors, gallery_vectors):
+        # One integer an item holds all that decides its rank: falling similarity, then place in the gallery. The last
+        # bit says whether it is relevant, so sorting the integers yields the relevance in the order of rank at once.
+        keys = np.rint(near * -_GRID).astype(np.int64)
         keys <<= 32
         keys += places
         keys += query_labels[rows, None] == gallery_labels
@@ -192,8 +197,18 @@ def summarize(
     return metrics
 
 
+def _distances(
+    queries: NDArray[np.float64], gallery: NDArray[np.float64]
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield squared distances times minus one, likewise, scaled so that they lie in [-1, 0]."""
+    squares, of_gallery = (np.einsum("vd,vd->v", vectors, vectors) for vectors in (queries, gallery))
+    most = (np.sqrt(squares.max()) + np.sqrt(of_gallery.max())) ** 2 or 1.0
+    for rows, products in _cosines(queries, gallery):
+        yield rows, (2 * products - squares[rows, None] - of_gallery) / most
+
+
 def _cosines(queries: NDArray[np.float64], gallery: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield the cosines of a few queries at a time with all items; computed for more queries at a time."""
+    """Yield the inner products of a few queries at a time with all items; computed for more queries at a time."""
     computed, ranked = (max(1, pairs // len(gallery)) for pairs in (_PRODUCT, _BLOCK))
     ranked = min(ranked, _ROWS)
     for start in range(0, len(queries), computed):

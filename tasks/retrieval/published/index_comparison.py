@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Similarity
 from models.errors import InputError
 from tasks.retrieval.metrics import ranking
 from tasks.shared.paired_bootstrap import PairedDifference, paired_difference
@@ -28,12 +29,15 @@ class Verdict(NamedTuple):
     measured: PairedDifference
 
 
-def leave_one_out(vectors: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+def leave_one_out(
+    vectors: NDArray[np.floating], labels: NDArray[np.integer], similarity: Similarity = "cosine"
+) -> NDArray[np.float64]:
     """Search for each image among the others.
 
     Args:
         vectors: embeddings, shape (images, dimension).
         labels: classes, shape (images,).
+        similarity: by which images are near.
 
     Returns:
         Average precision per image, shape (images,); NaN for the only image of a class.
@@ -42,7 +46,7 @@ def leave_one_out(vectors: NDArray[np.floating], labels: NDArray[np.integer]) ->
         InputError: a vector has no direction.
     """
     ids = np.arange(len(labels), dtype=np.int64)
-    return ranking.evaluate(vectors, labels, vectors, labels, ids, ids, []).values["average_precision"]
+    return ranking.evaluate(vectors, labels, vectors, labels, ids, ids, [], similarity).values["average_precision"]
 
 
 def compare(
@@ -51,6 +55,7 @@ def compare(
     labels: NDArray[np.integer],
     samples: int,
     seed: int,
+    similarities: tuple[Similarity, Similarity] = ("cosine", "cosine"),
 ) -> Verdict:
     """Compare two indices over the same validation images by a paired bootstrap.
 
@@ -60,6 +65,7 @@ def compare(
         labels: classes, shape (images,).
         samples: number of bootstrap samples.
         seed: seed of the draw.
+        similarities: by which images are near in the new index, and in the one in use.
 
     Returns:
         The comparison.
@@ -67,7 +73,7 @@ def compare(
     Raises:
         InputError: a vector has no direction, or no class has two images.
     """
-    found, known = leave_one_out(new, labels), leave_one_out(in_use, labels)
+    found, known = (leave_one_out(each, labels, near) for each, near in zip((new, in_use), similarities, strict=True))
     defined = ~np.isnan(found)  # of both, since it hangs on the labels alone
     if not defined.any():
         raise InputError("No class has two validation images, so that no search among them can be judged.")

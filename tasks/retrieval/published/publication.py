@@ -228,7 +228,8 @@ def _decide(
         )  # fmt: skip
     try:
         new, old = (read_vectors(store, each.embeddings, "val") for each in (candidate, known))
-        found = compare(new, old, arrays["val_labels"], samples, BOOTSTRAP_SEED)
+        similarities = candidate.embeddings.similarity, known.embeddings.similarity
+        found = compare(new, old, arrays["val_labels"], samples, BOOTSTRAP_SEED, similarities)
     except InputError as error:
         return Publication(
             False, f"Not published: it cannot be compared with the one in use, of the run {known.run_id} ({error}); "

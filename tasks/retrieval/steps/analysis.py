@@ -28,7 +28,9 @@ def analyse_failures(
     evidence = read_evidence(store, dataset, evaluation, neighbours, embeddings.name)
     result = read_protocols(store, dataset, embeddings, evaluation, [FAILURE_K]).ranked["loo"].result
     vectors = read_vectors(store, embeddings, "test")
-    return find_failures(evidence, result, vectors, columns=columns, samples=bootstrap_samples).stored(store)
+    return find_failures(
+        evidence, result, vectors, similarity=embeddings.similarity, columns=columns, samples=bootstrap_samples
+    ).stored(store)
 
 
 @step

@@ -4,15 +4,20 @@ PyTorch, FAISS, SciPy and Matplotlib take seconds to import, so each step of the
 runs: a run of hits needs none of them.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from models.encoders.encoder import encoder_class
 from tasks.execution.caching import step
 from tasks.execution.mapping import map_step
+from tasks.records.base import ArrayRecord
 from tasks.records.classification import ClassifierRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EmbeddingsRecord, EncoderRecord, ShardRecord
 from tasks.retrieval.settings import SPLITS
+from tasks.retrieval.vectors import read_vectors
 from tasks.storage.store import Store
 
 SHARD = 8192  # images embedded at once: 16 MiB of 512-d vectors
@@ -52,6 +57,22 @@ def embed_shard(dataset: DatasetRecord, encoder: EncoderRecord, split: str, star
         shape=vectors.shape,
         identity=encoder.identity,
     )
+
+
+@step
+def export_embeddings(dataset: DatasetRecord, embeddings: EmbeddingsRecord, split: str) -> ArrayRecord:
+    """Put the vectors of a split beside what they are of, in one file that needs none of this program."""
+    from tasks.retrieval.search_result import pixel_digest
+
+    store = Store()
+    splits = store.get_arrays(dataset.splits)
+    arrays: dict[str, NDArray[Any]] = {
+        "vectors": read_vectors(store, embeddings, split),
+        "labels": splits[f"{split}_labels"],
+        "indices": np.arange(dataset.counts[split], dtype=np.int64),
+        "digests": np.array([pixel_digest(image) for image in splits[f"{split}_images"]]),
+    }
+    return ArrayRecord(arrays=store.put_arrays(arrays), shapes={name: array.shape for name, array in arrays.items()})
 
 
 def embed_images(dataset: DatasetRecord, encoder: EncoderRecord, size: int = SHARD) -> EmbeddingsRecord:

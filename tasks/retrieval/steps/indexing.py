@@ -25,7 +25,12 @@ def index_embeddings(dataset: DatasetRecord, embeddings: EmbeddingsRecord, kind:
     indices, seconds = {}, {}
     for name, part in shards.items():
         started = time.perf_counter()
-        indices[name] = vector_index.build(part, encoder=embeddings.identity, kind=kind)  # type: ignore[arg-type]
+        indices[name] = vector_index.build(
+            part,
+            encoder=embeddings.identity,
+            kind=kind,  # type: ignore[arg-type]
+            metric=embeddings.similarity,
+        )
         seconds[name] = time.perf_counter() - started
     payloads = {name: vector_index.dump(index) for name, index in indices.items()}
     return IndexRecord(
@@ -46,7 +51,10 @@ def index_embeddings(dataset: DatasetRecord, embeddings: EmbeddingsRecord, kind:
 def search_neighbours(
     dataset: DatasetRecord, embeddings: EmbeddingsRecord, index: IndexRecord, count: int
 ) -> ArrayRecord:
-    """Find the nearest test and train images of each test image, without itself."""
+    """Find the nearest test and train images of each test image, without itself.
+
+    What is near by another measure has its cosine, too: that is what reports and errors are judged by.
+    """
     store = Store()
     queries = read_vectors(store, embeddings, "test")
     arrays: dict[str, NDArray[Any]] = {}
@@ -56,5 +64,8 @@ def search_neighbours(
         members = index.offsets[split] + np.arange(dataset.counts[split], dtype=np.int64)
         available = len(members) - (split == "test")
         found = whole.search(queries, min(count, available), encoder=embeddings.identity, exclude=own, allowed=members)
-        arrays |= {f"{split}_ids": found.ids - index.offsets[split], f"{split}_similarities": found.similarities}
+        cosines = whole.cosines(queries, found.ids) if found.metric == "l2" else found.similarities
+        arrays |= {f"{split}_ids": found.ids - index.offsets[split], f"{split}_similarities": cosines}
+        if found.metric == "l2":
+            arrays[f"{split}_distances"] = -found.similarities
     return ArrayRecord(arrays=store.put_arrays(arrays), shapes={name: array.shape for name, array in arrays.items()})

@@ -80,6 +80,7 @@ def document_retrieval(
         dataset.labels,
         encoder=f"{encoder.identity}; {embeddings.dimension} dimensions; licence: {encoder.licence or 'unknown'}",
         index=f"{index.kinds['all']}, which finds {index.metrics['index/recall_at_10']:.1%} of the ten nearest",
+        similarity=embeddings.similarity,
         findings=[section for finding in findings for section in finding.sections],
         k=FAILURE_K,
         worst=10,

@@ -48,6 +48,29 @@ def test_every_kind_agrees_with_a_naive_loop_on_few_vectors(clustered, naive_sea
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_the_cosine_of_any_neighbour_is_known_whatever_the_metric(vectors, kind, metric):
+    ids = np.random.default_rng(1).permutation(1000)[:60]
+    queries = np.random.default_rng(2).normal(size=(25, 16))
+    index = index_of(vectors, ids, kind=kind, metric=metric)
+    found = index.search(queries, 5, encoder="e")
+    assert found.metric == metric
+    near = vectors[[[ids.tolist().index(one) for one in row] for row in found.ids]]
+    lengths = np.linalg.norm(near, axis=2) * np.linalg.norm(queries, axis=1)[:, None]
+    expected = np.einsum("qd,qkd->qk", queries, near) / lengths
+    np.testing.assert_allclose(index.cosines(queries, found.ids), expected, atol=1e-6 if kind == "flat" else 2e-3)
+
+
+def test_a_cosine_is_written_as_it_is_and_a_distance_without_its_sign(vectors):
+    queries = np.concatenate([vectors[:1], -vectors[:1]])
+    for metric, expected in (("cosine", "1.000"), ("l2", "0.000")):
+        assert index_of(vectors, metric=metric).search(queries, 1, encoder="e").closeness(0, 0) == expected
+    far = index_of(vectors, metric="l2").search(queries, 60, encoder="e")
+    assert float(far.closeness(1, 59)) == pytest.approx(np.linalg.norm(vectors + vectors[0], axis=1).max(), abs=1e-3)
+    assert index_of(vectors).search(queries, 60, encoder="e").closeness(1, 59) == "-1.000"
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_query_is_left_out_by_its_id_and_its_duplicates_stay(vectors, kind):
     vectors[7] = vectors[3] * 2  # the same direction
     vectors[50] = vectors[3]

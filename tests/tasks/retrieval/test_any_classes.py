@@ -61,7 +61,9 @@ def test_exact_neighbours_are_those_of_a_naive_loop(data):
 
 def test_findings_name_the_classes_of_the_dataset(data):
     evidence, test, protocols = data
-    failures = find_failures(evidence, protocols.ranked["loo"].result, test.vectors, columns=3, samples=50)
+    failures = find_failures(
+        evidence, protocols.ranked["loo"].result, test.vectors, similarity="cosine", columns=3, samples=50
+    )
     about = find_about_neighbours(evidence, samples=50)
     assert [pattern["name"] for pattern in failures.details["patterns"]] == list(NAMES)
     for findings in (failures, about):
@@ -76,7 +78,17 @@ def test_findings_name_the_classes_of_the_dataset(data):
 def test_report_figures_and_map_name_the_classes_of_the_dataset(data):
     evidence, _, protocols = data
     report = retrieval_report(
-        protocols, NAMES, encoder="e", index="flat", findings=[], k=5, worst=3, samples=50, seed=0, phantoms=False
+        protocols,
+        NAMES,
+        encoder="e",
+        index="flat",
+        similarity="cosine",
+        findings=[],
+        k=5,
+        worst=3,
+        samples=50,
+        seed=0,
+        phantoms=False,
     )
     for text in ("| map atypical naevus | ", "| test → train | melanoma | 12 | "):
         assert text in report

@@ -52,7 +52,8 @@ def test_json_says_everything():
     }  # fmt: skip
     assert written["class_shares"] == pytest.approx({"normal": 1 / 3, "pneumonia": 2 / 3})
     assert written["hits"][1] == {
-        "rank": 2, "split": "val", "index": 5, "label": 1, "similarity": 0.5, "name": None, "digest": None,
+        "rank": 2, "split": "val", "index": 5, "label": 1, "similarity": 0.5, "distance": None,
+        "name": None, "digest": None,
     }  # fmt: skip
     assert written["notice"] == RESEARCH_NOTICE
     assert written["encoder_identity"] == "classifier abc"
@@ -155,6 +156,16 @@ def test_the_report_holds_a_row_a_hit_and_the_notices():
     assert "| its label | pneumonia |" in report
     assert PHANTOM_NOTICE not in report
     assert PHANTOM_NOTICE in search_report(result(phantoms=True))
+
+
+def test_a_distance_is_shown_as_one():
+    hits = rank_hits(
+        np.array([-0.25, -4.0]), np.arange(2), np.arange(2), ["test"] * 2, np.arange(2), np.arange(2), metric="l2"
+    )
+    assert [(hit.distance, hit.similarity, hit.closeness) for hit in hits] == [
+        (0.25, None, "0.250"),
+        (4, None, "4.000"),
+    ]
 
 
 def test_a_text_cannot_write_markup_into_the_report():

@@ -43,6 +43,7 @@ def report(protocols, *, phantoms=False):
         ("normal", "pneumonia"),
         encoder="some encoder",
         index="flat",
+        similarity="cosine",
         findings=[("More", "found")],
         k=5,
         worst=4,

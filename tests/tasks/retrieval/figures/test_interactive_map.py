@@ -84,7 +84,7 @@ def test_points_refer_to_images_by_their_place_on_the_sheet():
     assert points["image"] == [0, 1, 2, 3]
     assert points["neighbours"] == [[1, 4], [0, 2], [3, 4], [2, 5]]
     assert points["predicted"] == ["pneumonia", "pneumonia", "pneumonia", "normal"]
-    assert points["similarities"][0] == [0.99, 0.5]
+    assert points["closeness"][0] == ["cosine 0.990", "cosine 0.500"]
     assert (points["x"], points["y"]) == ([0, 2, 4, 6], [1, 3, 5, 7])
     assert (points["x1"], points["y1"]) == ([0, -2, -4, -6], [-1, -3, -5, -7])
 

@@ -92,6 +92,33 @@ def test_another_gallery_agrees_with_a_naive_loop():
     assert_equal_to_naive(queries, labels, gallery, gallery_labels, np.arange(40), np.arange(100, 170), [1, 5, 70])
 
 
+def test_ranked_by_distance_it_agrees_with_a_naive_loop():
+    generator = np.random.default_rng(6)
+    queries, gallery = generator.normal(size=(30, 8)), generator.normal(size=(50, 8)) * generator.uniform(1, 9, (50, 1))
+    gallery[7] = gallery[31]  # equally near: the order of the gallery decides
+    queries[3] = gallery[7]
+    labels, gallery_labels = generator.integers(0, 2, 30), generator.integers(0, 2, 50)
+    own = generator.permutation(50)[:30]
+    arguments = (queries, labels, gallery, gallery_labels, own, np.arange(50), [1, 5])
+    result, differs = evaluate(*arguments, "l2"), evaluate(*arguments)
+    for row in range(30):
+        distances = [(round(float(np.linalg.norm(queries[row] - item)), 9), i) for i, item in enumerate(gallery)]
+        order = [i for _, i in sorted(distances) if i != own[row]]
+        relevant = gallery_labels[order] == labels[row]
+        assert result.values["precision_at_5"][row] == relevant[:5].mean()
+        ranks = np.flatnonzero(relevant) + 1
+        assert result.values["average_precision"][row] == pytest.approx((np.arange(1, len(ranks) + 1) / ranks).mean())
+    assert (result.values["average_precision"] != differs.values["average_precision"]).any()
+
+
+def test_zero_vectors_have_distances_though_no_direction():
+    vectors, labels, ids = np.array([[0.0, 0], [0, 1], [3, 0]]), np.array([0, 0, 1]), np.arange(3)
+    result = evaluate(vectors, labels, vectors, labels, ids, ids, [1], "l2")
+    assert result.values["precision_at_1"].tolist() == [1, 1, 0]
+    with pytest.raises(InputError, match="all zeros"):
+        evaluate(vectors, labels, vectors, labels, ids, ids, [1])
+
+
 def test_average_precision_agrees_with_scikit_learn():
     generator = np.random.default_rng(2)
     vectors, labels = generator.normal(size=(90, 16)), generator.integers(0, 2, 90)

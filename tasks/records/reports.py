@@ -66,8 +66,7 @@ class RequestsRecord(Record):
     Attributes:
         requests: JSON list of rows, each a row id and a request; plain requests first.
         images: npz with `images`, every image that is shown, once, shape (images, height, width).
-        cases: how many cases are asked about.
-        rows: how many different rows the requests are.
+        rows_per_case: how many different rows the requests of each case are, those of earlier cases left out.
         generator: what is to write them.
         settings: what decides the texts of each strategy beside its prompts.
         classifier_sha256: digest of the weights behind the evidence.
@@ -75,11 +74,15 @@ class RequestsRecord(Record):
 
     requests: StoredFile
     images: StoredFile
-    cases: int
-    rows: int
+    rows_per_case: tuple[int, ...]
     generator: GeneratorRecord
     settings: dict[str, dict[str, Any]]
     classifier_sha256: str
+
+    @property
+    def rows(self) -> int:
+        """How many different rows the requests are."""
+        return sum(self.rows_per_case)
 
 
 class WrittenRecord(Record):

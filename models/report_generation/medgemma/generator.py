@@ -56,7 +56,11 @@ class MedGemmaGenerator:
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """The checkpoint and how it is run. The batch size is left out: it is not meant to matter, and is audited."""
+        """The checkpoint and how it is run.
+
+        The batch size is left out: in fp32 it does not matter, and how much it does in other formats is measured under
+        the control `companions`.
+        """
         return {
             "model": self.source.model,
             "revision": self.source.revision,
@@ -116,10 +120,11 @@ class MedGemmaGenerator:
         from models.report_generation.medgemma.engine import Engine
 
         engine = Engine(loaded_model(self.source, self.precision, self.device, self.token), self.batch_size)
-        for batch in engine.run([self._asked(row) for row in rows if row.id not in done], images):
+        for batch in engine.run([self._asked(row) for row in rows], images, done):
+            limit = batch.batch_limit or None
             yield [
-                *(_written(completion) for completion in batch.completions),
-                *(Written(row_id=failure.key, error=failure.error) for failure in batch.failures),
+                *(_written(completion, limit) for completion in batch.completions),
+                *(Written(row_id=each.key, error=each.error, batch_limit=limit) for each in batch.failures),
             ]
 
     def read(self, request: Request, text: str) -> Report:
@@ -154,7 +159,7 @@ class MedGemmaGenerator:
             max_new_tokens=strategy.max_new_tokens,
             json_schema=report_json_schema() if strategy.output == "json" else None,
             choices=("Yes", "No") if strategy.output == "yes_no" else None,
-            alone=request.control == "alone",
+            company={"alone": row.id, "companions": "companions"}.get(request.control, ""),
         )
 
     def _notices(self) -> tuple[str, ...]:
@@ -180,6 +185,12 @@ class MedGemmaGenerator:
         )
 
 
-def _written(completion: "Completion") -> Written:
+def _written(completion: "Completion", limit: int | None) -> Written:
     usage: dict[str, Any] = {name: getattr(completion, name) for name in Usage.model_fields}
-    return Written(row_id=completion.key, text=completion.text, score=completion.probability, usage=Usage(**usage))
+    return Written(
+        row_id=completion.key,
+        text=completion.text,
+        score=completion.probability,
+        usage=Usage(**usage),
+        batch_limit=limit,
+    )

@@ -88,3 +88,9 @@ class ReportParameters(Parameters):
         title="Token block",
         description="MedGemma only: Prefect Secret block with the hub's token; without one, HF_TOKEN is used.",
     )
+    compiled: bool = Field(
+        False,
+        title="Compiled decoding",
+        description="MedGemma only: static cache and compiled decoding, not in nf4; meant for a large GPU, on which it "
+        "has not been measured.",
+    )

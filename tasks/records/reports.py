@@ -45,6 +45,7 @@ class GeneratorRecord(Record):
         path: where the weights lie.
         at_once: reports per batch on the device, or None.
         token_block: Prefect Secret block with the hub's token.
+        compiled: whether decoding is compiled, with a static cache.
     """
 
     name: str
@@ -58,6 +59,7 @@ class GeneratorRecord(Record):
     path: str = provenance("")
     at_once: int | None = provenance(None)
     token_block: str = provenance("")
+    compiled: bool = False
 
 
 class RequestsRecord(Record):

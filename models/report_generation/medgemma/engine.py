@@ -12,16 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.errors import InputError
 from models.report_generation.medgemma.batching import Batch, buckets, in_one_line, run_batches
 from models.report_generation.medgemma.checkpoint import LoadedModel
 from models.report_generation.medgemma.constrained import json_constraint
 from models.report_generation.medgemma.faults import free_memory, is_fatal, is_out_of_memory
 from models.report_generation.medgemma.gemma3 import features_in_place, prompt_tokens
 from models.report_generation.medgemma.image_encoder import ImageEncoder
-from models.report_generation.medgemma.memory import MOST_IMAGES, images_that_fit, rows_that_fit
+from models.report_generation.medgemma.memory import MOST_IMAGES, MOST_ROWS, images_that_fit, rows_that_fit
 
 CPU_BATCH_SIZE = 64
 """Prompts that are tried at once on a CPU, where larger batches are no faster."""
+
+CACHE_STEP = 256
+"""Tokens by which static caches differ in length."""
 
 NOTHING_DONE: Mapping[str, int] = {}
 
@@ -146,16 +150,19 @@ class Engine:
     other would have made. Engines of the same model in several threads take turns.
     """
 
-    def __init__(self, loaded: LoadedModel, batch_size: int | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, batch_size: int | None = None, *, compiled: bool = False) -> None:
         """Prepare to use a model.
 
         Args:
             loaded: the model and what belongs to it.
             batch_size: prompts in the largest batch, or None for what fits by arithmetic. It is halved where the memory
                 does not suffice.
+            compiled: whether the cache is made for the whole length at once, with which transformers compiles the
+                decoding step on a GPU.
         """
         self._turn = _turns.setdefault(loaded.model, threading.Lock())
         self._batch_size = batch_size
+        self._compiled = compiled
         self._model = loaded.model
         self._processor = loaded.processor
         self._tokenizer = loaded.processor.tokenizer
@@ -211,12 +218,14 @@ class Engine:
             return self._batch_size
         if self._device.type != "cuda":
             return CPU_BATCH_SIZE
+        width, new_tokens = max(len(row.tokens) for row in rows), rows[0].prompt.max_new_tokens
         return rows_that_fit(
             self._model.config,
-            width=max(len(row.tokens) for row in rows),
-            new_tokens=rows[0].prompt.max_new_tokens,
+            width=width,
+            new_tokens=_cache_length(width + new_tokens) - width if self._compiled else new_tokens,
             free_bytes=_free_bytes(self._device),
             bytes_per_number=self._model.dtype.itemsize,
+            static=self._compiled,
         )
 
     def _images_at_once(self) -> int:
@@ -272,14 +281,23 @@ class Engine:
             torch.cuda.reset_peak_memory_stats(self._device)
         start = time.perf_counter()
         prompt = rows[0].prompt  # whose settings are those of all
-        inputs = self._inputs(rows)
-        shown = _shown(rows)
+        asked = self._filled_up(rows) if prompt.choices is None else rows
+        inputs = self._inputs(asked)
+        shown = _shown(asked)
         with features_in_place(self._model, self._tokenizer.image_token_id, encoder.features(shown) if shown else None):
             answers = self._generate(inputs, prompt) if prompt.choices is None else self._choose(inputs, prompt.choices)
+        answers = answers[: len(rows)]
         if on_gpu:
             torch.cuda.synchronize(self._device)
         seconds = time.perf_counter() - start
         return answers, seconds, torch.cuda.max_memory_allocated(self._device) / 2**30 if on_gpu else None
+
+    def _filled_up(self, rows: Sequence[_Row]) -> Sequence[_Row]:
+        """Repeat the last row up to a power of two where decoding is compiled, which it is for each number of rows."""
+        if not self._compiled:
+            return rows
+        count = min(1 << (len(rows) - 1).bit_length(), self._batch_size or MOST_ROWS)
+        return [*rows, *[rows[-1]] * (count - len(rows))]
 
     def _inputs(self, rows: Sequence[_Row]) -> dict[str, torch.Tensor]:
         width = max(len(row.tokens) for row in rows)
@@ -292,6 +310,10 @@ class Engine:
 
     def _generate(self, inputs: dict[str, torch.Tensor], prompt: Prompt) -> list[_Answer]:
         constraints = [] if prompt.json_schema is None else [self._constraint(prompt.json_schema)]
+        cache = {}
+        if self._compiled:
+            length = _cache_length(inputs["input_ids"].shape[1] + prompt.max_new_tokens)
+            cache = {"cache_implementation": "static", "max_cache_len": length}
         written = self._model.generate(
             **inputs,
             do_sample=False,  # the checkpoint itself asks for sampling
@@ -299,6 +321,7 @@ class Engine:
             eos_token_id=list(self._stop_tokens) or None,
             pad_token_id=self._tokenizer.pad_token_id,
             logits_processor=constraints,
+            **cache,
         )
         answers = []
         for line in written[:, inputs["input_ids"].shape[1] :].tolist():
@@ -335,6 +358,24 @@ class Engine:
 
 def _shown(rows: Sequence[_Row]) -> list[int]:
     return [row.prompt.image for row in rows if row.prompt.image is not None]
+
+
+def require_compilable(precision: str) -> None:
+    """Refuse to compile what transformers leaves as it is.
+
+    Raises:
+        InputError: the weights are in 4 bits.
+    """
+    if precision == "nf4":
+        raise InputError(
+            "Decoding cannot be compiled in the precision nf4, since transformers compiles no network that "
+            "bitsandbytes has quantized; take --reports.precision bf16, or leave out --reports.compiled."
+        )
+
+
+def _cache_length(tokens: int) -> int:
+    """Round a length up: decoding is compiled for each length of the cache, of which there should be few."""
+    return -(-tokens // CACHE_STEP) * CACHE_STEP
 
 
 def kind_of(prompt: Prompt) -> Hashable:

@@ -36,6 +36,7 @@ class MedGemmaGenerator:
         classifier_sha256: digest of the classifier's weights.
         phantoms: whether the images are drawn phantoms.
         token: access token of the hub, or None.
+        compiled: whether decoding is compiled, with a static cache.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class MedGemmaGenerator:
     classifier_sha256: str
     phantoms: bool
     token: str | None = field(default=None, repr=False, compare=False)
+    compiled: bool = False
 
     @property
     def name(self) -> str:
@@ -67,6 +69,7 @@ class MedGemmaGenerator:
             "precision": self.precision,
             "image_first": self.image_first,
             "decoding": "greedy",
+            "compiled": self.compiled,
         }
 
     @property
@@ -119,7 +122,8 @@ class MedGemmaGenerator:
         from models.report_generation.medgemma.checkpoint import loaded_model
         from models.report_generation.medgemma.engine import Engine
 
-        engine = Engine(loaded_model(self.source, self.precision, self.device, self.token), self.batch_size)
+        loaded = loaded_model(self.source, self.precision, self.device, self.token)
+        engine = Engine(loaded, self.batch_size, compiled=self.compiled)
         for batch in engine.run([self._asked(row) for row in rows], images, done):
             limit = batch.batch_limit or None
             yield [

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import CompileConfig
 from transformers.utils import logging as transformers_logging
 
 from models.errors import InputError
 from models.report_generation.medgemma import faults
 from models.report_generation.medgemma.checkpoint import LoadedModel, load_model, resolve_source
-from models.report_generation.medgemma.engine import Completion, Engine, Failure, Prompt
+from models.report_generation.medgemma.engine import Completion, Engine, Failure, Prompt, require_compilable
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
 TEXTS = (
@@ -286,6 +287,44 @@ def test_a_run_that_goes_on_elsewhere_makes_the_batches_of_an_undisturbed_one(lo
             assert [(a.key, a.text, a.batch_size) for a in found.completions] == [
                 (a.key, a.text, a.batch_size) for a in expected.completions
             ]
+
+
+def test_compiled_decoding_writes_the_same_tokens_and_few_graphs(
+    small_checkpoint: Path, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    """Compiled on a CPU, which transformers does only when told to; graphs are run as they were traced."""
+    graphs, prompts = [], mixed_prompts()
+    prompts += [Prompt("json", TEXTS[0], image=0, json_schema=json.dumps(SCHEMA), max_new_tokens=40)]
+    expected = answers(loaded, prompts, 16)
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable:
+        graphs.append([tuple(each.shape) for each in inputs if torch.is_tensor(each)])
+        return graph.forward
+
+    settings = CompileConfig(backend=backend, fullgraph=True, mode=None)
+    settings._compile_all_devices = True
+    fresh = load_model(resolve_source(str(small_checkpoint), None, None), "fp32", "cpu", None)
+    monkeypatch.setattr(fresh.model.generation_config, "compile_config", settings)
+    torch._dynamo.reset()
+
+    def compiled(asked: list[Prompt]) -> dict[str, Completion]:
+        run = Engine(fresh, 16, compiled=True).run(asked, IMAGES)
+        return {answer.key: answer for batch in run for answer in batch.completions}
+
+    found = compiled(prompts)
+    assert {key: (a.token_ids, a.batch_size) for key, a in found.items()} == {
+        key: (a.token_ids, a.batch_size) for key, a in expected.items()
+    }
+    assert graphs
+    made = len(graphs)
+    compiled(prompts[:15])  # other rows and widths
+    assert len(graphs) == made
+
+
+def test_what_is_quantized_is_not_compiled():
+    with pytest.raises(InputError, match="bitsandbytes has quantized"):
+        require_compilable("nf4")
+    require_compilable("bf16")
 
 
 def test_running_out_of_memory_halves_batches(loaded: LoadedModel):

@@ -218,7 +218,7 @@ class Engine:
             return self._batch_size
         if self._device.type != "cuda":
             return CPU_BATCH_SIZE
-        width, new_tokens = max(len(row.tokens) for row in rows), rows[0].prompt.max_new_tokens
+        width, new_tokens = max(len(row.tokens) for row in rows), _new_tokens(rows[0].prompt)
         return rows_that_fit(
             self._model.config,
             width=width,
@@ -312,12 +312,12 @@ class Engine:
         constraints = [] if prompt.json_schema is None else [self._constraint(prompt.json_schema)]
         cache = {}
         if self._compiled:
-            length = _cache_length(inputs["input_ids"].shape[1] + prompt.max_new_tokens)
+            length = _cache_length(inputs["input_ids"].shape[1] + _new_tokens(prompt))
             cache = {"cache_implementation": "static", "max_cache_len": length}
         written = self._model.generate(
             **inputs,
             do_sample=False,  # the checkpoint itself asks for sampling
-            max_new_tokens=prompt.max_new_tokens,
+            max_new_tokens=_new_tokens(prompt),
             eos_token_id=list(self._stop_tokens) or None,
             pad_token_id=self._tokenizer.pad_token_id,
             logits_processor=constraints,
@@ -371,6 +371,11 @@ def require_compilable(precision: str) -> None:
             "Decoding cannot be compiled in the precision nf4, since transformers compiles no network that "
             "bitsandbytes has quantized; take --reports.precision bf16, or leave out --reports.compiled."
         )
+
+
+def _new_tokens(prompt: Prompt) -> int:
+    """Tell the most that can be written after a prompt, in tokens."""
+    return prompt.max_new_tokens
 
 
 def _cache_length(tokens: int) -> int:

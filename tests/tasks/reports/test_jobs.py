@@ -72,6 +72,24 @@ def test_a_batch_is_kept_before_the_next_begins(store):
     assert set(job.done()) == {"a", "b"}
 
 
+def test_a_generator_is_told_of_all_rows_and_of_the_batches_of_those_that_are_done(store):
+    told = []
+
+    class Noting(PairGenerator):
+        def write(self, rows, images, done):
+            told.append(([row.id for row in rows], dict(done)))
+            for batch in super().write(rows, images, done):
+                yield [one.model_copy(update={"batch_limit": 2}) for one in batch]
+
+    rows = [row("a", 0), row("b", 1), row("c", 2)]
+    job = Job(store, IDENTITY)
+    batches = write_rows(job, Noting(poison=(1,)), rows, IMAGES)
+    next(batches)
+    batches.close()
+    _run(store, Noting(poison=(1,)), rows)
+    assert told == [(list("abc"), {}), (list("abc"), {"a": 2, "b": 2})]  # failed as b is
+
+
 def test_failed_rows_are_quarantined_with_their_error_and_tried_again_once_their_file_is_gone(store):
     rows = [row("a", 0), row("b", 1), row("c", 2)]
     job, done = _run(store, PairGenerator(poison=(1,)), rows)

@@ -87,7 +87,7 @@ def test_a_row_that_cannot_be_written_fails_alone(generator):
 
 
 def test_what_is_done_is_not_written_again_and_the_batches_stay_the_same(generator):
-    requests = [request("concise", image, control=control) for image in (0, 1) for control in ("none", "paraphrase")]
+    requests = [request("yes_no", image, control=control) for image in (0, 1) for control in ("none", "paraphrase")]
     rows = [row_of(generator, one) for one in requests]
     small = replace(generator, batch_size=2)
     whole = list(small.write(rows, IMAGES))
@@ -100,7 +100,7 @@ def test_what_is_done_is_not_written_again_and_the_batches_stay_the_same(generat
 
 
 def test_a_failed_row_tells_its_batch_limit_too(generator):
-    rows = [Row(id=name, request=request("concise", image)) for name, image in (("good", 0), ("poison", 1))]
+    rows = [Row(id=name, request=request("yes_no", image)) for name, image in (("good", 0), ("poison", 1))]
     images = IMAGES.copy()
     images[1] = 255
 
@@ -120,7 +120,7 @@ def test_a_failed_row_tells_its_batch_limit_too(generator):
 
 def test_controls_of_the_batch_change_the_batch(generator):
     controls = ("none", "companions", "alone")
-    requests = [request("concise", image, control=control) for control in controls for image in (0, 1)]
+    requests = [request("yes_no", image, control=control) for control in controls for image in (0, 1)]
     sizes = [done.usage.batch_size for done in write(generator, requests)]
     assert sizes == [2, 2, 1, 1, 1, 1]  # two have no other companions than each other
 

@@ -50,6 +50,7 @@ from tasks.records.classification import PredictionsRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import AnswersRecord, GeneratorRecord, ReportAuditRecord
 from tasks.records.retrieval import SearchableRecord
+from tasks.reports.requests import share_out
 from tasks.reports.steps.planning import locate_generator
 from tasks.reports.steps.presentation import trace_answers
 from tasks.reports.steps.writing import read_reports, write_reports
@@ -157,7 +158,7 @@ def _explain(
 
 
 def _report(
-    run: RunReference, shown: ShownRecord, data: DatasetRecord, generator: GeneratorRecord, batch_size: int
+    run: RunReference, shown: ShownRecord, data: DatasetRecord, generator: GeneratorRecord, most_rows: int
 ) -> _Reported:
     """Have reports written on the cases that have evidence, and audit them."""
     about = data.model_copy(update={"name": f"own pictures, judged by a classifier of {data.name},"})
@@ -168,8 +169,8 @@ def _report(
         retries=3, retry_delay_seconds=exponential_backoff(10), retry_jitter_factor=0.5, retry_condition_fn=is_transient
     )
     with progress.shown("reports", requests.rows) as bar:
-        firsts = range(0, requests.cases, batch_size)
-        batches = [patient(about, requests, first, first + batch_size, bar) for first in firsts]
+        shares = share_out(requests.rows_per_case, most_rows)
+        batches = [patient(about, requests, first, last, bar) for first, last in shares]
     answers = read_reports(about, requests, batches)
     audit = audit_reports_of_cases(shown.judged, answers)
     trace_answers(run, about, requests, answers, audit)

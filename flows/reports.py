@@ -23,6 +23,7 @@ from tasks.parameters.training import TrainingParameters
 from tasks.records.classification import ClassificationResult
 from tasks.records.reports import GeneratorRecord, ReportsResult
 from tasks.records.retrieval import RetrievalResult
+from tasks.reports.requests import share_out
 from tasks.reports.steps.audit import audit_written_reports
 from tasks.reports.steps.planning import choose_report_cases, plan_reports
 from tasks.reports.steps.presentation import document_reports, plot_reports, show_cases, trace_answers
@@ -69,7 +70,6 @@ def report(
         )
         requests = plan_reports(data, cases, generator, list(reports.controls), reports.controlled_cases)
         log_generator(run, generator)
-        firsts = range(0, requests.cases, reports.batch_size)
         patient = write_reports.with_options(
             retries=3,
             retry_delay_seconds=exponential_backoff(10),
@@ -78,7 +78,8 @@ def report(
         )
         with progress.shown("reports", requests.rows) as shown:
             same = {"dataset": data, "requests": requests, "shown": shown}
-            parts = [{**same, "first": first, "last": first + reports.batch_size} for first in firsts]
+            shares = share_out(requests.rows_per_case, reports.batch_size)
+            parts = [{**same, "first": first, "last": last} for first, last in shares]
             batches = map_step(patient, parts)
         answers = read_reports(data, requests, batches)
         audit = audit_written_reports(cases, answers)

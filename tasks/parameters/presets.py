@@ -26,7 +26,7 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
             "label_folds": 2,
         },
         "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 100, "galleries": 3},
-        "reports": {"cases": 6, "batch_size": 4, "controlled_cases": 3},
+        "reports": {"cases": 6, "batch_size": 32, "controlled_cases": 3},
     },
 }
 """Fields that differ from the defaults, by preset and form."""

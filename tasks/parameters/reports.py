@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from models.choices import WeightFormat, described
-from models.report_generation.controls import CONTROLS
+from models.report_generation.controls import CONTROLS, DEFAULT_CONTROLS
 from models.report_generation.prompting import STRATEGIES
 from tasks.parameters.base import Parameters
 
@@ -29,10 +29,16 @@ class ReportParameters(Parameters):
     cases: int = Field(
         24, ge=1, le=624, title="Cases", description="Test cases: a fixed mix of correct, wrong and borderline."
     )
-    batch_size: int = Field(8, ge=1, le=256, title="Batch size", description="Cases per task.")
+    batch_size: int = Field(
+        1536,
+        ge=1,
+        le=65536,
+        title="Batch size",
+        description="Reports per task; a case's stay together. Those of a task share batches on the GPU.",
+    )
     neighbours: int = Field(5, ge=1, le=20, title="Neighbours", description="Labelled train cases given as evidence.")
     controls: list[ReportControl] = Field(
-        list(CONTROLS),
+        list(DEFAULT_CONTROLS),
         title="Controls",
         description=described(
             "Requests that show what the reports depend on", {name: each.title for name, each in CONTROLS.items()}
@@ -81,4 +87,10 @@ class ReportParameters(Parameters):
         pattern="^[a-z0-9-]+$",
         title="Token block",
         description="MedGemma only: Prefect Secret block with the hub's token; without one, HF_TOKEN is used.",
+    )
+    compiled: bool = Field(
+        False,
+        title="Compiled decoding",
+        description="MedGemma only: static cache and compiled decoding, not in nf4; meant for a large GPU, on which it "
+        "has not been measured.",
     )

@@ -45,6 +45,7 @@ class GeneratorRecord(Record):
         path: where the weights lie.
         at_once: reports per batch on the device, or None.
         token_block: Prefect Secret block with the hub's token.
+        compiled: whether decoding is compiled, with a static cache.
     """
 
     name: str
@@ -58,6 +59,7 @@ class GeneratorRecord(Record):
     path: str = provenance("")
     at_once: int | None = provenance(None)
     token_block: str = provenance("")
+    compiled: bool = False
 
 
 class RequestsRecord(Record):
@@ -66,8 +68,7 @@ class RequestsRecord(Record):
     Attributes:
         requests: JSON list of rows, each a row id and a request; plain requests first.
         images: npz with `images`, every image that is shown, once, shape (images, height, width).
-        cases: how many cases are asked about.
-        rows: how many different rows the requests are.
+        rows_per_case: how many different rows the requests of each case are, those of earlier cases left out.
         generator: what is to write them.
         settings: what decides the texts of each strategy beside its prompts.
         classifier_sha256: digest of the weights behind the evidence.
@@ -75,11 +76,15 @@ class RequestsRecord(Record):
 
     requests: StoredFile
     images: StoredFile
-    cases: int
-    rows: int
+    rows_per_case: tuple[int, ...]
     generator: GeneratorRecord
     settings: dict[str, dict[str, Any]]
     classifier_sha256: str
+
+    @property
+    def rows(self) -> int:
+        """How many different rows the requests are."""
+        return sum(self.rows_per_case)
 
 
 class WrittenRecord(Record):

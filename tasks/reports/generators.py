@@ -33,18 +33,24 @@ def locate(parameters: ReportParameters, token: str | None) -> GeneratorRecord:
     from models.report_generation.medgemma.checkpoint import choose_device, choose_precision  # imports PyTorch
 
     device = choose_device(parameters.device)
+    precision = choose_precision(parameters.precision, device)
+    if parameters.compiled:
+        from models.report_generation.medgemma.engine import require_compilable
+
+        require_compilable(precision)
     return GeneratorRecord(
         name="medgemma",
         strategies=tuple(parameters.strategies),
         model=source.model,
         revision=source.revision,
         random_weights=source.random_weights,
-        precision=choose_precision(parameters.precision, device),
+        precision=precision,
         device=device,
         image_first=parameters.image_first,
         path=source.path,
         at_once=parameters.at_once,
         token_block=parameters.token_block,
+        compiled=parameters.compiled,
     )
 
 
@@ -88,4 +94,5 @@ def make(
         classifier_sha256=classifier_sha256,
         phantoms=dataset.phantoms,
         token=token,
+        compiled=record.compiled,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.report_generation.controls import control_case, control_image
+from models.report_generation.controls import CONTROLS, control_case, control_image
 from models.report_generation.generator import ReportGenerator, Row, row_of
 from models.report_generation.schema import Case, Control, Request
 
@@ -64,9 +64,10 @@ def plan_requests(
     for case in (cases[position] for position in spread):
         for control in controls:
             image = control_image(control, case.index, images, labels, seed)
+            batch_differs = CONTROLS[control].changes == "batch"
             for strategy in generator.strategies:
                 request = _request(control_case(control, case), strategy, control, image, shown)
-                if control == "alone" or _asked(generator, request) != plain[case.index, strategy]:
+                if batch_differs or _asked(generator, request) != plain[case.index, strategy]:
                     requests.append(request)
     row_ids = tuple(row_of(generator, request).id for request in requests)
     return Plan(tuple(requests), row_ids, shown.stacked())
@@ -83,11 +84,44 @@ def rows_of_cases(rows: Sequence[Row], first: int, last: int) -> list[Row]:
     Returns:
         The rows, each once.
     """
-    cases = list(dict.fromkeys(row.request.case.index for row in rows))[first:last]
+    cases = set(list(dict.fromkeys(row.request.case.index for row in rows))[first:last])
+    return [row for row in _firsts(rows) if row.request.case.index in cases]
+
+
+def rows_per_case(rows: Sequence[Row]) -> tuple[int, ...]:
+    """Count the rows that `rows_of_cases` picks for each case, in the order in which the rows name the cases."""
+    cases = dict.fromkeys((row.request.case.index for row in rows), 0)
+    for row in _firsts(rows):
+        cases[row.request.case.index] += 1
+    return tuple(cases.values())
+
+
+def share_out(counts: Sequence[int], most: int) -> list[tuple[int, int]]:
+    """Share cases out to tasks.
+
+    Args:
+        counts: rows of each case.
+        most: rows of a task; only a single case may have more.
+
+    Returns:
+        Of each task the position of the first case, and that after the last.
+    """
+    parts: list[tuple[int, int]] = []
+    first = taken = 0
+    for position, count in enumerate(counts):
+        if position > first and taken + count > most:
+            parts.append((first, position))
+            first, taken = position, 0
+        taken += count
+    return [*parts, (first, len(counts))] if counts else parts
+
+
+def _firsts(rows: Sequence[Row]) -> list[Row]:
+    """Pick the first of each row's requests."""
     firsts: dict[str, Row] = {}
     for row in rows:
         firsts.setdefault(row.id, row)
-    return [row for row in firsts.values() if row.request.case.index in cases]
+    return list(firsts.values())
 
 
 def _asked(generator: ReportGenerator, request: Request) -> tuple[str | None, str]:

@@ -163,7 +163,7 @@ def _evidence() -> tuple[ClassificationResult, RetrievalResult]:
 
 
 def test_report_batches_say_the_same_on_threads_and_on_two_processes(shared_outputs, dask, client):
-    form = ReportParameters(cases=6, batch_size=2, controlled_cases=3)
+    form = ReportParameters(cases=6, batch_size=12, controlled_cases=3)
     wanted = (*_evidence(), locate_generator(form), form)
     expected = report.with_options(task_runner=task_runner(ExecutionParameters()))(*wanted)
     _forget(shared_outputs, "write-reports")

@@ -96,7 +96,7 @@ def test_a_run_that_is_killed_twice_ends_as_one_that_never_was(tmp_path, officia
     words = smallest.words(
         "dataset", "training", "evaluation", "reports", dataset__limit=160, training__epochs=6,
         reports__generator="medgemma", reports__model=checkpoint, reports__device="cpu", reports__at_once=2,
-        reports__batch_size=2, reports__strategies=["concise", "structured"], reports__controls=["blank"],
+        reports__batch_size=64, reports__strategies=["concise", "structured"], reports__controls=["blank"],
     )  # fmt: skip
     checkpoints, results = outputs / "store" / "checkpoints", outputs / "results"
 

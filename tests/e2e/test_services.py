@@ -43,7 +43,7 @@ SMALL = PRESETS["debug"] | {
     "dataset": {"limit": 64},
     "evaluation": {"bootstrap_samples": 50, "explained_images": 4, "explanation_draws": 2, "label_folds": 0},
     "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 50, "galleries": 1},
-    "reports": {"cases": 2, "batch_size": 4, "controlled_cases": 1},
+    "reports": {"cases": 2, "batch_size": 64, "controlled_cases": 1},
 }
 GIVEN = {"training": {"seed": 3}, "reports": {"cases": 3}}
 OWN = {"champion": {"name": "nobodys-classifier", "reason": "own"}}

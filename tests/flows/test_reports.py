@@ -66,7 +66,7 @@ def test_every_report_is_counted_and_the_weights_are_called_random(first):
     assert 0 <= run.data.metrics["reports/parsed"] <= 1
     for name in ("reports/seconds_per_report", "reports/tokens_per_second"):
         assert run.data.metrics[name] > 0
-    assert run.data.metrics["reports/structured/control/alone/identical_text"] == 1
+    assert run.data.metrics["reports/structured/control/companions/identical_text"] == 1
     assert run.data.tags["random_weights"] == RANDOM_WEIGHTS_NOTICE
     assert run.data.tags["generator.precision"] == "fp32"
     assert run.data.tags["generator.revision"].startswith("sha256:")

@@ -124,16 +124,7 @@ def build_model(
         the network would ignore its image. So is its last scale: with embeddings that are input and output at once, an
         even one would make an untrained network repeat its last token for ever.
     """
-    further: dict[str, Any] = {"eos_token_id": [1, _END_OF_TURN], RANDOM_WEIGHTS_MARK: True}
-    config = Gemma3Config(
-        text_config=_TEXT[shape] | {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0},
-        vision_config=_VISION[shape] | {"vision_use_head": False},
-        mm_tokens_per_image=_IMAGE_TOKENS[shape],
-        boi_token_index=107,
-        eoi_token_index=108,
-        image_token_index=109,
-        **further,
-    )
+    config = config_of(shape)
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -150,6 +141,20 @@ def build_model(
         bos_token_id=2, eos_token_id=[1, _END_OF_TURN], pad_token_id=0, do_sample=True, top_k=64, top_p=0.95
     )  # MedGemma's own, which samples
     return model.eval()
+
+
+def config_of(shape: Shape) -> Gemma3Config:
+    """Return the configuration of a shape, without making its weights."""
+    further: dict[str, Any] = {"eos_token_id": [1, _END_OF_TURN], RANDOM_WEIGHTS_MARK: True}
+    return Gemma3Config(
+        text_config=_TEXT[shape] | {"bos_token_id": 2, "eos_token_id": 1, "pad_token_id": 0},
+        vision_config=_VISION[shape] | {"vision_use_head": False},
+        mm_tokens_per_image=_IMAGE_TOKENS[shape],
+        boi_token_index=107,
+        eoi_token_index=108,
+        image_token_index=109,
+        **further,
+    )
 
 
 def _tokenizer(size: int) -> PreTrainedTokenizerFast:

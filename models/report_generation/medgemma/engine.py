@@ -1,25 +1,36 @@
 """Batched greedy generation: many prompts about many images, each image encoded once."""
 
+import hashlib
 import threading
 import time
 import weakref
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.report_generation.medgemma.batching import Batch, BatchCeiling, buckets, in_one_line, run_batches
+from models.errors import InputError
+from models.report_generation.medgemma.batching import Batch, buckets, in_one_line, run_batches
 from models.report_generation.medgemma.checkpoint import LoadedModel
 from models.report_generation.medgemma.constrained import json_constraint
 from models.report_generation.medgemma.faults import free_memory, is_fatal, is_out_of_memory
 from models.report_generation.medgemma.gemma3 import features_in_place, prompt_tokens
 from models.report_generation.medgemma.image_encoder import ImageEncoder
+from models.report_generation.medgemma.memory import MOST_IMAGES, MOST_ROWS, images_that_fit, rows_that_fit
 
-FIRST_BATCH_SIZE = 64
-"""Prompts, or images, that are tried at once where nothing else is asked for."""
+CPU_BATCH_SIZE = 64
+"""Prompts that are tried at once on a CPU, where larger batches are no faster."""
+
+CACHE_STEP = 256
+"""Tokens by which static caches differ in length."""
+
+NOTHING_DONE: Mapping[str, int] = {}
+
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,8 @@ class Prompt:
         json_schema: JSON schema that the answer is held to, or None for free text.
         choices: two answers of which the likelier one is wanted, by their first tokens, instead of a written text; or
             None.
-        alone: whether it is to run in a batch of its own.
+        company: prompts share batches with those of the same company; empty for most. Those of any other company than
+            that meet in an order that has nothing to do with their lengths, in two batches at least.
     """
 
     key: str
@@ -47,7 +59,7 @@ class Prompt:
     max_new_tokens: int = 256
     json_schema: str | None = None
     choices: tuple[str, str] | None = None
-    alone: bool = False
+    company: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,10 +111,16 @@ class Finished:
     Attributes:
         completions: the texts.
         failures: the prompts without one.
+        batch_limit: prompts in the largest batch that was tried at the time; 0 where none was.
+        width: tokens of its longest prompt.
+        steps: passes through the network after the one over the prompts, so tokens of the longest text less one.
     """
 
     completions: tuple[Completion, ...]
     failures: tuple[Failure, ...]
+    batch_limit: int = 0
+    width: int = 0
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -120,53 +138,50 @@ class _Answer:
     error: str | None = None
 
 
-class _Use:
-    """What the engines of one model share: its turn, and what fits of prompts and of images by the size tried first."""
-
-    def __init__(self) -> None:
-        self.turn = threading.Lock()
-        self._ceilings: dict[int, tuple[BatchCeiling, BatchCeiling]] = {}
-
-    def ceilings(self, first: int) -> tuple[BatchCeiling, BatchCeiling]:
-        return self._ceilings.setdefault(first, (BatchCeiling(first), BatchCeiling(first)))
-
-
-_uses: weakref.WeakKeyDictionary[Any, _Use] = weakref.WeakKeyDictionary()
+_turns: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
+"""By model: the engines of one take turns."""
 
 
 class Engine:
     """Answers prompts with a loaded model, greedily, in batches as large as the memory allows.
 
-    Texts do not depend on the batch that they were written in, but for rounding, which may tip a token in number
-    formats below fp32. Engines of the same model in several threads take turns.
+    In fp32 a text does not depend on the batch that it was written in. In bf16 and NF4 it may: rounding differs with
+    the company, and tips a token now and then. A run that goes on where another was ended makes the batches that the
+    other would have made. Engines of the same model in several threads take turns.
     """
 
-    def __init__(self, loaded: LoadedModel, batch_size: int | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, batch_size: int | None = None, *, compiled: bool = False) -> None:
         """Prepare to use a model.
 
         Args:
             loaded: the model and what belongs to it.
-            batch_size: prompts in the largest batch, or None to begin with 64. It is halved where the memory does not
-                suffice, and what fits is remembered for the next engine of the same model and batch size.
+            batch_size: prompts in the largest batch, or None for what fits by arithmetic. It is halved where the memory
+                does not suffice.
+            compiled: whether the cache is made for the whole length at once, with which transformers compiles the
+                decoding step on a GPU.
         """
-        first = FIRST_BATCH_SIZE if batch_size is None else batch_size
-        self._use = _uses.setdefault(loaded.model, _Use())
-        self._ceiling, self._image_ceiling = self._use.ceilings(first)
+        self._turn = _turns.setdefault(loaded.model, threading.Lock())
+        self._batch_size = batch_size
+        self._compiled = compiled
         self._model = loaded.model
         self._processor = loaded.processor
         self._tokenizer = loaded.processor.tokenizer
         self._device = torch.device(loaded.device)
         self._stop_tokens = loaded.stop_tokens
 
-    def run(self, prompts: Sequence[Prompt], images: NDArray[np.uint8]) -> Iterator[Finished]:
+    def run(
+        self, prompts: Sequence[Prompt], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
+    ) -> Iterator[Finished]:
         """Answer prompts.
 
         Args:
             prompts: what to answer, in any order; prompts that share settings share batches.
             images: shape (images, height, width), 0–255; grey.
+            done: those of the prompts that were answered by an earlier run, by key, each with its batch limit or 0.
 
         Yields:
-            Each batch as soon as it is done and before the next one is begun; every prompt exactly once.
+            Each batch as soon as it is done and before the next one is begun; every prompt that was not done exactly
+            once.
 
         Raises:
             ValueError: two choices begin with the same token, or one with none.
@@ -177,21 +192,49 @@ class Engine:
         for schema in {prompt.json_schema for prompt in prompts if prompt.json_schema}:
             self._constraint(schema)
         rows, unfit = self._tokenised(prompts, len(images))
-        if unfit:
+        if unfit := [failure for failure in unfit if failure.key not in done]:
             yield Finished((), tuple(unfit))
-        encoder = ImageEncoder(self._model, self._processor, self._image_ceiling, images, _shown(rows))
-        for bucket in buckets(rows, kind=_kind, length=lambda row: len(row.tokens)):
+        missing = _shown([row for row in rows if row.prompt.key not in done])
+        encoder = ImageEncoder(self._model, self._processor, self._images_at_once(), images, missing, _shown(rows))
+        for bucket in buckets(rows, kind=lambda row: kind_of(row.prompt), length=lambda row: len(row.tokens)):
+            largest = self._rows_at_once(bucket)
+            if bucket[0].prompt.company:
+                bucket, largest = mixed(bucket, largest, key=lambda row: row.prompt.key)
             for batch in run_batches(
                 bucket,
                 lambda rows: self._complete(rows, encoder),
-                self._ceiling,
+                largest,
                 is_out_of_memory=is_out_of_memory,
                 is_fatal=is_fatal,
                 free_memory=free_memory,
+                done=lambda row: done.get(row.prompt.key),
             ):
                 finished = _finished(batch)
                 encoder.release(_shown([row for row, _ in (*batch.done, *batch.failed)]))
                 yield finished
+
+    def _rows_at_once(self, rows: Sequence[_Row]) -> int:
+        if self._batch_size is not None:
+            return self._batch_size
+        if self._device.type != "cuda":
+            return CPU_BATCH_SIZE
+        width, new_tokens = max(len(row.tokens) for row in rows), _new_tokens(rows[0].prompt)
+        return rows_that_fit(
+            self._model.config,
+            width=width,
+            new_tokens=_cache_length(width + new_tokens) - width if self._compiled else new_tokens,
+            free_bytes=_free_bytes(self._device),
+            bytes_per_number=self._model.dtype.itemsize,
+            static=self._compiled,
+        )
+
+    def _images_at_once(self) -> int:
+        if self._batch_size is not None:
+            return min(self._batch_size, MOST_IMAGES)
+        if self._device.type != "cuda":
+            return MOST_IMAGES
+        free, size = _free_bytes(self._device), self._model.dtype.itemsize
+        return images_that_fit(self._model.config, free_bytes=free, bytes_per_number=size)
 
     def _tokenised(self, prompts: Sequence[Prompt], images: int) -> tuple[list[_Row], list[Failure]]:
         rows, unfit = [], []
@@ -224,7 +267,7 @@ class Engine:
         return tokens
 
     def _complete(self, rows: Sequence[_Row], encoder: ImageEncoder) -> list[Completion | Failure]:
-        with self._use.turn, torch.inference_mode():
+        with self._turn, torch.inference_mode():
             answers, seconds, peak_gib = self._measured(rows, encoder)
         return [
             _result(row, answer, seconds / len(rows), len(rows), peak_gib)
@@ -238,14 +281,23 @@ class Engine:
             torch.cuda.reset_peak_memory_stats(self._device)
         start = time.perf_counter()
         prompt = rows[0].prompt  # whose settings are those of all
-        inputs = self._inputs(rows)
-        shown = _shown(rows)
+        asked = self._filled_up(rows) if prompt.choices is None else rows
+        inputs = self._inputs(asked)
+        shown = _shown(asked)
         with features_in_place(self._model, self._tokenizer.image_token_id, encoder.features(shown) if shown else None):
             answers = self._generate(inputs, prompt) if prompt.choices is None else self._choose(inputs, prompt.choices)
+        answers = answers[: len(rows)]
         if on_gpu:
             torch.cuda.synchronize(self._device)
         seconds = time.perf_counter() - start
         return answers, seconds, torch.cuda.max_memory_allocated(self._device) / 2**30 if on_gpu else None
+
+    def _filled_up(self, rows: Sequence[_Row]) -> Sequence[_Row]:
+        """Repeat the last row up to a power of two where decoding is compiled, which it is for each number of rows."""
+        if not self._compiled:
+            return rows
+        count = min(1 << (len(rows) - 1).bit_length(), self._batch_size or MOST_ROWS)
+        return [*rows, *[rows[-1]] * (count - len(rows))]
 
     def _inputs(self, rows: Sequence[_Row]) -> dict[str, torch.Tensor]:
         width = max(len(row.tokens) for row in rows)
@@ -258,13 +310,18 @@ class Engine:
 
     def _generate(self, inputs: dict[str, torch.Tensor], prompt: Prompt) -> list[_Answer]:
         constraints = [] if prompt.json_schema is None else [self._constraint(prompt.json_schema)]
+        cache = {}
+        if self._compiled:
+            length = _cache_length(inputs["input_ids"].shape[1] + _new_tokens(prompt))
+            cache = {"cache_implementation": "static", "max_cache_len": length}
         written = self._model.generate(
             **inputs,
             do_sample=False,  # the checkpoint itself asks for sampling
-            max_new_tokens=prompt.max_new_tokens,
+            max_new_tokens=_new_tokens(prompt),
             eos_token_id=list(self._stop_tokens) or None,
             pad_token_id=self._tokenizer.pad_token_id,
             logits_processor=constraints,
+            **cache,
         )
         answers = []
         for line in written[:, inputs["input_ids"].shape[1] :].tolist():
@@ -303,9 +360,55 @@ def _shown(rows: Sequence[_Row]) -> list[int]:
     return [row.prompt.image for row in rows if row.prompt.image is not None]
 
 
-def _kind(row: _Row) -> Hashable:
-    prompt = row.prompt
-    return prompt.max_new_tokens, prompt.json_schema, prompt.choices, prompt.key if prompt.alone else None
+def require_compilable(precision: str) -> None:
+    """Refuse to compile what transformers leaves as it is.
+
+    Raises:
+        InputError: the weights are in 4 bits.
+    """
+    if precision == "nf4":
+        raise InputError(
+            "Decoding cannot be compiled in the precision nf4, since transformers compiles no network that "
+            "bitsandbytes has quantized; take --reports.precision bf16, or leave out --reports.compiled."
+        )
+
+
+def _new_tokens(prompt: Prompt) -> int:
+    """Tell the most that can be written after a prompt, in tokens."""
+    return prompt.max_new_tokens
+
+
+def _cache_length(tokens: int) -> int:
+    """Round a length up: decoding is compiled for each length of the cache, of which there should be few."""
+    return -(-tokens // CACHE_STEP) * CACHE_STEP
+
+
+def kind_of(prompt: Prompt) -> Hashable:
+    """Tell what prompts have in common that may share a batch."""
+    return prompt.max_new_tokens, prompt.json_schema, prompt.choices, prompt.company
+
+
+def mixed(items: Sequence[Item], largest: int, key: Callable[[Item], str]) -> tuple[list[Item], int]:
+    """Put items into an order by the digests of their keys, and cut them into two batches at least.
+
+    No item then has the company that it has where all of them are sorted by length, not even among no others.
+
+    Args:
+        items: what shares batches.
+        largest: items in the largest batch that is tried.
+        key: name of an item.
+
+    Returns:
+        The items and the largest batch.
+    """
+    ordered = sorted(items, key=lambda item: hashlib.sha256(key(item).encode()).digest())
+    return ordered, min(largest, (len(items) + 1) // 2)
+
+
+def _free_bytes(device: torch.device) -> int:
+    """Tell what of a GPU's memory is free, with what PyTorch holds in reserve."""
+    reserve = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0] + reserve)
 
 
 def _result(
@@ -329,10 +432,14 @@ def _result(
 
 def _finished(batch: Batch[_Row, Completion | Failure]) -> Finished:
     results = [result for _, result in batch.done]
+    lengths = [result.generated_tokens for result in results if isinstance(result, Completion)]
     return Finished(
         tuple(result for result in results if isinstance(result, Completion)),
         (
             *(result for result in results if isinstance(result, Failure)),
             *(Failure(row.prompt.key, error) for row, error in batch.failed),
         ),
+        batch_limit=batch.limit,
+        width=max((len(row.tokens) for row, _ in batch.done), default=0),
+        steps=max(lengths, default=1) - 1,
     )

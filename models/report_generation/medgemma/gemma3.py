@@ -60,17 +60,20 @@ def image_features(model: Any, processor: Any, images: Sequence[NDArray[np.uint8
 def features_in_place(model: Any, image_token_id: int, features: torch.Tensor | None) -> Iterator[None]:
     """Let image features take the places of the image tokens' embeddings in the next pass through the network.
 
-    Later passes may embed an image token that was written. `generate` takes features instead of pixels since
-    transformers 5.23 only, and embeddings instead of tokens not at all for this class.
+    Later passes may embed an image token that was written, and may be compiled: the hook is gone by then. `generate`
+    takes features instead of pixels since transformers 5.23 only, and embeddings instead of tokens not at all for this
+    class.
 
     Raises:
         RuntimeError: there was no pass.
     """
-    waiting = [] if features is None else [features]
+    if features is None:
+        yield
+        return
+    waiting = [features]
 
-    def insert(_: Any, arguments: tuple[torch.Tensor], embedded: torch.Tensor) -> torch.Tensor | None:
-        if not waiting:
-            return None
+    def insert(_: Any, arguments: tuple[torch.Tensor], embedded: torch.Tensor) -> torch.Tensor:
+        hook.remove()
         places = arguments[0] == image_token_id
         return embedded.masked_scatter(places.unsqueeze(-1), waiting.pop().to(embedded.device, embedded.dtype))
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
-from models.report_generation.generator import Row, Written
+from models.report_generation.generator import NOTHING_DONE, Row, Written
 from models.report_generation.medgemma.source import Source
 from models.report_generation.parsing import read_report, report_json_schema
 from models.report_generation.prompting import YES_NO, Strategy, load_strategy, render
@@ -36,6 +36,7 @@ class MedGemmaGenerator:
         classifier_sha256: digest of the classifier's weights.
         phantoms: whether the images are drawn phantoms.
         token: access token of the hub, or None.
+        compiled: whether decoding is compiled, with a static cache.
     """
 
     source: Source
@@ -48,6 +49,7 @@ class MedGemmaGenerator:
     classifier_sha256: str
     phantoms: bool
     token: str | None = field(default=None, repr=False, compare=False)
+    compiled: bool = False
 
     @property
     def name(self) -> str:
@@ -56,13 +58,18 @@ class MedGemmaGenerator:
 
     @property
     def identity(self) -> Mapping[str, object]:
-        """The checkpoint and how it is run. The batch size is left out: it is not meant to matter, and is audited."""
+        """The checkpoint and how it is run.
+
+        The batch size is left out: in fp32 it does not matter, and how much it does in other formats is measured under
+        the control `companions`.
+        """
         return {
             "model": self.source.model,
             "revision": self.source.revision,
             "precision": self.precision,
             "image_first": self.image_first,
             "decoding": "greedy",
+            "compiled": self.compiled,
         }
 
     @property
@@ -93,15 +100,21 @@ class MedGemmaGenerator:
         rendered = render(load_strategy(request.strategy), request)
         return "\n\n".join(part for part in (rendered.system, rendered.user) if part)
 
-    def write(self, rows: Sequence[Row], images: NDArray[np.uint8]) -> Iterator[list[Written]]:
+    def prepare(self) -> None:
+        """Compile the grammars that answers are held to."""
+
+    def write(
+        self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
+    ) -> Iterator[list[Written]]:
         """Write the rows' texts in batches on the device.
 
         Args:
-            rows: what to write, in any order.
+            rows: all rows of a task, in any order.
             images: what their requests' `image` counts in, shape (images, height, width), 0–255.
+            done: rows that are written already, by id, each with its `Written.batch_limit`, or 0 where it has none.
 
         Yields:
-            Each finished batch as soon as it is done; every row once, written or failed.
+            Each finished batch as soon as it is done; every row that is not done once, written or failed.
 
         Raises:
             InputError: the model cannot be had or does not fit.
@@ -109,11 +122,13 @@ class MedGemmaGenerator:
         from models.report_generation.medgemma.checkpoint import loaded_model
         from models.report_generation.medgemma.engine import Engine
 
-        engine = Engine(loaded_model(self.source, self.precision, self.device, self.token), self.batch_size)
-        for batch in engine.run([self._asked(row) for row in rows], images):
+        loaded = loaded_model(self.source, self.precision, self.device, self.token)
+        engine = Engine(loaded, self.batch_size, compiled=self.compiled)
+        for batch in engine.run([self._asked(row) for row in rows], images, done):
+            limit = batch.batch_limit or None
             yield [
-                *(_written(completion) for completion in batch.completions),
-                *(Written(row_id=failure.key, error=failure.error) for failure in batch.failures),
+                *(_written(completion, limit) for completion in batch.completions),
+                *(Written(row_id=each.key, error=each.error, batch_limit=limit) for each in batch.failures),
             ]
 
     def read(self, request: Request, text: str) -> Report:
@@ -148,7 +163,7 @@ class MedGemmaGenerator:
             max_new_tokens=strategy.max_new_tokens,
             json_schema=report_json_schema() if strategy.output == "json" else None,
             choices=("Yes", "No") if strategy.output == "yes_no" else None,
-            alone=request.control == "alone",
+            company={"alone": row.id, "companions": "companions"}.get(request.control, ""),
         )
 
     def _notices(self) -> tuple[str, ...]:
@@ -174,6 +189,12 @@ class MedGemmaGenerator:
         )
 
 
-def _written(completion: "Completion") -> Written:
+def _written(completion: "Completion", limit: int | None) -> Written:
     usage: dict[str, Any] = {name: getattr(completion, name) for name in Usage.model_fields}
-    return Written(row_id=completion.key, text=completion.text, score=completion.probability, usage=Usage(**usage))
+    return Written(
+        row_id=completion.key,
+        text=completion.text,
+        score=completion.probability,
+        usage=Usage(**usage),
+        batch_limit=limit,
+    )

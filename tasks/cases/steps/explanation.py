@@ -9,7 +9,7 @@ from tasks.records.cases import ExplainedRecord, JudgedRecord, PicturesRecord, R
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import AnswersRecord, GeneratorRecord, RequestsRecord
 from tasks.reports import generators
-from tasks.reports.requests import plan_requests
+from tasks.reports.requests import plan_requests, rows_per_case
 from tasks.reports.stored_lists import ANSWERS, ROWS
 from tasks.storage.store import Store
 
@@ -45,12 +45,11 @@ def ask_reports(shown: ShownRecord, dataset: DatasetRecord, generator: Generator
     writer = generators.make(generator, dataset, reference.classifier.weights.sha256)
     nothing = np.zeros(0, np.int64)  # no controls, for which other patients' images would be needed
     plan = plan_requests(writer, told, (), 0, arrays["images"], nothing, seed=0)
-    rows = (Row(id=i, request=request) for i, request in zip(plan.row_ids, plan.requests, strict=True))
+    rows = [Row(id=i, request=request) for i, request in zip(plan.row_ids, plan.requests, strict=True)]
     return RequestsRecord(
         requests=ROWS.save(store, rows),
         images=store.put_arrays({"images": plan.images}),
-        cases=len(told),
-        rows=len(set(plan.row_ids)),
+        rows_per_case=rows_per_case(rows),
         generator=generator,
         settings={strategy: dict(writer.settings(strategy)) for strategy in writer.strategies},
         classifier_sha256=reference.classifier.weights.sha256,

@@ -11,7 +11,7 @@ from tasks.records.data import DatasetRecord
 from tasks.records.reports import CasesRecord, GeneratorRecord, RequestsRecord
 from tasks.reports import generators
 from tasks.reports.cases import choose_cases, gather_evidence, group_of
-from tasks.reports.requests import plan_requests
+from tasks.reports.requests import plan_requests, rows_per_case
 from tasks.reports.stored_lists import CASES, ROWS
 from tasks.storage.store import Store
 
@@ -74,12 +74,11 @@ def plan_reports(
         splits["test_labels"],
         CONTROL_SEED,
     )
-    rows = (Row(id=i, request=request) for i, request in zip(plan.row_ids, plan.requests, strict=True))
+    rows = [Row(id=i, request=request) for i, request in zip(plan.row_ids, plan.requests, strict=True)]
     return RequestsRecord(
         requests=ROWS.save(store, rows),
         images=store.put_arrays({"images": plan.images}),
-        cases=len(cases.indices),
-        rows=len(set(plan.row_ids)),
+        rows_per_case=rows_per_case(rows),
         generator=generator,
         settings={strategy: dict(writer.settings(strategy)) for strategy in writer.strategies},
         classifier_sha256=cases.classifier_sha256,

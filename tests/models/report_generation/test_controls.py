@@ -57,7 +57,7 @@ def test_a_duplicate_is_not_another_patient():
         control_image("same_label", 3, images, labels, seed=0)
 
 
-@pytest.mark.parametrize("control", ["none", "flipped", "even", "no_probability", "paraphrase", "alone"])
+@pytest.mark.parametrize("control", ["none", "flipped", "even", "no_probability", "paraphrase", "companions", "alone"])
 def test_other_controls_show_the_own_image(control: str):
     np.testing.assert_array_equal(control_image(control, 3, IMAGES, LABELS, seed=0), IMAGES[3])
 

@@ -156,7 +156,7 @@ def test_a_paraphrase_is_used_under_its_control_only():
         strategy = load_strategy(name)
         plain = render(strategy, make_request(name))
         assert plain != render(strategy, make_request(name, "paraphrase"))
-        for control in ("blank", "flipped", "alone"):
+        for control in ("blank", "flipped", "companions", "alone"):
             assert plain == render(strategy, make_request(name, control))
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.report_generation.generator import Written
-from tasks.reports.jobs import Job, missing_rows, write_rows
+from tasks.reports.jobs import Job, done_rows, write_rows
 from tasks.storage.finished_rows import JobMismatchError
 from tasks.storage.store import Store
 from tests.tasks.reports.pair_generator import PairGenerator, row
@@ -25,8 +25,9 @@ def _folder(store: Store, job: Job) -> Path:
 
 def _run(store, generator, rows):
     job = Job(store, IDENTITY)
-    done, missing = missing_rows(job, rows)
-    for batch in write_rows(job, generator, missing, IMAGES):
+    kept = done_rows(job, rows)
+    done = list(kept)
+    for batch in write_rows(job, generator, rows, IMAGES, kept):
         done += batch
     return job, done
 
@@ -49,8 +50,8 @@ def test_what_is_kept_is_not_written_again(store):
 
 def test_an_interrupted_run_loses_the_batch_it_was_in_and_nothing_else(store):
     class Interrupted(PairGenerator):
-        def write(self, rows, images):
-            for number, batch in enumerate(super().write(rows, images)):
+        def write(self, rows, images, done):
+            for number, batch in enumerate(super().write(rows, images, done)):
                 if number == 2:
                     raise KeyboardInterrupt
                 yield batch
@@ -69,6 +70,24 @@ def test_a_batch_is_kept_before_the_next_begins(store):
     batches = write_rows(job, PairGenerator(), [row(name) for name in "abcd"], IMAGES)
     next(batches)
     assert set(job.done()) == {"a", "b"}
+
+
+def test_a_generator_is_told_of_all_rows_and_of_the_batches_of_those_that_are_done(store):
+    told = []
+
+    class Noting(PairGenerator):
+        def write(self, rows, images, done):
+            told.append(([row.id for row in rows], dict(done)))
+            for batch in super().write(rows, images, done):
+                yield [one.model_copy(update={"batch_limit": 2}) for one in batch]
+
+    rows = [row("a", 0), row("b", 1), row("c", 2)]
+    job = Job(store, IDENTITY)
+    batches = write_rows(job, Noting(poison=(1,)), rows, IMAGES)
+    next(batches)
+    batches.close()
+    _run(store, Noting(poison=(1,)), rows)
+    assert told == [(list("abc"), {}), (list("abc"), {"a": 2, "b": 2})]  # failed as b is
 
 
 def test_failed_rows_are_quarantined_with_their_error_and_tried_again_once_their_file_is_gone(store):
@@ -123,7 +142,7 @@ def test_other_jobs_rows_are_not_taken(store):
 )
 def test_a_generator_that_loses_or_invents_rows_is_caught(store, came, told):
     class Careless(PairGenerator):
-        def write(self, rows, images):
+        def write(self, rows, images, done):
             for batch in came:
                 yield [Written(row_id=name, text="t") for name in batch]
 

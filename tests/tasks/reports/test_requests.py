@@ -3,8 +3,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from models.report_generation.generator import row_of
-from tasks.reports.requests import plan_requests, rows_of_cases
+from models.report_generation.generator import Row, row_of
+from tasks.reports.requests import plan_requests, rows_of_cases, rows_per_case, share_out
 from tests.tasks.reports.pair_generator import PairGenerator, case, row
 
 LABELS = np.array([0, 1, 0, 1, 0, 1])
@@ -23,6 +23,7 @@ ALL = (
     "even",
     "no_probability",
     "paraphrase",
+    "companions",
     "alone",
 )
 
@@ -68,7 +69,8 @@ def test_a_control_that_asks_for_nothing_else_is_left_out():
     for control in ("flipped", "even", "no_probability"):
         assert {request.strategy for request in _asked(plan, control)} == {"informed"}
     assert 4 not in {request.case.index for request in _asked(plan, "even")} or CASES[4].probability != 0.5
-    assert {request.strategy for request in _asked(plan, "alone")} == {"plain", "informed"}
+    for control in ("companions", "alone"):  # the batch is another
+        assert {request.strategy for request in _asked(plan, control)} == {"plain", "informed"}
 
 
 def test_requests_that_show_and_say_the_same_are_one_row():
@@ -76,7 +78,7 @@ def test_requests_that_show_and_say_the_same_are_one_row():
     ids = dict(zip([(r.case.index, r.strategy, r.control) for r in plan.requests], plan.row_ids, strict=True))
     assert len({ids[index, "plain", "blank"] for index in range(5)}) == 1
     assert len({ids[index, "informed", "blank"] for index in range(5)}) == 5  # each is told another probability
-    assert ids[0, "plain", "alone"] != ids[0, "plain", "none"]
+    assert len({ids[0, "plain", control] for control in ("none", "companions", "alone")}) == 3
 
 
 def test_controlled_cases_are_spread_over_the_cases():
@@ -121,3 +123,35 @@ def test_rows_are_shared_out_by_the_case_that_asks_for_them_first():
     parts = [[one.id for one in rows_of_cases(rows, first, first + 1)] for first in range(3)]
     assert parts == [["a", "shared"], ["b"], ["c"]]
     assert [one.id for one in rows_of_cases(rows, 0, 3)] == ["a", "b", "shared", "c"]
+    assert rows_per_case(rows) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("counts", "most", "expected"),
+    [
+        ([], 10, []),
+        ([3], 10, [(0, 1)]),
+        ([3, 3, 3, 3], 6, [(0, 2), (2, 4)]),
+        ([3, 3, 3, 3], 7, [(0, 2), (2, 4)]),
+        ([3, 3, 3], 1, [(0, 1), (1, 2), (2, 3)]),
+        ([9, 1, 1], 2, [(0, 1), (1, 3)]),
+        ([1, 9, 1], 2, [(0, 1), (1, 2), (2, 3)]),
+        ([0, 0, 2], 2, [(0, 3)]),
+        ([7] * 624, 1536, [(0, 219), (219, 438), (438, 624)]),
+    ],
+)
+def test_a_task_takes_whole_cases_until_its_rows_are_full(counts, most, expected):
+    assert share_out(counts, most) == expected
+
+
+def test_every_row_of_a_plan_is_in_one_task():
+    plan = _plan()
+    rows = [Row(id=i, request=request) for i, request in zip(plan.row_ids, plan.requests, strict=True)]
+    counts = rows_per_case(rows)
+    assert sum(counts) == len(set(plan.row_ids))
+    for most in (1, 20, 50, 1000):
+        shares = share_out(counts, most)
+        assert [one for share in shares for one in range(*share)] == list(range(len(counts)))
+        tasks = [rows_of_cases(rows, *share) for share in shares]
+        assert [len(task) for task in tasks] == [sum(counts[slice(*share)]) for share in shares]
+        assert sorted(row.id for task in tasks for row in task) == sorted(set(plan.row_ids))

@@ -51,6 +51,8 @@ DOT_FIGURES: dict[str, tuple[str, tuple[Panel, ...]]] = {
         "The same question again, with 95 % intervals",
         (
             Panel("same label, question paraphrased", "control/paraphrase/consistency"),
+            Panel("same label, other companions", "control/companions/identical_label"),
+            Panel("same text, other companions", "control/companions/identical_text"),
             Panel("same label, batch of one", "control/alone/identical_label"),
             Panel("same text, batch of one", "control/alone/identical_text"),
         ),

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import CompileConfig
 from transformers.utils import logging as transformers_logging
 
 from models.errors import InputError
 from models.report_generation.medgemma import faults
 from models.report_generation.medgemma.checkpoint import LoadedModel, load_model, resolve_source
-from models.report_generation.medgemma.engine import Completion, Engine, Failure, Prompt
+from models.report_generation.medgemma.engine import Completion, Engine, Failure, Prompt, require_compilable
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
 TEXTS = (
@@ -218,9 +219,9 @@ def test_a_constrained_answer_may_reach_its_limit(loaded: LoadedModel):
     assert answer.generated_tokens == 5
 
 
-def test_settings_and_the_wish_to_be_alone_part_batches(loaded: LoadedModel):
+def test_settings_and_company_part_batches(loaded: LoadedModel):
     plain = [Prompt(f"plain {i}", text, image=0, max_new_tokens=2) for i, text in enumerate(TEXTS)]
-    alone = [Prompt(f"alone {i}", text, image=0, max_new_tokens=2, alone=True) for i, text in enumerate(TEXTS)]
+    alone = [Prompt(f"alone {i}", text, image=0, max_new_tokens=2, company=str(i)) for i, text in enumerate(TEXTS)]
     longer = [Prompt("longer", TEXTS[0], image=0, max_new_tokens=3)]
     batches = [
         {answer.key: answer.batch_size for answer in batch.completions}
@@ -242,8 +243,91 @@ def test_a_batch_is_handed_over_before_the_next_one_begins(loaded: LoadedModel):
         assert len(passes) == 2
 
 
-def test_running_out_of_memory_halves_batches_and_is_remembered(small_checkpoint: Path):
-    loaded = load_model(resolve_source(str(small_checkpoint), None, None), "fp32", "cpu", None)  # fits anew
+@pytest.mark.parametrize("count", [2, 3, 24])
+def test_other_companions_are_others(loaded: LoadedModel, count: int):
+    """Even where the prompts under the control are the only ones beside the plain ones."""
+    asked = [Prompt(f"plain {i}", TEXTS[i % 3], image=i % 5, max_new_tokens=8) for i in range(count)]
+    again = [dataclasses.replace(one, key=one.key.replace("plain", "again"), company="companions") for one in asked]
+    company: dict[str, frozenset[str]] = {}
+    texts: dict[str, str] = {}
+    for batch in Engine(loaded).run([*asked, *again], IMAGES):
+        names = frozenset(answer.key.split()[1] for answer in batch.completions)
+        company |= {answer.key: names for answer in batch.completions}
+        texts |= {answer.key: answer.text for answer in batch.completions}
+    for i in range(count):
+        assert company[f"again {i}"] != company[f"plain {i}"]
+        assert texts[f"again {i}"] == texts[f"plain {i}"]  # in fp32
+    assert len({company[one.key] for one in again}) == 2
+
+
+def test_a_run_that_goes_on_elsewhere_makes_the_batches_of_an_undisturbed_one(loaded: LoadedModel):
+    """Killed after each batch in turn; the memory of the first machine is short once, that of the second is not."""
+    prompts = [
+        *mixed_prompts(max_new_tokens=2),
+        *(Prompt(f"c {i}", TEXTS[1], image=i, choices=YES_NO) for i in range(5)),
+    ]
+
+    def short_once() -> Callable:
+        calls = []
+
+        def check(module: torch.nn.Module, arguments: tuple, named: dict) -> None:
+            calls.append(arguments[0].shape)
+            if len(calls) == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+        return check
+
+    with hooked(loaded.model.get_input_embeddings(), short_once()):
+        undisturbed = list(Engine(loaded, 16).run(prompts, IMAGES))
+    assert [len(batch.completions) for batch in undisturbed] == [8, 8, 8, 5]
+    for killed in range(1, len(undisturbed) + 1):
+        done = {answer.key: batch.batch_limit for batch in undisturbed[:killed] for answer in batch.completions}
+        resumed = list(Engine(loaded, 16).run(prompts, IMAGES, done))
+        for found, expected in zip(resumed, undisturbed[killed:], strict=True):
+            assert [(a.key, a.text, a.batch_size) for a in found.completions] == [
+                (a.key, a.text, a.batch_size) for a in expected.completions
+            ]
+
+
+def test_compiled_decoding_writes_the_same_tokens_and_few_graphs(
+    small_checkpoint: Path, loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+):
+    """Compiled on a CPU, which transformers does only when told to; graphs are run as they were traced."""
+    graphs, prompts = [], mixed_prompts()
+    prompts += [Prompt("json", TEXTS[0], image=0, json_schema=json.dumps(SCHEMA), max_new_tokens=40)]
+    expected = answers(loaded, prompts, 16)
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable:
+        graphs.append([tuple(each.shape) for each in inputs if torch.is_tensor(each)])
+        return graph.forward
+
+    settings = CompileConfig(backend=backend, fullgraph=True, mode=None)
+    settings._compile_all_devices = True
+    fresh = load_model(resolve_source(str(small_checkpoint), None, None), "fp32", "cpu", None)
+    monkeypatch.setattr(fresh.model.generation_config, "compile_config", settings)
+    torch._dynamo.reset()
+
+    def compiled(asked: list[Prompt]) -> dict[str, Completion]:
+        run = Engine(fresh, 16, compiled=True).run(asked, IMAGES)
+        return {answer.key: answer for batch in run for answer in batch.completions}
+
+    found = compiled(prompts)
+    assert {key: (a.token_ids, a.batch_size) for key, a in found.items()} == {
+        key: (a.token_ids, a.batch_size) for key, a in expected.items()
+    }
+    assert graphs
+    made = len(graphs)
+    compiled(prompts[:15])  # other rows and widths
+    assert len(graphs) == made
+
+
+def test_what_is_quantized_is_not_compiled():
+    with pytest.raises(InputError, match="bitsandbytes has quantized"):
+        require_compilable("nf4")
+    require_compilable("bf16")
+
+
+def test_running_out_of_memory_halves_batches(loaded: LoadedModel):
     prompts = mixed_prompts(max_new_tokens=4)
     expected = answers(loaded, prompts)
     tried: dict[str, list[int]] = {"prompts": [], "images": []}
@@ -263,14 +347,9 @@ def test_running_out_of_memory_halves_batches_and_is_remembered(small_checkpoint
     ):
         written = answers(loaded, prompts, 16)
         assert {key: a.token_ids for key, a in written.items()} == {key: a.token_ids for key, a in expected.items()}
-        assert max(answer.batch_size for answer in written.values()) == 2
-        assert [size for size in tried["prompts"] if size > 3] == [16, 8, 4]
-        assert tried["images"][:2] == [3, 1]
-        tried["prompts"].clear()
-        tried["images"].clear()
-        answers(loaded, prompts, 16)
-    assert max(tried["prompts"]) == 2
-    assert tried["images"] == [1, 1, 1]
+    assert max(answer.batch_size for answer in written.values()) == 2
+    assert [size for size in tried["prompts"] if size > 3] == [16, 8, 4]
+    assert tried["images"] == [3, 2, 1, 1, 1]
 
 
 def test_an_image_that_cannot_be_encoded_fails_only_its_own_prompts(loaded: LoadedModel):
@@ -327,6 +406,16 @@ def test_what_it_took_is_told(loaded: LoadedModel):
         assert 0 < answer.seconds < 60
         assert answer.batch_size == 3
         assert answer.peak_gib is None  # of a GPU
+
+
+def test_a_batch_tells_its_width_and_its_steps(loaded: LoadedModel):
+    prompts = [Prompt(str(i), text, image=0, max_new_tokens=5) for i, text in enumerate(TEXTS)]
+    passes = []
+    with hooked(loaded.model, lambda module, arguments, named: passes.append(1)):
+        (batch,) = Engine(loaded).run(prompts, IMAGES)
+    assert batch.width == max(answer.prompt_tokens for answer in batch.completions)
+    assert batch.steps == max(answer.generated_tokens for answer in batch.completions) - 1 == len(passes) - 1
+    assert batch.batch_limit == 64
 
 
 def test_the_library_has_nothing_to_warn_of(loaded: LoadedModel):

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.generator import Row, row_of
+from models.report_generation.medgemma.checkpoint import loaded_model
 from models.report_generation.medgemma.generator import AUTHORSHIP, MedGemmaGenerator
 from models.report_generation.medgemma.source import resolve_source
 from models.report_generation.schema import Case, Request
@@ -83,7 +86,53 @@ def test_a_row_that_cannot_be_written_fails_alone(generator):
     assert written["poison"].error
 
 
+def test_what_is_done_is_not_written_again_and_the_batches_stay_the_same(generator):
+    requests = [request("yes_no", image, control=control) for image in (0, 1) for control in ("none", "paraphrase")]
+    rows = [row_of(generator, one) for one in requests]
+    small = replace(generator, batch_size=2)
+    whole = list(small.write(rows, IMAGES))
+    assert [len(batch) for batch in whole] == [2, 2]
+    assert {written.batch_limit for batch in whole for written in batch} == {2}
+    done = {written.row_id: written.batch_limit for written in whole[0]}
+    (rest,) = small.write(rows, IMAGES, done)
+    assert [written.row_id for written in rest] == [written.row_id for written in whole[1]]
+    assert not list(small.write(rows, IMAGES, dict.fromkeys((row.id for row in rows), 0)))
+
+
+def test_a_failed_row_tells_its_batch_limit_too(generator):
+    rows = [Row(id=name, request=request("yes_no", image)) for name, image in (("good", 0), ("poison", 1))]
+    images = IMAGES.copy()
+    images[1] = 255
+
+    def refuse(module, arguments, named):
+        if (named["pixel_values"].amin(dim=(1, 2, 3)) == 1).any():
+            raise ValueError("no such picture")
+
+    loaded = loaded_model(generator.source, "fp32", "cpu", None)
+    hook = loaded.model.model.vision_tower.register_forward_pre_hook(refuse, with_kwargs=True)
+    try:
+        written = {one.row_id: one for batch in generator.write(rows, images) for one in batch}
+    finally:
+        hook.remove()
+    assert written["poison"].error
+    assert {one.batch_limit for one in written.values()} == {64}
+
+
+def test_controls_of_the_batch_change_the_batch(generator):
+    controls = ("none", "companions", "alone")
+    requests = [request("yes_no", image, control=control) for control in controls for image in (0, 1)]
+    sizes = [done.usage.batch_size for done in write(generator, requests)]
+    assert sizes == [2, 2, 1, 1, 1, 1]  # two have no other companions than each other
+
+
 def test_the_batch_size_is_no_part_of_the_identity(generator):
     fields = {name: getattr(generator, name) for name in generator.__dataclass_fields__}
     assert MedGemmaGenerator(**fields | {"batch_size": 2}).identity == generator.identity
     assert MedGemmaGenerator(**fields | {"image_first": False}).identity != generator.identity
+    assert MedGemmaGenerator(**fields | {"compiled": True}).identity != generator.identity
+
+
+def test_compiled_decoding_says_the_same(generator):
+    requests = [request("concise", image) for image in (0, 1)]
+    plain, compiled = write(generator, requests), write(replace(generator, compiled=True), requests)
+    assert [done.text for done in compiled] == [done.text for done in plain]

@@ -92,18 +92,20 @@ def test_effects_of_other_probabilities_and_words():
     assert values(report_effects("paraphrase", changed)) == {"consistency": (2 / 4, 4)}
 
 
-def test_a_batch_of_its_own_may_change_text_and_label_apart():
+def test_another_batch_may_change_text_and_label_apart():
     changed = [
         Pair(answer(P, "one"), answer(P, "one")),
         Pair(answer(P, "one"), answer(P, "two")),
         Pair(answer(P, "one"), answer(N, "two")),
         Pair(answer("unread", ""), answer("unread", "")),  # both failed, which says nothing of their texts
     ]
-    assert values(report_effects("alone", changed)) == {"identical_text": (1 / 3, 3), "identical_label": (3 / 4, 4)}
+    for control in ("companions", "alone"):
+        effects = values(report_effects(control, changed))
+        assert effects == {"identical_text": (1 / 3, 3), "identical_label": (3 / 4, 4)}
 
 
 def test_without_pairs_nothing_is_known():
-    for control in ("other_label", "blank", "flipped", "even", "paraphrase", "alone"):
+    for control in ("other_label", "blank", "flipped", "even", "paraphrase", "companions", "alone"):
         assert all(math.isnan(rate.value) and rate.n == 0 for rate in report_effects(control, []).values())
 
 

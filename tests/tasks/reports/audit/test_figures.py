@@ -24,7 +24,7 @@ OF_METRICS: dict[str, tuple[Callable[..., Drawing | None], str]] = {
         for name, metric in {
             "reticence": "hedging_rate",
             "collapse": "duplicate_rate",
-            "stability": "control/alone/identical_text",
+            "stability": "control/companions/identical_text",
         }.items()
     },
     "agreement": (agreement_figure, "both_right"),

@@ -46,7 +46,9 @@ def _gallery(answers, claims=None, source=REAL):
 
 
 def test_everything_that_is_known_is_drawn_with_a_watermark_where_it_shows_nothing_real():
-    answers = [_answer(case, control) for case in CASES for control in ("none", "flipped", "even", "blank", "alone")]
+    answers = [
+        _answer(case, control) for case in CASES for control in ("none", "flipped", "even", "blank", "companions")
+    ]
     answers += map(_question, CASES)
     plain, phantoms, random = (
         _gallery(answers),

@@ -148,14 +148,14 @@ def depending_on_the_words(one: Answer) -> Answer:
 
 
 def depending_on_the_batch(one: Answer) -> Answer:
-    if one.control != "alone" or one.case_index % 2:
+    if one.control not in ("companions", "alone") or one.case_index % 2:
         return one
     other = "normal" if one.report.label == "pneumonia" else "pneumonia"
     return changed(one, certainty="sure", label=other if one.case_index % 4 == 0 else one.report.label)
 
 
 def unreadable(one: Answer) -> Answer:
-    if one.control != "alone":
+    if one.control not in ("companions", "alone"):
         return one
     return one.model_copy(update={"report": None, "text": "pneumonia, I gather"})
 
@@ -171,6 +171,11 @@ ONE_LABEL = {
     "control/other_label/flip_rate": DOWN, "control/other_label/follow_rate": DOWN,
     **{f"control/{control}/{name}": moves for control in ("blank", "noise", "no_image")
        for name, moves in (("flip_rate", NEW), ("concludes", UP))},
+}  # fmt: skip
+
+OTHER_BATCH = {
+    f"control/{control}/{name}": DOWN
+    for control in ("companions", "alone") for name in ("identical_text", "identical_label")
 }  # fmt: skip
 
 FAULTS: dict[Callable[[Answer], Answer], dict[str, str]] = {
@@ -204,8 +209,8 @@ FAULTS: dict[Callable[[Answer], Answer], dict[str, str]] = {
         f"control/{control}/pneumonia": UP for control in ("blank", "noise", "no_image")
     },
     depending_on_the_words: {"control/paraphrase/consistency": DOWN},
-    depending_on_the_batch: {"control/alone/identical_text": DOWN, "control/alone/identical_label": DOWN},
-    unreadable: {"control/alone/identical_text": DOWN, "control/alone/identical_label": DOWN},
+    depending_on_the_batch: OTHER_BATCH,
+    unreadable: OTHER_BATCH,
 }  # fmt: skip
 
 
@@ -230,7 +235,7 @@ def test_the_honest_author_has_no_fault():
         "mcnemar_p": 1, "unparsed_rate": 0, "hedging_rate": 0, "unsupported_claims_per_report": 0,
         "control/blank/concludes": 0, "control/noise/pneumonia": 0, "control/flipped/flip_rate": 0,
         "control/flipped/follow_rate": 0, "control/even/flip_rate": 0, "control/no_probability/flip_rate": 0,
-        "control/paraphrase/consistency": 1, "control/alone/identical_text": 1, "control/alone/identical_label": 1,
+        "control/paraphrase/consistency": 1, **dict.fromkeys(OTHER_BATCH, 1),
         "anchoring_slope": 0,
     }  # fmt: skip
     assert {name: metrics[f"reports/honest/{name}"] for name in expected} == pytest.approx(expected)
@@ -422,7 +427,7 @@ def test_template_reports_are_audited_from_the_plan_to_the_metrics():
         "control/same_label/follow_rate": 12 / 14,
         # ... and repeats what it is told.
         "control/flipped/flip_rate": 1, "control/flipped/follow_rate": 1,
-        "control/alone/identical_text": 1, "control/alone/identical_label": 1,
+        **dict.fromkeys(OTHER_BATCH, 1),
     }  # fmt: skip
     assert {name: metrics[f"reports/template/{name}"] for name in expected} == pytest.approx(expected)
     assert metrics["reports/template/anchoring_slope"] > 1

@@ -31,7 +31,7 @@ _MARKERS |= {107: "<start_of_image>", 108: "<end_of_image>", 109: "<image_soft_t
 _TEXT: dict[Shape, dict[str, int]] = {
     "small": {
         "vocab_size": 2048, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "sliding_window": 64,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 64,
         "sliding_window_pattern": 3, "max_position_embeddings": 8192,
     },
     "4b": {

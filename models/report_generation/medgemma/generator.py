@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Release
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.report_generation.conventions import CONVENTIONS
 from models.report_generation.generator import Row, Written
 from models.report_generation.medgemma.source import Source
 from models.report_generation.parsing import read_report, report_json_schema
-from models.report_generation.prompting import YES_NO, Strategy, load_strategy, render
+from models.report_generation.prompting import YES_NO, Rendered, Strategy, load_strategy, render
 from models.report_generation.schema import Provenance, Report, Request, Usage
 
 if TYPE_CHECKING:  # PyTorch and transformers take seconds to import, and only writing needs them
@@ -35,6 +37,9 @@ class MedGemmaGenerator:
         dataset: name of the dataset.
         classifier_sha256: digest of the classifier's weights.
         phantoms: whether the images are drawn phantoms.
+        conventions: release whose published system message goes with a strategy that has none of its own.
+        thinking_tokens: budget of a block of thought before a report; 0 bars it. The yes-or-no question, whose answer
+            is the first token, is asked without.
         token: access token of the hub, or None.
     """
 
@@ -47,6 +52,8 @@ class MedGemmaGenerator:
     dataset: str
     classifier_sha256: str
     phantoms: bool
+    conventions: Release = "1"
+    thinking_tokens: int = 0
     token: str | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -61,7 +68,9 @@ class MedGemmaGenerator:
             "model": self.source.model,
             "revision": self.source.revision,
             "precision": self.precision,
+            "conventions": self.conventions,
             "image_first": self.image_first,
+            "thinking_tokens": self.thinking_tokens,
             "decoding": "greedy",
         }
 
@@ -90,7 +99,7 @@ class MedGemmaGenerator:
 
     def prompt(self, request: Request) -> str:
         """Return the system and the user message."""
-        rendered = render(load_strategy(request.strategy), request)
+        rendered = self._rendered(request)
         return "\n\n".join(part for part in (rendered.system, rendered.user) if part)
 
     def write(self, rows: Sequence[Row], images: NDArray[np.uint8]) -> Iterator[list[Written]]:
@@ -109,10 +118,11 @@ class MedGemmaGenerator:
         from models.report_generation.medgemma.checkpoint import loaded_model
         from models.report_generation.medgemma.engine import Engine
 
-        engine = Engine(loaded_model(self.source, self.precision, self.device, self.token), self.batch_size)
+        loaded = loaded_model(self.source, self.precision, self.device, self.token)
+        engine = Engine(loaded, self.batch_size)
         for batch in engine.run([self._asked(row) for row in rows], images):
             yield [
-                *(_written(completion) for completion in batch.completions),
+                *(_written(completion, loaded.attention) for completion in batch.completions),
                 *(Written(row_id=failure.key, error=failure.error) for failure in batch.failures),
             ]
 
@@ -138,7 +148,7 @@ class MedGemmaGenerator:
 
         request = row.request
         strategy = load_strategy(request.strategy)
-        rendered = render(strategy, request)
+        rendered = self._rendered(request)
         return Prompt(
             key=row.id,
             text=rendered.user,
@@ -146,10 +156,14 @@ class MedGemmaGenerator:
             image=request.image,
             image_first=self.image_first,
             max_new_tokens=strategy.max_new_tokens,
+            thinking_tokens=self.thinking_tokens,
             json_schema=report_json_schema() if strategy.output == "json" else None,
             choices=("Yes", "No") if strategy.output == "yes_no" else None,
             alone=request.control == "alone",
         )
+
+    def _rendered(self, request: Request) -> Rendered:
+        return render(load_strategy(request.strategy), request, CONVENTIONS[self.conventions].system)
 
     def _notices(self) -> tuple[str, ...]:
         return (
@@ -174,6 +188,12 @@ class MedGemmaGenerator:
         )
 
 
-def _written(completion: "Completion") -> Written:
-    usage: dict[str, Any] = {name: getattr(completion, name) for name in Usage.model_fields}
-    return Written(row_id=completion.key, text=completion.text, score=completion.probability, usage=Usage(**usage))
+def _written(completion: "Completion", attention: str) -> Written:
+    usage: dict[str, Any] = {name: getattr(completion, name) for name in Usage.model_fields if name != "attention"}
+    return Written(
+        row_id=completion.key,
+        text=completion.text,
+        score=completion.probability,
+        choice_mass=completion.choice_mass,
+        usage=Usage(**usage, attention=attention),
+    )

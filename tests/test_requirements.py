@@ -37,9 +37,30 @@ def test_nothing_that_ships_imports_what_only_checks_need():
     assert imported >= {"prefect", "torch", "mlflow"}
 
 
-@pytest.mark.parametrize("file", ["requirements.in", "requirements-dev.in"])
-def test_the_lock_holds_every_direct_dependency(file):
-    assert _names(file) <= _names("requirements.txt")
+@pytest.mark.parametrize(
+    ("file", "lock"),
+    [
+        ("requirements.in", "requirements.txt"),
+        ("requirements-dev.in", "requirements.txt"),
+        ("requirements-gemma.in", "requirements-gemma.txt"),
+    ],
+)
+def test_the_lock_holds_every_direct_dependency(file, lock):
+    assert _names(file) <= _names(lock)
+
+
+def test_what_a_real_gemma_needs_is_installed_without_changing_the_lock():
+    """Where both name a package, they name the same version and the same files."""
+    pinned = re.compile(r"^([\w.-]+==\S+)((?:.*\\\n)(?: +--hash=\S+(?: \\\n|\n))+)", re.MULTILINE)
+    whole, extra = (
+        {name: set(re.findall(r"sha256:\w+", rest)) for name, rest in pinned.findall((CHECKOUT / file).read_text())}
+        for file in ("requirements.txt", "requirements-gemma.txt")
+    )
+    ours = {name.partition("==")[0] for name in whole}
+    assert {name for name in extra if name.partition("==")[0] in ours} <= set(whole)
+    assert all(extra[name] == whole[name] for name in set(extra) & set(whole))
+    assert len(set(extra) & set(whole)) >= 5
+    assert all(extra.values())
 
 
 def test_the_image_is_made_of_the_lock_without_what_only_checks_need():

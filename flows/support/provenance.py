@@ -38,7 +38,9 @@ def log_encoder(run: RunReference, encoder: EncoderRecord) -> None:
 
 def log_generator(run: RunReference, generator: GeneratorRecord) -> None:
     """Say in tags what writes a run's reports, and that its weights are random where they are."""
-    facts = {name: getattr(generator, name) for name in ("name", "model", "revision", "precision", "device")}
+    facts = {
+        name: getattr(generator, name) for name in ("name", "model", "revision", "precision", "device", "conventions")
+    }
     runs.log_tags(run, {f"generator.{name}": value for name, value in facts.items() if value is not None})
     if generator.random_weights:
         _notice(run, "random_weights", RANDOM_WEIGHTS_NOTICE)

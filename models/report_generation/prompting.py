@@ -175,19 +175,20 @@ STRATEGIES: tuple[str, ...] = tuple(
 """Strategies that ask for a report: every file of the folder, in the order of their positions."""
 
 
-def render(strategy: Strategy, request: Request) -> Rendered:
+def render(strategy: Strategy, request: Request, system: str | None = None) -> Rendered:
     """Word a prompt for a request.
 
     Args:
         strategy: how to ask.
         request: what for; under the control "paraphrase" the strategy's other words are used.
+        system: system message for a strategy that has none of its own, or None.
 
     Returns:
         The messages, without the image.
     """
     user = strategy.paraphrase if request.control == "paraphrase" else strategy.user
     return Rendered(
-        system=None if strategy.system is None else _fill(strategy.system, request.case),
+        system=system if strategy.system is None else _fill(strategy.system, request.case),
         user=_fill(user, request.case),
     )
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from models.choices import WeightFormat, described
+from models.choices import Release, WeightFormat, described
 from models.report_generation.controls import CONTROLS, DEFAULT_CONTROLS
 from models.report_generation.prompting import STRATEGIES
 from tasks.parameters.base import Parameters
@@ -72,8 +72,10 @@ class ReportParameters(Parameters):
     device: Literal["cuda", "cpu"] = Field(
         "cuda", title="Device", description="MedGemma only: a CPU suits small checkpoints only."
     )
-    image_first: bool = Field(
-        True, title="Image first", description="MedGemma only: put the image before the text of the prompt."
+    image_first: bool | None = Field(
+        None,
+        title="Image first",
+        description="MedGemma only: put the image before the text of the prompt; none does as published.",
     )
     at_once: int | None = Field(
         None,
@@ -87,6 +89,19 @@ class ReportParameters(Parameters):
         pattern="^[a-z0-9-]+$",
         title="Token block",
         description="MedGemma only: Prefect Secret block with the hub's token; without one, HF_TOKEN is used.",
+    )
+    conventions: Literal["auto", Release] = Field(
+        "auto",
+        title="Conventions",
+        description="MedGemma only: release whose published system message and order of image and text are followed; "
+        "`auto` reads it from the model's name.",
+    )
+    thinking_tokens: int = Field(
+        0,
+        ge=0,
+        le=8192,
+        title="Thinking tokens",
+        description="MedGemma only: tokens that a thought before a report may take; 0 bars it.",
     )
     compiled: bool = Field(
         False,

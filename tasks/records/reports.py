@@ -42,6 +42,8 @@ class GeneratorRecord(Record):
         precision: number format of the weights.
         device: `cuda` or `cpu`.
         image_first: whether the image stands before the prompt's text.
+        conventions: release whose published prompts are followed.
+        thinking_tokens: budget of a block of thought; 0 bars it.
         path: where the weights lie.
         at_once: reports per batch on the device, or None.
         token_block: Prefect Secret block with the hub's token.
@@ -56,6 +58,8 @@ class GeneratorRecord(Record):
     precision: str | None = None
     device: str = provenance("cpu")
     image_first: bool = True
+    conventions: str | None = None
+    thinking_tokens: int = 0
     path: str = provenance("")
     at_once: int | None = provenance(None)
     token_block: str = provenance("")

@@ -1,6 +1,7 @@
 """From the form to a generator: what is to write, where its weights are, and whether this machine can run it."""
 
 from models.errors import InputError
+from models.report_generation.conventions import CONVENTIONS, release_of
 from models.report_generation.generator import ReportGenerator
 from models.report_generation.template import TemplateGenerator
 from models.text import printable
@@ -38,6 +39,8 @@ def locate(parameters: ReportParameters, token: str | None) -> GeneratorRecord:
         from models.report_generation.medgemma.engine import require_compilable
 
         require_compilable(precision)
+    release = release_of(parameters.model, parameters.conventions)
+    published = CONVENTIONS[release]
     return GeneratorRecord(
         name="medgemma",
         strategies=tuple(parameters.strategies),
@@ -46,7 +49,9 @@ def locate(parameters: ReportParameters, token: str | None) -> GeneratorRecord:
         random_weights=source.random_weights,
         precision=precision,
         device=device,
-        image_first=parameters.image_first,
+        image_first=published.image_first if parameters.image_first is None else parameters.image_first,
+        conventions=release,
+        thinking_tokens=parameters.thinking_tokens,
         path=source.path,
         at_once=parameters.at_once,
         token_block=parameters.token_block,
@@ -89,6 +94,8 @@ def make(
         device=record.device,
         report_strategies=record.strategies,
         image_first=record.image_first,
+        conventions=record.conventions,  # type: ignore[arg-type]
+        thinking_tokens=record.thinking_tokens,
         batch_size=record.at_once,
         dataset=named,
         classifier_sha256=classifier_sha256,

@@ -106,7 +106,7 @@ def _outputs(answer: Answer, label: str) -> dict[str, Any]:
         choice["finish_reason"] = answer.usage.finish_reason
     outputs: dict[str, Any] = {"choices": [choice], "label": label}
     if answer.score is not None:
-        outputs["probability_of_yes"] = answer.score
+        outputs["probability_of_yes"] = "undecided" if answer.undecided else answer.score
     if answer.problem:
         outputs["problem"] = answer.problem
     return outputs
@@ -125,10 +125,13 @@ def _attributes(answer: Answer, generator: GeneratorRecord, settings: Mapping[st
         "prompt_version": settings.get("version"),
         "max_new_tokens": settings.get("max_new_tokens"),
         "constrained": settings.get("json_schema") is not None,
+        "conventions": generator.conventions,
+        "choice_mass": answer.choice_mass,
     }
     if answer.usage:
         usage = answer.usage
         attributes |= {
             "finish_reason": usage.finish_reason, "batch_size": usage.batch_size, "peak_gib": usage.peak_gib,
+            "attention": usage.attention, "thought_tokens": usage.thought_tokens or None,
         }  # fmt: skip
     return {name: value for name, value in attributes.items() if value is not None}

@@ -52,7 +52,7 @@ class CaseView:
         heat: Grad-CAM map in [0, 1], of the image's shape.
         neighbours: the most similar labelled cases with their images, nearest first.
         answers: what came of the plain request of each strategy, in the order of the columns.
-        score: P(yes) of the yes-or-no question, or None where it was not asked.
+        asked: the answer to the yes-or-no question, or None where it was not asked or has none.
         claims: unsupported claims by the answer's row id.
     """
 
@@ -63,7 +63,7 @@ class CaseView:
     heat: NDArray[np.floating]
     neighbours: Sequence[tuple[NeighbourEvidence, NDArray[np.uint8]]]
     answers: Sequence[Answer]
-    score: float | None = None
+    asked: Answer | None = None
     claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
 
 
@@ -132,7 +132,7 @@ def case_views(
             heat=heat_maps[case.index].astype(np.float64),
             neighbours=[(near, splits[f"{near.split}_images"][near.index]) for near in case.neighbours],
             answers=[answer for answer in plain_reports(answers) if answer.case_index == case.index],
-            score=next((a.score for a in plain if a.case_index == case.index and a.score is not None), None),
+            asked=next((a for a in plain if a.case_index == case.index and a.score is not None), None),
             claims=found,
         )
         for case, group, truth in zip(cases, groups, truths, strict=True)

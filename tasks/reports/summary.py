@@ -6,7 +6,7 @@ from models.markdown import escape
 from models.notices import RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.controls import CONTROLS
 from models.report_generation.prompting import plain_reports
-from models.report_generation.schema import Answer, Case, Label
+from models.report_generation.schema import LEAST_CHOICE_MASS, Answer, Case, Label
 from tasks.records.reports import GeneratorRecord
 from tasks.shared.markdown import document, picture, table
 
@@ -176,12 +176,16 @@ def _generator(generator: GeneratorRecord, plain: Sequence[Answer]) -> str:
         return f"The generator {escape(generator.name)}. No language model wrote any of them."
     usages = [answer.usage for answer in plain if answer.usage]
     tokens, seconds = sum(usage.generated_tokens for usage in usages), sum(usage.seconds for usage in usages)
-    cut = sum(usage.finish_reason == "length" for usage in usages)
+    cut, thinking = sum(usage.finish_reason == "length" for usage in usages), generator.thinking_tokens
+    attention = sorted({usage.attention for usage in usages if usage.attention})
     text = (
         f"The language model {escape(generator.model)}, revision {escape(generator.revision)}, in "
         f"{escape(generator.precision)} on {escape(generator.device)}, greedy, "
-        f"image {'first' if generator.image_first else 'last'}. "
+        f"image {'first' if generator.image_first else 'last'}"
+        f"{f', conventions of MedGemma {generator.conventions}' if generator.conventions else ''}, "
+        f"{f'at most {thinking} tokens of thought' if thinking else 'no thought'}. "
         f"{len(usages)} plain answers took {tokens} tokens and {seconds:.1f} s; {cut} were cut at their limit."
+        + (f" Attention was computed by: {', '.join(attention)}." if attention else "")
     )
     notice = f"**{RANDOM_WEIGHTS_NOTICE}**\n\n" if generator.random_weights else ""
     return f"{notice}{_USAGE}{text}"
@@ -207,7 +211,13 @@ def _question(metrics: Mapping[str, float]) -> str:
         for title, name in _QUESTION
         if f"reports/yes_no/{name}" in metrics
     ]
-    return _YES_NO + table(["", "P(yes) of the language model", "the classifier, same cases"], rows) if rows else ""
+    found = _YES_NO + table(["", "P(yes) of the language model", "the classifier, same cases"], rows) if rows else ""
+    if undecided := metrics.get("reports/undecided"):
+        found += (
+            f"\n{undecided:.0%} of the answers are undecided and left out: Yes and No hold less than "
+            f"{LEAST_CHOICE_MASS} of the probability of the first token.\n"
+        )
+    return found
 
 
 def _with_interval(metrics: Mapping[str, float], name: str) -> str:

@@ -69,6 +69,9 @@ def test_every_report_is_counted_and_the_weights_are_called_random(first):
     assert run.data.metrics["reports/structured/control/companions/identical_text"] == 1
     assert run.data.tags["random_weights"] == RANDOM_WEIGHTS_NOTICE
     assert run.data.tags["generator.precision"] == "fp32"
+    assert run.data.tags["generator.attention"] == "sdpa"
+    assert run.data.tags["generator.conventions"] == "1"
+    assert run.data.metrics["reports/undecided"] == 1  # a random network gives no word much
     assert run.data.tags["generator.revision"].startswith("sha256:")
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {
         "cases", "fhir", "figures", "images", "report.html", "report.md", "reports.json",

@@ -31,7 +31,7 @@ _MARKERS |= {107: "<start_of_image>", 108: "<end_of_image>", 109: "<image_soft_t
 _TEXT: dict[Shape, dict[str, int]] = {
     "small": {
         "vocab_size": 2048, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3,
-        "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 32, "sliding_window": 64,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 64,
         "sliding_window_pattern": 3, "max_position_embeddings": 8192,
     },
     "4b": {
@@ -61,7 +61,7 @@ may be possible with and small picture cannot judged
 """
 """What the tokenizer knows: the fields of a structured report, and words of one."""
 
-_CHAT_TEMPLATE = """{{ bos_token }}
+CHAT_TEMPLATE = """{{ bos_token }}
 {%- set system = messages[0]['role'] == 'system' -%}
 {%- for message in (messages[1:] if system else messages) -%}
 {{ '<start_of_turn>' + ('model' if message['role'] == 'assistant' else message['role']) + '\n' }}
@@ -103,7 +103,7 @@ def write_checkpoint(
         size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3
     )
     Gemma3Processor(
-        image_processor, _tokenizer(_TOKENS[shape]), chat_template=_CHAT_TEMPLATE, image_seq_length=_IMAGE_TOKENS[shape]
+        image_processor, _tokenizer(_TOKENS[shape]), chat_template=CHAT_TEMPLATE, image_seq_length=_IMAGE_TOKENS[shape]
     ).save_pretrained(folder)
     return folder
 

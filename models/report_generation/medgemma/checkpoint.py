@@ -12,6 +12,7 @@ from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Pro
 
 from models.choices import WeightFormat
 from models.errors import InputError
+from models.report_generation.medgemma.attention_check import Attention, choose_attention
 from models.report_generation.medgemma.gemma3 import (
     chat_inputs,
     language_linears,
@@ -51,6 +52,7 @@ class LoadedModel:
         source: where they came from.
         stop_tokens: ids of the tokens that end a text, ascending.
         weights_gib: what the weights take on the device, in GiB.
+        attention: how attention is computed, by what was found right on this device.
     """
 
     model: Any = field(repr=False)
@@ -60,6 +62,7 @@ class LoadedModel:
     source: Source
     stop_tokens: tuple[int, ...]
     weights_gib: float
+    attention: Attention = "sdpa"
 
 
 def choose_device(wanted: Literal["cuda", "cpu"]) -> str:
@@ -149,7 +152,7 @@ def require_memory(weights: float, free: float, precision: Precision) -> None:
 
 
 def load_model(source: Source, precision: Precision, device: str, token: str | None) -> LoadedModel:
-    """Load a checkpoint and see that it works: quantized as meant, its logits finite.
+    """Load a checkpoint and see that it works: quantized as meant, its logits finite and the same under padding.
 
     Args:
         source: what `resolve_source` gave; a hub model is downloaded at that commit.
@@ -162,7 +165,7 @@ def load_model(source: Source, precision: Precision, device: str, token: str | N
 
     Raises:
         InputError: the files cannot be had or are damaged, bitsandbytes does not work, the memory is too small, or the
-            logits are not finite.
+            logits are not finite or change under padding.
     """
     folder = fetch(source, token)
     config, processor = _load_processor(folder)
@@ -174,11 +177,13 @@ def load_model(source: Source, precision: Precision, device: str, token: str | N
     try:
         model = _load_network(folder, precision, device)
         _probe(model, processor, precision)
+        attention = choose_attention(model, processor, precision)
     except torch.OutOfMemoryError:
         pass  # the sentence is raised outside, where nothing holds what was loaded so far
     else:
         stop_tokens = _stop_tokens(model, processor)
-        return LoadedModel(model, processor, device, precision, source, stop_tokens, resident_bytes(model) / GIB)
+        weights = resident_bytes(model) / GIB
+        return LoadedModel(model, processor, device, precision, source, stop_tokens, weights, attention)
     _release_memory()
     raise InputError(f"The GPU's memory ran out while {source.model} was loaded in {precision}; {_way_out(precision)}.")
 
@@ -256,6 +261,8 @@ def _load_processor(folder: Path) -> tuple[Gemma3Config, Any]:
             f"{processor.image_seq_length} tokens, the network expects {side}×{side} and {tokens}; supply the "
             "processor's files that belong to the model."
         )
+    if processor.chat_template is None and processor.tokenizer.chat_template is not None:
+        processor.chat_template = processor.tokenizer.get_chat_template()  # of several the default one
     if processor.chat_template is None or END_OF_TURN not in processor.tokenizer.get_vocab():
         raise InputError(
             f"The checkpoint in {folder} has no chat template or no token {END_OF_TURN}; choose an instruction-tuned "

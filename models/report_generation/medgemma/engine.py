@@ -1,6 +1,7 @@
 """Batched greedy generation: many prompts about many images, each image encoded once."""
 
 import hashlib
+import math
 import threading
 import time
 import weakref
@@ -20,6 +21,7 @@ from models.report_generation.medgemma.faults import free_memory, is_fatal, is_o
 from models.report_generation.medgemma.gemma3 import features_in_place, prompt_tokens
 from models.report_generation.medgemma.image_encoder import ImageEncoder
 from models.report_generation.medgemma.memory import MOST_IMAGES, MOST_ROWS, images_that_fit, rows_that_fit
+from models.report_generation.medgemma.thinking import AfterThought, ThoughtBudget, thought_marks, without_thought
 
 CPU_BATCH_SIZE = 64
 """Prompts that are tried at once on a CPU, where larger batches are no faster."""
@@ -43,7 +45,9 @@ class Prompt:
         system: the system message, or None.
         image: position of its image in the array that travels beside the prompts, or None for no image.
         image_first: whether the image stands before the text of the message.
-        max_new_tokens: limit on what is written, in tokens.
+        max_new_tokens: limit on the answer, in tokens.
+        thinking_tokens: budget of a block of thought before the answer, its marks included; 0 bars it. The likelier
+            of two choices is told without a thought.
         json_schema: JSON schema that the answer is held to, or None for free text.
         choices: two answers of which the likelier one is wanted, by their first tokens, instead of a written text; or
             None.
@@ -57,6 +61,7 @@ class Prompt:
     image: int | None = None
     image_first: bool = True
     max_new_tokens: int = 256
+    thinking_tokens: int = 0
     json_schema: str | None = None
     choices: tuple[str, str] | None = None
     company: str = ""
@@ -68,7 +73,7 @@ class Completion:
 
     Attributes:
         key: the prompt's.
-        text: what was written, without special tokens and outer white space.
+        text: what was written, without the thought, special tokens and outer white space.
         token_ids: what was written, the stop token included.
         prompt_tokens: tokens of the prompt, image tokens included, padding not.
         generated_tokens: number of `token_ids`.
@@ -76,7 +81,10 @@ class Completion:
         seconds: its share of the seconds of its batch, in which the images that no earlier batch had are encoded.
         batch_size: prompts in its batch.
         peak_gib: peak GPU memory of its batch in GiB, weights included, or None on a CPU.
+        thought_tokens: how many of the tokens were a thought before the answer.
         probability: of the first of the two choices against the second, or None for a text.
+        choice_mass: what the first tokens of the two choices hold of the probability of the first token, if no thought
+            is opened; other spellings, as in lower case or after a space, are not counted. None for a text.
     """
 
     key: str
@@ -88,7 +96,9 @@ class Completion:
     seconds: float
     batch_size: int
     peak_gib: float | None
+    thought_tokens: int = 0
     probability: float | None = None
+    choice_mass: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +144,9 @@ class _Answer:
     tokens: tuple[int, ...]
     text: str
     finish_reason: Literal["stop", "length"]
+    thought_tokens: int = 0
     probability: float | None = None
+    choice_mass: float | None = None
     error: str | None = None
 
 
@@ -168,6 +180,7 @@ class Engine:
         self._tokenizer = loaded.processor.tokenizer
         self._device = torch.device(loaded.device)
         self._stop_tokens = loaded.stop_tokens
+        self._marks = thought_marks(self._tokenizer)
 
     def run(
         self, prompts: Sequence[Prompt], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
@@ -259,10 +272,10 @@ class Engine:
         if tokens.count(self._tokenizer.image_token_id) != wanted:
             raise ValueError("the text of the prompt holds an image token")
         limit = self._model.config.text_config.max_position_embeddings
-        if len(tokens) + prompt.max_new_tokens > limit:
+        most = self._thinking(prompt) + prompt.max_new_tokens
+        if len(tokens) + most > limit:
             raise ValueError(
-                f"{len(tokens)} tokens of the prompt and {prompt.max_new_tokens} of the answer are more than the "
-                f"model's {limit}"
+                f"{len(tokens)} tokens of the prompt and {most} of the answer are more than the model's {limit}"
             )
         return tokens
 
@@ -309,41 +322,61 @@ class Engine:
         return {name: tensor.to(self._device) for name, tensor in inputs.items()}
 
     def _generate(self, inputs: dict[str, torch.Tensor], prompt: Prompt) -> list[_Answer]:
-        constraints = [] if prompt.json_schema is None else [self._constraint(prompt.json_schema)]
+        width = inputs["input_ids"].shape[1]
+        most = self._thinking(prompt) + prompt.max_new_tokens
         cache = {}
         if self._compiled:
-            length = _cache_length(inputs["input_ids"].shape[1] + _new_tokens(prompt))
-            cache = {"cache_implementation": "static", "max_cache_len": length}
+            cache = {"cache_implementation": "static", "max_cache_len": _cache_length(width + most)}
         written = self._model.generate(
             **inputs,
             do_sample=False,  # the checkpoint itself asks for sampling
-            max_new_tokens=_new_tokens(prompt),
+            max_new_tokens=most,
             eos_token_id=list(self._stop_tokens) or None,
             pad_token_id=self._tokenizer.pad_token_id,
-            logits_processor=constraints,
+            logits_processor=self._rules(prompt, width),
             **cache,
         )
-        answers = []
-        for line in written[:, inputs["input_ids"].shape[1] :].tolist():
-            end = next((i + 1 for i, token in enumerate(line) if token in self._stop_tokens), len(line))
-            text = self._tokenizer.decode(line[:end], skip_special_tokens=True).strip()
-            reason: Literal["stop", "length"] = "stop" if line[end - 1] in self._stop_tokens else "length"
-            answers.append(_Answer(tuple(line[:end]), text, reason, error=None if text else "empty answer"))
-        return answers
+        return [self._answer(line, prompt) for line in written[:, width:].tolist()]
+
+    def _rules(self, prompt: Prompt, width: int) -> list[Any]:
+        """Return what bars tokens while prompts of that kind, padded to a width, are answered."""
+        schema, budget = prompt.json_schema, self._thinking(prompt)
+        if self._marks is None:
+            return [] if schema is None else [self._constraint(schema)]
+        thought = ThoughtBudget(self._marks, budget, self._stop_tokens, width)
+        if schema is None:
+            return [thought]
+        if not budget:
+            return [self._constraint(schema), thought]
+        return [AfterThought(lambda: self._constraint(schema), self._marks, width), thought]
+
+    def _thinking(self, prompt: Prompt) -> int:
+        return 0 if self._marks is None or prompt.choices else prompt.thinking_tokens
+
+    def _answer(self, line: list[int], prompt: Prompt) -> _Answer:
+        end = next((i + 1 for i, token in enumerate(line) if token in self._stop_tokens), len(line))
+        answer, thought = without_thought(line[:end], self._marks)
+        answer = answer[: prompt.max_new_tokens]  # of one without a thought, which had the thought's room as well
+        text = self._tokenizer.decode(answer, skip_special_tokens=True).strip()
+        return _Answer(
+            tuple(line[: thought + len(answer)]),
+            text,
+            "stop" if answer and answer[-1] in self._stop_tokens else "length",
+            thought_tokens=thought,
+            error=None if text else "empty answer",
+        )
 
     def _choose(self, inputs: dict[str, torch.Tensor], choices: tuple[str, str]) -> list[_Answer]:
         tokens = self._choice_tokens(choices)
         positions = (inputs["attention_mask"].cumsum(-1) - 1).clamp(min=0)
-        logits = self._model(**inputs, position_ids=positions, logits_to_keep=1, use_cache=False).logits
-        answers = []
-        for pair in logits[:, -1, list(tokens)].float().cpu():
-            if not torch.isfinite(pair).all():
-                answers.append(_Answer((), "", "stop", error="the logits of the choices are not finite"))
-                continue
-            probability = pair.softmax(0)[0].item()
-            likelier = 0 if probability >= 1 / 2 else 1
-            answers.append(_Answer((tokens[likelier],), choices[likelier], "stop", probability))
-        return answers
+        logits = self._model(**inputs, position_ids=positions, logits_to_keep=1, use_cache=False).logits[:, -1].float()
+        if self._marks is not None:
+            logits[:, self._marks.opening] = float("-inf")
+        pairs = logits[:, list(tokens)]
+        masses = (pairs.logsumexp(1) - logits.logsumexp(1)).exp().clamp(max=1)
+        return [
+            _chosen(tokens, choices, pair, mass) for pair, mass in zip(pairs.cpu(), masses.cpu().tolist(), strict=True)
+        ]
 
     def _choice_tokens(self, choices: tuple[str, str]) -> tuple[int, int]:
         first, second = (self._tokenizer(choice, add_special_tokens=False)["input_ids"][:1] for choice in choices)
@@ -375,7 +408,7 @@ def require_compilable(precision: str) -> None:
 
 def _new_tokens(prompt: Prompt) -> int:
     """Tell the most that can be written after a prompt, in tokens."""
-    return prompt.max_new_tokens
+    return prompt.max_new_tokens + (0 if prompt.choices else prompt.thinking_tokens)
 
 
 def _cache_length(tokens: int) -> int:
@@ -385,7 +418,7 @@ def _cache_length(tokens: int) -> int:
 
 def kind_of(prompt: Prompt) -> Hashable:
     """Tell what prompts have in common that may share a batch."""
-    return prompt.max_new_tokens, prompt.json_schema, prompt.choices, prompt.company
+    return prompt.max_new_tokens, prompt.thinking_tokens, prompt.json_schema, prompt.choices, prompt.company
 
 
 def mixed(items: Sequence[Item], largest: int, key: Callable[[Item], str]) -> tuple[list[Item], int]:
@@ -411,6 +444,14 @@ def _free_bytes(device: torch.device) -> int:
     return int(torch.cuda.mem_get_info(device)[0] + reserve)
 
 
+def _chosen(tokens: tuple[int, int], choices: tuple[str, str], logits: torch.Tensor, mass: float) -> _Answer:
+    if not torch.isfinite(logits).all() or not math.isfinite(mass):
+        return _Answer((), "", "stop", error="the logits of the choices are not finite")
+    probability = logits.softmax(0)[0].item()
+    likelier = 0 if probability >= 1 / 2 else 1
+    return _Answer((tokens[likelier],), choices[likelier], "stop", probability=probability, choice_mass=mass)
+
+
 def _result(
     row: _Row, answer: _Answer, seconds: float, batch_size: int, peak_gib: float | None
 ) -> Completion | Failure:
@@ -426,7 +467,9 @@ def _result(
         seconds=seconds,
         batch_size=batch_size,
         peak_gib=peak_gib,
+        thought_tokens=answer.thought_tokens,
         probability=answer.probability,
+        choice_mass=answer.choice_mass,
     )
 
 

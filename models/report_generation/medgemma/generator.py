@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.choices import Release
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.report_generation.conventions import CONVENTIONS
 from models.report_generation.generator import NOTHING_DONE, Row, Written
 from models.report_generation.medgemma.source import Source
 from models.report_generation.parsing import read_report, report_json_schema
-from models.report_generation.prompting import YES_NO, Strategy, load_strategy, render
+from models.report_generation.prompting import YES_NO, Rendered, Strategy, load_strategy, render
 from models.report_generation.schema import Provenance, Report, Request, Usage
 
 if TYPE_CHECKING:  # PyTorch and transformers take seconds to import, and only writing needs them
@@ -35,6 +37,9 @@ class MedGemmaGenerator:
         dataset: name of the dataset.
         classifier_sha256: digest of the classifier's weights.
         phantoms: whether the images are drawn phantoms.
+        conventions: release whose published system message goes with a strategy that has none of its own.
+        thinking_tokens: budget of a block of thought before a report; 0 bars it. The yes-or-no question, whose answer
+            is the first token, is asked without.
         token: access token of the hub, or None.
         compiled: whether decoding is compiled, with a static cache.
     """
@@ -48,6 +53,8 @@ class MedGemmaGenerator:
     dataset: str
     classifier_sha256: str
     phantoms: bool
+    conventions: Release = "1"
+    thinking_tokens: int = 0
     token: str | None = field(default=None, repr=False, compare=False)
     compiled: bool = False
 
@@ -67,7 +74,9 @@ class MedGemmaGenerator:
             "model": self.source.model,
             "revision": self.source.revision,
             "precision": self.precision,
+            "conventions": self.conventions,
             "image_first": self.image_first,
+            "thinking_tokens": self.thinking_tokens,
             "decoding": "greedy",
             "compiled": self.compiled,
         }
@@ -97,7 +106,7 @@ class MedGemmaGenerator:
 
     def prompt(self, request: Request) -> str:
         """Return the system and the user message."""
-        rendered = render(load_strategy(request.strategy), request)
+        rendered = self._rendered(request)
         return "\n\n".join(part for part in (rendered.system, rendered.user) if part)
 
     def prepare(self) -> None:
@@ -127,7 +136,7 @@ class MedGemmaGenerator:
         for batch in engine.run([self._asked(row) for row in rows], images, done):
             limit = batch.batch_limit or None
             yield [
-                *(_written(completion, limit) for completion in batch.completions),
+                *(_written(completion, loaded.attention, limit) for completion in batch.completions),
                 *(Written(row_id=each.key, error=each.error, batch_limit=limit) for each in batch.failures),
             ]
 
@@ -153,7 +162,7 @@ class MedGemmaGenerator:
 
         request = row.request
         strategy = load_strategy(request.strategy)
-        rendered = render(strategy, request)
+        rendered = self._rendered(request)
         return Prompt(
             key=row.id,
             text=rendered.user,
@@ -161,10 +170,14 @@ class MedGemmaGenerator:
             image=request.image,
             image_first=self.image_first,
             max_new_tokens=strategy.max_new_tokens,
+            thinking_tokens=self.thinking_tokens,
             json_schema=report_json_schema() if strategy.output == "json" else None,
             choices=("Yes", "No") if strategy.output == "yes_no" else None,
             company={"alone": row.id, "companions": "companions"}.get(request.control, ""),
         )
+
+    def _rendered(self, request: Request) -> Rendered:
+        return render(load_strategy(request.strategy), request, CONVENTIONS[self.conventions].system)
 
     def _notices(self) -> tuple[str, ...]:
         return (
@@ -189,12 +202,13 @@ class MedGemmaGenerator:
         )
 
 
-def _written(completion: "Completion", limit: int | None) -> Written:
-    usage: dict[str, Any] = {name: getattr(completion, name) for name in Usage.model_fields}
+def _written(completion: "Completion", attention: str, limit: int | None) -> Written:
+    usage: dict[str, Any] = {name: getattr(completion, name) for name in Usage.model_fields if name != "attention"}
     return Written(
         row_id=completion.key,
         text=completion.text,
         score=completion.probability,
-        usage=Usage(**usage),
+        choice_mass=completion.choice_mass,
+        usage=Usage(**usage, attention=attention),
         batch_limit=limit,
     )

@@ -42,7 +42,7 @@ def audit_gallery(
         PNG bytes by name.
     """
     reports = plain_reports(answers)
-    scored = [answer for answer in answers if answer.control == "none" and answer.score is not None]
+    scored = [answer for answer in answers if answer.control == "none" and answer.decided_score is not None]
     strategies = list(dict.fromkeys(answer.strategy for answer in reports))
     classifier = label_scores([case.label for case in cases.values()], [truths[index] for index in cases])
     found = {

@@ -84,6 +84,7 @@ def audit_reports(
         "agreement_with_classifier": _mean([entry.agrees for entry in reports]),
         "unsupported_claims_per_report": _mean([len(entry.claims) for entry in reports]),
         "claim_matcher_f1": MATCHER_F1,
+        "undecided": _mean([a.undecided for a in answers if a.control == "none" and a.choice_mass is not None]),
     }
     strategies = tuple(dict.fromkeys(answer.strategy for answer in answers))
     for strategy in strategies:
@@ -173,8 +174,8 @@ def _dependence(
 def _score_metrics(
     answers: Sequence[Answer], cases: Mapping[int, Case], truths: Mapping[int, Label]
 ) -> dict[str, float | Estimate]:
-    """Audit the scores of the yes-or-no question, beside the classifier on the same cases."""
-    scored = {a.case_index: a.score for a in answers if a.control == "none" and a.score is not None}
+    """Audit the scores of the yes-or-no question, those of undecided answers left out, beside the classifier."""
+    scored = {a.case_index: p for a in answers if a.control == "none" and (p := a.decided_score) is not None}
     true = np.array([truths[index] == "pneumonia" for index in scored], dtype=bool)
     scores = probability_scores(np.array(list(scored.values()), np.float64), true)
     classifier = probability_scores(np.array([cases[index].probability for index in scored], np.float64), true)
@@ -183,9 +184,9 @@ def _score_metrics(
         **{f"classifier_{name}": rate for name, rate in classifier.items()},
     }
     for control, pairs in _pairs(answers, cases, truths).items():
-        changed, plain = [pair.changed.score for pair in pairs], [pair.plain.score for pair in pairs]
+        changed, plain = [pair.changed.decided_score for pair in pairs], [pair.plain.decided_score for pair in pairs]
         metrics[f"control/{control}/score_change"] = score_change(changed, plain)
-    return metrics | {"anchoring_slope": _anchoring(answers, lambda answer: answer.score)}
+    return metrics | {"anchoring_slope": _anchoring(answers, lambda answer: answer.decided_score)}
 
 
 def _calls_pneumonia(answer: Answer) -> float | None:

@@ -9,7 +9,8 @@ from tasks.reports.audit.metrics import AuditedReport
 
 COLUMNS = (
     "case", "group", "truth", "classifier p", "strategy", "control", "told p", "label", "certainty", "impression",
-    "P(yes)", "problem", "claims", "prompt tokens", "generated tokens", "finish", "seconds", "text", "row",
+    "P(yes)", "P(Yes) + P(No)", "problem", "claims", "prompt tokens", "generated tokens", "finish", "seconds", "text",
+    "row",
 )  # fmt: skip
 
 
@@ -38,7 +39,7 @@ def answers_table(
             a.case_index, groups[a.case_index], truths[a.case_index], cases[a.case_index].probability,
             a.strategy, a.control, a.shown_probability,
             *([a.report.label, a.report.certainty, a.report.impression] if a.report else [None] * 3),
-            a.score, a.problem, claims.get(a.row_id),
+            "undecided" if a.undecided else a.score, a.choice_mass, a.problem, claims.get(a.row_id),
             *([a.usage.prompt_tokens, a.usage.generated_tokens, a.usage.finish_reason, a.usage.seconds]
               if a.usage else [None] * 4),
             a.report.as_markdown() if a.report else a.text, a.row_id,

@@ -21,7 +21,7 @@ from tasks.reports.model_calls import model_calls, prompts
 from tasks.reports.stored_lists import ANSWERS, CASES, ROWS
 from tasks.reports.summary import reports_summary
 from tasks.storage.store import Store
-from tasks.tracking import traces
+from tasks.tracking import runs, traces
 
 _PICTURE_WIDTH = 224  # of the images in traces, in pixels
 
@@ -107,6 +107,13 @@ def document_reports(
         phantoms=dataset.phantoms,
     )
     return DocumentRecord(document=store.put(text.encode(), "text/markdown"))
+
+
+def log_attention(run: RunReference, answers: AnswersRecord) -> None:
+    """Say in a tag how attention was computed, which is found out by whoever loads the model."""
+    usages = [answer.usage for answer in ANSWERS.load(Store(), answers.answers) if answer.usage]
+    if found := sorted({usage.attention for usage in usages if usage.attention}):
+        runs.log_tags(run, {"generator.attention": ", ".join(found)})
 
 
 def trace_answers(

@@ -119,6 +119,13 @@ def test_the_server_shows_what_the_run_runs_with(started):
     }
 
 
+def test_reports_by_a_language_model_stay_so_when_a_run_is_given_two_fields(started):
+    read = started(DEPLOYMENTS["reports-medgemma"]["parameters"], {"reports": {"cases": 3}, "training": {"seed": 3}})
+    assert "generator" not in read().parameters["reports"]  # which would fall to the template
+    overlay_parameters()
+    assert read().parameters == {"reports": {"generator": "medgemma", "cases": 3}, "training": {"seed": 3}}
+
+
 def test_a_value_that_names_a_variable_is_looked_up(started):
     Variable.set("epochs_of_a_test", 7, overwrite=True)
     named = {"__prefect_kind": "workspace_variable", "variable_name": "epochs_of_a_test"}

@@ -54,6 +54,30 @@ def test_a_language_model_is_located_with_the_digest_of_its_weights(folder):
     assert generator.batch_size == 3
 
 
+@pytest.mark.parametrize(
+    ("fields", "release", "first"),
+    [
+        ({}, "1", False),
+        ({"conventions": "1.5"}, "1.5", True),
+        ({"conventions": "1.5", "image_first": False}, "1.5", False),
+        ({"image_first": True}, "1", True),
+    ],
+)
+def test_the_order_of_image_and_text_is_as_published_unless_told(folder, fields, release, first):
+    record = locate(_form(model=folder, **fields), None)
+    generator = make(record, DATASET, "c")
+    assert (record.conventions, record.image_first) == (release, first)
+    assert (generator.conventions, generator.image_first) == (release, first)
+
+
+def test_the_release_is_read_from_the_models_name(folder, tmp_path):
+    newer = tmp_path / "medgemma-1.5-4b-it"
+    newer.symlink_to(folder)
+    record = locate(_form(model=str(newer), thinking_tokens=300), None)
+    assert (record.conventions, record.image_first, record.thinking_tokens) == ("1.5", True, 300)
+    assert make(record, DATASET, "c").thinking_tokens == 300
+
+
 def test_where_it_lies_and_how_fast_it_goes_is_no_part_of_what_it_is(folder):
     record = locate(_form(model=folder), None)
     moved = record.model_copy(update={"path": "/elsewhere", "at_once": 7, "token_block": "other"})

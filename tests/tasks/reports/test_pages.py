@@ -81,6 +81,13 @@ def unread(strategy: str) -> Answer:
     return made.model_copy(update={"report": None, "problem": "the text is cut short", "text": text, "usage": cut})
 
 
+def asked(score: float, mass: float) -> Answer:
+    return Answer(
+        row_id="q", case_index=12, strategy="yes_no", control="none", shown_probability=None, prompt="", text="Yes",
+        score=score, choice_mass=mass,
+    )  # fmt: skip
+
+
 def view(answers: Sequence[Answer] = (), *, evidence: Case | None = None, **other) -> CaseView:
     generator = np.random.default_rng(0)
     evidence = evidence or case()
@@ -115,13 +122,26 @@ def test_notices_stand_where_they_apply(phantoms: bool, random_weights: bool):
 
 
 def test_page_shows_the_evidence():
-    page = render(view([answer("concise")], score=0.731))
+    page = render(view([answer("concise")], asked=asked(0.731, 0.97)))
     for words in (
         "Case 12", "True class: pneumonia", "Group: pneumonia, called correctly", "0.80", "threshold 0.46", "✓ correct",
         "centre of the image (31 % of the heat)", "similarity 0.90", "train 102", "0.731",
     ):  # fmt: skip
         assert words in page.words
     assert "P(yes)" not in render(view([answer("concise")])).words
+
+
+def test_an_undecided_answer_is_shown_as_such():
+    page = render(view([answer("concise")], asked=asked(0.731, 0.0213)))
+    assert "P(yes) of the language model: undecided (Yes and No hold 0.021 of the probability)" in page.words
+    assert "0.731" not in page.words
+
+
+def test_the_thought_before_an_answer_is_counted():
+    made = answer("concise")
+    thought = made.model_copy(update={"usage": made.usage.model_copy(update={"thought_tokens": 40})})
+    assert "97 generated (40 of them a thought), " in render(view([thought])).words
+    assert "of them a thought" not in render(view([made])).words
 
 
 def test_page_shows_every_strategy_with_its_report():

@@ -41,8 +41,11 @@ def test_what_cannot_be_read_is_kept_with_the_reason_and_a_score_asks_for_no_rep
     rows = _rows(Mute(), "plain")
     (unread,) = read_answers(Mute(), rows, [Written(row_id=rows[0].id, text="…")])
     assert (unread.report, unread.problem, unread.text) == (None, "There are no words in it.", "…")
-    (scored,) = read_answers(Mute(), rows, [Written(row_id=rows[0].id, text="Yes", score=0.75)])
-    assert (scored.report, scored.problem, scored.score) == (None, None, 0.75)
+    (scored,) = read_answers(Mute(), rows, [Written(row_id=rows[0].id, text="Yes", score=0.75, choice_mass=0.5)])
+    assert (scored.report, scored.problem, scored.score, scored.choice_mass) == (None, None, 0.75, 0.5)
+    assert (scored.undecided, scored.decided_score) == (False, 0.75)
+    (unsure,) = read_answers(Mute(), rows, [Written(row_id=rows[0].id, text="Yes", score=0.75, choice_mass=0.49)])
+    assert (unsure.undecided, unsure.decided_score, unsure.score) == (True, None, 0.75)
 
 
 def test_a_report_concludes_on_one_of_the_classes_or_on_none():

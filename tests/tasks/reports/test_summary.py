@@ -123,6 +123,35 @@ def test_summary_shows_the_yes_or_no_question_beside_the_classifier():
     assert "## The yes-or-no question" not in summarise(make_answers(CASES))
 
 
+def test_summary_says_how_many_answers_are_undecided_and_leaves_them_out():
+    made = [
+        Answer(
+            row_id=f"q{case.index}", case_index=case.index, strategy="yes_no", control="none", shown_probability=None,
+            prompt="", text="Yes", score=score, choice_mass=mass,
+        )
+        for case, score, mass in zip(CASES, (0.75, 0.1), (0.9, 0.2), strict=True)
+    ]  # fmt: skip
+    text = summarise([*make_answers(CASES), *made])
+    assert "| Brier score | 0.062" in text
+    assert "50% of the answers are undecided and left out: Yes and No hold less than 0.5 of the probability" in text
+    none = summarise([*make_answers(CASES), *(one.model_copy(update={"choice_mass": 0.2}) for one in made)])
+    assert "100% of the answers are undecided" in none
+    assert "Brier score" not in none
+
+
+def test_summary_says_how_the_model_was_asked_and_how_it_computed():
+    usage = Usage(
+        prompt_tokens=300, generated_tokens=50, finish_reason="stop", seconds=2.0, batch_size=2, peak_gib=None,
+        attention="eager",
+    )  # fmt: skip
+    answers = [answer.model_copy(update={"usage": usage}) for answer in make_answers(CASES)]
+    told = {"conventions": "1.5", "image_first": False, "thinking_tokens": 300}
+    text = summarise(answers, generator=MODEL.model_copy(update=told))
+    assert "image last, conventions of MedGemma 1.5, at most 300 tokens of thought." in text
+    assert "Attention was computed by: eager." in text
+    assert "no thought. " in summarise(answers, generator=MODEL)
+
+
 def test_only_the_first_cases_stand_there_in_full():
     cases = [make_case(index, 0.9) for index in range(SHOWN_IN_FULL + 3)]
     text = summarise(make_answers(cases), cases)

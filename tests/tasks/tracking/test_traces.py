@@ -128,6 +128,23 @@ def test_a_trace_shows_what_was_asked_and_what_came():
     assert not {"phantoms", "random_weights"} & set(trace.info.tags)
 
 
+def test_a_trace_shows_how_the_model_was_run_and_whether_it_decided():
+    run = _run()
+    usage = _answer().usage.model_copy(update={"attention": "sdpa without cuDNN", "thought_tokens": 12})
+    asked = {"strategy": "yes_no", "report": None, "text": "Yes", "score": 0.75}
+    answers = [
+        _answer("a1", usage=usage),
+        _answer("a2", **asked, choice_mass=0.97),
+        _answer("a3", **asked, choice_mass=0.02, control="blank"),
+    ]
+    _log(run, answers, generator=MEDGEMMA.model_copy(update={"conventions": "1.5"}))
+    spans = {row: trace.data.spans[0] for row, trace in _traces(run).items()}
+    shown = {name: spans["a1"].attributes.get(name) for name in ("attention", "thought_tokens", "conventions")}
+    assert shown == {"attention": "sdpa without cuDNN", "thought_tokens": 12, "conventions": "1.5"}
+    assert [spans[row].attributes.get("choice_mass") for row in ("a1", "a2", "a3")] == [None, 0.97, 0.02]
+    assert [spans[row].outputs.get("probability_of_yes") for row in ("a2", "a3")] == [0.75, "undecided"]
+
+
 def test_the_id_of_a_request_fits_the_column_of_every_database():
     run, row_id = _run(), "ab" * 32
     _log(run, [_answer(row_id)])

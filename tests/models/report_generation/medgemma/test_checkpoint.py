@@ -262,6 +262,18 @@ def test_padding_goes_to_the_left_and_an_image_is_taken_once_whatever_the_files_
     assert not loaded.processor.image_processor.do_pan_and_scan
 
 
+@pytest.mark.parametrize("several", [False, True])
+def test_a_chat_template_may_stand_with_the_tokenizer_alone(copy: Path, in_fp32: LoadedModel, several: bool) -> None:
+    template = (copy / "chat_template.jinja").read_text()
+    named = [{"name": "default", "template": template}, {"name": "other", "template": "nothing"}]
+    (copy / "chat_template.jinja").unlink()
+    change_json(
+        copy / "tokenizer_config.json", lambda config: config.update(chat_template=named if several else template)
+    )
+    image, _ = two_images()
+    assert torch.equal(logits(load_folder(copy), image), logits(in_fp32, image))
+
+
 @pytest.mark.parametrize(("said", "stops"), [(1, (1, 106)), ([106, 1], (1, 106)), ([1, 7], (1, 7, 106))])
 def test_the_end_of_a_turn_always_stops(copy: Path, said: int | list[int], stops: tuple[int, ...]) -> None:
     change_json(copy / "generation_config.json", lambda config: config.update(eos_token_id=said))

@@ -53,6 +53,36 @@ def test_the_image_and_the_words_decide_the_answer(generator):
     assert len({first.score, second.score, reworded.score}) == 3
 
 
+def test_a_model_is_asked_as_its_release_is_published(generator):
+    """A strategy's own system message stays; the other messages are the release's."""
+    fields = {name: getattr(generator, name) for name in generator.__dataclass_fields__}
+    newer = MedGemmaGenerator(**fields | {"conventions": "1.5"})
+    plain, own = request("concise"), request("clinical_role")
+    assert generator.prompt(plain) == "You are an expert radiologist.\n\n" + newer.prompt(plain)
+    assert generator.prompt(own) == newer.prompt(own)
+    assert generator.prompt(own).startswith("You are a paediatric radiologist")
+    assert generator._asked(Row(id="a", request=plain)).system == "You are an expert radiologist."
+    assert newer._asked(Row(id="a", request=plain)).system is None
+    asked = generator._asked(Row(id="a", request=own))
+    assert f"{asked.system}\n\n{asked.text}" == generator.prompt(own)
+
+
+def test_the_mass_of_the_choices_and_the_attention_are_told(generator):
+    scored, report = write(generator, [request("yes_no"), request("concise")])
+    assert 0 < scored.choice_mass < 0.5  # two of 2,048 words of a random network
+    assert report.choice_mass is None
+    assert (scored.usage.attention, report.usage.attention) == ("sdpa", "sdpa")
+
+
+def test_a_thought_that_is_allowed_for_is_counted(generator):
+    fields = {name: getattr(generator, name) for name in generator.__dataclass_fields__}
+    thinking = MedGemmaGenerator(**fields | {"thinking_tokens": 7})
+    assert thinking._asked(Row(id="a", request=request("concise"))).thinking_tokens == 7
+    assert thinking.identity != generator.identity
+    (written,) = write(thinking, [request("concise")])
+    assert written.usage.thought_tokens == 0
+
+
 def test_a_text_is_read_with_notices_and_provenance(generator):
     report = generator.read(request("concise"), "Impression: Clear lungs.\nLabel: normal\nCertainty: high")
     assert (report.case_index, report.label, report.certainty) == (5, "normal", "high")
@@ -128,8 +158,8 @@ def test_controls_of_the_batch_change_the_batch(generator):
 def test_the_batch_size_is_no_part_of_the_identity(generator):
     fields = {name: getattr(generator, name) for name in generator.__dataclass_fields__}
     assert MedGemmaGenerator(**fields | {"batch_size": 2}).identity == generator.identity
-    assert MedGemmaGenerator(**fields | {"image_first": False}).identity != generator.identity
-    assert MedGemmaGenerator(**fields | {"compiled": True}).identity != generator.identity
+    for other in ({"image_first": False}, {"conventions": "1.5"}, {"compiled": True}):
+        assert MedGemmaGenerator(**fields | other).identity != generator.identity
 
 
 def test_compiled_decoding_says_the_same(generator):

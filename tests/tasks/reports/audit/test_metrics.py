@@ -296,6 +296,28 @@ def test_a_constant_score_is_worth_nothing():
     assert metrics["reports/yes_no/brier"] == 0.25
 
 
+def test_the_score_of_an_undecided_answer_counts_nowhere():
+    """A score that is right beside scores that are wrong, whose choices hold next to nothing."""
+    given = scored(score_of_the_image)
+    wrong = {1, 5, 8}
+    mixed = [
+        one.model_copy(
+            update={"score": 1 - one.score, "choice_mass": 0.01} if one.case_index in wrong else {"choice_mass": 0.9}
+        )
+        for one in given
+    ]
+    kept = [one for one in mixed if one.case_index not in wrong]
+    expected = values(audit(kept))
+    found = values(audit(mixed))
+    assert found.pop("reports/undecided") == pytest.approx(len(wrong) / len(CASES))
+    assert expected.pop("reports/undecided") == 0
+    assert found == expected
+    assert "reports/undecided" not in audit(given).metrics  # where no mass is known
+    none = audit([one.model_copy(update={"choice_mass": 0.49}) for one in given]).metrics
+    assert none["reports/undecided"] == 1
+    assert not [name for name in none if name.startswith("reports/yes_no/")]
+
+
 def test_the_classifier_is_scored_on_the_cases_that_have_a_score():
     kept = {0: 0.1, 8: 0.9, 9: 0.2}
     metrics = audit(scored(lambda control, index: kept.get(index) if control == "none" else None)).metrics

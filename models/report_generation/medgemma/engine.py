@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from models.report_generation.medgemma.batching import Batch, BatchCeiling, buckets, in_one_line, run_batches
 from models.report_generation.medgemma.checkpoint import LoadedModel
-from models.report_generation.medgemma.constrained import json_constraint
+from models.report_generation.medgemma.constrained import JsonConstraint, Vocabulary
 from models.report_generation.medgemma.faults import free_memory, is_fatal, is_out_of_memory
 from models.report_generation.medgemma.gemma3 import features_in_place, prompt_tokens
 from models.report_generation.medgemma.image_encoder import ImageEncoder
@@ -157,6 +157,8 @@ class Engine:
         self._tokenizer = loaded.processor.tokenizer
         self._device = torch.device(loaded.device)
         self._stop_tokens = loaded.stop_tokens
+        tokenizer, width = self._tokenizer, loaded.model.config.text_config.vocab_size
+        self._vocabulary = Vocabulary(loaded.source, width, loaded.stop_tokens, lambda: tokenizer)
 
     def run(self, prompts: Sequence[Prompt], images: NDArray[np.uint8]) -> Iterator[Finished]:
         """Answer prompts.
@@ -294,9 +296,8 @@ class Engine:
             raise ValueError(f"the choices {choices[0]!r} and {choices[1]!r} do not differ in their first token")
         return first[0], second[0]
 
-    def _constraint(self, json_schema: str) -> Any:
-        width = self._model.config.text_config.vocab_size
-        return json_constraint(self._tokenizer, json_schema, width, self._stop_tokens)
+    def _constraint(self, json_schema: str) -> JsonConstraint:
+        return JsonConstraint(self._vocabulary, json_schema)
 
 
 def _shown(rows: Sequence[_Row]) -> list[int]:

@@ -82,3 +82,10 @@ class ReportParameters(Parameters):
         title="Token block",
         description="MedGemma only: Prefect Secret block with the hub's token; without one, HF_TOKEN is used.",
     )
+    references: str | None = Field(
+        None,
+        min_length=1,
+        title="Reference reports",
+        description="CSV, JSON or JSON Lines with reports that someone else wrote on test images (`case` or "
+        "`image_sha256`, and `reference`), which the written ones are compared with.",
+    )

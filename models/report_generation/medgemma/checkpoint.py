@@ -209,8 +209,8 @@ def _vocabulary(source: Source, folder: Path) -> Vocabulary:
         generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
     except OSError:  # without generation_config.json the network makes its own
         generation = GenerationConfig.from_model_config(config)
-    size = config.text_config.vocab_size
-    return Vocabulary(source, size, _stop_tokens(generation, processor), lambda: processor.tokenizer)
+    text: Any = config.text_config
+    return Vocabulary(source, text.vocab_size, _stop_tokens(generation, processor), lambda: processor.tokenizer)
 
 
 _lock = threading.Lock()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import LogitsProcessor
@@ -151,7 +151,7 @@ def _compiler(vocabulary: Vocabulary) -> Any:
 
 
 @lru_cache
-def _backend(device: str) -> str:
+def _backend(device: str) -> Literal["auto", "triton", "torch_native"]:
     """Choose how a mask is applied: by xgrammar's Triton kernel on a GPU, if there is the C compiler that it needs."""
     if device != "cuda":
         return "auto"

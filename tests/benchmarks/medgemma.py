@@ -40,6 +40,7 @@ GOAL_RATIO, GOAL_WEIGHTS_GIB, GOAL_PEAK_GIB, GOAL_MINUTES, GOAL_BOUND = 40.0, 3.
 on the test split as the flow writes them; least time of a decoding step, by the memory's bandwidth, over its time."""
 LARGEST = 256
 ROWS_PER_TASK = 1536  # as the flow cuts them
+STRATEGIES_OF_REPORTS = ("concise", "structured", "differential", "zero_shot", "clinical_role", "context_aware")
 JSON_TOKENS = 400
 
 PROMPTS = (
@@ -179,25 +180,24 @@ class Bench:
         claimed = claimed_bandwidth(device) or copied
         return replace(row, step_ms=1000 * step, bound=read / claimed / step, copy_bound=read / copied / step)
 
-    def flow(self, images: int, rows_per_task: int) -> Measurement:
-        """Write what the flow writes, as it does: the six strategies with their own limits and schemas, in tasks.
+    def flow(self, images: int, rows_per_task: int, strategies: Sequence[str] = STRATEGIES_OF_REPORTS) -> Measurement:
+        """Write what the flow writes, as it does: the strategies with their own limits and schemas, in tasks.
 
         Args:
             images: cases; a case of another number shows one of the images again.
             rows_per_task: as in the flow's form.
+            strategies: of reports.
         """
         from models.report_generation.generator import row_of
         from models.report_generation.medgemma.generator import MedGemmaGenerator
-        from models.report_generation.prompting import STRATEGIES, YES_NO
         from models.report_generation.schema import Case, NeighbourEvidence, Request
 
         loaded = self._loaded
-        strategies = tuple(name for name in STRATEGIES if name != YES_NO)
         writer = MedGemmaGenerator(
             source=loaded.source,
             precision=loaded.precision,
             device=loaded.device,
-            report_strategies=strategies,
+            report_strategies=tuple(strategies),
             image_first=True,
             batch_size=None,
             dataset="benchmark",
@@ -295,7 +295,7 @@ def measure(loaded: LoadedModel, images: NDArray[np.uint8], plan: argparse.Names
     for size in sizes:
         yield bench.batch(size, plan.tokens, max(size or most, plan.singly))
     yield bench.decoding(most, plan.tokens)
-    yield bench.flow(plan.flow_images, plan.rows_per_task)
+    yield bench.flow(plan.flow_images, plan.rows_per_task, plan.strategies.split(","))
     yield bench.batch(most, min(JSON_TOKENS, plan.json_tokens), most, json_schema=report_json_schema())
     for length in (int(word) for word in plan.lengths.split(",") if word):
         yield bench.batch(most, length, most)
@@ -366,6 +366,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lengths", default="256", help="other lengths, at the largest batch")
     parser.add_argument("--json-tokens", type=int, default=JSON_TOKENS, help="limit of a JSON answer")
     parser.add_argument("--flow-images", type=int, default=128, help="cases that are written as the flow does")
+    parser.add_argument("--strategies", default=",".join(STRATEGIES_OF_REPORTS), help="of the flow's reports")
     parser.add_argument("--rows-per-task", type=int, default=ROWS_PER_TASK, help="as in the flow's form")
     parser.add_argument("--singly", type=int, default=6, help="reports of the reference, and fewest of a batch")
     parser.add_argument("--output", type=Path, help="JSON file to write the rows to, each at once")
@@ -395,7 +396,7 @@ def goals(rows: Sequence[Measurement]) -> list[str]:
         found.append(_goal(what, best.ratio >= GOAL_RATIO, f"≥ {GOAL_RATIO:g}×"))
     for row in rows:
         if row.batch.startswith("flow"):
-            minutes = TEST_IMAGES * len(PROMPTS) / row.reports_per_second / 60
+            minutes = TEST_IMAGES * len(STRATEGIES_OF_REPORTS) / row.reports_per_second / 60
             what = f"{row.precision}: six strategies on {TEST_IMAGES} images at the flow's rate: {minutes:.1f} minutes"
             found.append(_goal(what, minutes < GOAL_MINUTES, f"< {GOAL_MINUTES:g}"))
         if row.bound is not None:

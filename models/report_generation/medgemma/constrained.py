@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from transformers import LogitsProcessor
 
@@ -61,15 +62,24 @@ class JsonConstraint(LogitsProcessor):
     that the GPU is waited for once a row. Here all are fetched at once and the rows' masks are filled in parallel.
     """
 
-    def __init__(self, vocabulary: Vocabulary, json_schema: str) -> None:
-        """Prepare a constraint, as `compile_constraint` does where that was not done before."""
+    def __init__(self, vocabulary: Vocabulary, json_schema: str, thought: tuple[int, int] | None = None) -> None:
+        """Prepare a constraint, as `compile_constraint` does where that was not done before.
+
+        Args:
+            vocabulary: as there.
+            json_schema: as there.
+            thought: ids of the tokens that open and close a thought. A row may open one with its first token, and is
+                held to the schema when it has closed it. None where nothing may come before the document.
+        """
         from xgrammar import BatchGrammarMatcher
 
         self._grammar = compile_constraint(vocabulary, json_schema)
         self._size = vocabulary.size
         self._batch = BatchGrammarMatcher()
         self._matchers: list[Any] = []
-        self._writing: list[int] = []  # rows that have not ended
+        self._writing: list[int] = []  # rows that have begun their document and not ended it
+        self._thinking: set[int] = set()
+        self._thought, self._may_open = thought, False
         self._bitmask = torch.empty(0)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
@@ -93,9 +103,7 @@ class JsonConstraint(LogitsProcessor):
             raise RuntimeError(f"the constraint holds {len(self._matchers)} rows, not {len(input_ids)}")
         else:
             self._advance(input_ids[:, -1].tolist())
-        if self._writing:
-            # NumPy's view, since xgrammar takes memory of the CPU only and a pinned tensor can call itself the GPU's.
-            self._batch.batch_fill_next_token_bitmask(self._in_turn(), self._bitmask.numpy(), self._writing)
+        self._fill()
         mask = self._bitmask.to(scores.device, non_blocking=True)
         apply_token_bitmask_inplace(scores, mask, backend=_backend(scores.device.type))
         return scores
@@ -106,6 +114,7 @@ class JsonConstraint(LogitsProcessor):
 
         self._matchers = [GrammarMatcher(self._grammar) for _ in range(rows)]
         self._writing = list(range(rows))
+        self._may_open = self._thought is not None
         # Pinned, so that nobody waits for its copy, which is done when the next token is here and it is filled anew.
         self._bitmask = torch.full(
             get_bitmask_shape(rows, self._size), -1, dtype=torch.int32, pin_memory=device.type == "cuda"
@@ -114,12 +123,31 @@ class JsonConstraint(LogitsProcessor):
     def _in_turn(self) -> list[Any]:
         return [self._matchers[row] for row in self._writing]
 
+    def _fill(self) -> None:
+        # NumPy's view, since xgrammar takes memory of the CPU only and a pinned tensor can call itself the GPU's.
+        masks = self._bitmask.numpy()
+        if self._writing:
+            self._batch.batch_fill_next_token_bitmask(self._in_turn(), masks, self._writing)
+        masks[sorted(self._thinking)] = -1
+        if self._may_open and self._thought:
+            word, bit = divmod(self._thought[0], 32)
+            masks.view(np.uint32)[:, word] |= np.uint32(1 << bit)
+
     def _advance(self, last: list[int]) -> None:
+        closed = []
+        if self._thought:
+            opening, closing = self._thought
+            if self._may_open:
+                self._thinking = {row for row, token in enumerate(last) if token == opening}
+                self._writing = [row for row in self._writing if row not in self._thinking]
+            closed = [row for row in sorted(self._thinking) if last[row] == closing]
+            self._thinking.difference_update(closed)
+        self._may_open = False
         tokens = [last[row] for row in self._writing]
         accepted = self._batch.batch_accept_token(self._in_turn(), tokens)
         if not all(accepted):
             raise RuntimeError(f"token {tokens[accepted.index(False)]} does not go on with a document of the schema")
-        self._writing = [row for row in self._writing if not self._matchers[row].is_terminated()]
+        self._writing = [row for row in self._writing if not self._matchers[row].is_terminated()] + closed
 
 
 @lru_cache(maxsize=_GRAMMARS_KEPT)

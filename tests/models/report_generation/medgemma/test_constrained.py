@@ -166,6 +166,47 @@ def test_a_step_fetches_once_and_brings_once_however_many_the_rows(tokenizer: An
     assert [found["item"] for found in theirs] == [2 * 7 / 8, 30 * 7 / 8]  # what is counted would show
 
 
+OPENING, CLOSING = 20, 21  # two of this tokenizer's unused tokens
+
+
+@pytest.mark.parametrize("make", [JsonConstraint, contributed], ids=["ours", "theirs"])
+def test_a_row_that_thinks_first_is_held_to_the_schema_from_the_end_of_its_thought_on(tokenizer: Any, make: Any):
+    vocabulary, schema = Vocabulary("small", VOCABULARY, STOP_TOKENS, lambda: tokenizer), json.dumps(SCHEMA)
+    constraint = JsonConstraint(vocabulary, schema, thought=(OPENING, CLOSING))
+    # By row: its tokens of thought, then whatever is allowed. The second opens none, the third writes only its marks.
+    thoughts = ([OPENING, 300, 1, OPENING, 301, CLOSING], [], [OPENING, CLOSING], [OPENING, *[400] * 11, CLOSING])
+    alone = [make(vocabulary, schema) for _ in thoughts]
+    written, chance = torch.zeros((4, 0), dtype=torch.long), torch.Generator().manual_seed(1)
+    documents: list[list[int]] = [[] for _ in thoughts]
+    for step in range(300):
+        logits = torch.randn(4, VOCABULARY, generator=chance)
+        masked = constraint(written, logits.clone())
+        chosen = []
+        for row, thought in enumerate(thoughts):
+            if step < len(thought):
+                assert torch.isfinite(masked[row, thought[step]])
+                if step:
+                    assert torch.isfinite(masked[row]).all()  # a thought is free
+                chosen.append(thought[step])
+                continue
+            document = documents[row]
+            if document and document[-1] in STOP_TOKENS:
+                chosen.append(tokenizer.pad_token_id)
+                continue
+            expected = alone[row](torch.tensor([document], dtype=torch.long), logits[row : row + 1].clone())[0]
+            if step == 0:
+                expected[OPENING] = logits[row, OPENING]  # as any row may, with its first token
+            assert torch.equal(masked[row], expected)
+            expected[OPENING] = -torch.inf
+            document.append(int(expected.argmax()))
+            chosen.append(document[-1])
+        written = torch.cat([written, torch.tensor(chosen)[:, None]], dim=1)
+        if all(document and document[-1] in STOP_TOKENS for document in documents):
+            break
+    for document in documents:
+        jsonschema.validate(json.loads(tokenizer.decode(document[:-1])), SCHEMA)
+
+
 def test_a_forbidden_token_and_another_batch_are_refused(vocabulary: Vocabulary):
     constraint = JsonConstraint(vocabulary, '{"enum": ["normal"]}')
     constraint(torch.zeros((2, 0), dtype=torch.long), torch.zeros(2, VOCABULARY))

@@ -7,8 +7,9 @@ small one for a CPU), whose speed and memory are the real one's. It needs torch,
 NumPy, bitsandbytes for NF4, and xgrammar for JSON. The reference is what one would write by hand: `generate` with the
 image, a row at a time, so that the image is encoded anew for each prompt.
 
-Each row is printed, and written to the file, as soon as it is measured. With the defaults a precision takes about 4,600
-decoding steps of at most 256 rows; at 30 to 50 ms a step, as estimated for an H100, that is 2 to 4 minutes.
+Each row is printed, and written to the file, as soon as it is measured. With the defaults a precision takes about 2,400
+decoding steps of at most 256 rows; at 30 to 50 ms a step, as estimated for an H100, that is 1 to 2 minutes, and another
+one for loading and for the prompts.
 """
 
 import argparse

@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -52,3 +54,23 @@ def test_it_needs_nothing_that_a_bare_machine_lacks_and_says_so_where_there_is_n
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: There is no GPU that PyTorch can use on this machine")
+
+
+def test_what_was_packed_for_another_python_is_refused(tmp_path):
+    shutil.copy(CHECKOUT / "tests" / "gpu" / "check.sh", tmp_path)
+    (tmp_path / ".gpu").mkdir()
+    (tmp_path / ".gpu" / "python_version").write_text("3.99\n")
+    words = ["bash", str(tmp_path / "check.sh"), "small", "cpu"]
+    settings = {**os.environ, "PYTHON": sys.executable, "OUT": str(tmp_path / "out")}
+    done = subprocess.run(words, cwd=tmp_path, env=settings, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sys.executable} is Python 3.")
+    assert "was packed for 3.99" in done.stderr
+
+
+def test_all_that_is_packed_is_in_the_lock():
+    script = (CHECKOUT / "tests" / "gpu" / "pack.sh").read_text()
+    packages = re.search(r"--constraint requirements.txt \\\n(.*?)\n#", script, re.DOTALL)[1].replace("\\", "").split()
+    assert {"xgrammar", "bitsandbytes", "transformers"} <= set(packages)
+    locked = set(re.findall(r"^([\w.-]+)==", (CHECKOUT / "requirements.txt").read_text(), re.MULTILINE))
+    assert set(packages) <= locked

@@ -79,6 +79,10 @@ def cases(
     addresses = sources.find_pictures(cases)
     require_pneumonia(dataset)
     require_workers(execution)
+    if reports.references is not None:
+        raise InputError(
+            "--reports.references compares reports on test images: leave it out here, or run the reports flow."
+        )
     generator = locate_generator(reports)
     searchables = [find_published(name) for name in cases.encoders]
     data, reference, _ = reference_of(dataset, cases.classifier)

@@ -55,12 +55,13 @@ def pipeline(
     forms = {
         "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
     }  # fmt: skip
-    located, generator = preflight_with_reports(dataset, retrieval, reports, execution)
+    located, generator, references = preflight_with_reports(dataset, retrieval, reports, execution)
     with stage_run("pipeline", forms) as stage:
         run, page = stage.run, stage.page
         classified = classification(dataset, training, evaluation)
         retrieved = retrieve(judged(classified), located, retrieval, execution)
-        reported = report.with_options(task_runner=task_runner(execution))(classified, retrieved, generator, reports)
+        writing = report.with_options(task_runner=task_runner(execution))
+        reported = writing(classified, retrieved, generator, reports, references)
 
         steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
         seconds = time.monotonic() - started

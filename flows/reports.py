@@ -21,7 +21,7 @@ from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.records.classification import ClassificationResult
-from tasks.records.reports import GeneratorRecord, ReportsResult
+from tasks.records.reports import GeneratorRecord, ReferencesRecord, ReportsResult
 from tasks.records.retrieval import RetrievalResult
 from tasks.reports.requests import share_out
 from tasks.reports.steps.audit import audit_written_reports
@@ -46,10 +46,11 @@ def reports(
     execution: ExecutionParameters = _EXECUTION,
 ) -> ReportsResult:
     """Write reports for chosen test cases from the classifier's evidence, and audit them."""
-    located, generator = preflight_with_reports(dataset, retrieval, reports, execution)
+    located, generator, references = preflight_with_reports(dataset, retrieval, reports, execution)
     classified = classification(dataset, training, evaluation)
     retrieved = retrieve(judged(classified), located, retrieval, execution)
-    return report.with_options(task_runner=task_runner(execution))(classified, retrieved, generator, reports)
+    writing = report.with_options(task_runner=task_runner(execution))
+    return writing(classified, retrieved, generator, reports, references)
 
 
 _SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
@@ -58,7 +59,11 @@ _SHOWN = ("contact_sheet", "label_scores", "claims", "controls")
 @flow(name="reports-from-evidence", flow_run_name=run_name)
 @in_plain_words
 def report(
-    classified: ClassificationResult, retrieved: RetrievalResult, generator: GeneratorRecord, reports: ReportParameters
+    classified: ClassificationResult,
+    retrieved: RetrievalResult,
+    generator: GeneratorRecord,
+    reports: ReportParameters,
+    references: ReferencesRecord | None = None,
 ) -> ReportsResult:
     """Write and audit reports, once there are a classifier and neighbours."""
     data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation
@@ -83,7 +88,7 @@ def report(
             batches = map_step(patient, parts)
         answers = read_reports(data, requests, batches)
         log_attention(run, answers)
-        audit = audit_written_reports(cases, answers)
+        audit = audit_written_reports(cases, answers, references)
         with steps_at_once() as start:
             drawn = start(plot_reports, data, explanation, cases, generator, answers, audit)
             shown_cases = start(show_cases, data, explanation, cases, generator, answers, audit)

@@ -58,6 +58,14 @@ def locate_source(parameters: DatasetParameters) -> SourceRecord:
     )
 
 
+def count_test_images(source: SourceRecord, limit: int | None) -> int | None:
+    """Say how many images the test split will have, before any is read; None for one's own file or folder."""
+    if source.kind in OWN:
+        return None
+    images = (PHANTOM_TEST if source.kind == "phantoms" else OFFICIAL_TEST)[0]
+    return images if limit is None else min(limit, images)
+
+
 def smallest_test_class(source: SourceRecord, limit: int | None) -> int | None:
     """Say how many images the smaller class of the test split will have, before any is read.
 

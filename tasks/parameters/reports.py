@@ -109,3 +109,10 @@ class ReportParameters(Parameters):
         description="MedGemma only: static cache and compiled decoding, not in nf4; meant for a large GPU, on which it "
         "has not been measured.",
     )
+    references: str | None = Field(
+        None,
+        min_length=1,
+        title="Reference reports",
+        description="CSV, JSON or JSON Lines with reports that someone else wrote on test images (`case` or "
+        "`image_sha256`, and `reference`), which the written ones are compared with.",
+    )

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from tasks.records.base import Record, RunReference, StoredFile, provenance
 
 
@@ -125,6 +127,18 @@ class AnswersRecord(Record):
     failed: int
 
 
+class ReferencesRecord(Record):
+    """Reference reports that the written ones are compared with.
+
+    Attributes:
+        references: JSON list of references.
+        count: how many.
+    """
+
+    references: StoredFile
+    count: int
+
+
 class ReportAuditRecord(Record):
     """What the audit of the reports found.
 
@@ -133,12 +147,14 @@ class ReportAuditRecord(Record):
         table: JSON table of the reports with `columns` and `data`.
         feedback: JSON of each row's scores by name.
         claims: JSON of each plain row's unsupported claims: kind, words, status.
+        signatures: how the words were compared with references, as sacreBLEU writes it, by score.
     """
 
     metrics: dict[str, float]
     table: StoredFile
     feedback: StoredFile
     claims: StoredFile
+    signatures: dict[str, str] = Field(default_factory=dict)
 
 
 class PagesRecord(Record):

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from models.report_generation.generator import Row, Written
 from models.report_generation.schema import Answer, Case
 from tasks.records.base import StoredFile
+from tasks.reports.audit.reference_file import Reference
 from tasks.storage.store import Store
 
 Item = TypeVar("Item")
@@ -29,3 +30,4 @@ class StoredList(Generic[Item]):
 
 
 CASES, ROWS, WRITTEN, ANSWERS = StoredList(Case), StoredList(Row), StoredList(Written), StoredList(Answer)
+REFERENCES = StoredList(Reference)

@@ -55,6 +55,15 @@ _DEPENDENCE = (
     ),
     ("anchoring slope", "anchoring_slope"),
 )
+_REFERENCES = (
+    ("BLEU", "bleu"),
+    ("chrF", "chrf"),
+    *(
+        (f"{status}: {title}", f"{status}_{name}")
+        for status in ("affirmed", "denied")
+        for name, title in (("precision", "precision"), ("recall", "recall"), ("f1", "F1"))
+    ),
+)
 _QUESTION = (
     ("AUROC", "auc"),
     ("Brier score", "brier"),
@@ -72,6 +81,7 @@ def reports_summary(
     generator: GeneratorRecord,
     *,
     phantoms: bool,
+    signatures: Mapping[str, str] | None = None,
 ) -> str:
     """Write the report on the reports.
 
@@ -84,6 +94,7 @@ def reports_summary(
         claims: kind, words and status of the unsupported claims of each plain row.
         generator: what wrote the reports.
         phantoms: whether the images are drawn phantoms.
+        signatures: how the words were compared with references, by score.
 
     Returns:
         Markdown.
@@ -110,6 +121,7 @@ def reports_summary(
         ("Bias, invention and collapse", _BIAS + _comparison(metrics, strategies, _RETICENCE)),
         ("What they depend on", _CONTROLS + _dependence(metrics, strategies)),
         ("The yes-or-no question", _question(metrics)),
+        ("Against reference reports", _against_references(metrics, strategies, signatures or {})),
         ("Cases", _SHEET + _all_of(len(rows), "cases") + table(
             ["case", "group", "truth", "classifier p", *strategies], rows[:LISTED])),
         ("Unsupported claims", _all_of(len(found), "claims") + table(
@@ -160,6 +172,13 @@ _CONTROLS = (
 _YES_NO = picture("yes_no_score", "The probability of a yes as a score, beside the classifier on the same cases.")
 _USAGE = picture("usage", "Tokens and seconds that a report takes.")
 _OF_IMAGES = tuple(f"control/{name}/" for name, control in CONTROLS.items() if control.changes in ("image", "patient"))
+_WHAT_REFERENCES_SAY = """\
+BLEU and chrF count words and letters in common: they reward the reference's phrasing, hardly notice a missing "no", and
+say nothing of whether a report is right. Affirmed and denied are the kinds of claims (effusion, heart size, side,
+opacity and others) that report and reference both make, found by this project's lexicon and rules: it is not RadGraph
+F1, CheXbert or GREEN, and its figures cannot be compared with theirs. A reference may itself be wrong, or say what so
+small a picture cannot show. The words were compared by [sacreBLEU](https://github.com/mjpost/sacrebleu):
+"""
 _LIMITS = """\
 - The cases are chosen to show correct, incorrect and borderline ones in equal parts: the shares above describe these
   cases, not the test split.
@@ -191,14 +210,19 @@ def _generator(generator: GeneratorRecord, plain: Sequence[Answer]) -> str:
     return f"{notice}{_USAGE}{text}"
 
 
-def _comparison(metrics: Mapping[str, float], strategies: Sequence[str], rows: Sequence[tuple[str, str]]) -> str:
+def _comparison(
+    metrics: Mapping[str, float],
+    strategies: Sequence[str],
+    rows: Sequence[tuple[str, str]],
+    titles: Sequence[str] | None = None,
+) -> str:
     """Put the strategies side by side, with what is known of any of them."""
     known = [
         [title, *(_with_interval(metrics, f"reports/{strategy}/{name}") for strategy in strategies)]
         for title, name in rows
         if any(f"reports/{strategy}/{name}" in metrics for strategy in strategies)
     ]
-    return table(["", *strategies], known) if known else ""
+    return table(["", *(titles or strategies)], known) if known else ""
 
 
 def _question(metrics: Mapping[str, float]) -> str:
@@ -218,6 +242,17 @@ def _question(metrics: Mapping[str, float]) -> str:
             f"{LEAST_CHOICE_MASS} of the probability of the first token.\n"
         )
     return found
+
+
+def _against_references(metrics: Mapping[str, float], strategies: Sequence[str], signatures: Mapping[str, str]) -> str:
+    if "reports/references/cases" not in metrics:
+        return ""
+    count = int(metrics["reports/references/cases"])
+    if not count:
+        return "None of the references is on one of these cases: nothing could be compared."
+    scores = _comparison(metrics, [f"references/{strategy}" for strategy in strategies], _REFERENCES, strategies)
+    scored_by = "".join(f"- `{signature}`\n" for signature in signatures.values())
+    return f"{count} of these cases have a reference report.\n\n{scores}\n{_WHAT_REFERENCES_SAY}\n{scored_by}"
 
 
 def _with_interval(metrics: Mapping[str, float], name: str) -> str:

@@ -87,7 +87,7 @@ def planned(tasks: Iterable[Sequence[Row]], largest: int) -> Planned:
             most = largest
             if bucket[0].company:
                 bucket, most = mixed(bucket, largest, key=lambda prompt: prompt.key)
-            batches = sum(1 for _ in run_batches(bucket, _nothing, most, **_NEVER))  # type: ignore[arg-type]
+            batches = len(list(run_batches(bucket, _nothing, most, **_NEVER)))  # type: ignore[arg-type]
             calls += batches
             steps += batches * bucket[0].max_new_tokens
     return Planned(rows, calls, steps)

@@ -14,7 +14,7 @@ from models.report_generation.prompting import STRATEGIES
 from tasks.execution.caching import outcomes
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
-from tests.flows.small import FEW_IMAGES, RETRIEVAL
+from tests.flows.small import FEW_IMAGES, LIMIT, RETRIEVAL
 from tests.support.medgemma_twin import write_checkpoint
 from tests.support.pages import artifacts_of
 
@@ -120,6 +120,28 @@ def test_another_strategy_writes_its_own_rows_only_and_trains_nothing(first, wor
     assert {rows[row_id] for row_id in new} == {"zero_shot"}
 
 
+def test_reference_reports_are_compared_with_and_write_nothing_anew(first, words, tmp_path):
+    before, references = _row_ids(), tmp_path / "references.csv"
+    words = [*words, "--reports.strategies", "concise,structured,context_aware"]
+    words += ["--reports.references", str(references)]
+    references.write_text("case,reference\n" + "".join(f"{case},No effusion. Clear lungs.\n" for case in range(LIMIT)))
+    result = reports(**parse(reports, words))
+    assert _executed(result) & {"audit-written-reports", "write-reports"} == {"audit-written-reports"}
+    assert _row_ids() == before
+    client = MlflowClient(tracking_uri())
+    metrics = client.get_run(result.run.run_id).data.metrics
+    assert metrics["reports/references/cases"] == 4
+    for name in ("bleu", "chrf", "chrf_ci_low", "denied_recall"):
+        assert 0 <= metrics[f"reports/references/structured/{name}"] <= 1
+    document = Path(client.download_artifacts(result.run.run_id, "report.md")).read_text()
+    assert "## Against reference reports" in document
+    table = json.loads(Path(client.download_artifacts(result.run.run_id, "reports.json")).read_text())
+    assert table["columns"][-2:] == ["reference", "chrF"]
+    assert _executed(reports(**parse(reports, words))) == set()
+    references.write_text("case,reference\n0,Another.\n1,Another.\n")
+    assert "audit-written-reports" in _executed(reports(**parse(reports, words)))
+
+
 def test_the_same_again_executes_nothing(first, words):
     again = reports(**parse(reports, [*words, "--reports.strategies", "concise,structured,context_aware"]))
     assert _executed(again) == set()
@@ -133,6 +155,7 @@ def test_the_same_again_executes_nothing(first, words):
         (["--reports.model", "nowhere/to-be-found"], "nowhere/to-be-found"),
         (["--reports.precision", "int3"], "--reports.precision"),
         (["--reports.strategies", "poem"], "--reports.strategies"),
+        (["--reports.references", "nowhere.csv"], "--reports.references nowhere.csv: it cannot be read"),
     ],
 )
 def test_what_cannot_be_run_is_one_sentence_before_anything_is_computed(

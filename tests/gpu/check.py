@@ -2,9 +2,9 @@
 
     make gpu-check ARGS="--seconds 300"        python -m tests.gpu.check --shape small --device cpu
 
-Sections run in order of what they teach; each is skipped when the time is up, and every figure is written at once to
-`result.json`. It needs no weights and no network; on a machine that has nothing but torch, transformers, accelerate,
-bitsandbytes and xgrammar it runs from the checkout with the second command.
+Sections run in order of what they teach; each is skipped when the time is up, and every figure is printed and written
+to `result.json` at once. It needs no weights and no network. A machine that has a GPU and torch, but neither this
+project's environment nor a package index, gets the rest from `bash tests/gpu/pack.sh`.
 """
 
 import argparse
@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,305 +24,420 @@ import torch.nn.functional as F
 from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from models.report_generation.medgemma.checkpoint import load_model, resolve_source
+from models.report_generation.medgemma.checkpoint import LoadedModel, load_vocabulary, loaded_model, resolve_source
 from models.report_generation.medgemma.engine import Engine, Prompt
-from models.report_generation.medgemma.gemma3 import features_in_place
-from models.report_generation.medgemma.image_encoder import ImageEncoder
-from tests.benchmarks import medgemma as benchmark
+from models.report_generation.medgemma.gemma3 import features_in_place, image_features
+from tests.benchmarks.bandwidth import claimed_bandwidth, copied_bandwidth
+from tests.benchmarks.medgemma import PROMPTS, ROWS_PER_TASK, STRATEGIES_OF_REPORTS, Bench, Measurement, goals, line
 from tests.support.medgemma_twin import write_checkpoint
 
-START = time.perf_counter()
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8)
-LONG = benchmark.PROMPTS[5] + " " + benchmark.PROMPTS[1]
-RESULT: dict = {}
+LONG = PROMPTS[5] + " " + PROMPTS[1]
 
 
-def say(*words: object) -> None:
-    sys.stdout.write(f"[{time.perf_counter() - START:6.1f}] {' '.join(map(str, words))}\n")
-    sys.stdout.flush()
+@dataclass(frozen=True)
+class Sizes:
+    """What is tried: of MedGemma's own shape, or small enough for seconds on a CPU.
+
+    Attributes:
+        tokens: length of a report.
+        text_tokens: length of the texts that are compared with those of one at a time.
+        json_tokens: limit of an answer with a grammar.
+        widths: tokens of the rows whose attention is compared, by kernel.
+        head: numbers of a head in it.
+        image: between which tokens, both exclusive, its image lies.
+        paddings: up to how many tokens longer the row is beside which a row is padded.
+        batches: reports at once.
+        singly: reports that are written one at a time.
+        flow: cases, rows of a task and strategies of the flow.
+        rows: rows of the other batches.
+        matcher_rows: rows whose masks alone are timed.
+        left_for_caches: seconds that must be left for another cache to be tried.
+    """
+
+    tokens: int
+    text_tokens: int
+    json_tokens: int
+    widths: tuple[int, ...]
+    head: int
+    image: tuple[int, int]
+    paddings: int
+    batches: tuple[int, ...]
+    singly: int
+    flow: tuple[int, int, tuple[str, ...]]
+    rows: int
+    matcher_rows: tuple[int, ...]
+    left_for_caches: float
 
 
-def keep(name: str, value: object) -> None:
-    RESULT[name] = value
-    (ARGS.out / "result.json").write_text(json.dumps(RESULT, indent=1, default=str))
-    say(name, json.dumps(value, default=str)[:900])
+SIZES = {
+    "4b": Sizes(
+        tokens=64,
+        text_tokens=24,
+        json_tokens=400,
+        widths=(607, 608, 609, 610, 640, 641),
+        head=256,
+        image=(300, 557),
+        paddings=33,
+        batches=(8, 64, 256),
+        singly=6,
+        flow=(32, ROWS_PER_TASK, STRATEGIES_OF_REPORTS),
+        rows=64,
+        matcher_rows=(64, 256),
+        left_for_caches=45,
+    ),
+    "small": Sizes(
+        tokens=4,
+        text_tokens=3,
+        json_tokens=60,
+        widths=(63, 65),
+        head=32,
+        image=(10, 20),
+        paddings=2,
+        batches=(2, 8),
+        singly=2,
+        flow=(1, 6, ("zero_shot", "concise")),
+        rows=3,
+        matcher_rows=(2, 4),
+        left_for_caches=0,
+    ),
+}
 
 
-def section(name: str, needs: float, run, *arguments: object) -> object:
-    left = ARGS.seconds - (time.perf_counter() - START)
-    if left < needs:
-        keep(name, f"skipped: {left:.0f} s left, {needs:.0f} needed")
-        return None
-    began = time.perf_counter()
-    try:
-        return run(*arguments)
-    except Exception as error:  # the next section can still teach something
-        keep(f"{name} failed", f"{type(error).__name__}: {error}"[:600])
-        traceback.print_exc()
-        return None
-    finally:
-        sync()
-        say(f"-- {name}: {time.perf_counter() - began:.1f} s")
+class Check:
+    """The findings, the time that is left, and the checkpoint that is checked."""
 
+    def __init__(self, options: argparse.Namespace, room: Path) -> None:
+        self._options, self._room = options, room
+        self._sizes = SIZES[options.shape]
+        self._device = options.device
+        self._start = time.perf_counter()
+        self._found: dict[str, object] = {}
+        self._rows: list[Measurement] = []
+        self._bench: Bench | None = None
 
-def sync() -> None:
-    if ARGS.device == "cuda":
-        torch.cuda.synchronize()
+    def run(self) -> None:
+        """Run the sections."""
+        self._options.out.mkdir(parents=True, exist_ok=True)
+        torch.set_float32_matmul_precision("highest")
+        self._section("machine", 5, self._machine)
+        self._section("attention", 20, self._attention)
+        self._section("checkpoint", 60, self._write)
+        for precision, needs in (("nf4", 60), ("bf16", 60), ("fp32", 45)):
+            loaded = self._section(f"{precision} load", needs, self._load, precision)
+            if not isinstance(loaded, LoadedModel):
+                continue
+            self._section(f"{precision} padding", 15, self._padding, loaded)
+            self._section(f"{precision} texts", 25, self._texts, loaded)
+            if precision != "fp32":
+                self._section(f"{precision} speed", 70, self._speed, loaded)
+            if precision == "nf4":
+                self._section("grammar", 45, self._grammar, loaded)
+                self._section("flow", 70, self._flow, loaded)
+            if precision == "bf16":
+                self._section("caches", 60, self._caches, loaded)
+                self._section("profile", 25, self._profile, loaded)
+            del loaded
+            self._bench = None  # it holds the model
+        self._keep("goals", goals(self._rows))
+        self._say("done")
 
+    def _say(self, *words: object) -> None:
+        sys.stdout.write(f"[{time.perf_counter() - self._start:6.1f}] {' '.join(map(str, words))}\n")
+        sys.stdout.flush()
 
-def attention() -> None:
-    """Masked attention as the model calls it, by kernel, against float32: left padding, one block of image tokens."""
-    kernels = {"default": None, "efficient": SDPBackend.EFFICIENT_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION}
-    worst: dict = {}
-    for heads_kv in (4, 1):  # MedGemma 4B has 4; the small twin has 1, whose keys are a view of stride 0
-        for width in (607, 608, 609, 610, 640, 641):
-            torch.manual_seed(width)
-            q = torch.randn(4, 8, width, 256, device=ARGS.device, dtype=torch.bfloat16)
-            k, v = (torch.randn(4, heads_kv, 1, width, 256, device=ARGS.device, dtype=torch.bfloat16) for _ in range(2))
-            k, v = (t.expand(4, heads_kv, 8 // heads_kv, width, 256).reshape(4, 8, width, 256) for t in (k, v))
-            place = torch.arange(width, device=ARGS.device)
-            image = (place > 300) & (place < 557)
-            seen = (place[:, None] >= place) | (image[:, None] & image)
-            pads = torch.tensor([0, 7, 40, 120], device=ARGS.device)
-            mask = (seen & (place >= pads[:, None])[:, None, :])[:, None]
-            real = (place >= pads[:, None])[:, None, :, None]
-            with sdpa_kernel(SDPBackend.MATH):
-                right = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask) * real
-            for name, kernel in kernels.items():
-                try:
-                    if kernel is None:
-                        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-                    else:
-                        with sdpa_kernel(kernel):
+    def _keep(self, name: str, value: object) -> None:
+        self._found[name] = value
+        (self._options.out / "result.json").write_text(json.dumps(self._found, indent=1, default=str))
+        self._say(name, json.dumps(value, default=str)[:900])
+
+    def _left(self) -> float:
+        return float(self._options.seconds) - (time.perf_counter() - self._start)
+
+    def _section(self, name: str, needs: float, run: Callable[..., object], *arguments: object) -> object:
+        if self._options.shape == "4b" and self._left() < needs:
+            self._keep(name, f"skipped: {self._left():.0f} s left, {needs:.0f} needed")
+            return None
+        began = time.perf_counter()
+        try:
+            return run(*arguments)
+        except Exception as error:  # the next section can still teach something
+            self._keep(f"{name} failed", f"{type(error).__name__}: {error}"[:600])
+            traceback.print_exc()
+            return None
+        finally:
+            self._wait()
+            self._say(f"-- {name}: {time.perf_counter() - began:.1f} s")
+
+    def _wait(self) -> None:
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
+    def _machine(self) -> None:
+        import transformers
+
+        card = torch.cuda.get_device_name() if self._device == "cuda" else "cpu"
+        self._keep("machine", [card, torch.__version__, transformers.__version__, torch.backends.cudnn.version()])
+        rates = claimed_bandwidth(self._device), copied_bandwidth(self._device)
+        self._keep("bandwidth: claimed, of a copy, GB/s", [None if rate is None else rate / 1e9 for rate in rates])
+
+    def _attention(self) -> None:
+        """Masked attention as the model calls it, by kernel, against fp32: left padding, a block of image tokens."""
+        kernels = {
+            "default": None, "efficient": SDPBackend.EFFICIENT_ATTENTION, "cudnn": SDPBackend.CUDNN_ATTENTION,
+            "math": SDPBackend.MATH,
+        }  # fmt: skip
+        worst: dict = {}
+        head, device = self._sizes.head, self._device
+        for heads_kv in (4, 1):  # MedGemma 4B has 4; of a single one the keys are a view of stride 0
+            for width in self._sizes.widths:
+                torch.manual_seed(width)
+                q = torch.randn(4, 8, width, head, device=device, dtype=torch.bfloat16)
+                k, v = (torch.randn(4, heads_kv, 1, width, head, device=device, dtype=torch.bfloat16) for _ in range(2))
+                k, v = (t.expand(4, heads_kv, 8 // heads_kv, width, head).reshape(4, 8, width, head) for t in (k, v))
+                place = torch.arange(width, device=device)
+                image = (place > self._sizes.image[0]) & (place < self._sizes.image[1])
+                seen = (place[:, None] >= place) | (image[:, None] & image)
+                pads = torch.tensor([0, 7, width // 15, width // 5], device=device)
+                mask = (seen & (place >= pads[:, None])[:, None, :])[:, None]
+                real = (place >= pads[:, None])[:, None, :, None]
+                with sdpa_kernel(SDPBackend.MATH):
+                    right = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask) * real
+                for name, kernel in kernels.items():
+                    try:
+                        if kernel is None:
                             out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-                    error = ((out.float() * real - right).norm() / right.norm()).item()
-                    padding = "finite" if torch.isfinite(out).all() else "NaN in padding"
-                except RuntimeError as refused:
-                    error, padding = f"refused: {str(refused)[:60]}", ""
-                worst[f"kv {heads_kv} width {width} {name}"] = (error, padding)
-    keep("attention: relative error by kernel (bf16 should be near 0.003)", worst)
+                        else:
+                            with sdpa_kernel(kernel):
+                                out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+                        kept = torch.where(real, out.float(), 0.0)
+                        error: object = ((kept - right).norm() / right.norm()).item()
+                        padding = "finite" if torch.isfinite(out).all() else "not finite in the padding"
+                    except RuntimeError as refused:
+                        error, padding = f"refused: {str(refused)[:60]}", ""
+                    worst[f"{heads_kv} KV heads, width {width}, {name}"] = (error, padding)
+        self._keep("attention: relative error by kernel (in bf16 near 0.003)", worst)
 
+    def _write(self) -> None:
+        folder, began = self._room / "checkpoint", time.perf_counter()
+        dtype = torch.bfloat16 if self._options.shape == "4b" else torch.float32
+        write_checkpoint(folder, self._options.shape, dtype=dtype, device=self._device)
+        written = time.perf_counter() - began
+        self._source = resolve_source(str(folder), None, None)
+        self._keep("checkpoint", {"write s": written, "digest s": time.perf_counter() - began - written})
 
-def load(precision: str):
-    gc.collect()
-    if ARGS.device == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    began = time.perf_counter()
-    loaded = load_model(SOURCE, precision, ARGS.device, None)
-    peak = torch.cuda.max_memory_allocated() / 2**30 if ARGS.device == "cuda" else None
-    keep(f"{precision}: load", {"s": time.perf_counter() - began, "weights GiB": loaded.weights_gib, "peak GiB": peak})
-    return loaded
+    def _load(self, precision: str) -> LoadedModel:
+        gc.collect()
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        began = time.perf_counter()
+        loaded = loaded_model(self._source, precision, self._device, None)  # type: ignore[arg-type]
+        peak = torch.cuda.max_memory_allocated() / 2**30 if self._device == "cuda" else None
+        found = {"s": time.perf_counter() - began, "weights GiB": loaded.weights_gib, "peak GiB": peak}
+        self._keep(f"{precision}: load", found)
+        return loaded
 
-
-def padding(loaded) -> None:
-    """Last-token logits of a row alone and left-padded beside a longer row, at every width up to 33 more."""
-    engine = Engine(loaded)
-    rows = engine._tokenised([Prompt("short", benchmark.PROMPTS[3], image=0)], len(IMAGES))[0]
-    tokens = rows[0].tokens
-    encoder = ImageEncoder(loaded.model, loaded.processor, engine._image_ceiling, IMAGES, [0] * 99)
-    filler = tokens[-6]
-
-    def last(lines: list) -> torch.Tensor:
-        width = max(map(len, lines))
-        ids = torch.tensor([[0] * (width - len(line)) + list(line) for line in lines], device=ARGS.device)
-        mask = torch.tensor([[0] * (width - len(line)) + [1] * len(line) for line in lines], device=ARGS.device)
-        types = (ids == loaded.processor.tokenizer.image_token_id).long()
-        places = (mask.cumsum(-1) - 1).clamp(min=0)
-        with (
-            torch.inference_mode(),
-            features_in_place(
-                loaded.model, loaded.processor.tokenizer.image_token_id, encoder.features([0] * len(lines))
-            ),
-        ):
-            return loaded.model(
-                input_ids=ids, attention_mask=mask, token_type_ids=types, position_ids=places, logits_to_keep=1,
-                use_cache=False,
-            ).logits[:, -1].float()  # fmt: skip
-
-    alone = last([tokens])[0]
-    gaps = {}
-    for extra in range(1, 34):
-        beside = last([tokens, (*tokens, *[filler] * extra)])[0]
-        gaps[len(tokens) + extra] = ((beside - alone).abs().max() / alone.std()).item()
-    worst = max(gaps, key=gaps.get)
-    keep(
-        f"{loaded.precision}: logits beside a longer row, largest gap in standard deviations",
-        {
-            "worst": gaps[worst],
-            "at width": worst,
-            "mod 32": worst % 32,
-            "median": float(np.median(list(gaps.values()))),
-        },
-    )
-
-
-def same_texts(loaded, tokens: int) -> None:
-    """Texts of a mixed batch against `generate` with pixels, one at a time."""
-    prompts = [
-        Prompt(f"{i} {j}", text, image=i, image_first=bool(j % 2), max_new_tokens=tokens)
-        for i in range(2)
-        for j, text in enumerate(benchmark.PROMPTS)
-    ]
-    written = {c.key: c.token_ids for b in Engine(loaded).run(prompts, IMAGES) for c in b.completions}
-    same = []
-    for prompt in prompts:
-        content = [{"type": "text", "text": prompt.text}]
-        picture = {"type": "image", "image": Image.fromarray(IMAGES[prompt.image]).convert("RGB")}
-        content.insert(0 if prompt.image_first else 1, picture)
-        inputs = loaded.processor.apply_chat_template(
-            [{"role": "user", "content": content}],
-            add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
-        ).to(loaded.device)  # fmt: skip
+    def _padding(self, loaded: LoadedModel) -> None:
+        """Last-token logits of a row alone and left-padded beside a longer row, at every width up to some more."""
+        engine = Engine(loaded)
+        tokens = engine._tokenised([Prompt("short", PROMPTS[3], image=0)], len(IMAGES))[0][0].tokens
+        model, image_token = loaded.model, loaded.processor.tokenizer.image_token_id
         with torch.inference_mode():
-            out = loaded.model.generate(
-                **inputs, do_sample=False, max_new_tokens=tokens, eos_token_id=list(loaded.stop_tokens)
-            )
-        if prompt.key not in written:
-            same.append("no text")
-            continue
-        ours, theirs = written[prompt.key], tuple(out[0, inputs["input_ids"].shape[1] :].tolist())
-        same.append(
-            next(
-                (n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
-                None if ours == theirs else -1,
-            )
-        )
-    keep(f"{loaded.precision}: first token that differs from one at a time (None is equal)", same)
+            (feature,) = image_features(model, loaded.processor, [IMAGES[0]])
 
+        def last(lines: list) -> torch.Tensor:
+            width = max(map(len, lines))
+            ids = torch.tensor([[0] * (width - len(each)) + list(each) for each in lines], device=self._device)
+            mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in lines], device=self._device)
+            inputs = {
+                "input_ids": ids,
+                "attention_mask": mask,
+                "token_type_ids": (ids == image_token).long(),
+                "position_ids": (mask.cumsum(-1) - 1).clamp(min=0),
+            }
+            features = torch.stack([feature] * len(lines))
+            with torch.inference_mode(), features_in_place(model, image_token, features):
+                return model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1].float()
 
-def speed(loaded, plan: list) -> None:
-    """Reports a second and peak memory, by the product's own benchmark."""
-    rows = []
-    for batch, images, singly in plan:
-        for row in benchmark.measure(loaded, [batch], IMAGES[:images], ARGS.tokens, singly):
-            rows.append({k: v for k, v in vars(row).items() if k != "precision"})
-            say(loaded.precision, benchmark._line(row))
-    keep(f"{loaded.precision}: speed", rows)
+        alone = last([tokens])[0]
+        gaps = {}
+        for extra in range(1, self._sizes.paddings + 1):
+            beside = last([tokens, (*tokens, *[tokens[-6]] * extra)])[0]
+            gaps[len(tokens) + extra] = ((beside - alone).abs().max() / alone.std()).item()
+        worst = max(gaps, key=lambda width: gaps[width])
+        found = {"worst": gaps[worst], "at width": worst, "mod 32": worst % 32, "median": np.median([*gaps.values()])}
+        self._keep(f"{loaded.precision}: logits beside a longer row, largest gap in standard deviations", found)
 
-
-def constrained(loaded) -> None:
-    """What the grammar costs: the same batch with and without it."""
-    from models.report_generation.json_answer import report_json_schema
-
-    schema, texts = report_json_schema(), {}
-    began = time.perf_counter()
-    Engine(loaded)._constraint(schema)
-    texts["compile s"] = time.perf_counter() - began
-    for name, used in (("free", None), ("json", schema), ("json again", schema)):
+    def _texts(self, loaded: LoadedModel) -> None:
+        """Texts of a mixed batch against `generate` with pixels, one at a time."""
+        tokens = self._sizes.text_tokens
         prompts = [
-            Prompt(f"{i}", benchmark.PROMPTS[1], image=i, max_new_tokens=ARGS.tokens, json_schema=used)
-            for i in range(64)
+            Prompt(f"{i} {j}", text, image=i, image_first=bool(j % 2), max_new_tokens=tokens)
+            for i in range(2)
+            for j, text in enumerate(PROMPTS)
         ]
-        began = time.perf_counter()
-        done = [c for b in Engine(loaded).run(prompts, IMAGES) for c in b.completions]
-        texts[name] = {
-            "s": time.perf_counter() - began,
-            "tokens": sum(c.generated_tokens for c in done),
-            "rows": len(done),
-        }
-    keep(f"{loaded.precision}: grammar", texts)
+        written = {c.key: c.token_ids for b in Engine(loaded).run(prompts, IMAGES) for c in b.completions}
+        same: list[object] = []
+        for prompt in prompts:
+            content: list[dict[str, object]] = [{"type": "text", "text": prompt.text}]
+            picture = {"type": "image", "image": Image.fromarray(IMAGES[prompt.image or 0]).convert("RGB")}
+            content.insert(0 if prompt.image_first else 1, picture)
+            inputs = loaded.processor.apply_chat_template(
+                [{"role": "user", "content": content}],
+                add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt",
+            ).to(loaded.device)  # fmt: skip
+            with torch.inference_mode():
+                out = loaded.model.generate(
+                    **inputs, do_sample=False, max_new_tokens=tokens, eos_token_id=list(loaded.stop_tokens)
+                )
+            ours, theirs = written.get(prompt.key), tuple(out[0, inputs["input_ids"].shape[1] :].tolist())
+            same.append("no text" if ours is None else _first_difference(ours, theirs))
+        name = f"{loaded.precision}: first token that differs from one at a time (None is equal)"
+        self._keep(name, {"equal": same.count(None), "of": len(same), "first": same})
 
+    def _speed(self, loaded: LoadedModel) -> None:
+        """Reports a second, memory and share of the bandwidth's bound, by the benchmark's own rows."""
+        sizes = self._sizes
+        bench = self._referenced(loaded, sizes.singly)
+        for batch in sizes.batches:
+            self._add(bench.batch(batch, sizes.tokens, batch))
+        self._add(bench.decoding(sizes.batches[-1], sizes.tokens))
 
-def profile(loaded) -> None:
-    """Where a decoding step of 64 rows spends its time."""
-    kinds = [torch.profiler.ProfilerActivity.CPU]
-    if ARGS.device == "cuda":
-        kinds.append(torch.profiler.ProfilerActivity.CUDA)
-    made = {}
-    for tokens in (2, 12):
-        prompts = [Prompt(f"{i}", LONG, image=i, max_new_tokens=tokens) for i in range(64)]
-        list(Engine(loaded).run(prompts, IMAGES))
-        sync()
-        with torch.profiler.profile(activities=kinds) as seen:
+    def _referenced(self, loaded: LoadedModel, reports: int) -> Bench:
+        if self._bench is None:
+            bench = Bench(loaded, IMAGES)
+            self._add(bench.reference(self._sizes.tokens, reports))
+            self._bench = bench
+        return self._bench
+
+    def _add(self, row: Measurement) -> None:
+        self._rows.append(row)
+        self._say(line(row))
+        step = "" if row.step_ms is None else ", and a step"
+        self._keep(f"{row.precision}: {row.batch}, {row.answer} tokens{step}", asdict(row))
+
+    def _grammar(self, loaded: LoadedModel) -> None:
+        """What the grammar costs: compiling it, the same batch with and without it, and a step of its masks alone."""
+        from xgrammar.contrib.hf import LogitsProcessor
+
+        from models.report_generation.json_answer import report_json_schema
+        from models.report_generation.medgemma import constrained
+
+        schema, began = report_json_schema(), time.perf_counter()
+        vocabulary = load_vocabulary(self._source, None)
+        grammar = constrained.compile_constraint(vocabulary, schema)
+        self._keep("grammar: compile s, without the model", time.perf_counter() - began)
+        for name, used in (("free", None), ("json", schema)):
+            prompts = [
+                Prompt(str(i), PROMPTS[1], image=i, max_new_tokens=self._sizes.json_tokens, json_schema=used)
+                for i in range(self._sizes.rows)
+            ]
             began = time.perf_counter()
+            done = [c for b in Engine(loaded).run(prompts, IMAGES) for c in b.completions]
+            seconds, steps = time.perf_counter() - began, max(c.generated_tokens for c in done)
+            found = {"s": seconds, "steps": steps, "ms a step": 1000 * seconds / steps, "rows": len(done)}
+            self._keep(f"grammar: {name}", found)
+        ways = {
+            "ours": lambda: constrained.JsonConstraint(vocabulary, schema),
+            "contrib": lambda: LogitsProcessor(grammar),
+        }
+        for rows in self._sizes.matcher_rows:
+            taken = {name: self._masking(make(), rows, vocabulary.size) for name, make in ways.items()}
+            taken["applied by"] = constrained._backend(self._device)
+            self._keep(f"grammar: ms of a step's masks, {rows} rows", taken)
+
+    def _masking(self, constraint: Callable[..., torch.Tensor], rows: int, width: int) -> float | str:
+        scores = torch.randn(rows, width, device=self._device)
+        written, steps, seconds = torch.full((rows, 1), 2, device=self._device), 20, 0.0
+        for step in range(steps + 1):
+            given = scores.clone()
+            self._wait()
+            began = time.perf_counter()
+            chosen = constraint(written, given).argmax(-1, keepdim=True)
+            self._wait()
+            seconds += (time.perf_counter() - began) if step else 0.0  # the first one makes the matchers
+            written = torch.cat([written, chosen], dim=1)
+        return 1000 * seconds / steps
+
+    def _flow(self, loaded: LoadedModel) -> None:
+        """The six strategies as the flow writes them, in tasks."""
+        self._add(self._referenced(loaded, 2).flow(*self._sizes.flow))
+
+    def _profile(self, loaded: LoadedModel) -> None:
+        """Where a decoding step spends its time."""
+        kinds = [torch.profiler.ProfilerActivity.CPU]
+        if self._device == "cuda":
+            kinds.append(torch.profiler.ProfilerActivity.CUDA)
+        made = {}
+        for tokens in (2, 12):
+            prompts = [Prompt(f"{i}", LONG, image=i, max_new_tokens=tokens) for i in range(self._sizes.rows)]
             list(Engine(loaded).run(prompts, IMAGES))
-            sync()
-            made[tokens] = time.perf_counter() - began
-    sort = "self_cuda_time_total" if ARGS.device == "cuda" else "self_cpu_time_total"
-    table = seen.key_averages().table(sort_by=sort, row_limit=25, max_name_column_width=60)
-    (ARGS.out / f"profile_{loaded.precision}.txt").write_text(table)
-    busy = sum(e.self_device_time_total for e in seen.key_averages()) / 1e6 if ARGS.device == "cuda" else None
-    keep(
-        f"{loaded.precision}: profile",
-        {"ms a step, profiled": (made[12] - made[2]) * 100, "GPU busy s of 12": busy, "s": made[12]},
-    )
+            self._wait()
+            with torch.profiler.profile(activities=kinds) as seen:
+                began = time.perf_counter()
+                list(Engine(loaded).run(prompts, IMAGES))
+                self._wait()
+                made[tokens] = time.perf_counter() - began
+        averages = seen.key_averages()
+        sort = "self_cuda_time_total" if self._device == "cuda" else "self_cpu_time_total"
+        table = averages.table(sort_by=sort, row_limit=25, max_name_column_width=60)
+        (self._options.out / f"profile_{loaded.precision}.txt").write_text(table)
+        busy = sum(each.self_device_time_total for each in averages) / 1e6 if self._device == "cuda" else None
+        found = {"ms a step, profiled": (made[12] - made[2]) * 100, "GPU busy s of 12 tokens": busy, "s": made[12]}
+        self._keep(f"{loaded.precision}: profile", found)
+
+    def _caches(self, loaded: LoadedModel) -> None:
+        """A static cache, plain and compiled by `generate`, against the dynamic one."""
+        engine = Engine(loaded)
+        rows = engine._tokenised([Prompt(f"{i}", LONG) for i in range(self._sizes.rows)], 0)[0]
+        inputs = engine._inputs(rows)
+        static = {"cache_implementation": "static"}
+        ways: dict[str, dict[str, object]] = {"dynamic": {}, "static": {**static, "disable_compile": True}}
+        ways["static, compiled, first"] = ways["static, compiled, again"] = static
+        times: dict[str, float] = {}
+        for name, way in ways.items():
+            if self._left() < self._sizes.left_for_caches:
+                break
+            began = time.perf_counter()
+            with torch.inference_mode():
+                loaded.model.generate(
+                    **inputs, do_sample=False, top_k=None, top_p=None, max_new_tokens=self._sizes.tokens,
+                    eos_token_id=None, pad_token_id=0, **way,
+                )  # fmt: skip
+            self._wait()
+            times[name] = time.perf_counter() - began
+            self._keep(f"{loaded.precision}: {self._sizes.rows} rows, s by cache", dict(times))
 
 
-def static_cache(loaded) -> None:
-    """A static cache, plain and compiled by `generate`, against the dynamic one."""
-    engine = Engine(loaded)
-    inputs = engine._inputs(engine._tokenised([Prompt(f"{i}", LONG) for i in range(64)], 0)[0])
-    times = {}
-    ways = {"dynamic": {}, "static": {"cache_implementation": "static", "disable_compile": True}}
-    ways["static, compiled, first"] = ways["static, compiled, again"] = {"cache_implementation": "static"}
-    for name, way in ways.items():
-        if ARGS.seconds - (time.perf_counter() - START) < 45:
-            break
-        began = time.perf_counter()
-        with torch.inference_mode():
-            loaded.model.generate(
-                **inputs, do_sample=False, top_k=None, top_p=None, max_new_tokens=ARGS.tokens, eos_token_id=None,
-                pad_token_id=0, **way,
-            )  # fmt: skip
-        sync()
-        times[name] = time.perf_counter() - began
-        keep(f"{loaded.precision}: 64 rows, s by cache", dict(times))
+def _first_difference(ours: Sequence[int], theirs: Sequence[int]) -> int | None:
+    if ours == theirs:
+        return None
+    return next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), min(len(ours), len(theirs)))
 
 
-def main() -> int:
-    """Run the check.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the check from the command line.
 
     Returns:
         Exit code: 0, or 2 where there is no GPU to check on.
     """
-    global SOURCE
-    if ARGS.device == "cuda" and not torch.cuda.is_available():
+    parser = argparse.ArgumentParser(prog="python -m tests.gpu.check", description=__doc__)
+    parser.add_argument("--shape", choices=tuple(SIZES), default="4b", help="of the random checkpoint")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--seconds", type=float, default=460, help="after which no section begins")
+    parser.add_argument("--out", type=Path, default=Path("outputs/gpu_check"), help="folder of the findings")
+    options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
         sys.stderr.write(
             "error: There is no GPU that PyTorch can use on this machine: run the check where there is one, or try its "
             "code with ARGS='--device cpu --shape small'.\n"
         )
         return 2
-    ARGS.out.mkdir(parents=True, exist_ok=True)
-    torch.set_float32_matmul_precision("highest")
-    import transformers
-
-    card = torch.cuda.get_device_name() if ARGS.device == "cuda" else "cpu"
-    keep("machine", [card, torch.__version__, transformers.__version__, torch.backends.cudnn.version()])
-    section("attention", 20, attention)
-    folder = Path(ROOM) / f"checkpoint-{ARGS.shape}"
-    dtype = torch.bfloat16 if ARGS.shape == "4b" else torch.float32
-    began = time.perf_counter()
-    write_checkpoint(folder, ARGS.shape, dtype=dtype, device=ARGS.device)
-    written = time.perf_counter() - began
-    SOURCE = resolve_source(str(folder), None, None)
-    keep("checkpoint", {"write s": written, "digest s": time.perf_counter() - began - written})
-    small = ARGS.shape == "small"
-    for precision, needs in (("nf4", 150), ("bf16", 120), ("fp32", 60)):
-        loaded = section(f"{precision} load", needs, load, precision)
-        if loaded is None:
-            continue
-        section(f"{precision} padding", 20, padding, loaded)
-        section(f"{precision} texts", 30, same_texts, loaded, 4 if small else 24)
-        if precision != "fp32":
-            section(f"{precision} speed", 60, speed, loaded, [(8, 3, 6), (64, 11, 1), (256, 43, 1)])
-        if precision == "nf4":
-            section("grammar", 45, constrained, loaded)
-        if precision == "bf16":
-            section("profile", 30, profile, loaded)
-            section("static cache", 60, static_cache, loaded)
-        del loaded
-    say("done")
+    with tempfile.TemporaryDirectory(prefix="gpu-check-") as room:
+        Check(options, Path(room)).run()
     return 0
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m tests.gpu.check", description=__doc__)
-    parser.add_argument("--shape", choices=("small", "4b"), default="4b", help="of the random checkpoint")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
-    parser.add_argument("--seconds", type=float, default=470, help="after which no section begins")
-    parser.add_argument("--tokens", type=int, default=64, help="length of a report")
-    parser.add_argument("--out", type=Path, default=Path("outputs/gpu_check"), help="folder of the findings")
-    ARGS = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="gpu-check-") as ROOM:
-        raise SystemExit(main())
+    raise SystemExit(main())

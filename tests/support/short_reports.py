@@ -18,7 +18,7 @@ from tasks.records.classification import ClassifierRecord
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import ReportsResult
 from tasks.records.retrieval import RetrievalRecord, RetrievalResult
-from tasks.reports.steps.planning import locate_generator
+from tasks.reports.steps.planning import locate_generator, locate_references
 from tasks.retrieval.steps.encoding import embed_images, own_encoder
 from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
 from tasks.storage.disks import in_plain_words
@@ -37,9 +37,10 @@ def short_reports(
     reports: ReportParameters = _REPORTS,
 ) -> ReportsResult:
     """Write reports from the evidence of a classifier and its neighbours."""
-    generator = locate_generator(reports)
+    generator, references = locate_generator(reports), locate_references(reports, None)
     classified = classification(dataset, training, evaluation)
-    return report(classified, neighbours_of(classified.dataset, classified.classifier), generator, reports)
+    neighbours = neighbours_of(classified.dataset, classified.classifier)
+    return report(classified, neighbours, generator, reports, references)
 
 
 def neighbours_of(data: DatasetRecord, classifier: ClassifierRecord) -> RetrievalResult:

@@ -6,7 +6,6 @@ import torch
 import xgrammar
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from xgrammar.contrib.hf import LogitsProcessor
 
 from models.report_generation.medgemma import gemma3
 from models.report_generation.medgemma.checkpoint import load_model, resolve_source
@@ -99,13 +98,22 @@ def test_llm_int8_skip_modules_keeps_all_but_the_language_models_linear_layers_w
     assert gemma3.resident_bytes(model) == packed + scales + rest
 
 
-def test_xgrammars_decoded_vocab_and_logits_processor_hold_a_row_to_a_grammar(loaded):
+def test_xgrammars_decoded_vocab_and_matchers_hold_a_row_to_a_grammar(loaded):
     tokenizer, width = loaded.processor.tokenizer, loaded.model.config.text_config.vocab_size
     found = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=width, stop_token_ids=[1])
     assert len(found.decoded_vocab) == width
     assert found.decoded_vocab[tokenizer.convert_tokens_to_ids("Yes")] == b"Yes"
     assert tokenizer.added_tokens_decoder[tokenizer.image_token_id].special
     grammar = xgrammar.GrammarCompiler(found).compile_json_schema('{"type": "boolean"}', any_whitespace=False)
-    scores = LogitsProcessor(grammar)(torch.tensor([[2]]), torch.zeros(1, width))
-    allowed = {found.decoded_vocab[token][:1] for token in torch.isfinite(scores[0]).nonzero().flatten().tolist()}
-    assert allowed == {b"t", b"f"}
+    matchers, masks = [xgrammar.GrammarMatcher(grammar) for _ in range(2)], torch.full((3, -(-width // 32)), -1)
+    masks = masks.to(torch.int32)
+    batch = xgrammar.BatchGrammarMatcher()
+    batch.batch_fill_next_token_bitmask(matchers, masks.numpy(), [2, 0])  # a view is filled; row 1 is left as it is
+    assert (masks[1] == -1).all()
+    bits = (masks[:, :, None] >> torch.arange(32) & 1).flatten(1).bool()[:, :width]  # a token's bit, from the lowest
+    for row in (0, 2):
+        assert {found.decoded_vocab[token][:1] for token in bits[row].nonzero().flatten().tolist()} == {b"t", b"f"}
+    letter = found.decoded_vocab.index(b"t")
+    assert batch.batch_accept_token(matchers, [letter, letter]) == [True, True]
+    assert batch.batch_accept_token(matchers[:1], [letter]) == [False]
+    assert not matchers[0].is_terminated()

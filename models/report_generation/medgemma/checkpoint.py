@@ -3,16 +3,18 @@
 import gc
 import threading
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from PIL import Image
-from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor
+from transformers import Gemma3Config, Gemma3ForConditionalGeneration, Gemma3Processor, GenerationConfig
 
 from models.choices import WeightFormat
 from models.errors import InputError
 from models.report_generation.medgemma.attention_check import Attention, choose_attention
+from models.report_generation.medgemma.constrained import Vocabulary
 from models.report_generation.medgemma.gemma3 import (
     chat_inputs,
     language_linears,
@@ -24,7 +26,7 @@ from models.report_generation.medgemma.source import Source, fetch, resolve_sour
 
 __all__ = [
     "LoadedModel", "Precision", "Source", "choose_device", "choose_precision", "compute_dtype", "load_model",
-    "loaded_model", "require_memory", "resolve_source", "weights_gib",
+    "load_vocabulary", "loaded_model", "require_memory", "resolve_source", "weights_gib",
 ]  # fmt: skip
 
 Precision = WeightFormat
@@ -181,11 +183,39 @@ def load_model(source: Source, precision: Precision, device: str, token: str | N
     except torch.OutOfMemoryError:
         pass  # the sentence is raised outside, where nothing holds what was loaded so far
     else:
-        stop_tokens = _stop_tokens(model, processor)
+        stop_tokens = _stop_tokens(model.generation_config, processor)
         weights = resident_bytes(model) / GIB
         return LoadedModel(model, processor, device, precision, source, stop_tokens, weights, attention)
     _release_memory()
     raise InputError(f"The GPU's memory ran out while {source.model} was loaded in {precision}; {_way_out(precision)}.")
+
+
+def load_vocabulary(source: Source, token: str | None) -> Vocabulary:
+    """Read what a checkpoint can write, once a process, without its weights or a GPU.
+
+    Args:
+        source: as in `load_model`; all files of a hub model are downloaded here already.
+        token: as there.
+
+    Returns:
+        The vocabulary, equal to the one of the model that `load_model` gives.
+
+    Raises:
+        InputError: the files cannot be had or are damaged.
+    """
+    folder = fetch(source, token)
+    return _vocabulary(source, folder)
+
+
+@lru_cache(maxsize=2)
+def _vocabulary(source: Source, folder: Path) -> Vocabulary:
+    config, processor = _load_processor(folder)
+    try:
+        generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except OSError:  # without generation_config.json the network makes its own
+        generation = GenerationConfig.from_model_config(config)
+    text: Any = config.text_config
+    return Vocabulary(source, text.vocab_size, _stop_tokens(generation, processor), lambda: processor.tokenizer)
 
 
 _lock = threading.Lock()
@@ -295,7 +325,7 @@ def _probe(model: Any, processor: Any, precision: Precision) -> None:
         )
 
 
-def _stop_tokens(model: Any, processor: Any) -> tuple[int, ...]:
-    ends = model.generation_config.eos_token_id
+def _stop_tokens(generation: GenerationConfig, processor: Any) -> tuple[int, ...]:
+    ends: Any = generation.eos_token_id
     ends = [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
     return tuple(sorted({*ends, processor.tokenizer.convert_tokens_to_ids(END_OF_TURN)}))

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from models.report_generation.medgemma.batching import Batch, buckets, in_one_line, run_batches
 from models.report_generation.medgemma.checkpoint import LoadedModel
-from models.report_generation.medgemma.constrained import json_constraint
+from models.report_generation.medgemma.constrained import JsonConstraint, Vocabulary
 from models.report_generation.medgemma.faults import free_memory, is_fatal, is_out_of_memory
 from models.report_generation.medgemma.gemma3 import features_in_place, prompt_tokens
 from models.report_generation.medgemma.image_encoder import ImageEncoder
 from models.report_generation.medgemma.memory import MOST_IMAGES, MOST_ROWS, images_that_fit, rows_that_fit
-from models.report_generation.medgemma.thinking import AfterThought, ThoughtBudget, thought_marks, without_thought
+from models.report_generation.medgemma.thinking import SHORTEST_THOUGHT, ThoughtBudget, thought_marks, without_thought
 
 CPU_BATCH_SIZE = 64
 """Prompts that are tried at once on a CPU, where larger batches are no faster."""
@@ -181,6 +181,8 @@ class Engine:
         self._device = torch.device(loaded.device)
         self._stop_tokens = loaded.stop_tokens
         self._marks = thought_marks(self._tokenizer)
+        tokenizer, width = self._tokenizer, loaded.model.config.text_config.vocab_size
+        self._vocabulary = Vocabulary(loaded.source, width, loaded.stop_tokens, lambda: tokenizer)
 
     def run(
         self, prompts: Sequence[Prompt], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
@@ -346,9 +348,7 @@ class Engine:
         thought = ThoughtBudget(self._marks, budget, self._stop_tokens, width)
         if schema is None:
             return [thought]
-        if not budget:
-            return [self._constraint(schema), thought]
-        return [AfterThought(lambda: self._constraint(schema), self._marks, width), thought]
+        return [self._constraint(schema, thinks=budget >= SHORTEST_THOUGHT), thought]
 
     def _thinking(self, prompt: Prompt) -> int:
         return 0 if self._marks is None or prompt.choices else prompt.thinking_tokens
@@ -384,9 +384,9 @@ class Engine:
             raise ValueError(f"the choices {choices[0]!r} and {choices[1]!r} do not differ in their first token")
         return first[0], second[0]
 
-    def _constraint(self, json_schema: str) -> Any:
-        width = self._model.config.text_config.vocab_size
-        return json_constraint(self._tokenizer, json_schema, width, self._stop_tokens)
+    def _constraint(self, json_schema: str, *, thinks: bool = False) -> JsonConstraint:
+        marks = (self._marks.opening, self._marks.closing) if thinks and self._marks else None
+        return JsonConstraint(self._vocabulary, json_schema, marks)
 
 
 def _shown(rows: Sequence[_Row]) -> list[int]:

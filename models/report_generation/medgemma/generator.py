@@ -110,7 +110,19 @@ class MedGemmaGenerator:
         return "\n\n".join(part for part in (rendered.system, rendered.user) if part)
 
     def prepare(self) -> None:
-        """Compile the grammars that answers are held to."""
+        """Fetch the checkpoint and compile the schemas of its answers, which takes no GPU, but seconds.
+
+        Raises:
+            InputError: the files cannot be had or are damaged.
+        """
+        schemas = {self.settings(strategy)["json_schema"] for strategy in self.strategies} - {None}
+        if schemas:
+            from models.report_generation.medgemma.checkpoint import load_vocabulary
+            from models.report_generation.medgemma.constrained import compile_constraint
+
+            vocabulary = load_vocabulary(self.source, self.token)
+            for schema in schemas:
+                compile_constraint(vocabulary, str(schema))
 
     def write(
         self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE

@@ -3,7 +3,7 @@
 The block is `<unused94>thought`, the thought, `<unused95>`. Tokenizers without these two tokens think nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,44 +97,4 @@ class ThoughtBudget(LogitsProcessor):
             return torch.where(thinks[:, None], only, scores)
         stops = scores[:, self._stop_tokens]
         scores[:, self._stop_tokens] = stops.masked_fill(thinks[:, None], never)
-        return scores
-
-
-class AfterThought(LogitsProcessor):
-    """Holds each row to a constraint from the end of its thought on, or from its start where it opens none."""
-
-    def __init__(self, constraint: Callable[[], LogitsProcessor], marks: ThoughtMarks, width: int) -> None:
-        """Prepare for one call of `generate`.
-
-        Args:
-            constraint: makes a constraint for a batch of one, whose first call is for the first token that it rules.
-            marks: the marks.
-            width: tokens of the padded prompt.
-        """
-        self._make = constraint
-        self._marks = marks
-        self._width = width
-        self._constraints: list[LogitsProcessor | None] = []  # None while a row thinks
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Bar what may not follow, as the constraint does; the first token may also open a thought."""
-        if not self._constraints:
-            self._constraints = [self._make() for _ in range(len(scores))]
-            opening = scores[:, self._marks.opening].clone()
-            scores = self._constrained(input_ids, scores)
-            scores[:, self._marks.opening] = opening
-            return scores
-        first = input_ids.shape[1] == self._width + 1
-        for row, token in enumerate(input_ids[:, -1].tolist()):
-            if first and token == self._marks.opening:
-                self._constraints[row] = None
-            elif self._constraints[row] is None and token == self._marks.closing:
-                self._constraints[row] = self._make()
-        return self._constrained(input_ids, scores)
-
-    def _constrained(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        for row, constraint in enumerate(self._constraints):
-            if constraint is not None:
-                one = slice(row, row + 1)
-                scores[one] = constraint(input_ids[one], scores[one])
         return scores

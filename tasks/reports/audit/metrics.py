@@ -11,6 +11,8 @@ from tasks.reports.audit.agreement import agreement_with_classifier, holm, label
 from tasks.reports.audit.collapse import distinct_n, duplicates, mean_similarity
 from tasks.reports.audit.conservatism import label_bias, reticence
 from tasks.reports.audit.control_effects import Pair, anchoring_slope, label_of, report_effects, score_change
+from tasks.reports.audit.reference_file import Reference
+from tasks.reports.audit.references import ReferenceAudit, compare_with_references
 from tasks.reports.audit.scores import probability_scores
 from tasks.reports.claims.lexicon import KINDS
 from tasks.reports.claims.matching import MATCHER_F1, Claim, unsupported_claims
@@ -46,16 +48,19 @@ class ReportAudit:
     Attributes:
         metrics: value by MLflow name; what cannot be told from these answers is left out.
         reports: one per answer to a plain request for a report, in the order of the answers.
+        references: the comparison with reference reports, or None where none were given.
     """
 
     metrics: dict[str, float]
     reports: tuple[AuditedReport, ...]
+    references: ReferenceAudit | None = None
 
 
 def audit_reports(
     answers: Sequence[Answer],
     cases: Mapping[int, Case],
     truths: Mapping[int, Label],
+    references: Sequence[Reference] = (),
 ) -> ReportAudit:
     """Compare what was written with the schema, the truth, the classifier, the lexicon and what the controls changed.
 
@@ -63,11 +68,13 @@ def audit_reports(
         answers: to plain requests and under controls, of any number of strategies.
         cases: the classifier's own evidence, by case index, whatever a control told.
         truths: the true classes, by case index.
+        references: reports that someone else wrote on some of the cases.
 
     Returns:
         The audit. Metrics without a strategy (`reports/label_accuracy`) are over all plain reports. Those of a strategy
         (`reports/<strategy>/label_accuracy`) have intervals under `_ci_low` and `_ci_high`, and those under a control
-        stand at `reports/<strategy>/control/<control>/`. An answer without a report counts as a wrong label.
+        stand at `reports/<strategy>/control/<control>/`, those beside the references at
+        `reports/references/<strategy>/`. An answer without a report counts as a wrong label.
 
     Raises:
         ValueError: an answer's case is not known, its report is on another case, or a case has two answers to the same
@@ -95,10 +102,13 @@ def audit_reports(
             found = _report_metrics([entry for entry in reports if entry.answer.strategy == strategy], cases, truths)
             found |= _dependence(own, cases, truths)
         metrics |= {f"{strategy}/{name}": value for name, value in found.items()}
+    compared = compare_with_references(answers, cases, references) if references else None
+    if compared:
+        metrics |= {f"references/{name}": value for name, value in compared.metrics.items()}
     flat = _flat(metrics)
     p_values = {s: flat[name] for s in strategies if (name := f"reports/{s}/mcnemar_p") in flat}
     flat |= {f"reports/{strategy}/mcnemar_p_holm": p for strategy, p in holm(p_values).items()}
-    return ReportAudit(flat, reports)
+    return ReportAudit(flat, reports, compared)
 
 
 def _check(answers: Sequence[Answer], cases: Mapping[int, Case], truths: Mapping[int, Label]) -> None:

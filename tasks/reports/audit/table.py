@@ -6,12 +6,14 @@ from typing import Any
 from models.report_generation.prompting import YES_NO
 from models.report_generation.schema import Answer, Case, Label
 from tasks.reports.audit.metrics import AuditedReport
+from tasks.reports.audit.references import ReferenceAudit
 
 COLUMNS = (
     "case", "group", "truth", "classifier p", "strategy", "control", "told p", "label", "certainty", "impression",
     "P(yes)", "P(Yes) + P(No)", "problem", "claims", "prompt tokens", "generated tokens", "finish", "seconds", "text",
     "row",
 )  # fmt: skip
+REFERENCE_COLUMNS = ("reference", "chrF")
 
 
 def answers_table(
@@ -20,6 +22,7 @@ def answers_table(
     cases: Mapping[int, Case],
     groups: Mapping[int, str],
     truths: Mapping[int, Label],
+    references: ReferenceAudit | None = None,
 ) -> dict[str, Any]:
     """Put every answer into a row.
 
@@ -29,6 +32,7 @@ def answers_table(
         cases: the classifier's own evidence, by case index.
         groups: why each case was chosen, by case index.
         truths: the true classes, by case index.
+        references: the comparison with reference reports, if any were given; they are two more columns.
 
     Returns:
         `columns` and `data`, as MLflow shows tables.
@@ -43,10 +47,11 @@ def answers_table(
             *([a.usage.prompt_tokens, a.usage.generated_tokens, a.usage.finish_reason, a.usage.seconds]
               if a.usage else [None] * 4),
             a.report.as_markdown() if a.report else a.text, a.row_id,
+            *([references.texts.get(a.case_index), references.chrf.get(a.row_id)] if references else []),
         ]
         for a in answers
     ]  # fmt: skip
-    return {"columns": list(COLUMNS), "data": rows}
+    return {"columns": [*COLUMNS, *(REFERENCE_COLUMNS if references else ())], "data": rows}
 
 
 def feedback_by_row(answers: Sequence[Answer], reports: Sequence[AuditedReport]) -> dict[str, dict[str, float | bool]]:

@@ -45,7 +45,7 @@ def find_claims(text: str) -> list[Claim]:
     Returns:
         The mentions in the order of the text.
     """
-    return [claim for sentence in _sentences(text) for claim in _claims_of(sentence)]
+    return [claim for sentence in split_sentences(text) for claim in _claims_of(sentence)]
 
 
 def unsupported_claims(text: str) -> list[Claim]:
@@ -61,7 +61,7 @@ def unsupported_claims(text: str) -> list[Claim]:
     return [claim for claim in find_claims(text) if claim.status != "not assessable"]
 
 
-def _sentences(text: str) -> list[str]:
+def split_sentences(text: str) -> list[str]:
     """Split at sentence ends and line ends; a line that goes on in lower case, as wrapped prose does, is not split."""
     text = re.sub(r"[*_`]{1,3}(?=\S)|(?<=\S)[*_`]{1,3}", "", text)
     lines = re.sub(r"(?<![.:;!?\s])[ \t]*\n[ \t]*(?=[a-z])", " ", text).splitlines()

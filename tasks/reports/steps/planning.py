@@ -1,5 +1,7 @@
 """Steps that plan the reports: find the generator, choose the cases, and ask for every report."""
 
+from pathlib import Path
+
 from models.errors import InputError
 from models.report_generation.generator import Row
 from tasks.execution.caching import step
@@ -8,11 +10,12 @@ from tasks.parameters.reports import ReportParameters
 from tasks.records.base import ArrayRecord
 from tasks.records.classification import EvaluationRecord
 from tasks.records.data import DatasetRecord
-from tasks.records.reports import CasesRecord, GeneratorRecord, RequestsRecord
+from tasks.records.reports import CasesRecord, GeneratorRecord, ReferencesRecord, RequestsRecord
 from tasks.reports import generators
+from tasks.reports.audit.reference_file import read_references
 from tasks.reports.cases import choose_cases, gather_evidence, group_of
 from tasks.reports.requests import plan_requests, rows_per_case
-from tasks.reports.stored_lists import CASES, ROWS
+from tasks.reports.stored_lists import CASES, REFERENCES, ROWS
 from tasks.storage.store import Store
 
 CONTROL_SEED = 0  # of the noise images and of the choice of other patients
@@ -25,6 +28,22 @@ def locate_generator(parameters: ReportParameters) -> GeneratorRecord:
         InputError: the weights cannot be had, or the device cannot run them.
     """
     return generators.locate(parameters, hub_token(parameters.token_block))
+
+
+def locate_references(parameters: ReportParameters, tests: int | None) -> ReferencesRecord | None:
+    """Read the reference reports, if the form names any, and keep them as they are now.
+
+    Args:
+        parameters: the form.
+        tests: images of the test split, or None where that is not known yet.
+
+    Raises:
+        InputError: the file cannot be read or has a fault.
+    """
+    if parameters.references is None:
+        return None
+    references = read_references(Path(parameters.references).expanduser(), tests)
+    return ReferencesRecord(references=REFERENCES.save(Store(), references), count=len(references))
 
 
 @step

@@ -105,6 +105,7 @@ def document_reports(
         store.get_json(audit.claims),
         generator,
         phantoms=dataset.phantoms,
+        signatures=audit.signatures,
     )
     return DocumentRecord(document=store.put(text.encode(), "text/markdown"))
 

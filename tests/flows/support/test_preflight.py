@@ -40,7 +40,21 @@ def test_only_a_flow_that_trains_no_classifier_takes_another():
 
 
 def test_the_generator_and_the_encoders_are_found():
-    located, generator = preflight_with_reports(
+    located, generator, references = preflight_with_reports(
         DatasetParameters(), RetrievalParameters(**CLASSIFIER), ReportParameters(), THREADS
     )
-    assert (located, generator.name) == ([], "template")
+    assert (located, generator.name, references) == ([], "template", None)
+
+
+@pytest.mark.parametrize(("dataset", "last"), [({}, 623), ({"limit": 32}, 31)])
+def test_reference_reports_are_read_before_anything_is_computed(dataset, last, tmp_path):
+    path = tmp_path / "references.csv"
+    forms = DatasetParameters(**dataset), RetrievalParameters(**CLASSIFIER), ReportParameters(references=str(path))
+    path.write_text(f"case,reference\n{last},Clear lungs.\n")
+    references = preflight_with_reports(*forms, THREADS)[2]
+    assert references.count == 1
+    path.write_text(f"case,reference\n{last + 1},Clear lungs.\n")
+    with pytest.raises(InputError, match=rf"entry 1 is on case {last + 1}; count the test images from 0 to {last}\."):
+        preflight_with_reports(*forms, THREADS)
+    path.write_text(f"case,reference\n{last},Another text.\n")
+    assert preflight_with_reports(*forms, THREADS)[2] != references  # so that the audit is made anew

@@ -7,6 +7,7 @@ from models.report_generation.schema import Answer, Case, NeighbourEvidence, Usa
 from models.report_generation.template import TemplateGenerator
 from tasks.records.reports import GeneratorRecord
 from tasks.reports.audit.metrics import audit_reports
+from tasks.reports.audit.reference_file import Reference
 from tasks.reports.summary import LISTED, SHOWN_IN_FULL, reports_summary
 
 TEMPLATE = GeneratorRecord(name="template")
@@ -35,14 +36,16 @@ def make_answers(cases: list[Case]) -> list[Answer]:
     ]  # fmt: skip
 
 
-def summarise(answers: list[Answer], cases=CASES, generator=TEMPLATE, *, phantoms: bool = False) -> str:
+def summarise(answers: list[Answer], cases=CASES, generator=TEMPLATE, *, phantoms: bool = False, references=()) -> str:
     truths = {case.index: "pneumonia" for case in cases}
-    result = audit_reports(answers, {case.index: case for case in cases}, truths)
+    result = audit_reports(answers, {case.index: case for case in cases}, truths, references)
+    signatures = result.references.signatures if result.references else {}
     claims = {e.answer.row_id: [[c.kind, c.words, c.status] for c in e.claims] for e in result.reports}
     groups = ["pneumonia, called correctly" if case.probability > 0.5 else "missed pneumonia" for case in cases]
     return reports_summary(
-        cases, groups, list(truths.values()), answers, result.metrics, claims, generator, phantoms=phantoms
-    )
+        cases, groups, list(truths.values()), answers, result.metrics, claims, generator,
+        phantoms=phantoms, signatures=signatures,
+    )  # fmt: skip
 
 
 def test_summary_holds_every_case_in_table_and_full_text():
@@ -171,3 +174,19 @@ def test_a_question_that_failed_is_not_taken_for_a_report():
     text = summarise([*make_answers(CASES), failed])
     assert "| case | group | truth | classifier p | template |\n" in text
     assert "| reports/count | 2 |" in text
+
+
+def test_references_have_a_section_of_their_own_which_says_what_it_does_not():
+    answers = make_answers(CASES)
+    assert "Against reference reports" not in summarise(answers)
+    references = [Reference(case=11, image_sha256=None, text="Opacity in the centre. Pneumonia.")]
+    text = summarise(answers, references=references)
+    section = text[text.index("## Against reference reports") : text.index("## Cases")]
+    assert "1 of these cases have a reference report." in section
+    assert "|  | template |" in section
+    assert "| BLEU | 0." in section
+    assert "| affirmed: recall | 1.000 (1.00 – 1.00) |" in section
+    assert "it is not RadGraph" in section
+    assert "`nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:" in section
+    others = [Reference(case=99, image_sha256=None, text="Clear.")]
+    assert "None of the references is on one of these cases" in summarise(answers, references=others)

@@ -1,11 +1,16 @@
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.generator import Row, row_of
+from models.report_generation.medgemma import checkpoint, constrained
 from models.report_generation.medgemma.checkpoint import loaded_model
+from models.report_generation.medgemma.engine import Engine
 from models.report_generation.medgemma.generator import AUTHORSHIP, MedGemmaGenerator
 from models.report_generation.medgemma.source import resolve_source
 from models.report_generation.schema import Case, Request
@@ -106,6 +111,44 @@ def test_a_structured_report_is_constrained_and_a_concise_one_is_not(generator):
     concise, structured = write(generator, [request("concise"), request("structured")])
     assert structured.text.startswith('{"')
     assert not concise.text.startswith('{"')
+
+
+def test_preparing_compiles_with_the_tokenizer_alone_and_the_engine_finds_it(generator, monkeypatch, tmp_path):
+    files = Path(shutil.copytree(generator.source.path, tmp_path / "checkpoint"))
+    source = replace(generator.source, path=str(files), revision="sha256:prepared")
+    prepared = replace(generator, source=source)
+
+    def unwanted(*_, **__):
+        raise AssertionError("weights, a GPU or a second compilation")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "_load_network", unwanted)
+        patched.setattr(torch.cuda, "is_available", unwanted)
+        before = constrained._compiled_grammar.cache_info()
+        prepared.prepare()
+        assert constrained._compiled_grammar.cache_info().misses == before.misses + 1
+        prepared.prepare()
+        assert constrained._compiled_grammar.cache_info().misses == before.misses + 1
+    monkeypatch.setattr(constrained, "_compiler", unwanted)
+    (structured,) = write(prepared, [request("structured")])
+    assert structured.text.startswith('{"')
+
+
+def test_preparing_what_is_written_freely_reads_nothing(generator, monkeypatch):
+    monkeypatch.setattr(checkpoint, "load_vocabulary", lambda *_: pytest.fail("nothing is to be compiled"))
+    replace(generator, report_strategies=("concise",)).prepare()
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["with generation_config.json", "without"])
+def test_the_vocabulary_without_weights_is_that_of_the_loaded_model(generator, tmp_path, own):
+    files = Path(shutil.copytree(generator.source.path, tmp_path / "checkpoint"))
+    if not own:
+        (files / "generation_config.json").unlink()
+    source = resolve_source(str(files), None, None)
+    vocabulary, loaded = checkpoint.load_vocabulary(source, None), checkpoint.load_model(source, "fp32", "cpu", None)
+    assert vocabulary == Engine(loaded)._vocabulary
+    assert vocabulary.stop_tokens == loaded.stop_tokens == (1, 106)
+    assert vocabulary.tokenizer().get_vocab() == loaded.processor.tokenizer.get_vocab()
 
 
 def test_a_row_that_cannot_be_written_fails_alone(generator):

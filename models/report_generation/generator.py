@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +37,8 @@ class Written(BaseModel):
         score: P(yes) of a yes-or-no question, or None for a report.
         usage: what it took, or None where it failed.
         error: why it failed, or None.
+        batch_limit: rows in the largest batch that was tried at the time, by which a later run finds the batches of an
+            undisturbed one; None where rows do not share batches.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +48,10 @@ class Written(BaseModel):
     score: Share | None = None
     usage: Usage | None = None
     error: str | None = None
+    batch_limit: int | None = None
+
+
+NOTHING_DONE: Mapping[str, int] = MappingProxyType({})
 
 
 class ReportGenerator(Protocol):
@@ -76,15 +83,23 @@ class ReportGenerator(Protocol):
     def prompt(self, request: Request) -> str:
         """Return all that it is told in words."""
 
-    def write(self, rows: Sequence[Row], images: NDArray[np.uint8]) -> Iterator[list[Written]]:
+    def prepare(self) -> None:
+        """Do what needs no GPU and takes long, such as compiling a grammar, before one is held."""
+
+    def write(
+        self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
+    ) -> Iterator[list[Written]]:
         """Write the rows' texts.
 
         Args:
-            rows: what to write, in any order.
+            rows: all rows of a task, in any order, those that are done among them, so that the batches are those of an
+                undisturbed run.
             images: what their requests' `image` counts in, shape (images, height, width), 0–255.
+            done: rows that are written already and are not written again, by id, each with its `Written.batch_limit`,
+                or 0 where it has none.
 
         Yields:
-            Each finished batch as soon as it is done; every row once, written or failed.
+            Each finished batch as soon as it is done; every row that is not done once, written or failed.
         """
 
     def read(self, request: Request, text: str) -> Report:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
-from models.report_generation.generator import Row, Written
+from models.report_generation.generator import NOTHING_DONE, Row, Written
 from models.report_generation.prompting import Strategy
 from models.report_generation.regions import NO_FOCUS
 from models.report_generation.schema import Case, Finding, Label, Presence, Provenance, Report, Request
@@ -131,19 +131,29 @@ class TemplateGenerator:
         """Return the evidence that is put into words."""
         return request.case.model_dump_json()
 
-    def write(self, rows: Sequence[Row], images: NDArray[np.uint8]) -> Iterator[list[Written]]:
+    def prepare(self) -> None:
+        """Do nothing: there is nothing to prepare."""
+
+    def write(
+        self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
+    ) -> Iterator[list[Written]]:
         """Write the rows as JSON, all at once.
 
         Args:
             rows: what to write.
             images: shape (images, height, width), of which only the size is used.
+            done: rows that are written already, and are left out.
 
         Yields:
-            The one batch.
+            The one batch, unless all rows are done.
         """
-        cases = [row.request.case for row in rows]
+        missing = [row for row in rows if row.id not in done]
+        if not missing:
+            return
+        cases = [row.request.case for row in missing]
         reports = self.generate(cases, np.zeros((len(cases), *images.shape[1:]), np.uint8))
-        yield [Written(row_id=row.id, text=report.model_dump_json()) for row, report in zip(rows, reports, strict=True)]
+        texts = [report.model_dump_json() for report in reports]
+        yield [Written(row_id=row.id, text=text) for row, text in zip(missing, texts, strict=True)]
 
     def read(self, request: Request, text: str) -> Report:
         """Read a report back from its JSON."""

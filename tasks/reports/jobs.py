@@ -71,30 +71,23 @@ class Job:
         return f"{self._folder}/quarantine/{row_id}.json"
 
 
-def missing_rows(job: Job, rows: Sequence[Row]) -> tuple[list[Written], list[Row]]:
-    """Tell which rows the job has and which it has not.
-
-    Args:
-        job: the generator's job.
-        rows: what is wanted; a row may stand there twice.
-
-    Returns:
-        What the job has of them, and the rows that it lacks, each once.
-    """
-    wanted, known = {row.id: row for row in rows}, job.done()
-    return [known[i] for i in wanted if i in known], [row for i, row in wanted.items() if i not in known]
+def done_rows(job: Job, rows: Sequence[Row]) -> list[Written]:
+    """Tell what the job has of some rows, each once."""
+    wanted, known = dict.fromkeys(row.id for row in rows), job.done()
+    return [known[row_id] for row_id in wanted if row_id in known]
 
 
 def write_rows(
-    job: Job, generator: ReportGenerator, rows: Sequence[Row], images: NDArray[np.uint8]
+    job: Job, generator: ReportGenerator, rows: Sequence[Row], images: NDArray[np.uint8], done: Sequence[Written] = ()
 ) -> Iterator[list[Written]]:
-    """Write rows, and keep each batch before the next begins.
+    """Write those rows that are missing, and keep each batch before the next begins.
 
     Args:
         job: the generator's job.
         generator: what writes.
-        rows: different rows.
+        rows: all rows of the task; a row may stand there twice.
         images: what their requests count in, shape (images, height, width), 0–255.
+        done: what the job has of them.
 
     Yields:
         Each batch, once it is kept.
@@ -102,8 +95,10 @@ def write_rows(
     Raises:
         RuntimeError: the generator lost a row, wrote one twice, or made one up.
     """
-    waiting = {row.id for row in rows}
-    for batch in generator.write(rows, images):
+    wanted, known = {row.id: row for row in rows}, {written.row_id: written.batch_limit or 0 for written in done}
+    missing = len(wanted) - len(known)
+    waiting = set(wanted) - set(known)
+    for batch in generator.write(list(wanted.values()), images, known):
         job.keep(batch)
         for written in batch:
             if written.row_id not in waiting:
@@ -111,4 +106,4 @@ def write_rows(
             waiting.remove(written.row_id)
         yield batch
     if waiting:
-        raise RuntimeError(f"{len(waiting)} of {len(rows)} rows came out neither written nor failed")
+        raise RuntimeError(f"{len(waiting)} of {missing} rows came out neither written nor failed")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
-from models.report_generation.generator import Row, Written
+from models.report_generation.generator import NOTHING_DONE, Row, Written
 from models.report_generation.medgemma.source import Source
 from models.report_generation.parsing import read_report, report_json_schema
 from models.report_generation.prompting import YES_NO, Strategy, load_strategy, render
@@ -93,15 +93,21 @@ class MedGemmaGenerator:
         rendered = render(load_strategy(request.strategy), request)
         return "\n\n".join(part for part in (rendered.system, rendered.user) if part)
 
-    def write(self, rows: Sequence[Row], images: NDArray[np.uint8]) -> Iterator[list[Written]]:
+    def prepare(self) -> None:
+        """Compile the grammars that answers are held to."""
+
+    def write(
+        self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
+    ) -> Iterator[list[Written]]:
         """Write the rows' texts in batches on the device.
 
         Args:
-            rows: what to write, in any order.
+            rows: all rows of a task, in any order.
             images: what their requests' `image` counts in, shape (images, height, width), 0–255.
+            done: rows that are written already, by id, each with its `Written.batch_limit`, or 0 where it has none.
 
         Yields:
-            Each finished batch as soon as it is done; every row once, written or failed.
+            Each finished batch as soon as it is done; every row that is not done once, written or failed.
 
         Raises:
             InputError: the model cannot be had or does not fit.
@@ -110,7 +116,7 @@ class MedGemmaGenerator:
         from models.report_generation.medgemma.engine import Engine
 
         engine = Engine(loaded_model(self.source, self.precision, self.device, self.token), self.batch_size)
-        for batch in engine.run([self._asked(row) for row in rows], images):
+        for batch in engine.run([self._asked(row) for row in rows if row.id not in done], images):
             yield [
                 *(_written(completion) for completion in batch.completions),
                 *(Written(row_id=failure.key, error=failure.error) for failure in batch.failures),

@@ -13,7 +13,7 @@ from tasks.records.base import ProgressReference
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import AnswersRecord, RequestsRecord, WrittenRecord
 from tasks.reports import generators
-from tasks.reports.jobs import Job, missing_rows, write_rows
+from tasks.reports.jobs import Job, done_rows, write_rows
 from tasks.reports.reading import read_answers
 from tasks.reports.requests import rows_of_cases
 from tasks.reports.stored_lists import ANSWERS, ROWS, WRITTEN
@@ -31,11 +31,14 @@ def write_reports(
     generator = generators.make(record, dataset, requests.classifier_sha256, hub_token(record.token_block))
     made_by = fingerprint(generator.code)._asdict()
     job = Job(store, {**generator.identity, "generator": generator.name, **made_by})
-    done, missing = missing_rows(job, rows)
-    started = time.perf_counter()
+    kept = done_rows(job, rows)
+    done, missing = list(kept), len(rows) - len(kept)
     progress.advance(shown, len(done))
+    if missing:
+        generator.prepare()
+    started = time.perf_counter()
     with gpu_slot() if missing and record.name == "medgemma" else contextlib.nullcontext():
-        for batch in write_rows(job, generator, missing, images):
+        for batch in write_rows(job, generator, rows, images, kept):
             done += batch
             progress.advance(shown, len(batch))
     usages = [written.usage for written in done if written.usage]

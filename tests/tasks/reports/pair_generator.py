@@ -1,13 +1,13 @@
 """A small generator for tests: it writes in batches of two, and counts what it was asked to write."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.report_generation.generator import Row, Written
+from models.report_generation.generator import NOTHING_DONE, Row, Written
 from models.report_generation.schema import Case, Report, Request
 
 CASE = Case(index=0, image_sha256="", probability=0.8, threshold=0.5, heat_region="no focus", heat_share=0)
@@ -36,9 +36,15 @@ class PairGenerator:
         asked = "What is it?" if request.control == "paraphrase" else "What do you see?"
         return f"{asked} The classifier says {told}."
 
-    def write(self, rows: Sequence[Row], images: NDArray[np.uint8]) -> Iterator[list[Written]]:
-        for start in range(0, len(rows), 2):
-            batch = rows[start : start + 2]
+    def prepare(self) -> None:
+        """Nothing to prepare."""
+
+    def write(
+        self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
+    ) -> Iterator[list[Written]]:
+        missing = [row for row in rows if row.id not in done]
+        for start in range(0, len(missing), 2):
+            batch = missing[start : start + 2]
             self.written += [row.id for row in batch]
             yield [self._one(row, images) for row in batch]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from models.report_generation.generator import Written
-from tasks.reports.jobs import Job, missing_rows, write_rows
+from tasks.reports.jobs import Job, done_rows, write_rows
 from tasks.storage.finished_rows import JobMismatchError
 from tasks.storage.store import Store
 from tests.tasks.reports.pair_generator import PairGenerator, row
@@ -25,8 +25,9 @@ def _folder(store: Store, job: Job) -> Path:
 
 def _run(store, generator, rows):
     job = Job(store, IDENTITY)
-    done, missing = missing_rows(job, rows)
-    for batch in write_rows(job, generator, missing, IMAGES):
+    kept = done_rows(job, rows)
+    done = list(kept)
+    for batch in write_rows(job, generator, rows, IMAGES, kept):
         done += batch
     return job, done
 
@@ -49,8 +50,8 @@ def test_what_is_kept_is_not_written_again(store):
 
 def test_an_interrupted_run_loses_the_batch_it_was_in_and_nothing_else(store):
     class Interrupted(PairGenerator):
-        def write(self, rows, images):
-            for number, batch in enumerate(super().write(rows, images)):
+        def write(self, rows, images, done):
+            for number, batch in enumerate(super().write(rows, images, done)):
                 if number == 2:
                     raise KeyboardInterrupt
                 yield batch
@@ -123,7 +124,7 @@ def test_other_jobs_rows_are_not_taken(store):
 )
 def test_a_generator_that_loses_or_invents_rows_is_caught(store, came, told):
     class Careless(PairGenerator):
-        def write(self, rows, images):
+        def write(self, rows, images, done):
             for batch in came:
                 yield [Written(row_id=name, text="t") for name in batch]
 

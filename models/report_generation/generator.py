@@ -35,6 +35,8 @@ class Written(BaseModel):
         row_id: the row.
         text: what was written; empty where it failed.
         score: P(yes) of a yes-or-no question, or None for a report.
+        choice_mass: P(Yes) + P(No): how much of the answer's probability the two choices hold; None where it is not
+            known.
         usage: what it took, or None where it failed.
         error: why it failed, or None.
         batch_limit: rows in the largest batch that was tried at the time, by which a later run finds the batches of an
@@ -46,6 +48,7 @@ class Written(BaseModel):
     row_id: str
     text: str = ""
     score: Share | None = None
+    choice_mass: Share | None = None
     usage: Usage | None = None
     error: str | None = None
     batch_limit: int | None = None

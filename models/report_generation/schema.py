@@ -13,6 +13,13 @@ Label = str
 """Name of one of the two classes of the dataset."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
+LEAST_CHOICE_MASS = 0.5
+"""What Yes and No must hold together of the probability of the first token for their comparison to be an answer.
+
+Below one half the model would sooner say something else than answer with one of the two words, and P(Yes) against P(No)
+is its preference between two things that it would not say. A model that follows the question gives them nearly all.
+"""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -220,6 +227,8 @@ class Usage(_Frozen):
         seconds: its share of the seconds of its batch.
         batch_size: reports in its batch.
         peak_gib: peak GPU memory of its batch in GiB, or None on a CPU.
+        thought_tokens: how many of the generated tokens were a thought before the answer, its marks included.
+        attention: how attention was computed, where that is known.
     """
 
     prompt_tokens: int
@@ -228,6 +237,8 @@ class Usage(_Frozen):
     seconds: float
     batch_size: int
     peak_gib: float | None
+    thought_tokens: int = 0
+    attention: str | None = None
 
 
 class Answer(_Frozen):
@@ -244,6 +255,8 @@ class Answer(_Frozen):
         report: the report read from the text, or None where there is none.
         problem: why there is none.
         score: P(yes) of the yes-or-no question, or None for a report.
+        choice_mass: P(Yes) + P(No): how much of the answer's probability the two choices hold; None where it is not
+            known.
         usage: what it took, or None where it failed.
     """
 
@@ -257,4 +270,15 @@ class Answer(_Frozen):
     report: Report | None = None
     problem: str | None = None
     score: Share | None = None
+    choice_mass: Share | None = None
     usage: Usage | None = None
+
+    @property
+    def undecided(self) -> bool:
+        """Whether its choices hold less than `LEAST_CHOICE_MASS`."""
+        return self.choice_mass is not None and self.choice_mass < LEAST_CHOICE_MASS
+
+    @property
+    def decided_score(self) -> float | None:
+        """The score, or None where the question was not asked, has no answer or is undecided."""
+        return None if self.undecided else self.score

@@ -40,6 +40,7 @@ def _answer(generator: ReportGenerator, request: Request, written: Written) -> A
         report=report,
         problem=problem,
         score=written.score,
+        choice_mass=written.choice_mass,
         usage=written.usage,
     )
 

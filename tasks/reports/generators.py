@@ -17,16 +17,19 @@ def locate(parameters: ReportParameters, token: str | None) -> GeneratorRecord:
 
     Args:
         parameters: the form.
-        token: access token of the hub, or None.
+        token: access token of the hub, or key of the server; or None.
 
     Returns:
-        What was found: the commit or digest of the weights, and the precision that fits the device.
+        What was found: the commit or digest of the weights, and the precision that fits the device; or what the server
+        says of itself and of its model.
 
     Raises:
-        InputError: the weights cannot be had, or the device cannot run them.
+        InputError: the weights cannot be had, or the device cannot run them; or the server does not answer.
     """
     if parameters.generator == "template":
         return GeneratorRecord(name="template")
+    if parameters.generator == "openai":
+        return _on_a_server(parameters, token)
     from models.report_generation.medgemma.source import resolve_source
 
     source = resolve_source(parameters.model, parameters.revision, token)
@@ -57,7 +60,7 @@ def make(
         record: what was found.
         dataset: the data that it writes about.
         classifier_sha256: digest of the weights behind the evidence.
-        token: access token of the hub, or None; needed only to fetch weights.
+        token: access token of the hub, or key of the server; or None. Needed only where reports are written.
 
     Returns:
         The generator; a language model is loaded when it writes its first row.
@@ -74,6 +77,20 @@ def make(
     named = f"{dataset.title} {dataset.digest}"
     if record.name == "template":
         return TemplateGenerator(named, classifier_sha256, dataset.phantoms)
+    if record.name == "openai":
+        from models.report_generation.openai_server.generator import OpenAIGenerator
+        from models.report_generation.openai_server.identification import ServedModel
+
+        return OpenAIGenerator(
+            served=ServedModel(str(record.server), str(record.server_version), str(record.model), record.revision),
+            report_strategies=record.strategies,
+            image_first=record.image_first,
+            at_once=record.at_once,
+            dataset=named,
+            classifier_sha256=classifier_sha256,
+            phantoms=dataset.phantoms,
+            key=token,
+        )
     from models.report_generation.medgemma.generator import MedGemmaGenerator
     from models.report_generation.medgemma.source import Source
 
@@ -88,4 +105,27 @@ def make(
         classifier_sha256=classifier_sha256,
         phantoms=dataset.phantoms,
         token=token,
+    )
+
+
+def _on_a_server(parameters: ReportParameters, key: str | None) -> GeneratorRecord:
+    from models.report_generation.openai_server.identification import identify
+
+    if parameters.server is None:
+        raise InputError(
+            "The generator openai needs the address of a server: give --reports.server, http://127.0.0.1:8000/v1 for "
+            "instance, or choose another generator."
+        )
+    served = identify(parameters.server, parameters.model, key)
+    return GeneratorRecord(
+        name="openai",
+        strategies=tuple(parameters.strategies),
+        model=served.model,
+        revision=served.revision,
+        server=served.server,
+        server_version=served.version,
+        device="server",
+        image_first=parameters.image_first,
+        at_once=parameters.at_once,
+        key_block=parameters.key_block,
     )

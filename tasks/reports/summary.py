@@ -177,9 +177,14 @@ def _generator(generator: GeneratorRecord, plain: Sequence[Answer]) -> str:
     usages = [answer.usage for answer in plain if answer.usage]
     tokens, seconds = sum(usage.generated_tokens for usage in usages), sum(usage.seconds for usage in usages)
     cut = sum(usage.finish_reason == "length" for usage in usages)
+    where = (
+        f"in {escape(generator.precision)} on {escape(generator.device)}"
+        if generator.server is None
+        else f"on {escape(generator.server)} ({escape(generator.server_version)}), all as the server says"
+    )
+    revision = f", revision {escape(generator.revision)}" if generator.revision else ""
     text = (
-        f"The language model {escape(generator.model)}, revision {escape(generator.revision)}, in "
-        f"{escape(generator.precision)} on {escape(generator.device)}, greedy, "
+        f"The language model {escape(generator.model)}{revision}, {where}, greedy, "
         f"image {'first' if generator.image_first else 'last'}. "
         f"{len(usages)} plain answers took {tokens} tokens and {seconds:.1f} s; {cut} were cut at their limit."
     )

@@ -42,27 +42,25 @@ class Connection:
         server: its address, as `address.normalised` writes it.
         key: what it is opened with, or None where it takes everyone.
         retries: further tries of a request.
-        read_seconds: time in which an answer must begin and go on.
     """
 
-    def __init__(
-        self, server: str, key: str | None, *, retries: int = RETRIES, read_seconds: float = READ_SECONDS
-    ) -> None:
+    def __init__(self, server: str, key: str | None, *, retries: int = RETRIES) -> None:
         import httpx2  # what the library connects with
         import openai  # takes half a second to import, and only writing needs it
 
         self._library, self._transport, self._server, self._key = openai, httpx2, server, key
-        headers: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
+        # What the environment holds for OpenAI itself (organisation, project, an administrator's key) stays here.
+        unsent: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
         if key is None:
-            headers["Authorization"] = openai.Omit()
+            unsent["Authorization"] = openai.Omit()
+        self._options: Any = {"headers": unsent, "security": {"bearer_auth": True}}
         self._client = openai.AsyncOpenAI(
             base_url=server,
-            api_key=key or "none",  # which is not sent, see the headers
+            api_key=key or "none",  # which is not sent
             max_retries=retries,
-            default_headers=headers,  # the environment's names of organisation and project are for OpenAI alone
             http_client=openai.DefaultAsyncHttpxClient(
                 base_url=server,
-                timeout=openai.Timeout(read_seconds, connect=CONNECT_SECONDS),
+                timeout=openai.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
                 trust_env=not is_loopback(server),  # a proxy knows nothing of this machine's servers
                 follow_redirects=False,  # pictures go to the named server only
             ),
@@ -113,7 +111,7 @@ class Connection:
         """
         library = self._library
         try:
-            response = await self._client.get(path, cast_to=self._transport.Response)
+            response = await self._client.get(path, cast_to=self._transport.Response, options=self._options)
         except library.APIStatusError as error:
             if error.status_code in (401, 403):
                 self._fail(error)
@@ -128,7 +126,9 @@ class Connection:
     async def _post(self, body: Mapping[str, Any]) -> str:
         library = self._library
         try:
-            response = await self._client.post("/chat/completions", body=dict(body), cast_to=self._transport.Response)
+            response = await self._client.post(
+                "/chat/completions", body=dict(body), cast_to=self._transport.Response, options=self._options
+            )
             return str(response.text)
         except (library.APIStatusError, library.APIConnectionError) as error:
             self._fail(error)

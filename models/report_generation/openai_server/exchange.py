@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -24,9 +25,10 @@ SEED = 0
 """Of the sampling, which at temperature 0 has no choice; some servers want one all the same."""
 LISTED_TOKENS = 20
 """Log-probabilities that are asked for: the most that the interface allows."""
-CHOICE_TOKENS = 64
+CHOICE_TOKENS = 32
 """Limit on an answer that is a JSON object with one of the two choices."""
 
+_ANSWER = re.compile(r'"answer"\s*:\s*"([^"]*)"')
 _ERROR_CHARACTERS = 300
 
 
@@ -202,12 +204,11 @@ def _choice_schema(choices: tuple[str, str]) -> dict[str, Any]:
 
 
 def _chosen(text: str, choices: tuple[str, str]) -> str:
-    try:
-        answer = json.loads(text)["answer"]
-    except (ValueError, TypeError, KeyError):
-        answer = text
+    """Read which choice was written; the object may be cut off behind it, by a model that fills it with blanks."""
+    value = _ANSWER.search(text)
+    answer = _word(text if value is None else value[1])
     for choice in choices:
-        if isinstance(answer, str) and _word(answer) == choice.casefold():
+        if answer == choice.casefold():
             return choice
     raise NoCompletionError(f"neither {' nor '.join(choices)} was answered but {printable(text)!r}")
 

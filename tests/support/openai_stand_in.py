@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's interface and misbehaves as it is told: for faults, which a real one cannot be asked for.
+"""A server that speaks OpenAI's interface and misbehaves as it is told, which a real one cannot be asked to do.
 
 What it answers is the same for the same question, so that rows can be compared; no language model is behind it.
 """
@@ -104,7 +104,8 @@ class StandIn:
         if schema.get("name") == "report":
             choice["message"]["content"] = json.dumps(
                 {
-                    "image_quality": "limited", "findings": [], "impression": f"Clear, {mark}.", "differential": [],
+                    "image_quality": "limited", "findings": [{"name": "opacity", "presence": "absent", "detail": "none"}],
+                    "impression": f"Clear, {mark}.", "differential": [],
                     "label": "normal", "certainty": "low", "limitations": [],
                 }
             )  # fmt: skip

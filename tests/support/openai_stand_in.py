@@ -104,7 +104,8 @@ class StandIn:
         if schema.get("name") == "report":
             choice["message"]["content"] = json.dumps(
                 {
-                    "image_quality": "limited", "findings": [{"name": "opacity", "presence": "absent", "detail": "none"}],
+                    "image_quality": "limited",
+                    "findings": [{"name": "opacity", "presence": "absent", "detail": "none"}],
                     "impression": f"Clear, {mark}.", "differential": [],
                     "label": "normal", "certainty": "low", "limitations": [],
                 }

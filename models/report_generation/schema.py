@@ -244,7 +244,7 @@ class Usage(_Frozen):
         generated_tokens: tokens written, the end of turn included.
         finish_reason: "stop" where the generator ended it, "length" where the limit did.
         seconds: its share of the seconds of its batch.
-        batch_size: reports in its batch.
+        batch_size: reports in its batch; on a server, requests that were in flight together.
         peak_gib: peak GPU memory of its batch in GiB, or None on a CPU.
         thought_tokens: how many of the generated tokens were a thought before the answer, its marks included.
         attention: how attention was computed, where that is known.

@@ -25,7 +25,7 @@ SEED = 0
 """Of the sampling, which at temperature 0 has no choice; some servers want one all the same."""
 LISTED_TOKENS = 20
 """Log-probabilities that are asked for: the most that the interface allows."""
-CHOICE_TOKENS = 32
+CHOICE_TOKENS = 64
 """Limit on an answer that is a JSON object with one of the two choices."""
 
 _ANSWER = re.compile(r'"answer"\s*:\s*"([^"]*)"')

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from models.report_generation.openai_server.exchange import (
 from models.report_generation.openai_server.identification import ServedModel
 from models.report_generation.openai_server.in_flight import InFlight
 from models.report_generation.parsing import read_report, report_json_schema
-from models.report_generation.prompting import YES_NO, Strategy, load_strategy, render
+from models.report_generation.prompting import YES_NO, Rendered, Strategy, load_strategy, render
 from models.report_generation.schema import Provenance, Report, Request, Usage
 from models.text import printable
 
@@ -46,6 +46,7 @@ class OpenAIGenerator:
         dataset: name of the dataset.
         classifier_sha256: digest of the classifier's weights.
         phantoms: whether the images are drawn phantoms.
+        system: system message for a strategy that has none of its own, or None.
         key: what the server is opened with, or None.
     """
 
@@ -56,6 +57,7 @@ class OpenAIGenerator:
     dataset: str
     classifier_sha256: str
     phantoms: bool
+    system: str | None = None
     key: str | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -98,7 +100,7 @@ class OpenAIGenerator:
 
     def prompt(self, request: Request) -> str:
         """Return the system and the user message."""
-        rendered = render(load_strategy(request.strategy), request)
+        rendered = self._rendered(request)
         return "\n\n".join(part for part in (rendered.system, rendered.user) if part)
 
     def prepare(self) -> None:
@@ -186,8 +188,7 @@ class OpenAIGenerator:
 
     def _asked(self, row: Row, images: NDArray[np.uint8]) -> Prompt:
         request = row.request
-        strategy = load_strategy(request.strategy)
-        rendered = render(strategy, request)
+        strategy, rendered = load_strategy(request.strategy), self._rendered(request)
         return Prompt(
             text=rendered.user,
             system=rendered.system,
@@ -197,6 +198,10 @@ class OpenAIGenerator:
             json_schema=report_json_schema() if strategy.output == "json" else None,
             choices=("Yes", "No") if strategy.output == "yes_no" else None,
         )
+
+    def _rendered(self, request: Request) -> Rendered:
+        rendered = render(load_strategy(request.strategy), request)
+        return rendered if rendered.system is not None else replace(rendered, system=self.system)
 
     def _provenance(self, strategy: str, version: int) -> Provenance:
         return Provenance(

@@ -27,7 +27,7 @@ _PAGES = (
 )
 """Where servers tell their version, below the address without `/v1`: page, server and field."""
 _LISTED_MODELS = 5
-_CLAIMS = ("n_params", "size", "ftype")
+_CLAIMS = {"n_params": " parameters", "size": " bytes", "ftype": ""}
 """What llama.cpp says of the weights; what it says of the context is a setting of the server."""
 
 
@@ -119,7 +119,7 @@ def _claims(entry: Mapping[str, Any]) -> list[str]:
     root, meta = entry.get("root"), entry.get("meta")
     claims = [str(root)] if isinstance(root, str) and root != entry.get("id") else []
     if isinstance(meta, dict) and any(name in meta for name in _CLAIMS):
-        claims.append(", ".join(f"{name} {meta[name]}" for name in _CLAIMS if name in meta))
+        claims.append(", ".join(f"{meta[name]}{unit}" for name, unit in _CLAIMS.items() if name in meta))
     return claims
 
 

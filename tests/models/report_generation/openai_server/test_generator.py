@@ -91,6 +91,17 @@ def test_the_words_limits_and_schemas_are_those_of_the_strategies():
         assert (body["temperature"], body["seed"], body["model"]) == (0, 0, MODEL)
 
 
+def test_a_system_message_goes_with_the_strategies_that_have_none_of_their_own():
+    with stand_in() as server:
+        generator = made(server.url, STRATEGIES, at_once=1, system="You read X-rays.")
+        rows = asked(generator, 1)
+        written(generator, rows)
+    for row, body in zip(rows, server.asked, strict=True):
+        own = load_strategy(row.request.strategy).system
+        assert body["messages"][0] == {"role": "system", "content": own or "You read X-rays."}
+    assert row_of(made(server.url), rows[0].request).id != rows[0].id
+
+
 def test_no_more_are_in_flight_than_asked_for_and_alone_means_alone():
     with stand_in(delay=0.03) as server:
         written(generator := made(server.url, at_once=3), asked(generator, 5))

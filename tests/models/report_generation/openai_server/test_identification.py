@@ -46,7 +46,7 @@ def test_without_such_a_page_the_answer_itself_may_tell_the_version_and_the_mode
         ({"id": MODEL, "created": 1}, None),
         (
             {"id": MODEL, "meta": {"n_params": 5, "size": 7, "ftype": "Q4_K", "n_ctx": 9}},
-            "n_params 5, size 7, ftype Q4_K",
+            "5 parameters, 7 bytes, Q4_K",
         ),
         ({"id": "other", "aliases": [MODEL]}, None),
         ({"id": f"{MODEL}:latest"}, None),

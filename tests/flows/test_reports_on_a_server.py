@@ -92,7 +92,8 @@ def test_run_and_rows_say_which_server_and_model_it_was(result, server):
     assert "(vLLM 0.11.0), all as the server says" in report
     assert "None" not in report.split("## Audit")[0]
     fhir = Path(client.download_artifacts(result.run.run_id, "fhir/DiagnosticReport.ndjson")).read_text()
-    assert f"language model: {MODEL}, {server.url} (vLLM 0.11.0)" in fhir
+    assert f"language model: {MODEL}, http" in fhir
+    assert "(vLLM 0.11.0); dataset: " in fhir
     traces = client.search_traces(locations=[run.info.experiment_id], run_id=result.run.run_id, max_results=100)
     assert len(traces) == result.answers.count
     spans = [trace.data.spans[0] for trace in traces]

@@ -25,7 +25,8 @@ class ReportParameters(Parameters):
         "template",
         title="Generator",
         description="`template` words the classifier's evidence, with no language model; `medgemma` prompts MedGemma, "
-        "which needs a GPU and a licence for its weights; `openai` prompts a model on a server.",
+        "which needs a GPU and a licence for its weights; `openai` prompts a model on a server, which "
+        "is sent the images.",
     )
     cases: int = Field(
         24, ge=1, le=624, title="Cases", description="Test cases: a fixed mix of correct, wrong and borderline."

@@ -1,4 +1,4 @@
-"""Reports by a real Gemma 3 through llama.cpp's own server: a base model with a random eye, whose text means nothing."""
+"""Reports by a real Gemma 3 through llama.cpp's own server: a base model and a random eye, whose text means nothing."""
 
 import math
 import os

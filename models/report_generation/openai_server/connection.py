@@ -53,7 +53,7 @@ class Connection:
         unsent: dict[str, Any] = {"OpenAI-Organization": openai.Omit(), "OpenAI-Project": openai.Omit()}
         if key is None:
             unsent["Authorization"] = openai.Omit()
-        self._options: Any = {"headers": unsent, "security": {"bearer_auth": True}}
+        self._options: Any = {"headers": unsent}
         self._client = openai.AsyncOpenAI(
             base_url=server,
             api_key=key or "none",  # which is not sent

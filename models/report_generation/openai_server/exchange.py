@@ -83,11 +83,11 @@ class Completion:
 
 
 class RefusedError(Exception):
-    """A server does not answer a request, in the server's words."""
+    """A server does not answer a request, in the server's words, or with something else."""
 
 
 class NoCompletionError(Exception):
-    """A server's answer holds no text that could be used."""
+    """The answer of a model holds no text that could be used."""
 
 
 Send = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -110,8 +110,8 @@ async def ask(send: Send, model: str, prompt: Prompt) -> Completion:
         The answer.
 
     Raises:
-        RefusedError: the server refuses the request.
-        NoCompletionError: what it answers holds no text.
+        RefusedError: the server refuses the request, or answers with something else.
+        NoCompletionError: what the model answers holds no text.
     """
     started = time.perf_counter()
     if prompt.choices is None:
@@ -282,9 +282,9 @@ class _Reply(_Lenient):
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "the whole"
-            raise NoCompletionError(f"no chat completion was answered: {where}: {first['msg']}") from None
+            raise RefusedError(f"no chat completion was answered: {where}: {first['msg']}") from None
         if not reply.choices:
-            raise NoCompletionError("no chat completion was answered: choices is empty")
+            raise RefusedError("no chat completion was answered: choices is empty")
         message, end = reply.choices[0].message, reply.choices[0].finish_reason
         if message.refusal:
             raise NoCompletionError(f"the model declined: {printable(message.refusal, _ERROR_CHARACTERS)}")

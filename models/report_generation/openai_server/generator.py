@@ -1,7 +1,7 @@
 """Reports by a language model on a server: the prompting strategies, put to it over OpenAI's interface."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -139,14 +139,20 @@ class OpenAIGenerator:
         ):
             for group, at_once in ((others, self.at_once or AT_ONCE), (alone, 1)):
                 flight = InFlight(at_once)
-                pending: set[Future[Written]] = {
-                    portal.start_task_soon(self._write, flight, connection.chat, row, images) for row in group
+                pending = {
+                    portal.start_task_soon(self._write, flight, connection.chat, row, images): row for row in group
                 }
                 while pending:
-                    finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-                    written, fault = _outcome(finished)
-                    refused += [row for row in written if row.error is not None]
-                    answered = [row for row in written if row.error is None]
+                    answered: list[Written] = []
+                    fault: InputError | None = None
+                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                        row = pending.pop(future)
+                        try:
+                            answered.append(future.result())
+                        except RefusedError as error:
+                            refused.append(Written(row_id=row.id, error=printable(error, _ERROR_CHARACTERS)))
+                        except InputError as error:
+                            fault = error
                     if answered:
                         yield [*answered, *refused]
                         refused = []
@@ -164,7 +170,7 @@ class OpenAIGenerator:
         async with flight.place() as share:
             try:
                 completion = await ask(send, self.served.model, self._asked(row, images))
-            except (RefusedError, NoCompletionError) as error:
+            except NoCompletionError as error:  # which is an answer, of the model
                 return Written(row_id=row.id, error=printable(error, _ERROR_CHARACTERS))
             return _written(row, completion, share())
 
@@ -216,17 +222,6 @@ class OpenAIGenerator:
             classifier_sha256=self.classifier_sha256,
             phantoms=self.phantoms,
         )
-
-
-def _outcome(finished: "set[Future[Written]]") -> tuple[list[Written], InputError | None]:
-    """Return what came of requests, and what ends the run; what was answered beside that is not lost."""
-    written, fault = [], None
-    for future in finished:
-        try:
-            written.append(future.result())
-        except InputError as error:
-            fault = error
-    return written, fault
 
 
 def _written(row: Row, completion: Completion, share: float) -> Written:

@@ -162,12 +162,22 @@ def test_what_is_no_choice_is_none(written):
         (reply(None), "empty answer"),
         (reply("", refusal="I cannot help with that"), "declined: I cannot help"),
         (reply("Fi", reason="content_filter"), "content_filter"),
+    ],
+)
+def test_what_holds_no_text_is_said(body, told):
+    with pytest.raises(NoCompletionError, match=told):
+        answered(Prompt("Report."), body)
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
         ({"choices": []}, "choices is empty"),
         ({"error": "nothing"}, "no chat completion was answered: choices"),
         ([1], "no chat completion"),
         (None, "no chat completion"),
     ],
 )
-def test_what_holds_no_text_is_said(body, told):
-    with pytest.raises(NoCompletionError, match=told):
+def test_what_is_no_chat_completion_is_the_servers_fault(body, told):
+    with pytest.raises(RefusedError, match=told):
         answered(Prompt("Report."), body)

@@ -148,6 +148,17 @@ def test_a_server_that_refuses_everything_ends_the_run_and_costs_no_row_its_turn
     assert len(server.asked) < len(rows)
 
 
+def test_empty_answers_are_the_models_and_end_no_run():
+    with stand_in() as server:
+        answer = server.completion
+        server.completion = lambda body: (
+            answer(body) | {"choices": [{"message": {"content": ""}, "finish_reason": "stop"}]}
+        )
+        generator = made(server.url)
+        out = written(generator, rows := asked(generator, 12, strategies=["concise"]))
+    assert [out[row.id].error for row in rows] == ["empty answer"] * 12
+
+
 @pytest.mark.parametrize("fault", [status(500, "boom"), page])
 def test_a_few_rows_that_fail_at_the_end_have_failed(fault):
     with stand_in() as server:

@@ -109,3 +109,8 @@ def test_a_wrong_key_is_one_sentence_before_anything_is_asked():
     with stand_in(key="right") as server, pytest.raises(InputError, match="does not accept the key"):
         found(server, key="wrong")
     assert not server.asked
+
+
+def test_a_server_that_is_busy_for_a_moment_is_waited_for():
+    with stand_in(fault=lambda body, before: status(503, "loading") if before == 0 else None) as server:
+        assert found(server).model == MODEL

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from prefect.blocks.system import Secret
-from prefect.settings import PREFECT_HOME
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
+from sqlalchemy import make_url
 
 from flows.support.shell import main, parse
 from tasks.storage.locations import tracking_uri
@@ -104,7 +105,9 @@ def test_run_and_rows_say_which_server_and_model_it_was(result, server):
 
 def test_the_key_is_nowhere(result, shared_outputs, capfd, caplog):
     """But in the request and, encrypted, in Prefect's block."""
-    places = [*shared_outputs.rglob("*"), *Path(PREFECT_HOME.value()).rglob("*")]
+    database = Path(make_url(PREFECT_API_DATABASE_CONNECTION_URL.value()).database)
+    assert database.is_file()
+    places = [*shared_outputs.rglob("*"), *Path(PREFECT_HOME.value()).rglob("*"), *database.parent.glob("*.db*")]
     holding = [path for path in places if path.is_file() and KEY.encode() in path.read_bytes()]
     assert not holding
     assert any(path.name == "mlflow.db" for path in places)

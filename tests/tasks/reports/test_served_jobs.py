@@ -16,7 +16,7 @@ from tasks.reports.jobs import Job, done_rows, write_rows
 from tasks.storage.store import Store
 from tests.conftest import CHECKOUT
 from tests.models.report_generation.openai_server.test_generator import IMAGES, asked, made
-from tests.support.openai_stand_in import stand_in
+from tests.support.openai_stand_in import slow, stand_in
 
 ROWS = 8  # cases, in two strategies
 
@@ -40,6 +40,25 @@ def _kept(root):
 def _mark(row):
     """The stand-in writes into each answer which question it was."""
     return re.search(r"none, (\w{12})|Clear, (\w{12})", row["text"])[0][-12:]
+
+
+@pytest.mark.timeout(120)
+def test_an_interrupt_leaves_what_was_finished_and_waits_for_nothing(tmp_path):
+    root = str(tmp_path / "store")
+    code = f"from {__name__} import write_all; write_all({{!r}}, {root!r})"
+    with stand_in() as server:
+        server.fault = lambda body, before: slow(100) if len(server.answered) >= 4 else None
+        process = subprocess.Popen(
+            [sys.executable, "-c", code.format(server.url)], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True
+        )
+        while len(_kept(root)) < 4:
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+    assert process.returncode == -signal.SIGINT
+    assert told.rstrip().endswith("KeyboardInterrupt")
+    assert len(_kept(root)) == 4
 
 
 @pytest.mark.timeout(120)

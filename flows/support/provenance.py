@@ -9,6 +9,8 @@ from tasks.records.reports import GeneratorRecord
 from tasks.records.retrieval import EncoderRecord
 from tasks.tracking import runs
 
+_GENERATOR_FACTS = ("name", "model", "revision", "precision", "device", "conventions", "server", "server_version")
+
 
 def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None:
     """Log which data a run uses, and say so in tags where they were drawn or are a part of the file.
@@ -38,9 +40,7 @@ def log_encoder(run: RunReference, encoder: EncoderRecord) -> None:
 
 def log_generator(run: RunReference, generator: GeneratorRecord) -> None:
     """Say in tags what writes a run's reports, and that its weights are random where they are."""
-    facts = {
-        name: getattr(generator, name) for name in ("name", "model", "revision", "precision", "device", "conventions")
-    }
+    facts = {name: getattr(generator, name) for name in _GENERATOR_FACTS}
     runs.log_tags(run, {f"generator.{name}": value for name, value in facts.items() if value is not None})
     if generator.random_weights:
         _notice(run, "random_weights", RANDOM_WEIGHTS_NOTICE)

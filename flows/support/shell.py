@@ -192,6 +192,8 @@ def _sentence(error: Exception) -> str:
         return printable(error, LONGEST_SENTENCE)
     first = error.errors(include_url=False)[0]
     option = printable(".".join(map(str, first["loc"])), 60)
+    if isinstance(said := first.get("ctx", {}).get("error"), InputError):  # which says all, and quotes no secret
+        return printable(f"--{option}: {said}", LONGEST_SENTENCE)
     given = printable(repr(first["input"]), 40)
     more = "" if error.error_count() == 1 else f" {error.error_count() - 1} more did not fit."
     around = f" (given: {given}).{more} See --help for what each option takes."

@@ -119,7 +119,7 @@ def _observation(number: int, finding: Finding, subject: dict[str, Any]) -> dict
 def _notes(report: Report) -> list[str]:
     """Put the notices first, each sentence once."""
     source = report.provenance
-    model = f"{source.model}, revision {source.revision}, {source.precision}" if source.language_model else "none"
+    model = source.weights if source.language_model else "none"
     notes = [
         RANDOM_WEIGHTS_NOTICE if source.random_weights else "",
         PHANTOM_NOTICE if source.phantoms else "",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from models.report_generation.prompting import Strategy
-from models.report_generation.schema import Report, Request, Share, Usage
+from models.report_generation.schema import DecidedBy, Report, Request, Share, Usage
 
 
 class Row(BaseModel):
@@ -37,6 +37,7 @@ class Written(BaseModel):
         score: P(yes) of a yes-or-no question, or None for a report.
         choice_mass: P(Yes) + P(No): how much of the answer's probability the two choices hold; None where it is not
             known.
+        decided_by: how a server was made to answer the yes-or-no question; None where no server was.
         usage: what it took, or None where it failed.
         error: why it failed, or None.
         batch_limit: rows in the largest batch that was tried at the time, by which a later run finds the batches of an
@@ -49,6 +50,7 @@ class Written(BaseModel):
     text: str = ""
     score: Share | None = None
     choice_mass: Share | None = None
+    decided_by: DecidedBy | None = None
     usage: Usage | None = None
     error: str | None = None
     batch_limit: int | None = None

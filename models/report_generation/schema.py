@@ -1,5 +1,6 @@
 """What a report is made from, and what it is."""
 
+import re
 from collections.abc import Collection, Iterable
 from typing import Annotated, Literal
 
@@ -8,10 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from models.markdown import escape
 from models.notices import RANDOM_WEIGHTS_NOTICE
 
+_DIGEST = re.compile(r"(sha256:)?[0-9a-f]{20,}")
+
 Presence = Literal["present", "absent", "uncertain", "not assessable"]
 Label = str
 """Name of one of the two classes of the dataset."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+DecidedBy = Literal["log-probabilities", "structured choice"]
+"""How a server was made to answer Yes or No: by the probabilities that it gives, or by having to write one of them."""
 
 LEAST_CHOICE_MASS = 0.5
 """What Yes and No must hold together of the probability of the first token for their comparison to be an answer.
@@ -126,6 +131,7 @@ class Provenance(_Frozen):
         model: identifier of the language model, or None.
         revision: commit or digest of its weights, or None.
         precision: number format of its weights, or None.
+        server: address and version of the server that the model runs on, or None where it ran here.
         language_model: whether one was involved.
         random_weights: whether that model has random weights, so that its text means nothing.
         dataset: name of the dataset.
@@ -139,11 +145,24 @@ class Provenance(_Frozen):
     model: str | None = None
     revision: str | None = None
     precision: str | None = None
+    server: str | None = None
     language_model: bool
     random_weights: bool = False
     dataset: str
     classifier_sha256: str
     phantoms: bool
+
+    @property
+    def short_revision(self) -> str | None:
+        """The revision, of a commit or digest the beginning only."""
+        digest = self.revision is not None and _DIGEST.fullmatch(self.revision)
+        return self.revision[:12] if self.revision and digest else self.revision
+
+    @property
+    def weights(self) -> str:
+        """What wrote it, for people: model, revision, precision and server, as far as they are known."""
+        revision = self.revision and f"revision {self.revision}"
+        return ", ".join(part for part in (self.model, revision, self.precision, self.server) if part)
 
 
 class Report(ReportContent):
@@ -225,7 +244,7 @@ class Usage(_Frozen):
         generated_tokens: tokens written, the end of turn included.
         finish_reason: "stop" where the generator ended it, "length" where the limit did.
         seconds: its share of the seconds of its batch.
-        batch_size: reports in its batch.
+        batch_size: reports in its batch; on a server, requests that were in flight together.
         peak_gib: peak GPU memory of its batch in GiB, or None on a CPU.
         thought_tokens: how many of the generated tokens were a thought before the answer, its marks included.
         attention: how attention was computed, where that is known.
@@ -257,6 +276,7 @@ class Answer(_Frozen):
         score: P(yes) of the yes-or-no question, or None for a report.
         choice_mass: P(Yes) + P(No): how much of the answer's probability the two choices hold; None where it is not
             known.
+        decided_by: how a server was made to answer the yes-or-no question; None where no server was.
         usage: what it took, or None where it failed.
     """
 
@@ -271,6 +291,7 @@ class Answer(_Frozen):
     problem: str | None = None
     score: Share | None = None
     choice_mass: Share | None = None
+    decided_by: DecidedBy | None = None
     usage: Usage | None = None
 
     @property

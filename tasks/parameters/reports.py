@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from models.choices import Release, WeightFormat, described
 from models.report_generation.controls import CONTROLS, DEFAULT_CONTROLS
+from models.report_generation.openai_server import address
 from models.report_generation.prompting import STRATEGIES
 from tasks.parameters.base import Parameters
 
@@ -20,11 +21,12 @@ else:  # a type checker cannot read the names from where they stand
 class ReportParameters(Parameters):
     """Which reports to write."""
 
-    generator: Literal["template", "medgemma"] = Field(
+    generator: Literal["template", "medgemma", "openai"] = Field(
         "template",
         title="Generator",
         description="`template` words the classifier's evidence, with no language model; `medgemma` prompts MedGemma, "
-        "which needs a GPU and a licence for its weights.",
+        "which needs a GPU and a licence for its weights; `openai` prompts a model on a server, which "
+        "is sent the images.",
     )
     cases: int = Field(
         24, ge=1, le=624, title="Cases", description="Test cases: a fixed mix of correct, wrong and borderline."
@@ -51,13 +53,14 @@ class ReportParameters(Parameters):
         list(STRATEGIES),
         min_length=1,
         title="Prompting strategies",
-        description="MedGemma only: prompts; each case gets one report per strategy.",
+        description="Language models only: prompts; each case gets one report per strategy.",
     )
     model: str = Field(
         "google/medgemma-4b-it",
         min_length=1,
         title="Model",
-        description="MedGemma only: hub id (`google/medgemma-4b-it`, `google/medgemma-1.5-4b-it`) or a folder.",
+        description="MedGemma: hub id (`google/medgemma-4b-it`, `google/medgemma-1.5-4b-it`) or a folder; openai: the "
+        "server's name for the model.",
     )
     revision: str | None = Field(
         None,
@@ -75,14 +78,15 @@ class ReportParameters(Parameters):
     image_first: bool | None = Field(
         None,
         title="Image first",
-        description="MedGemma only: put the image before the text of the prompt; none does as published.",
+        description="Language models only: put the image before the text of the prompt; none does as published.",
     )
     at_once: int | None = Field(
         None,
         ge=1,
         le=512,
         title="Reports at once",
-        description="MedGemma only: reports per batch on the GPU; none finds how many fit.",
+        description="MedGemma: reports per batch on the GPU; none finds how many fit. openai: requests in flight per "
+        "task; none is 8.",
     )
     token_block: str = Field(
         "huggingface-token",
@@ -93,8 +97,8 @@ class ReportParameters(Parameters):
     conventions: Literal["auto", Release] = Field(
         "auto",
         title="Conventions",
-        description="MedGemma only: release whose published system message and order of image and text are followed; "
-        "`auto` reads it from the model's name.",
+        description="Language models only: release of MedGemma whose published system message and order of image and "
+        "text are followed; `auto` reads it from the model's name.",
     )
     thinking_tokens: int = Field(
         0,
@@ -116,3 +120,20 @@ class ReportParameters(Parameters):
         description="CSV, JSON or JSON Lines with reports that someone else wrote on test images (`case` or "
         "`image_sha256`, and `reference`), which the written ones are compared with.",
     )
+    server: str | None = Field(
+        None,
+        pattern=address.PATTERN,
+        title="Server",
+        description="openai only: address of an OpenAI-compatible server, `http://127.0.0.1:8000/v1` for instance.",
+    )
+    key_block: str = Field(
+        "openai-api-key",
+        pattern="^[a-z0-9-]+$",
+        title="Key block",
+        description="openai only: Prefect Secret block with the server's key; without one, OPENAI_API_KEY is used.",
+    )
+
+    @field_validator("server", mode="before")
+    @classmethod
+    def _one_spelling(cls, server: object) -> object:
+        return address.normalised(server) if isinstance(server, str) else server

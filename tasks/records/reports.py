@@ -36,20 +36,23 @@ class GeneratorRecord(Record):
     """What writes the reports, as it was found.
 
     Attributes:
-        name: `template` or `medgemma`.
+        name: `template`, `medgemma` or `openai`.
         strategies: prompting strategies of a language model.
-        model: hub id or folder of the weights.
-        revision: commit on the hub, or digest of the folder.
+        model: hub id or folder of the weights, or the name that a server has for them.
+        revision: commit on the hub, digest of the folder, or what the server says of the weights.
         random_weights: whether the weights say of themselves that they were never trained.
         precision: number format of the weights.
-        device: `cuda` or `cpu`.
+        server: address of the server that runs the model, or None where it runs here.
+        server_version: that server and its version, as far as it tells.
+        device: `cuda` or `cpu`; `server` where a server runs the model.
         image_first: whether the image stands before the prompt's text.
         conventions: release whose published prompts are followed.
         thinking_tokens: budget of a block of thought; 0 bars it.
         path: where the weights lie.
-        at_once: reports per batch on the device, or None.
+        at_once: reports per batch on the device or requests in flight, or None.
         token_block: Prefect Secret block with the hub's token.
         compiled: whether decoding is compiled, with a static cache.
+        key_block: Prefect Secret block with the server's key.
     """
 
     name: str
@@ -58,6 +61,8 @@ class GeneratorRecord(Record):
     revision: str | None = None
     random_weights: bool = False
     precision: str | None = None
+    server: str | None = None
+    server_version: str | None = None
     device: str = provenance("cpu")
     image_first: bool = True
     conventions: str | None = None
@@ -66,6 +71,7 @@ class GeneratorRecord(Record):
     at_once: int | None = provenance(None)
     token_block: str = provenance("")
     compiled: bool = False
+    key_block: str = provenance("")
 
 
 class RequestsRecord(Record):

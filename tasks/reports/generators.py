@@ -18,16 +18,19 @@ def locate(parameters: ReportParameters, token: str | None) -> GeneratorRecord:
 
     Args:
         parameters: the form.
-        token: access token of the hub, or None.
+        token: access token of the hub, or key of the server; or None.
 
     Returns:
-        What was found: the commit or digest of the weights, and the precision that fits the device.
+        What was found: the commit or digest of the weights, and the precision that fits the device; or what the server
+        says of itself and of its model.
 
     Raises:
-        InputError: the weights cannot be had, or the device cannot run them.
+        InputError: the weights cannot be had, or the device cannot run them; or the server does not answer.
     """
     if parameters.generator == "template":
         return GeneratorRecord(name="template")
+    if parameters.generator == "openai":
+        return _on_a_server(parameters, token)
     from models.report_generation.medgemma.source import resolve_source
 
     source = resolve_source(parameters.model, parameters.revision, token)
@@ -68,7 +71,7 @@ def make(
         record: what was found.
         dataset: the data that it writes about.
         classifier_sha256: digest of the weights behind the evidence.
-        token: access token of the hub, or None; needed only to fetch weights.
+        token: access token of the hub, or key of the server; or None. Needed only where reports are written.
 
     Returns:
         The generator; a language model is loaded when it writes its first row.
@@ -85,6 +88,21 @@ def make(
     named = f"{dataset.title} {dataset.digest}"
     if record.name == "template":
         return TemplateGenerator(named, classifier_sha256, dataset.phantoms)
+    if record.name == "openai":
+        from models.report_generation.openai_server.generator import OpenAIGenerator
+        from models.report_generation.openai_server.identification import ServedModel
+
+        return OpenAIGenerator(
+            served=ServedModel(str(record.server), str(record.server_version), str(record.model), record.revision),
+            report_strategies=record.strategies,
+            image_first=record.image_first,
+            at_once=record.at_once,
+            dataset=named,
+            classifier_sha256=classifier_sha256,
+            phantoms=dataset.phantoms,
+            system=CONVENTIONS[record.conventions].system,  # type: ignore[index]
+            key=token,
+        )
     from models.report_generation.medgemma.generator import MedGemmaGenerator
     from models.report_generation.medgemma.source import Source
 
@@ -102,4 +120,30 @@ def make(
         phantoms=dataset.phantoms,
         token=token,
         compiled=record.compiled,
+    )
+
+
+def _on_a_server(parameters: ReportParameters, key: str | None) -> GeneratorRecord:
+    from models.report_generation.openai_server.identification import identify
+
+    if parameters.server is None:
+        raise InputError(
+            "The generator openai needs the address of a server: give --reports.server, http://127.0.0.1:8000/v1 for "
+            "instance, or choose another generator."
+        )
+    served = identify(parameters.server, parameters.model, key)
+    release = release_of(parameters.model, parameters.conventions)
+    published = CONVENTIONS[release]
+    return GeneratorRecord(
+        name="openai",
+        strategies=tuple(parameters.strategies),
+        model=served.model,
+        revision=served.revision,
+        server=served.server,
+        server_version=served.version,
+        device="server",
+        image_first=published.image_first if parameters.image_first is None else parameters.image_first,
+        conventions=release,
+        at_once=parameters.at_once,
+        key_block=parameters.key_block,
     )

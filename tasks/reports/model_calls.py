@@ -107,6 +107,8 @@ def _outputs(answer: Answer, label: str) -> dict[str, Any]:
     outputs: dict[str, Any] = {"choices": [choice], "label": label}
     if answer.score is not None:
         outputs["probability_of_yes"] = "undecided" if answer.undecided else answer.score
+    if answer.decided_by is not None:
+        outputs["decided_by"] = answer.decided_by
     if answer.problem:
         outputs["problem"] = answer.problem
     return outputs
@@ -122,6 +124,8 @@ def _attributes(answer: Answer, generator: GeneratorRecord, settings: Mapping[st
         "model": generator.model,
         "revision": generator.revision,
         "precision": generator.precision,
+        "server": generator.server,
+        "server_version": generator.server_version,
         "prompt_version": settings.get("version"),
         "max_new_tokens": settings.get("max_new_tokens"),
         "constrained": settings.get("json_schema") is not None,

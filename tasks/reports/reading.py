@@ -41,6 +41,7 @@ def _answer(generator: ReportGenerator, request: Request, written: Written) -> A
         problem=problem,
         score=written.score,
         choice_mass=written.choice_mass,
+        decided_by=written.decided_by,
         usage=written.usage,
     )
 

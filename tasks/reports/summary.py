@@ -197,12 +197,18 @@ def _generator(generator: GeneratorRecord, plain: Sequence[Answer]) -> str:
     tokens, seconds = sum(usage.generated_tokens for usage in usages), sum(usage.seconds for usage in usages)
     cut, thinking = sum(usage.finish_reason == "length" for usage in usages), generator.thinking_tokens
     attention = sorted({usage.attention for usage in usages if usage.attention})
+    where = (
+        f"in {escape(generator.precision)} on {escape(generator.device)}"
+        if generator.server is None
+        else f"on {escape(generator.server)} ({escape(generator.server_version)}), all as the server says"
+    )
+    revision = f", revision {escape(generator.revision)}" if generator.revision else ""
+    thought = f"at most {thinking} tokens of thought" if thinking else "no thought"
     text = (
-        f"The language model {escape(generator.model)}, revision {escape(generator.revision)}, in "
-        f"{escape(generator.precision)} on {escape(generator.device)}, greedy, "
+        f"The language model {escape(generator.model)}{revision}, {where}, greedy, "
         f"image {'first' if generator.image_first else 'last'}"
-        f"{f', conventions of MedGemma {generator.conventions}' if generator.conventions else ''}, "
-        f"{f'at most {thinking} tokens of thought' if thinking else 'no thought'}. "
+        f"{f', conventions of MedGemma {generator.conventions}' if generator.conventions else ''}"
+        f"{f', {thought}' if generator.server is None else ''}. "
         f"{len(usages)} plain answers took {tokens} tokens and {seconds:.1f} s; {cut} were cut at their limit."
         + (f" Attention was computed by: {', '.join(attention)}." if attention else "")
     )

@@ -27,6 +27,7 @@ from flows.inbox import inbox
 from flows.retrieval import retrieval
 from flows.support.shell import main, parse
 from models.notices import RESEARCH_NOTICE
+from models.report_generation.openai_server.exchange import image_url
 from tasks.cases import archive
 from tasks.cases.case import Case
 from tasks.cases.steps.drift import FEWEST
@@ -38,6 +39,7 @@ from tasks.storage.store import Store
 from tests.conftest import CHECKOUT
 from tests.e2e.orthanc import LOGIN, orthanc
 from tests.flows.small import RETRIEVAL, executed, run_flow
+from tests.support.openai_stand_in import MODEL, stand_in
 from tests.support.pages import page_of
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
@@ -364,3 +366,18 @@ def test_what_cannot_be_done_is_said_in_a_sentence(words, options, sentence, cap
     said = capsys.readouterr().err
     assert code == (2 if sentence else 0), said
     assert sentence is None or sentence in said
+
+
+def test_a_model_on_a_server_writes_reports_on_own_pictures(words, folder, shared_outputs):
+    with stand_in(pages={"/version": {"version": "0.11.0"}}) as server:
+        options = ["--reports.generator", "openai", "--reports.server", server.url, "--reports.model", MODEL]
+        pictures = ["--cases.images", str(folder / "03.png"), "--reports.strategies", "concise,structured"]
+        result, _ = run_flow(cases, [*words, *pictures, *options])
+    assert result.metrics["cases/reports"] == 2
+    assert result.metrics["cases/reports_parsed"] == 1
+    (case,) = map(Case.model_validate, Store().get_json(result.cases))
+    page = (shared_outputs / "cases" / result.flow_run_id / f"{case.short_name}.html").read_text()
+    assert f"language model {MODEL}, on {server.url} (vLLM 0.11.0)" in page
+    assert len(server.answered) == 4  # two reports, the question, and one trial
+    shown = [body["messages"][-1]["content"][0]["image_url"]["url"] for body in server.asked[1:]]
+    assert len(set(shown)) == 1 and shown[0] == image_url(np.asarray(Image.open(folder / "03.png")))

@@ -5,7 +5,7 @@ from pathlib import Path
 from models.errors import InputError
 from models.report_generation.generator import Row
 from tasks.execution.caching import step
-from tasks.execution.secrets import hub_token
+from tasks.execution.secrets import generator_secret
 from tasks.parameters.reports import ReportParameters
 from tasks.records.base import ArrayRecord
 from tasks.records.classification import EvaluationRecord
@@ -25,9 +25,10 @@ def locate_generator(parameters: ReportParameters) -> GeneratorRecord:
     """Find out what is to write the reports, which is quick and therefore done first in every run.
 
     Raises:
-        InputError: the weights cannot be had, or the device cannot run them.
+        InputError: the weights cannot be had, or the device cannot run them; or the server does not answer.
     """
-    return generators.locate(parameters, hub_token(parameters.token_block))
+    form = parameters
+    return generators.locate(form, generator_secret(form.generator, form.token_block, form.key_block, form.server))
 
 
 def locate_references(parameters: ReportParameters, tests: int | None) -> ReferencesRecord | None:

@@ -74,7 +74,7 @@ def show_cases(
     views = case_views(evidence, cases.groups, cases.truths, splits, heat_maps, given, store.get_json(audit.claims))
     source = {
         "generator": generator.name,
-        **generator.model_dump(include={"model", "revision", "precision"}),
+        **generator.model_dump(include={"model", "revision", "precision", "server", "server_version"}),
         "classifier": cases.classifier_sha256[:12],
         "dataset": f"{dataset.title} {dataset.digest}",
     }

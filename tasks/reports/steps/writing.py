@@ -8,7 +8,7 @@ from tasks.execution import progress
 from tasks.execution.caching import step
 from tasks.execution.fingerprint import fingerprint
 from tasks.execution.gpu import gpu_slot
-from tasks.execution.secrets import hub_token
+from tasks.execution.secrets import generator_secret
 from tasks.records.base import ProgressReference
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import AnswersRecord, RequestsRecord, WrittenRecord
@@ -28,7 +28,8 @@ def write_reports(
     store, record = Store(), requests.generator
     rows = rows_of_cases(ROWS.load(store, requests.requests), first, last)
     images = store.get_arrays(requests.images)["images"]
-    generator = generators.make(record, dataset, requests.classifier_sha256, hub_token(record.token_block))
+    secret = generator_secret(record.name, record.token_block, record.key_block, record.server)
+    generator = generators.make(record, dataset, requests.classifier_sha256, secret)
     made_by = fingerprint(generator.code)._asdict()
     job = Job(store, {**generator.identity, "generator": generator.name, **made_by})
     kept = done_rows(job, rows)

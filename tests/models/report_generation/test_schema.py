@@ -118,3 +118,24 @@ def test_markdown_names_the_language_model_and_random_weights():
 
 def test_without_a_probability_there_is_no_label():
     assert make_case(probability=None).label is None
+
+
+@pytest.mark.parametrize(
+    ("revision", "shown"),
+    [
+        ("290cda5eeccbee130f987c4ad74a59ae6f196408", "290cda5eeccb"),
+        ("sha256:290cda5eeccbee130f987c4ad74a59ae6f196408", "sha256:290cd"),
+        ("5 parameters, 7 bytes, Q4_K", "5 parameters, 7 bytes, Q4_K"),
+        (None, None),
+    ],
+)
+def test_of_a_digest_the_beginning_is_shown_and_of_words_all(revision, shown):
+    source = make_report().provenance
+    assert source.model_copy(update={"revision": revision}).short_revision == shown
+
+
+def test_what_wrote_it_is_said_as_far_as_it_is_known():
+    source = make_report().provenance.model_copy(update={"model": "m", "server": "http://h/v1 (vLLM 1)"})
+    assert source.weights == "m, http://h/v1 (vLLM 1)"
+    local = source.model_copy(update={"server": None, "revision": "abc", "precision": "nf4"})
+    assert local.weights == "m, revision abc, nf4"

@@ -12,6 +12,7 @@ from tasks.records.reports import GeneratorRecord
 from tasks.reports.generators import locate, make
 from tests.conftest import CHECKOUT
 from tests.support.medgemma_twin import write_checkpoint
+from tests.support.openai_stand_in import MODEL, stand_in
 
 FILE = StoredFile(uri="", sha256="", size=0, media_type="application/json")
 DATASET = DatasetRecord(
@@ -107,3 +108,23 @@ def test_planning_loads_no_network(folder):
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_server_is_located_with_what_it_says_of_itself():
+    with stand_in(key="sk-canary", pages={"/version": {"version": "0.11.0"}}) as server:
+        form = ReportParameters(generator="openai", server=server.url, model=MODEL, strategies=["concise"], at_once=3)
+        record = locate(form, "sk-canary")
+    assert (record.server, record.server_version, record.device) == (server.url, "vLLM 0.11.0", "server")
+    assert (record.precision, record.random_weights, record.path) == (None, False, "")
+    generator = make(record, DATASET, "c" * 64, "sk-canary")
+    assert (generator.name, generator.strategies, generator.at_once) == ("openai", ("concise", "yes_no"), 3)
+    assert generator.identity["server_version"] == "vLLM 0.11.0"
+    assert "sk-canary" not in f"{record!r}{record.model_dump_json()}{generator!r}"
+    assert record.model_copy(update={"at_once": 9, "key_block": "other"}).content_digest() == record.content_digest()
+    for changed in ({"server": "http://h/v1"}, {"server_version": "vLLM 0.12.0"}, {"model": "m"}, {"revision": "r"}):
+        assert record.model_copy(update=changed).content_digest() != record.content_digest()
+
+
+def test_a_generator_on_a_server_needs_one():
+    with pytest.raises(InputError, match=r"needs the address of a server: give --reports\.server"):
+        locate(ReportParameters(generator="openai"), None)

@@ -87,17 +87,19 @@ def planned(tasks: Iterable[Sequence[Row]], largest: int) -> Planned:
             most = largest
             if bucket[0].company:
                 bucket, most = mixed(bucket, largest, key=lambda prompt: prompt.key)
-            batches = len(list(run_batches(bucket, _nothing, most, **_NEVER)))  # type: ignore[arg-type]
+            run = run_batches(bucket, _nothing, most, is_out_of_memory=_no, is_fatal=_no, free_memory=lambda: None)
+            batches = len(list(run))
             calls += batches
             steps += batches * bucket[0].max_new_tokens
     return Planned(rows, calls, steps)
 
 
-_NEVER = {"is_out_of_memory": bool, "is_fatal": bool, "free_memory": lambda: None}
-
-
 def _nothing(prompts: Sequence[Prompt]) -> Sequence[Prompt]:
     return prompts
+
+
+def _no(error: Exception) -> bool:
+    return False
 
 
 def _generator() -> MedGemmaGenerator:

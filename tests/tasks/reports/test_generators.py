@@ -93,6 +93,14 @@ def test_a_token_never_reaches_a_record_or_a_text(folder):
     assert "hf_secret" not in repr(generator)
 
 
+def test_compiled_decoding_is_refused_where_nothing_would_be_compiled(folder):
+    with pytest.raises(InputError, match="transformers compiles no network that bitsandbytes has quantized"):
+        locate(_form(model=folder, precision="nf4", compiled=True), None)
+    record = locate(_form(model=folder, compiled=True), None)
+    assert record.compiled
+    assert make(record, DATASET, "c").identity["compiled"]
+
+
 def test_a_model_that_cannot_be_had_is_one_sentence(tmp_path):
     with pytest.raises(InputError, match=r"config\.json"):
         locate(_form(model=str(tmp_path)), None)

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import jsonschema
 import pytest
 from mlflow import MlflowClient
 
 from flows.reports import reports
 from flows.support.shell import parse
 from models.notices import RANDOM_WEIGHTS_NOTICE
+from models.report_generation.parsing import report_json_schema
 from tasks.storage.locations import tracking_uri
 from tests.flows.small import FEW_IMAGES, RETRIEVAL
 
@@ -33,7 +35,6 @@ def test_the_flow_writes_and_audits_reports(grafted):
     assert run.info.status == "FINISHED"
     assert (result.answers.count, result.answers.failed) == (4, 0)
     assert run.data.metrics["reports/count"] == 2
-    assert run.data.metrics["reports/parsed"] == 1
     assert 0 <= run.data.metrics["reports/undecided"] <= 1
     assert run.data.tags["random_weights"] == RANDOM_WEIGHTS_NOTICE
     assert run.data.tags["generator.attention"] == "sdpa"
@@ -42,4 +43,8 @@ def test_the_flow_writes_and_audits_reports(grafted):
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
     assert [row["strategy"] for row in rows] == ["structured", "yes_no"] * 2
     assert all(0 < row["P(Yes) + P(No)"] < 1 for row in rows if row["strategy"] == "yes_no")
-    assert all(row["finish"] == "stop" for row in rows)
+    asked = [row for row in rows if row["strategy"] == "structured"]
+    for row in asked:  # a base model may fill the schema with words that say nothing, and that is told
+        if row["finish"] == "stop" and row["problem"]:
+            jsonschema.validate(json.loads(row["text"]), json.loads(report_json_schema()))
+    assert run.data.metrics["reports/parsed"] == sum(row["problem"] is None for row in asked) / len(asked)

@@ -58,13 +58,19 @@ THRESHOLD_RULES: dict[ThresholdRuleName, str] = {
     "fixed": "0.5, set beforehand, which suits a class-balanced loss",
 }
 
-EncoderName = Literal["classifier", "metric", "clip", "pubmedclip", "biomedclip"]
-ENCODERS: dict[EncoderName, str] = {
-    "classifier": "the classifier without its head",
-    "metric": "the classifier's features beside those of an ImageNet network, for search",
+PublishedEncoderName = Literal["clip", "pubmedclip", "biomedclip", "rad_dino", "medsiglip"]
+EncoderName = Literal["classifier", "metric", PublishedEncoderName]
+PUBLISHED_ENCODERS: dict[EncoderName, str] = {
     "clip": "CLIP, trained on photographs with captions, reads texts too",
     "pubmedclip": "CLIP fine-tuned on radiology images with captions, reads texts too",
     "biomedclip": "BiomedCLIP, trained on figures of biomedical articles with captions, reads texts too",
+    "rad_dino": "RAD-DINO, trained on chest X-rays alone",
+    "medsiglip": "MedSigLIP, trained on medical images with reports, reads texts too; gated",
+}
+ENCODERS: dict[EncoderName, str] = {
+    "classifier": "the classifier without its head",
+    "metric": "the classifier's features beside those of an ImageNet network, for search",
+    **PUBLISHED_ENCODERS,
 }
 
 IndexKind = Literal["flat", "hnsw", "ivf"]

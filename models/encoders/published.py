@@ -1,4 +1,4 @@
-"""What the published encoders have in common: an image tower and a text tower, and a checkpoint on the hub."""
+"""What the published encoders have in common: an image tower, mostly a text tower, and a checkpoint on the hub."""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -8,29 +8,31 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoders.checkpoint import Layout, Source
+from models.encoders.checkpoint import Layout, Source, is_random
 from models.encoders.encoder import Encoder
 from models.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-_SUFFIXES = (".json", ".txt", ".safetensors", ".bin")
+_SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".bin")
 _TEXTS_PER_PASS = 64
 
 
 class PublishedEncoder(Encoder):
-    """An image tower and a text tower whose projections share one space, of the Hugging Face hub or a folder.
+    """An image tower, and a text tower in the same space if it reads texts, of the Hugging Face hub or a folder.
 
     On a CPU everything is computed in float32; on a GPU that has it in bf16, except for the embeddings themselves.
 
     Args:
         source: what `resolve` gave, on another machine perhaps.
         device: "cpu" or "cuda".
+        token: access token of the hub, or None for the one of `HF_TOKEN` or of `hf auth login`.
 
     Attributes:
         model: hub id of the checkpoint that it takes by default, to which the licence belongs.
         revision: commit of it.
+        gated: whether the hub gives it only to who has accepted its licence.
         layout: files of its checkpoint.
 
     Raises:
@@ -40,9 +42,10 @@ class PublishedEncoder(Encoder):
     reads_text = True
     model: ClassVar[str]
     revision: ClassVar[str]
+    gated: ClassVar[bool] = False
     layout: ClassVar[Layout]
 
-    def __init__(self, source: Source, device: str = "cpu") -> None:
+    def __init__(self, source: Source, device: str = "cpu", token: str | None = None) -> None:
         import torch
 
         super().__init__(device=device)
@@ -51,7 +54,7 @@ class PublishedEncoder(Encoder):
                 f"There is no GPU that PyTorch can use on this machine; run {self.name} on the device cpu, or on a "
                 "worker of the `gpu` pool."
             )
-        folder = self.fetch(source)
+        folder = self.fetch(source, token)
         try:
             self._model: Any = self._load(folder)
         except InputError:
@@ -65,7 +68,7 @@ class PublishedEncoder(Encoder):
         self._bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
     @classmethod
-    def resolve(cls, model: str | None = None, revision: str | None = None) -> Source:
+    def resolve(cls, model: str | None = None, revision: str | None = None, token: str | None = None) -> Source:
         """Find a checkpoint and pin it, without loading or downloading weights.
 
         A folder is read whole, once per process, for its digest. Of a model on the hub only the configuration is
@@ -75,6 +78,7 @@ class PublishedEncoder(Encoder):
             model: hub id or folder of another checkpoint of the same layout, or None for the default.
             revision: commit, tag or branch on the hub, or None for the default commit (of another model: the newest);
                 for a folder None, or the digest that it must have.
+            token: access token of the hub, as for the class.
 
         Returns:
             The source, with its revision pinned.
@@ -87,22 +91,24 @@ class PublishedEncoder(Encoder):
         model = model or cls.model
         folder = Path(model).expanduser()
         if folder.is_dir():
-            cls.layout.require(folder, cls.name)
-            return Source(cls.name, model, hub.pin_folder(model, revision, _SUFFIXES), str(folder))
+            random = is_random(cls.layout.require(folder, cls.name))
+            return Source(cls.name, model, hub.pin_folder(model, revision, _SUFFIXES), str(folder), random)
         if model == cls.model:
             revision = revision or cls.revision
-        snapshot = hub.download(model, revision, None, [cls.layout.config])
-        cls.layout.require_config(snapshot, cls.name)
-        return Source(cls.name, model, snapshot.name, model if cls.layout.missing(snapshot) else str(snapshot))
+        snapshot = hub.download(model, revision, token, [cls.layout.config])
+        random = is_random(cls.layout.require_config(snapshot, cls.name))
+        path = model if cls.layout.missing(snapshot) else str(snapshot)
+        return Source(cls.name, model, snapshot.name, path, random)
 
     @classmethod
-    def fetch(cls, source: Source) -> Path:
+    def fetch(cls, source: Source, token: str | None = None) -> Path:
         """Return the folder with a checkpoint, downloading what is missing and checking that all is there.
 
         Safetensors are preferred; a pickle is downloaded only where there are none.
 
         Args:
             source: what `resolve` gave.
+            token: access token of the hub, as for the class.
 
         Returns:
             The folder.
@@ -115,10 +121,13 @@ class PublishedEncoder(Encoder):
         if source.is_folder:
             return Path(cls.resolve(source.path, source.revision).path)
         folder, layout = Path(source.path), cls.layout
+        if not folder.is_dir() and (kept := hub.cached(source.model, source.revision)) and not layout.missing(kept):
+            folder = kept
         if not folder.is_dir():
-            folder = hub.download(source.model, source.revision, None, ["*.json", "*.txt", layout.safetensors])
+            patterns = ["*.json", "*.txt", "*.model", layout.safetensors]
+            folder = hub.download(source.model, source.revision, token, patterns)
             if not (folder / layout.safetensors).is_file():
-                folder = hub.download(source.model, source.revision, None, [layout.pickle])
+                folder = hub.download(source.model, source.revision, token, [layout.pickle])
         layout.require(folder, cls.name)
         return folder
 
@@ -138,6 +147,7 @@ class PublishedEncoder(Encoder):
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts, as in `Encoder`."""
+        self.require_text()
         for position, text in enumerate(texts):
             if not text.strip():
                 raise InputError(
@@ -163,9 +173,9 @@ class PublishedEncoder(Encoder):
     def _embed_images(self, images: NDArray[np.uint8]) -> "torch.Tensor":
         """Preprocess and embed one batch, shape (images, height, width, 3)."""
 
-    @abstractmethod
     def _embed_texts(self, texts: list[str]) -> "torch.Tensor":
-        """Tokenise and embed one batch."""
+        """Tokenise and embed one batch, if it reads texts."""
+        raise NotImplementedError
 
     def _require_length(self, fits: bool, longest: int) -> None:
         """Refuse a text rather than cut it."""

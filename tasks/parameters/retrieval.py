@@ -63,4 +63,6 @@ class RetrievalParameters(Parameters):
     clip: str = _checkpoint("clip", "CLIP")
     pubmedclip: str = _checkpoint("pubmedclip", "PubMedCLIP")
     biomedclip: str = _checkpoint("biomedclip", "BiomedCLIP")
+    rad_dino: str = _checkpoint("rad_dino", "RAD-DINO")
+    medsiglip: str = _checkpoint("medsiglip", "MedSigLIP")
     device: Literal["cpu", "cuda"] = Field("cpu", title="Device", description="Device of the published networks.")

@@ -25,6 +25,7 @@ class EncoderRecord(Record):
         licence: under which its weights may be used.
         path: folder with the files of a published network, or its hub id while they are still to be downloaded.
         device: where it computes.
+        random_weights: whether its weights say of themselves that they were never trained.
     """
 
     name: str
@@ -36,6 +37,7 @@ class EncoderRecord(Record):
     licence: str
     path: str = provenance("")
     device: str = provenance("cpu")
+    random_weights: bool = provenance(False)
 
 
 class ShardRecord(Record):

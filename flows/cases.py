@@ -13,6 +13,7 @@ from prefect.tasks import exponential_backoff
 
 from flows.support import promotion
 from flows.support.naming import run_name
+from flows.support.predictions import predicted
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_generator
 from flows.support.runners import require_workers, task_runner
@@ -30,7 +31,6 @@ from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.cases.summary import cases_summary
 from tasks.cases.table import as_table, case_metrics
 from tasks.classification.steps.registration import read_package
-from tasks.classification.steps.training import predict_classifier
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
@@ -272,7 +272,7 @@ def reference_of(dataset: DatasetParameters, wanted: str) -> tuple[DatasetRecord
             f"Version {version.version} of {version.name} was trained on another file than {printable(data.source)}: "
             "name that file with --dataset.path, or another classifier with --cases.classifier."
         )
-    predictions = predict_classifier(data, classifier)
+    predictions = predicted(data, classifier)
     reference = prepare_reference(data, classifier, predictions)
     named = reference.model_copy(update={"version": f"{version.name} v{version.version}"})
     return data, named, predictions

@@ -12,6 +12,7 @@ from models.encoders.transformers_weights import load_network
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 class MedSiglip(PublishedEncoder):
@@ -47,6 +48,10 @@ class MedSiglip(PublishedEncoder):
         model = load_network(SiglipModel, folder)
         self.dimension = model.config.vision_config.hidden_size
         return model
+
+    def patch_layer(self) -> "tuple[nn.Module, int]":
+        """Return the last layer, whose tokens, all of patches, are pooled by attention."""
+        return self._model.vision_model.post_layernorm, 0
 
     def _embed_images(self, images: NDArray[np.uint8]) -> "torch.Tensor":
         sides = self._processor.size

@@ -1,7 +1,10 @@
 """What the published encoders have in common: an image tower, mostly a text tower, and a checkpoint on the hub."""
 
+import math
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +17,8 @@ from models.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
+    from torch.utils.hooks import RemovableHandle
 
 _SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".bin")
 _TEXTS_PER_PASS = 64
@@ -64,7 +69,8 @@ class PublishedEncoder(Encoder):
                 f"The checkpoint of {self.name} in {folder} cannot be read ({type(error).__name__}); copy or "
                 "download its files again."
             ) from error
-        self._model.to(device).eval()
+        self._model.to(device).eval().requires_grad_(False)
+        self._busy = threading.Lock()
         self._bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
 
     @classmethod
@@ -140,10 +146,66 @@ class PublishedEncoder(Encoder):
                 "(images, height, width, 3) is expected; convert them first."
             )
 
-        def embed(batch: NDArray[np.uint8]) -> "torch.Tensor":
-            return self._embed_images(np.repeat(batch[..., None], 3, axis=3) if grey else np.ascontiguousarray(batch))
+        return self._in_batches(self.features, images, batch_size)
 
-        return self._in_batches(embed, images, batch_size)
+    def features(self, images: NDArray[np.uint8], grid: "nn.Module | None" = None) -> "torch.Tensor":
+        """Embed one batch, with a graph where gradients are wanted.
+
+        Args:
+            images: shape (images, height, width) or (images, height, width, 3), 0–255.
+            grid: what the map of patches passes through where gradients are wanted, shape (images, channels, rows,
+                columns): of the layer that `patch_layer` names.
+
+        Returns:
+            Embeddings, float32, shape (images, dimension).
+
+        Raises:
+            InputError: there is no map of patches.
+        """
+        import torch
+
+        colour = np.repeat(images[..., None], 3, axis=3) if images.ndim == 3 else np.ascontiguousarray(images)
+        with ExitStack() as stack:
+            # One at a time: a hook would see the passes of other threads too.
+            stack.enter_context(self._busy)
+            stack.enter_context(torch.autocast(self.device, torch.bfloat16, enabled=self._bf16))
+            if grid is not None and torch.is_grad_enabled():
+                stack.enter_context(self._through(grid))
+            return self._embed_images(colour).float()
+
+    def patch_layer(self) -> "tuple[nn.Module, int] | None":
+        """Find the last layer whose output has a token for each patch of the image that the embedding depends on.
+
+        Returns:
+            The layer, its output of shape (images, tokens, channels), and the number of tokens before those of the
+            patches; None if the network has none, or it is not known.
+        """
+        return None
+
+    def require_patches(self) -> "tuple[nn.Module, int]":
+        """Return the layer of the patches.
+
+        Raises:
+            InputError: there is none.
+        """
+        if (found := self.patch_layer()) is None:
+            raise InputError(
+                f"The encoder {self.name} in this checkpoint has no map of patches, so no heat map of it can be drawn; "
+                "choose one that is a vision transformer."
+            )
+        return found
+
+    def _through(self, grid: "nn.Module") -> "RemovableHandle":
+        import torch
+
+        layer, before = self.require_patches()
+
+        def pass_through(_: object, inputs: object, tokens: "torch.Tensor") -> "torch.Tensor":
+            side = math.isqrt(tokens.shape[1] - before)
+            maps = tokens[:, before:].transpose(1, 2).unflatten(2, (side, side))
+            return torch.cat([tokens[:, :before], grid(maps).flatten(2).transpose(1, 2)], dim=1)
+
+        return layer.register_forward_hook(pass_through)
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embed texts, as in `Encoder`."""
@@ -154,13 +216,19 @@ class PublishedEncoder(Encoder):
                     f"Text {position + 1} of {len(texts)} is empty; describe what the images should show, such as "
                     '"chest radiograph with consolidation".'
                 )
-        return self._in_batches(self._embed_texts, list(texts), _TEXTS_PER_PASS)
+        return self._in_batches(self._text_features, list(texts), _TEXTS_PER_PASS)
+
+    def _text_features(self, texts: list[str]) -> "torch.Tensor":
+        import torch
+
+        with self._busy, torch.autocast(self.device, torch.bfloat16, enabled=self._bf16):
+            return self._embed_texts(texts)
 
     def _in_batches(self, embed: "Callable[[Any], torch.Tensor]", items: Any, size: int) -> NDArray[np.float32]:
         import torch
 
         vectors = np.empty((len(items), self.dimension), dtype=np.float32)
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self._bf16):
+        with torch.inference_mode():
             for start in range(0, len(items), size):
                 vectors[start : start + size] = embed(items[start : start + size]).float().cpu().numpy()
         return vectors

@@ -12,6 +12,7 @@ from models.encoders.transformers_weights import load_network
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 class RadDino(PublishedEncoder):
@@ -43,6 +44,10 @@ class RadDino(PublishedEncoder):
         model = load_network(Dinov2Model, folder)
         self.dimension = model.config.hidden_size
         return model
+
+    def patch_layer(self) -> "tuple[nn.Module, int]":
+        """Return the last layer before the class token looks at the patches."""
+        return self._model.encoder.layer[-1].norm1, 1
 
     def _embed_images(self, images: NDArray[np.uint8]) -> "torch.Tensor":
         inputs = self._processor(

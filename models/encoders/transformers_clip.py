@@ -15,6 +15,7 @@ from models.encoders.transformers_weights import load_network
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 class TransformersClip(PublishedEncoder):
@@ -41,6 +42,10 @@ class TransformersClip(PublishedEncoder):
         model = load_network(CLIPModel, folder)
         self.dimension = model.config.projection_dim
         return model
+
+    def patch_layer(self) -> "tuple[nn.Module, int]":
+        """Return the last layer before the class token looks at the patches."""
+        return self._model.vision_model.encoder.layers[-1].layer_norm1, 1
 
     def _embed_images(self, images: NDArray[np.uint8]) -> "torch.Tensor":
         inputs = self._processor(

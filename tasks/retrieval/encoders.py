@@ -4,6 +4,7 @@ import functools
 import threading
 
 from models.encoders.encoder import Encoder, encoder_class
+from models.encoders.loading import load_published
 from models.encoders.published import PublishedEncoder
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.base import StoredFile
@@ -80,5 +81,5 @@ def _load(description: str) -> Encoder:
     record = EncoderRecord.model_validate_json(description)
     kind = encoder_class(record.name)
     if issubclass(kind, PublishedEncoder):
-        return kind(source_of(record), device=record.device, token=token_for(kind))
+        return load_published(source_of(record), record.device, token_for(kind))
     return kind(*map(Store().get, record.weights), device=record.device)

@@ -1,26 +1,17 @@
 """The encoders of the hub: what one stands for, and the thing itself."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from models.classifier.weights import ENCODER
 from models.encoders.checkpoint import Source
-from models.encoders.encoder import encoder_class
+from models.encoders.loading import published_class
 from models.encoders.published import PublishedEncoder
-from models.errors import InputError
 from tasks.execution.secrets import hub_token
 from tasks.records.retrieval import EncoderRecord
 
 TOKEN_BLOCK = "huggingface-token"
 """Prefect Secret block with the access token of the hub, which a gated encoder needs, and MedGemma too."""
-
-
-def published_class(name: str) -> type[PublishedEncoder]:
-    """Find the class of a published encoder.
-
-    Raises:
-        InputError: there is no such encoder, or it is made here.
-    """
-    kind = encoder_class(name)
-    if not issubclass(kind, PublishedEncoder):
-        raise InputError(f"The encoder {name} is made here and not published; choose one of the hub.")
-    return kind
 
 
 def locate_published(name: str, model: str | None, device: str) -> EncoderRecord:
@@ -50,6 +41,32 @@ def locate_published(name: str, model: str | None, device: str) -> EncoderRecord
         device=device,
         random_weights=source.random_weights,
     )
+
+
+def frozen_encoder(card: Mapping[str, Any]) -> EncoderRecord | None:
+    """Take the encoder that a classifier stands on from the classifier's card; None if it stands on none."""
+    told = card.get(ENCODER)
+    if told is None:
+        return None
+    source = Source(told["name"], told["model"], told["revision"], told["model"])
+    return EncoderRecord(
+        name=source.encoder,
+        identity=source.identity,
+        model=source.model,
+        revision=source.revision,
+        reads_text=published_class(source.encoder).reads_text,
+        licence=told["licence"],
+        path=source.path,
+        device=own_device(),
+        random_weights=told["random_weights"],
+    )
+
+
+def own_device() -> str:
+    """Name the device on which a frozen encoder computes: the GPU, where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def source_of(record: EncoderRecord) -> Source:

@@ -54,6 +54,15 @@ def embed_shard(dataset: DatasetRecord, encoder: EncoderRecord, split: str, star
     )
 
 
+def embed_all(dataset: DatasetRecord, encoder: EncoderRecord, classifier: ClassifierRecord) -> EmbeddingsRecord:
+    """Embed all images; the features of a probe are the vectors of its encoder, which may be there already."""
+    if not encoder_class(encoder.name).is_classifier or classifier.encoder is None:
+        return embed_images(dataset, encoder)
+    found, named = embed_images(dataset, classifier.encoder), {"identity": encoder.identity}
+    shards = {split: tuple(shard.model_copy(update=named) for shard in parts) for split, parts in found.shards.items()}
+    return found.model_copy(update={"name": encoder.name, "shards": shards} | named)
+
+
 def embed_images(dataset: DatasetRecord, encoder: EncoderRecord, size: int = SHARD) -> EmbeddingsRecord:
     """Embed all images, in shards of some size, by the task runner of the flow."""
     calls = [

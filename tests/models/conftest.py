@@ -1,4 +1,4 @@
-"""Small checkpoints, which every test in this folder may load but none may change."""
+"""Small checkpoints, which every test in these folders may load but none may change."""
 
 from pathlib import Path
 

@@ -209,7 +209,7 @@ def _source(data: DatasetRecord, generator: GeneratorRecord, shown: ShownRecord)
     """Say where everything comes from."""
     reference, weights = shown.reference, shown.reference.classifier.weights
     return {
-        "classifier": f"{reference.version}, {reference.classifier.architecture}, SHA-256 {weights.sha256[:12]}",
+        "classifier": f"{reference.version}, {reference.classifier.title}, SHA-256 {weights.sha256[:12]}",
         "trained and calibrated on": f"{data.title} {data.digest}",
         **{f"similar cases, {each.encoder.name}": f"index over {each.dataset.title}" for each in shown.searchables},
         "reports": " ".join(filter(None, [generator.name, generator.model, generator.revision, generator.precision])),

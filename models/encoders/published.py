@@ -203,7 +203,8 @@ class PublishedEncoder(Encoder):
         def pass_through(_: object, inputs: object, tokens: "torch.Tensor") -> "torch.Tensor":
             side = math.isqrt(tokens.shape[1] - before)
             maps = tokens[:, before:].transpose(1, 2).unflatten(2, (side, side))
-            return torch.cat([tokens[:, :before], grid(maps).flatten(2).transpose(1, 2)], dim=1)
+            patches = grid(maps).flatten(2).transpose(1, 2).to(tokens.dtype)
+            return torch.cat([tokens[:, :before], patches], dim=1)
 
         return layer.register_forward_hook(pass_through)
 

@@ -64,7 +64,7 @@ class ClassifierRecord(Record):
     def title(self) -> str:
         """What figures call it: network and seed, of a probe its encoder."""
         if self.encoder is not None:
-            return f"{PROBE} on {self.encoder.name}"
+            return f"{PROBE} on {self.encoder.name}" + " with random weights" * self.encoder.random_weights
         return self.architecture if self.seed is None else f"{self.architecture}, seed {self.seed}"
 
 

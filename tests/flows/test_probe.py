@@ -91,7 +91,7 @@ def test_its_probabilities_are_those_of_scikit_learn_on_the_same_features(first,
 
 def test_the_run_says_what_it_stands_on_and_that_this_was_never_trained(first, folder, tmp_path):
     result, _ = first
-    assert result.classifier.title == "probe on rad_dino"
+    assert result.classifier.title == "probe on rad_dino with random weights"
     tracker = client()
     run = tracker.get_run(result.run.run_id)
     assert run.data.params["training.architecture"] == "probe"

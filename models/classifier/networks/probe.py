@@ -72,7 +72,7 @@ class _FrozenEncoder(nn.Module):
 
 
 class _PatchGrid(nn.Module):
-    """A map of patches, shape (images, channels, rows, columns), where the graph of gradients begins."""
+    """A map of patches, shape (images, channels, rows, columns), where the graph of gradients begins, in float32."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return maps.detach().requires_grad_(torch.is_grad_enabled())
+        return maps.detach().float().requires_grad_(torch.is_grad_enabled())

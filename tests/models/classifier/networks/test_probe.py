@@ -140,6 +140,15 @@ def test_maps_and_predictions_of_threads_at_once_are_those_of_one_after_the_othe
         np.testing.assert_allclose(other, one, atol=1e-5)
 
 
+def test_a_device_that_computes_in_bf16_gives_nearly_the_same(name, model, monkeypatch):
+    maps, logits = grad_cam(model, IMAGES, NORMALIZATION, target=1), predict(model, IMAGES, NORMALIZATION).logits
+    monkeypatch.setattr(load_published(model.frozen.source, "cpu"), "_bf16", True)  # as on a GPU that has it
+    rounded = predict(model, IMAGES, NORMALIZATION).logits
+    assert 0 < np.abs(rounded - logits).max() < 0.05
+    nearly = grad_cam(model, IMAGES, NORMALIZATION, target=1)
+    assert np.corrcoef(nearly.ravel(), maps.ravel())[0, 1] > 0.95
+
+
 def test_the_file_holds_the_head_alone_and_gives_the_same_probe(name, model):
     payload = weights.dump(model, card_of(model))
     assert set(model.state_dict()) == {"head.weight", "head.bias"}

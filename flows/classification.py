@@ -6,17 +6,16 @@ from prefect.runtime import flow_run
 
 from flows.support import promotion
 from flows.support.naming import run_name
-from flows.support.predictions import predicted
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
 from tasks.classification.epoch_curves import epoch_points
 from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
 from tasks.classification.steps.explanation import check_explanation, explain_classifier
 from tasks.classification.steps.label_audit import audit_labels, divide_folds, predict_fold
-from tasks.classification.steps.probing import fit_probe
+from tasks.classification.steps.probing import fit_probe, predict_probe
 from tasks.classification.steps.publication import document_classification, plot_classification
 from tasks.classification.steps.registration import compare_with_champion, package_classifier, validation_log_loss
-from tasks.classification.steps.training import check_training, train_classifier
+from tasks.classification.steps.training import check_training, predict_classifier, train_classifier
 from tasks.classification.steps.trust import assess_trust
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
@@ -24,13 +23,11 @@ from tasks.execution.mapping import steps_at_once
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.training import TrainingParameters
-from tasks.records.base import RunReference, StoredFile
+from tasks.records.base import StoredFile
 from tasks.records.classification import (
     ClassificationResult,
-    ClassifierRecord,
     ComparisonRecord,
     FoldsRecord,
-    PretrainedRecord,
 )
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EncoderRecord
@@ -60,8 +57,16 @@ def classification(
         data = prepare_dataset(source, dataset.limit)
         log_dataset(run, data, "training")
         folds = _folds(data, evaluation.label_folds)  # before the training, since they may turn out impossible
-        classifier = _trained(data, training, start_from, run)
-        predictions = predicted(data, classifier)
+        if isinstance(start_from, EncoderRecord):
+            log_encoder(run, start_from)
+            embeddings = embed_images(data, start_from)
+            classifier = fit_probe(data, embeddings, start_from, run)
+            predictions = predict_probe(data, classifier, embeddings)
+        else:
+            # The weights to start from count by their content, not by where they lie; the encoder is of a probe.
+            started = training.model_copy(update={"pretrained": None, "encoder": None})
+            classifier = train_classifier(data, started, start_from, run)
+            predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
         with steps_at_once() as start:
@@ -113,21 +118,6 @@ def classification(
         figures=products.all_figures(),
         decision=stage.page.decision,
     )
-
-
-def _trained(
-    data: DatasetRecord,
-    training: TrainingParameters,
-    start_from: PretrainedRecord | EncoderRecord | None,
-    run: RunReference,
-) -> ClassifierRecord:
-    """Train a network, or fit a probe on the vectors of its encoder."""
-    if isinstance(start_from, EncoderRecord):
-        log_encoder(run, start_from)
-        return fit_probe(data, embed_images(data, start_from), start_from, run)
-    # The weights to start from count by their content, not by where they lie; the encoder is of a probe.
-    started = training.model_copy(update={"pretrained": None, "encoder": None})
-    return train_classifier(data, started, start_from, run)
 
 
 def _folds(data: DatasetRecord, count: int) -> FoldsRecord | None:

@@ -15,7 +15,7 @@ from flows.support.preflight import preflight
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
 from flows.support.runners import task_runner
-from models.encoders.encoder import encoder_class
+from models.own_encoders.table import encoder_class
 from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
 from tasks.classification.steps.registration import read_package
 from tasks.data.steps import locate_source, prepare_dataset

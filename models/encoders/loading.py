@@ -2,11 +2,14 @@
 
 import threading
 from collections import OrderedDict
+from importlib import import_module
 
+from models.choices import PUBLISHED_ENCODERS
 from models.encoders.checkpoint import Source
-from models.encoders.encoder import encoder_class
+from models.encoders.encoder import REGISTERED
 from models.encoders.published import PublishedEncoder
 from models.errors import InputError
+from models.text import printable
 
 MOST = 2
 """Encoders that are kept: the weights of one take up to 3.5 GB."""
@@ -16,7 +19,7 @@ _loading = threading.Lock()
 
 
 def published_class(name: str) -> type[PublishedEncoder]:
-    """Find the class of a published encoder.
+    """Find the class of a published encoder, without importing what it computes with.
 
     Args:
         name: the encoder.
@@ -25,11 +28,15 @@ def published_class(name: str) -> type[PublishedEncoder]:
         The class.
 
     Raises:
-        InputError: there is no such encoder, or it is made here.
+        InputError: there is no published encoder of this name.
     """
-    kind = encoder_class(name)
-    if not issubclass(kind, PublishedEncoder):
-        raise InputError(f"The encoder {name} is made here and not published; choose one of the hub.")
+    if name not in PUBLISHED_ENCODERS:
+        raise InputError(
+            f"There is no published encoder '{printable(name)}'; choose one of {', '.join(PUBLISHED_ENCODERS)}."
+        )
+    import_module(f"models.encoders.{name}")
+    kind = REGISTERED[name]
+    assert issubclass(kind, PublishedEncoder)
     return kind
 
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from models.choices import ENCODERS, INDEX_KINDS, PUBLISH, EncoderName, IndexKind, Publish, described
-from models.encoders.encoder import encoder_class
 from models.encoders.published import PublishedEncoder
+from models.own_encoders.table import encoder_class
 from tasks.parameters.base import Parameters
 
 

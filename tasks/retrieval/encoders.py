@@ -3,9 +3,10 @@
 import functools
 import threading
 
-from models.encoders.encoder import Encoder, encoder_class
+from models.encoders.encoder import Encoder
 from models.encoders.loading import load_published
 from models.encoders.published import PublishedEncoder
+from models.own_encoders.table import encoder_class
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.base import StoredFile
 from tasks.records.classification import ClassifierRecord

@@ -6,7 +6,7 @@ runs: a run of hits needs none of them.
 
 import numpy as np
 
-from models.encoders.encoder import encoder_class
+from models.own_encoders.table import encoder_class
 from tasks.execution.caching import step
 from tasks.execution.mapping import map_step
 from tasks.records.classification import ClassifierRecord

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from models.choices import ENCODERS, PUBLISHED_ENCODERS, EncoderName
-from models.encoders.encoder import Encoder, encoder_class
+from models.encoders.encoder import Encoder
 from models.encoders.published import PublishedEncoder
 from models.errors import InputError
+from models.own_encoders.table import encoder_class
 
 
 class Means(Encoder):
@@ -60,7 +61,7 @@ def test_the_identity_names_the_weights():
 
 def test_what_encoders_declare_is_read_without_the_libraries_that_they_compute_with():
     code = (
-        "import sys\nfrom models.choices import ENCODERS\nfrom models.encoders.encoder import encoder_class\n"
+        "import sys\nfrom models.choices import ENCODERS\nfrom models.own_encoders.table import encoder_class\n"
         "[encoder_class(name) for name in ENCODERS]\n"
         "assert not {'torch', 'transformers', 'open_clip', 'faiss', 'huggingface_hub'} & set(sys.modules)\n"
         "from models import hub\nassert not {'torch', 'transformers'} & set(sys.modules)"

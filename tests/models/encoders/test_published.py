@@ -22,9 +22,9 @@ from transformers import (
 )
 
 from models.choices import PUBLISHED_ENCODERS
-from models.encoders.encoder import encoder_class
 from models.encoders.open_clip_custom_text import bert_config
 from models.errors import InputError
+from models.own_encoders.table import encoder_class
 from tests.models.encoders.twins import (
     BIOMEDCLIP_CONTEXT,
     CLIP_CONTEXT,

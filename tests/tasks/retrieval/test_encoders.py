@@ -10,11 +10,11 @@ from huggingface_hub import constants
 from models.choices import ENCODERS
 from models.classifier.classifiers import build_classifier
 from models.classifier.weights import dump
-from models.encoders.classifier import ClassifierEncoder
-from models.encoders.encoder import encoder_class
-from models.encoders.metric import MetricEncoder
 from models.encoders.published import PublishedEncoder
 from models.errors import InputError
+from models.own_encoders.classifier import ClassifierEncoder
+from models.own_encoders.metric import MetricEncoder
+from models.own_encoders.table import encoder_class
 from tasks.execution.fingerprint import fingerprint
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.classification import ClassifierRecord
@@ -173,4 +173,4 @@ def test_a_folder_that_is_gone_or_broken_is_one_sentence(clip_folder, tmp_path, 
 
 
 def test_the_code_of_every_encoder_counts_for_what_loads_one():
-    assert {f"models.encoders.{name}" for name in ENCODERS} <= fingerprint(encoders.load).code.keys()
+    assert {encoder_class(name).__module__ for name in ENCODERS} <= fingerprint(encoders.load).code.keys()

@@ -18,12 +18,12 @@ from models.classifier.preprocessing import Normalization
 from models.classifier.serving import ServedProbe
 from models.encoders import loading
 from models.encoders.biomedclip import BiomedClip
-from models.encoders.encoder import encoder_class
 from models.encoders.loading import load_published
 from models.errors import InputError
 from models.explanation.grad_cam import grad_cam
 from models.explanation.similarity_maps import similarity_maps
 from models.explanation.weight_randomisation import parts, randomise_weights
+from models.own_encoders.table import encoder_class
 
 NORMALIZATION = Normalization([0.57], [0.17])
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)

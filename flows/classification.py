@@ -63,8 +63,8 @@ def classification(
             classifier = fit_probe(data, embeddings, start_from, run)
             predictions = predict_probe(data, classifier, embeddings)
         else:
-            # The weights to start from count by their content, not by where they lie; the encoder is of a probe.
-            started = training.model_copy(update={"pretrained": None, "encoder": None})
+            # The weights to start from count by their content, not by where they lie; the encoder is a probe's.
+            started = training.model_copy(update={"pretrained": None, "encoder": _TRAINING.encoder})
             classifier = train_classifier(data, started, start_from, run)
             predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)

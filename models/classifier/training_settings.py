@@ -30,11 +30,11 @@ class TrainingSettings(BaseModel):
     architecture: Architecture = Field(
         "ensemble28", title="Architecture", description=described("Network", ARCHITECTURES)
     )
-    encoder: PublishedEncoderName | None = Field(
-        None,
+    encoder: PublishedEncoderName = Field(
+        "rad_dino",
         title="Encoder",
         description=described(
-            "Of a probe only, whose other fields but this and the next count for nothing: the network",
+            "For `probe` only, for which no other field but this and the next counts. Frozen network",
             PUBLISHED_ENCODERS,
         ),
     )

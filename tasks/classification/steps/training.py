@@ -8,7 +8,7 @@ import numpy as np
 from prefect.logging import get_run_logger
 from tqdm import tqdm
 
-from models.choices import PROBE, PUBLISHED_ENCODERS
+from models.choices import PROBE
 from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from tasks.classification.epoch_curves import epoch_points
@@ -43,11 +43,6 @@ def check_training(
         InputError: the settings do not fit each other or the dataset, or the weights cannot be found.
     """
     if training.architecture == PROBE:
-        if training.encoder is None:
-            raise InputError(
-                "--training.architecture probe stands on a published encoder: choose one by --training.encoder "
-                f"({', '.join(PUBLISHED_ENCODERS)})."
-            )
         from tasks.shared.published_encoders import locate_published, own_device
 
         return locate_published(training.encoder, training.pretrained, own_device())

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from models.classifier.weights import ENCODER
 from models.encoders.checkpoint import Source
 from models.encoders.loading import published_class
 from models.encoders.published import PublishedEncoder
@@ -45,6 +44,8 @@ def locate_published(name: str, model: str | None, device: str) -> EncoderRecord
 
 def frozen_encoder(card: Mapping[str, Any]) -> EncoderRecord | None:
     """Take the encoder that a classifier stands on from the classifier's card; None if it stands on none."""
+    from models.classifier.weights import ENCODER  # which imports PyTorch: planning does not wait for it
+
     told = card.get(ENCODER)
     if told is None:
         return None

@@ -1,6 +1,8 @@
 """What `check_training` refuses before any data is read, and what it records of pretrained weights."""
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -100,3 +102,11 @@ def test_the_digest_of_pretrained_weights_is_recorded_and_decides_the_cache_key(
 
 def _key(record):
     return cache_key(train_classifier.fn, components(train_classifier.fn, {"pretrained": record}))
+
+
+def test_to_plan_a_run_waits_for_no_pytorch():
+    program = (
+        "import sys, flows.pipeline, flows.sweep, flows.cases; print({'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["set()"]

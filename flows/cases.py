@@ -13,6 +13,7 @@ from prefect.tasks import exponential_backoff
 
 from flows.support import promotion
 from flows.support.naming import run_name
+from flows.support.predictions import predicted
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_generator
 from flows.support.runners import require_workers, task_runner
@@ -30,7 +31,6 @@ from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.cases.summary import cases_summary
 from tasks.cases.table import as_table, case_metrics
 from tasks.classification.steps.registration import read_package
-from tasks.classification.steps.training import predict_classifier
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
@@ -215,7 +215,7 @@ def _source(data: DatasetRecord, generator: GeneratorRecord, shown: ShownRecord)
     reference, weights = shown.reference, shown.reference.classifier.weights
     facts = generator.name, generator.model, generator.revision, generator.precision, generator.server
     return {
-        "classifier": f"{reference.version}, {reference.classifier.architecture}, SHA-256 {weights.sha256[:12]}",
+        "classifier": f"{reference.version}, {reference.classifier.title}, SHA-256 {weights.sha256[:12]}",
         "trained and calibrated on": f"{data.title} {data.digest}",
         **{f"similar cases, {each.encoder.name}": f"index over {each.dataset.title}" for each in shown.searchables},
         "reports": " ".join(filter(None, facts)),
@@ -278,7 +278,7 @@ def reference_of(dataset: DatasetParameters, wanted: str) -> tuple[DatasetRecord
             f"Version {version.version} of {version.name} was trained on another file than {printable(data.source)}: "
             "name that file with --dataset.path, or another classifier with --cases.classifier."
         )
-    predictions = predict_classifier(data, classifier)
+    predictions = predicted(data, classifier)
     reference = prepare_reference(data, classifier, predictions)
     named = reference.model_copy(update={"version": f"{version.name} v{version.version}"})
     return data, named, predictions

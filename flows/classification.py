@@ -7,11 +7,12 @@ from prefect.runtime import flow_run
 from flows.support import promotion
 from flows.support.naming import run_name
 from flows.support.products import Products, publish, stage_run
-from flows.support.provenance import log_dataset
+from flows.support.provenance import log_dataset, log_encoder
 from tasks.classification.epoch_curves import epoch_points
 from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
 from tasks.classification.steps.explanation import check_explanation, explain_classifier
 from tasks.classification.steps.label_audit import audit_labels, divide_folds, predict_fold
+from tasks.classification.steps.probing import fit_probe, predict_probe
 from tasks.classification.steps.publication import document_classification, plot_classification
 from tasks.classification.steps.registration import compare_with_champion, package_classifier, validation_log_loss
 from tasks.classification.steps.training import check_training, predict_classifier, train_classifier
@@ -23,8 +24,14 @@ from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.records.base import StoredFile
-from tasks.records.classification import ClassificationResult, ComparisonRecord, FoldsRecord
+from tasks.records.classification import (
+    ClassificationResult,
+    ComparisonRecord,
+    FoldsRecord,
+)
 from tasks.records.data import DatasetRecord
+from tasks.records.retrieval import EncoderRecord
+from tasks.retrieval.steps.encoding import embed_images
 from tasks.storage.disks import in_plain_words
 from tasks.tracking import runs
 
@@ -43,17 +50,23 @@ def classification(
     """Train a classifier, calibrate it on validation, score it on test, once, and say how far it can be trusted."""
     forms = {"dataset": dataset, "training": training, "evaluation": evaluation}
     published = look_up(dataset.name, dataset.size)
-    pretrained = check_training(training, dataset, len(published.labels), published.images["train"])
+    start_from = check_training(training, dataset, len(published.labels), published.images["train"])
     source = locate_source(dataset)
     with stage_run("classification", forms) as stage:
         run = stage.run
         data = prepare_dataset(source, dataset.limit)
         log_dataset(run, data, "training")
         folds = _folds(data, evaluation.label_folds)  # before the training, since they may turn out impossible
-        # The weights to start from count by their content, not by where they lie.
-        started = training.model_copy(update={"pretrained": None})
-        classifier = train_classifier(data, started, pretrained, run)
-        predictions = predict_classifier(data, classifier)
+        if isinstance(start_from, EncoderRecord):
+            log_encoder(run, start_from)
+            embeddings = embed_images(data, start_from)
+            classifier = fit_probe(data, embeddings, start_from, run)
+            predictions = predict_probe(data, classifier, embeddings)
+        else:
+            # The weights to start from count by their content, not by where they lie; the encoder is a probe's.
+            started = training.model_copy(update={"pretrained": None, "encoder": _TRAINING.encoder})
+            classifier = train_classifier(data, started, start_from, run)
+            predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
         with steps_at_once() as start:
@@ -78,6 +91,8 @@ def classification(
         points = {"train/seconds": classifier.seconds, "calibration/temperature": calibration.temperature}
         if scores.threshold is not None:
             points["threshold"] = scores.threshold
+        if classifier.probe is not None:
+            points["probe/c"] = classifier.probe.strength
         files = {"data_audit.json": data.audit, "model/classifier.safetensors": package}
         if data.listing is not None:
             files["data_splits.csv"] = data.listing

@@ -10,14 +10,14 @@ from prefect.runtime import flow_run
 from flows.classification import classification
 from flows.support import promotion
 from flows.support.naming import run_name
+from flows.support.predictions import predicted
 from flows.support.preflight import preflight
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
 from flows.support.runners import task_runner
-from models.encoders.encoder import encoder_class
+from models.own_encoders.table import encoder_class
 from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
 from tasks.classification.steps.registration import read_package
-from tasks.classification.steps.training import predict_classifier
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution import events
 from tasks.execution.mapping import Starter, steps_at_once
@@ -42,7 +42,7 @@ from tasks.retrieval.steps.analysis import (
     new_images,
     query_texts,
 )
-from tasks.retrieval.steps.encoding import embed_images, export_embeddings, own_encoder
+from tasks.retrieval.steps.encoding import embed_all, embed_images, export_embeddings, own_encoder
 from tasks.retrieval.steps.evaluation import compare_encoders, evaluate_retrieval, project_embeddings
 from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
 from tasks.retrieval.steps.plotting import document_retrieval, draw_map, plot_retrieval
@@ -87,7 +87,7 @@ def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted:
     version, package = promotion.choose(registry.registered_name(dataset.name), wanted)
     data = prepare_dataset(locate_source(dataset), dataset.limit)
     classifier = read_package(package, data, version.run_id)
-    predictions = predict_classifier(data, classifier)
+    predictions = predicted(data, classifier)
     calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
     scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
     return EvaluatedClassifier(dataset=data, classifier=classifier, evaluation=scores)
@@ -136,7 +136,7 @@ def retrieve_with(
         log_dataset(run, data, "evaluation")
         encoder = published or own_encoder(data, classifier, name)
         log_encoder(run, encoder)
-        embedded = embed_images(data, encoder)
+        embedded = embed_all(data, encoder, classifier)
         embeddings = embedded.model_copy(update={"similarity": retrieval.similarity})
         with steps_at_once() as start:
             projected = start(project_embeddings, embedded, retrieval.projection_seed)  # takes longest: it goes first

@@ -32,3 +32,6 @@ CLASSES = 10_000
 
 CHANNELS = 16
 """Channels of an image, likewise of the first layer."""
+
+EMBEDDING = 100_000
+"""Numbers of an embedding, likewise of a head on a frozen encoder."""

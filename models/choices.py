@@ -7,14 +7,16 @@ to load: a form must not wait for PyTorch.
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
-Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28"]
+Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28", "probe"]
 ARCHITECTURES: dict[Architecture, str] = {
     "ensemble28": "four small residual networks at full resolution side by side, an ensemble in one network",
     "resnet18_gray": "ResNet-18 with a 3×3 stem for small images",
     "efficientnet_b0": "EfficientNet-B0 with strides for small images",
     "efficientnet_lite0": "EfficientNet-Lite0 on images enlarged four times",
     "compact28": "one small residual network, the fastest",
+    "probe": "logistic regression on the features of a published encoder, which stays as it is",
 }
+PROBE: Architecture = "probe"
 
 LossName = Literal["balanced_bce", "bce", "balanced_cross_entropy", "cross_entropy", "focal"]
 LOSSES: dict[LossName, str] = {
@@ -58,13 +60,19 @@ THRESHOLD_RULES: dict[ThresholdRuleName, str] = {
     "fixed": "0.5, set beforehand, which suits a class-balanced loss",
 }
 
-EncoderName = Literal["classifier", "metric", "clip", "pubmedclip", "biomedclip"]
-ENCODERS: dict[EncoderName, str] = {
-    "classifier": "the classifier without its head",
-    "metric": "the classifier's features beside those of an ImageNet network, for search",
+PublishedEncoderName = Literal["clip", "pubmedclip", "biomedclip", "rad_dino", "medsiglip"]
+EncoderName = Literal["classifier", "metric", PublishedEncoderName]
+PUBLISHED_ENCODERS: dict[EncoderName, str] = {
     "clip": "CLIP, trained on photographs with captions, reads texts too",
     "pubmedclip": "CLIP fine-tuned on radiology images with captions, reads texts too",
     "biomedclip": "BiomedCLIP, trained on figures of biomedical articles with captions, reads texts too",
+    "rad_dino": "RAD-DINO, trained on chest X-rays alone",
+    "medsiglip": "MedSigLIP, trained on medical images with reports, reads texts too; gated",
+}
+ENCODERS: dict[EncoderName, str] = {
+    "classifier": "the classifier without its head",
+    "metric": "the classifier's features beside those of an ImageNet network, for search",
+    **PUBLISHED_ENCODERS,
 }
 
 IndexKind = Literal["flat", "hnsw", "ivf"]

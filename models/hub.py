@@ -29,6 +29,9 @@ from models.errors import InputError
 from models.text import printable
 from models.zip_archive import open_archive
 
+RANDOM_WEIGHTS_MARK = "random_weights"
+"""Field of a configuration that is true in a checkpoint whose weights were never trained."""
+
 _UNAUTHORISED = 401
 
 
@@ -60,6 +63,22 @@ def download(model: str, revision: str | None, token: str | None, patterns: list
                 local_files_only=not _answers(model, revision, token),
             )
         )
+
+
+def cached(model: str, commit: str) -> Path | None:
+    """Find what this machine's cache holds of a model, without asking the hub: a commit never changes.
+
+    Args:
+        model: hub id.
+        commit: commit on the hub.
+
+    Returns:
+        The folder, which may lack files; None where there is none.
+    """
+    try:
+        return Path(snapshot_download(model, revision=commit, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
 
 
 def pin_folder(model: str, revision: str | None, suffixes: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 from prefect.logging import get_run_logger
 
-from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE
+from models.notices import PHANTOM_NOTICE, RANDOM_ENCODER_NOTICE, RANDOM_WEIGHTS_NOTICE
 from tasks.records.base import RunReference
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import GeneratorRecord
@@ -33,9 +33,11 @@ def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None
 
 
 def log_encoder(run: RunReference, encoder: EncoderRecord) -> None:
-    """Say what makes a run's vectors: the name as a param, to compare runs by, and the rest in tags."""
+    """Say what makes a run's vectors: the name as a param, to compare runs by, the rest and random weights in tags."""
     runs.log_params(run, {"encoder": encoder.name})
     runs.log_tags(run, {"encoder.identity": encoder.identity, "encoder.licence": encoder.licence or "unknown"})
+    if encoder.random_weights:
+        _notice(run, "random_weights", RANDOM_ENCODER_NOTICE)
 
 
 def log_generator(run: RunReference, generator: GeneratorRecord) -> None:

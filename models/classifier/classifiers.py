@@ -7,6 +7,7 @@ from torch import nn
 
 from models.choices import ARCHITECTURES, Architecture
 from models.classifier.networks import build_backbone
+from models.classifier.networks.probe import FrozenFeatures
 from models.classifier.pretrained import load_backbone
 from models.errors import InputError
 
@@ -20,18 +21,26 @@ class Classifier(nn.Module):
         channels: channels per image.
         embedding_size: features per image.
         branches: parts of the network that share no weights, each with its own share of the features.
+        mirrored: whether features are averaged over an image and its mirror image.
+        largest_batch: images that fit the memory in one pass.
+        frozen: of a probe, where its features come from.
         backbone: the network.
         head: the linear layer; one output for two classes, otherwise one per class.
     """
 
-    def __init__(self, architecture: Architecture, *, classes: int, channels: int) -> None:
+    def __init__(
+        self, architecture: Architecture, *, classes: int, channels: int, frozen: FrozenFeatures | None = None
+    ) -> None:
         super().__init__()
-        parts = build_backbone(architecture, channels)
+        parts = build_backbone(architecture, channels, frozen)
         self.architecture = architecture
         self.classes = classes
         self.channels = channels
         self.embedding_size = parts.embedding_size
         self.branches = parts.branches
+        self.mirrored = parts.mirrored
+        self.largest_batch = parts.largest_batch
+        self.frozen = frozen
         self.backbone = parts.network
         self._grad_cam_layer = parts.grad_cam_layer
         self.head = nn.Linear(parts.embedding_size, 1 if classes == 2 else classes)
@@ -102,6 +111,7 @@ def build_classifier(
     channels: int = 1,
     seed: int = 0,
     pretrained: Path | None = None,
+    frozen: FrozenFeatures | None = None,
 ) -> Classifier:
     """Build a network with random weights, or with a head of random weights on a pretrained one.
 
@@ -112,6 +122,7 @@ def build_classifier(
         seed: seed of the weights. They come from a generator of their own, so that neither another thread nor the
             state of the global one changes them, and the global one is left as it was.
         pretrained: file of weights for all but the head, as `load_backbone` reads it.
+        frozen: of a probe only, where its features come from.
 
     Returns:
         The network, in training mode.
@@ -127,7 +138,7 @@ def build_classifier(
             "classes and one channel."
         )
     with torch.random.fork_rng(devices=[]):
-        model = Classifier(architecture, classes=classes, channels=channels)
+        model = Classifier(architecture, classes=classes, channels=channels, frozen=frozen)
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

@@ -38,8 +38,8 @@ def predict(
         images: shape (images, height, width) or (images, height, width, 3), 0–255.
         normalization: statistics of the training pixels.
         batch_size: images per forward pass.
-        flip: test-time augmentation: average the features over the image and its mirror image. The head is linear,
-            so this averages the logits too.
+        flip: test-time augmentation: average the features over the image and its mirror image, where the network is
+            made for it. The head is linear, so this averages the logits too.
 
     Returns:
         Logits and embeddings, in the order of the images.
@@ -48,7 +48,7 @@ def predict(
         InputError: the images are not uint8 of such a shape, or have other channels than the normalisation.
     """
     device = next(model.parameters()).device
-    training = model.training
+    training, batch_size = model.training, min(batch_size, model.largest_batch)
     model.eval()
     logits, embeddings = [], []
     try:
@@ -58,7 +58,7 @@ def predict(
                 batch = to_tensor(images[start : start + batch_size], normalization)
                 pixels = batch.to(device, memory_format=torch.channels_last)
                 features = model.embed(pixels)
-                if flip:
+                if flip and model.mirrored:
                     features = (features + model.embed(pixels.flip(-1))) / 2
                 embeddings.append(features.cpu().numpy())
                 logits.append(model.classify(features).cpu().numpy())

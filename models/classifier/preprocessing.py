@@ -71,6 +71,19 @@ class Normalization:
         planes = zip(pixels.unbind(-3), self.mean, self.std, strict=True)
         return torch.stack([(plane - mean) / std for plane, mean, std in planes], dim=-3)
 
+    def undo(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Turn normalised pixels into stored ones.
+
+        Args:
+            pixels: as `apply` gave them, shape (…, channels, height, width).
+
+        Returns:
+            The same shape, uint8, 0–255: the same levels that were normalised.
+        """
+        planes = zip(pixels.unbind(-3), self.mean, self.std, strict=True)
+        levels = torch.stack([(plane * std + mean) * 255 for plane, mean, std in planes], dim=-3)
+        return levels.round().clamp(0, 255).to(torch.uint8)
+
 
 def to_tensor(images: NDArray[np.uint8], normalization: Normalization) -> torch.Tensor:
     """Turn stored images into the input of a network.

@@ -1,8 +1,14 @@
 """The classifier as a service needs it: stored pixels in, calibrated probabilities out."""
 
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from models.classifier import weights
 from models.classifier.classifiers import Classifier
 from models.classifier.preprocessing import Normalization
 
@@ -11,7 +17,7 @@ class ServedClassifier(nn.Module):
     """A classifier with its preprocessing, its flip average and its temperature, as one graph for `torch.export`.
 
     It repeats `preprocessing.to_tensor` and `prediction.predict` in tensor code alone, since an exported
-    graph holds only what a tensor went through.
+    graph holds only what a tensor went through. That of a probe cannot be exported: its encoder is not in it.
 
     Args:
         model: the classifier; it is set to evaluation mode.
@@ -40,7 +46,9 @@ class ServedClassifier(nn.Module):
         levels = images.float()
         channels_first = levels.unsqueeze(1) if self.model.channels == 1 else levels.permute(0, 3, 1, 2)
         pixels = self.normalization.apply(channels_first / 255)
-        features = (self.model.embed(pixels) + self.model.embed(pixels.flip(-1))) / 2
+        features = self.model.embed(pixels)
+        if self.model.mirrored:
+            features = (features + self.model.embed(pixels.flip(-1))) / 2
         logits = self.model.classify(features) / self.temperature
         if self.model.classes == 2:
             probabilities = torch.stack([-logits, logits], dim=1).sigmoid()
@@ -48,3 +56,40 @@ class ServedClassifier(nn.Module):
             probabilities = logits.softmax(dim=1)
         stored = (levels >= 0) & (levels <= 255) & (levels == levels.round())
         return probabilities.where(stored.flatten(1).all(dim=1, keepdim=True), torch.nan)
+
+
+class ServedProbe:
+    """A probe as a service asks it, with its encoder, which is read from where the card says.
+
+    Args:
+        payload: the probe, as it is registered.
+    """
+
+    def __init__(self, payload: bytes) -> None:
+        model, card = weights.load(payload)
+        self._served = ServedClassifier(model, Normalization(**card["normalization"]), card["temperature"])
+        self._batch = model.largest_batch
+
+    def predict(self, data: NDArray[np.floating], params: dict[str, Any] | None = None) -> NDArray[np.float32]:
+        """Compute the probabilities of the classes.
+
+        Args:
+            data: pixels and their shape as `ServedClassifier` takes them.
+            params: of the service; there are none.
+
+        Returns:
+            Shape (images, classes).
+        """
+        with torch.inference_mode():
+            parts = [self._served(part) for part in torch.from_numpy(np.array(data)).split(self._batch)]
+        return torch.cat(parts).numpy()
+
+
+def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ServedProbe:
+    """Load a registered probe, as MLflow asks a module for it by this name.
+
+    Args:
+        path: the file of the probe.
+        model_config: MLflow's; there is none.
+    """
+    return ServedProbe(Path(path).read_bytes())

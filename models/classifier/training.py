@@ -105,7 +105,12 @@ def train(
     Raises:
         InputError: the loss, the batch size, the pretrained weights or the labels do not fit, or the training diverged.
     """
-    _check_labels(settings, classes, train_labels, val_labels)
+    check_labels(classes, train_labels, val_labels)
+    if settings.batch_size > len(train_labels):
+        raise InputError(
+            f"batch_size {settings.batch_size} is larger than the training split of {len(train_labels)} images; lower "
+            "it, or take more images."
+        )
     loss = build_loss(settings, train_labels, classes)
     place = resolve_device(device)
     pretrained = None if settings.pretrained is None else find_weights(settings.pretrained, settings.architecture)
@@ -129,7 +134,7 @@ def train(
                     f"The training diverged in epoch {epoch} (its logits are not finite); lower learning_rate, which "
                     f"is {settings.learning_rate:g}."
                 )
-            val_loss, val_auc = _validation_scores(logits, val_labels, classes)
+            val_loss, val_auc = validation_scores(logits, val_labels, classes)
             metrics = EpochMetrics(
                 epoch, train_loss, val_loss, val_auc, rate, time.perf_counter() - started, time.time_ns() // 1_000_000
             )
@@ -145,8 +150,17 @@ def train(
     return TrainingResult(weights, state.history, state.best_epoch, stopped_early)
 
 
-def _validation_scores(logits: torch.Tensor, labels: NDArray[np.integer], classes: int) -> tuple[float, float]:
-    """Compute the class-balanced log-loss and the AUC of float64 logits, macro one-vs-rest as MedMNIST's evaluator."""
+def validation_scores(logits: torch.Tensor, labels: NDArray[np.integer], classes: int) -> tuple[float, float]:
+    """Compute what a choice on validation rests on, and the AUC beside it.
+
+    Args:
+        logits: float64, of class 1, shape (images,), or of each class, shape (images, classes).
+        labels: 0 … classes - 1, shape (images,).
+        classes: number of classes.
+
+    Returns:
+        The class-balanced log-loss, in nats, and the AUC, macro one-vs-rest as MedMNIST's evaluator.
+    """
     targets, weights = _targets(labels, classes).double(), balanced_class_weights(labels, classes)
     if classes == 2:
         return float(bce(logits, targets, class_weights=weights)), float(roc_auc_score(labels, logits.numpy()))
@@ -223,9 +237,17 @@ def _new_state(
     return TrainingState(model, weight_decay=settings.weight_decay, ema_decay=settings.ema_decay)
 
 
-def _check_labels(
-    settings: TrainingSettings, classes: int, train_labels: NDArray[np.integer], val_labels: NDArray[np.integer]
-) -> None:
+def check_labels(classes: int, train_labels: NDArray[np.integer], val_labels: NDArray[np.integer]) -> None:
+    """Refuse splits that lack a class.
+
+    Args:
+        classes: number of classes.
+        train_labels: 0 … classes - 1, shape (images,).
+        val_labels: the same of validation.
+
+    Raises:
+        InputError: a class is missing, or there is another label.
+    """
     for name, labels in (("training", train_labels), ("validation", val_labels)):
         found = set(np.unique(labels).tolist())
         if found != set(range(classes)):
@@ -233,11 +255,6 @@ def _check_labels(
                 f"The {name} labels are {sorted(found)}, but every class from 0 to {classes - 1} is needed, and no "
                 "other; use a split with all classes."
             )
-    if settings.batch_size > len(train_labels):
-        raise InputError(
-            f"batch_size {settings.batch_size} is larger than the training split of {len(train_labels)} images; lower "
-            "it, or take more images."
-        )
 
 
 def _targets(labels: NDArray[np.integer], classes: int) -> torch.Tensor:

@@ -10,11 +10,13 @@ from models.choices import (
     AUGMENTATIONS,
     LOSSES,
     PRECISIONS,
+    PUBLISHED_ENCODERS,
     SCHEDULES,
     Architecture,
     AugmentationName,
     LossName,
     Precision,
+    PublishedEncoderName,
     ScheduleName,
     described,
 )
@@ -28,13 +30,22 @@ class TrainingSettings(BaseModel):
     architecture: Architecture = Field(
         "ensemble28", title="Architecture", description=described("Network", ARCHITECTURES)
     )
+    encoder: PublishedEncoderName = Field(
+        "rad_dino",
+        title="Encoder",
+        description=described(
+            "For `probe` only, for which no other field but this and the next counts. Frozen network",
+            PUBLISHED_ENCODERS,
+        ),
+    )
     pretrained: str | None = Field(
         None,
         min_length=1,
         title="Pretrained weights",
         description="Weights to start from: `imagenet`, which torchvision publishes for ResNet-18 and EfficientNet-B0 "
         "(downloaded once) and an installed package for EfficientNet-Lite0; or the path of a .pth or .safetensors file "
-        "of the same architecture; none starts from random weights.",
+        "of the same architecture; none starts from random weights. Of a probe: hub id or folder of another checkpoint "
+        "of its encoder.",
     )
     epochs: int = Field(30, ge=1, le=500, title="Epochs", description="Passes over the training split.")
     batch_size: int = Field(128, ge=8, le=4096, title="Batch size", description="Images per step.")

@@ -6,14 +6,20 @@ from typing import Any
 import safetensors.torch
 
 from models.bounded_json import parse_json
-from models.bounds import CHANNELS, CLASSES
+from models.bounds import CHANNELS, CLASSES, EMBEDDING
+from models.choices import PROBE
 from models.classifier.classifiers import Classifier, build_classifier
+from models.classifier.networks.probe import FrozenFeatures
+from models.classifier.preprocessing import Normalization
+from models.encoders.checkpoint import Source
 from models.errors import InputError
 from models.safetensors_metadata import load_tensors, read_metadata
 from models.text import printable
 
 CARD = "card"
 BUILT_BY = ("architecture", "classes", "channels")
+ENCODER = "encoder"
+"""Field of the card of a probe: name, model, revision and dimension of its encoder, whose weights it does not hold."""
 
 
 def dump(model: Classifier, card: dict[str, Any]) -> bytes:
@@ -23,7 +29,7 @@ def dump(model: Classifier, card: dict[str, Any]) -> bytes:
         model: the classifier.
         card: what is needed to use it, as JSON values: at least the `architecture`, `classes` and `channels` that it
             was built with; the normalisation, the image size, the labels, the temperature and the threshold belong
-            there too.
+            there too. That of a probe names its `encoder`.
 
     Returns:
         Safetensors bytes, the same for the same weights and card.
@@ -48,7 +54,7 @@ def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
         payload: what `dump` returned.
 
     Returns:
-        The classifier in evaluation mode on the CPU, and its card.
+        The classifier in evaluation mode on the CPU, and its card. The encoder of a probe is read when it is needed.
 
     Raises:
         InputError: the bytes are damaged, or are not such a classifier.
@@ -59,7 +65,8 @@ def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
         classes, channels = card["classes"], card["channels"]
         if not (2 <= classes <= CLASSES and 1 <= channels <= CHANNELS):
             raise ValueError(f"{printable(classes)} classes, {printable(channels)} channels")
-        model = build_classifier(card["architecture"], classes=classes, channels=channels)
+        frozen = _frozen(card) if card["architecture"] == PROBE else None
+        model = build_classifier(card["architecture"], classes=classes, channels=channels, frozen=frozen)
         model.load_state_dict(load_tensors(payload))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
@@ -67,3 +74,11 @@ def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
             "was saved, or train again."
         ) from error
     return model.eval(), card
+
+
+def _frozen(card: dict[str, Any]) -> FrozenFeatures:
+    told = card[ENCODER]
+    name, model, revision, dimension = (told[field] for field in ("name", "model", "revision", "dimension"))
+    if not all(isinstance(text, str) for text in (name, model, revision)) or not 1 <= int(dimension) <= EMBEDDING:
+        raise ValueError(f"the encoder {printable(told)}")
+    return FrozenFeatures(Source(name, model, revision, model), int(dimension), Normalization(**card["normalization"]))

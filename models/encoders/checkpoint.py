@@ -20,12 +20,14 @@ class Source:
         model: hub id or folder, as the user gave it.
         revision: commit on the hub; for a folder "sha256:" and the digest of its files.
         path: folder with the files, or the hub id while they are still to be downloaded.
+        random_weights: whether the weights say of themselves that they were never trained.
     """
 
     encoder: str
     model: str
     revision: str
     path: str = field(compare=False)
+    random_weights: bool = field(default=False, compare=False)
 
     @property
     def is_folder(self) -> bool:
@@ -67,37 +69,45 @@ class Layout:
         choices = (*self.others, (self.safetensors, self.pickle))
         return [" or ".join(files) for files in choices if not any((folder / file).is_file() for file in files)]
 
-    def require_config(self, folder: Path, encoder: str) -> None:
+    def require_config(self, folder: Path, encoder: str) -> dict[str, Any]:
         """Refuse a folder with the configuration of another kind of network.
 
         Args:
             folder: the folder.
             encoder: name of the encoder that it is for.
 
+        Returns:
+            The configuration.
+
         Raises:
             InputError: there is no configuration, or it is of another kind.
         """
         from models import hub
 
-        if not self.fits(hub.read_json(folder / self.config)):
+        config = hub.read_json(folder / self.config)
+        if not self.fits(config):
             raise InputError(
                 f"The checkpoint in {folder} is of another class than {encoder}, which is {self.title}; give a folder "
                 "or hub id with a model of the same class."
             )
+        return config
 
-    def require(self, folder: Path, encoder: str) -> None:
+    def require(self, folder: Path, encoder: str) -> dict[str, Any]:
         """Refuse a folder that lacks a file, or whose weights are damaged; no tensor is read.
 
         Args:
             folder: the folder.
             encoder: name of the encoder that it is for.
 
+        Returns:
+            The configuration.
+
         Raises:
             InputError: a file is missing or damaged, or the network is of another kind.
         """
         from models import hub
 
-        self.require_config(folder, encoder)
+        config = self.require_config(folder, encoder)
         if missing := self.missing(folder):
             raise InputError(
                 f"The checkpoint in {folder} lacks {', '.join(missing)}; supply all files of the model: configuration, "
@@ -105,3 +115,11 @@ class Layout:
             )
         weights = self.weights(folder)
         (hub.require_safetensors if weights.name == self.safetensors else hub.require_archive)(weights)
+        return config
+
+
+def is_random(config: dict[str, Any]) -> bool:
+    """Tell whether the configuration of a checkpoint says that its weights were never trained."""
+    from models import hub
+
+    return config.get(hub.RANDOM_WEIGHTS_MARK) is True

@@ -3,25 +3,24 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.choices import ENCODERS
+from models.choices import PUBLISHED_ENCODERS
 from models.errors import InputError
-from models.text import printable
 
-_REGISTERED: dict[str, "type[Encoder]"] = {}
+REGISTERED: dict[str, "type[Encoder]"] = {}
+"""The encoders by name, each since its file was imported."""
 
 
 class Encoder(ABC):
     """A network that maps images to embeddings, vectors whose cosine says how alike the images are.
 
-    A subclass that declares a name registers itself; it stands in `models/encoders/<name>.py` and its name in
-    `models.choices`. What it declares is read wherever work is planned, so its file imports PyTorch and the like only
-    when an encoder is made.
+    A subclass that declares a name registers itself; it stands in `models/encoders/<name>.py`, or in
+    `models/own_encoders/<name>.py` if it is made here, and its name in `models.choices`. What it declares is read
+    wherever work is planned, so its file imports PyTorch and the like only when an encoder is made.
 
     Args:
         weights: the files that it is made of: the classifier if `needs_classifier`, what `fit` gave if `needs_fitting`.
@@ -49,7 +48,7 @@ class Encoder(ABC):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         if "name" in vars(cls):
-            _REGISTERED[cls.name] = cls
+            REGISTERED[cls.name] = cls
 
     def __init__(self, *weights: bytes, device: str = "cpu") -> None:
         self.device = device
@@ -119,23 +118,7 @@ class Encoder(ABC):
             InputError: it reads none.
         """
         if not cls.reads_text:
-            able = ", ".join(name for name in ENCODERS if encoder_class(name).reads_text)
+            from models.encoders.loading import published_class
+
+            able = ", ".join(name for name in PUBLISHED_ENCODERS if published_class(name).reads_text)
             raise InputError(f"The encoder {cls.name} reads no text; text queries need one of {able}.")
-
-
-def encoder_class(name: str) -> type[Encoder]:
-    """Find the class of an encoder, without importing what it computes with.
-
-    Args:
-        name: one of `models.choices.ENCODERS`.
-
-    Returns:
-        The class.
-
-    Raises:
-        InputError: there is no encoder of this name.
-    """
-    if name not in ENCODERS:
-        raise InputError(f"There is no encoder '{printable(name)}'; choose one of {', '.join(ENCODERS)}.")
-    import_module(f"models.encoders.{name}")
-    return _REGISTERED[name]

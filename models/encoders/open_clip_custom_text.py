@@ -16,6 +16,7 @@ from models.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
     from transformers import BertConfig
 
 _TEXT_TOWER = "text.transformer."
@@ -72,6 +73,14 @@ class OpenClipCustomText(PublishedEncoder):
         self._transform: Any = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
         self.dimension = config["model_cfg"]["embed_dim"]
         return model
+
+    def patch_layer(self) -> "tuple[nn.Module, int] | None":
+        """Return the last layer before the class token looks at the patches, of a vision transformer."""
+        trunk = self._model.visual.trunk
+        blocks = getattr(trunk, "blocks", None)
+        return (
+            None if blocks is None or not hasattr(blocks[-1], "norm1") else (blocks[-1].norm1, trunk.num_prefix_tokens)
+        )
 
     def _embed_images(self, images: NDArray[np.uint8]) -> "torch.Tensor":
         import torch

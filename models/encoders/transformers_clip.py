@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from models.encoders.checkpoint import Layout
 from models.encoders.published import PublishedEncoder
-from models.errors import InputError
+from models.encoders.transformers_weights import load_network
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 
 class TransformersClip(PublishedEncoder):
@@ -34,28 +35,17 @@ class TransformersClip(PublishedEncoder):
     )
 
     def _load(self, folder: Path) -> Any:
-        import torch
         from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
         self._processor: Any = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
         self._tokenizer: Any = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        # Safetensors where there are any; else transformers unpickles tensors only (`weights_only`).
-        loaded: Any = CLIPModel.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            local_files_only=True,
-            ignore_mismatched_sizes=True,  # they are refused here, not in a traceback
-            output_loading_info=True,
-        )
-        model, report = loaded
-        unfit = [*report["missing_keys"], *report["mismatched_keys"], *report["error_msgs"]]
-        if unfit:
-            raise InputError(
-                f"The weights in {folder} do not fit its config.json ({len(unfit)} tensors are missing or of another "
-                f"shape, such as {unfit[0]}); copy or download the checkpoint again."
-            )
+        model = load_network(CLIPModel, folder)
         self.dimension = model.config.projection_dim
         return model
+
+    def patch_layer(self) -> "tuple[nn.Module, int]":
+        """Return the last layer before the class token looks at the patches."""
+        return self._model.vision_model.encoder.layers[-1].layer_norm1, 1
 
     def _embed_images(self, images: NDArray[np.uint8]) -> "torch.Tensor":
         inputs = self._processor(

@@ -57,7 +57,7 @@ def grad_cam(
         network.grad_cam_layer,
         to_tensor(images, normalization),
         [_evidence(each, model.classes) for each in targets],
-        batch_size,
+        min(batch_size, model.largest_batch),
     )
 
 
@@ -68,7 +68,7 @@ def layer_maps(
 
     Args:
         network: from pixels to logits, one row per image; in evaluation mode. Its parameters require no gradients
-            afterwards, but for one of the layer.
+            afterwards, but for one of the layer, if it has any; else its output does.
         layer: the part of it whose output is weighed, of shape (images, channels, rows, columns).
         pixels: normalised, shape (images, channels, height, width).
         evidence: what is explained, one per image.
@@ -82,7 +82,8 @@ def layer_maps(
     device = next(network.parameters()).device
     # One parameter is enough for the graph to begin in the layer; those of the others would take most of the time.
     network.requires_grad_(False)
-    list(layer.parameters())[-1].requires_grad_(True)
+    for parameter in list(layer.parameters())[-1:]:
+        parameter.requires_grad_(True)
     maps = []
     with torch.enable_grad(), HiResCAM(model=network, target_layers=[layer]) as method:
         for start in range(0, len(pixels), batch_size):

@@ -84,7 +84,11 @@ def randomise_weights(
     correlations, similarities, flat = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.bool_)
     for draw in range(draws):
         untrained = build_classifier(
-            model.architecture, classes=model.classes, channels=model.channels, seed=FIRST_SEED + draw
+            model.architecture,
+            classes=model.classes,
+            channels=model.channels,
+            seed=FIRST_SEED + draw,
+            frozen=model.frozen,
         )
         network = copy.deepcopy(model).eval()
         replaced: list[nn.Module] = []
@@ -186,6 +190,8 @@ def _settle_batch_normalisation(network: nn.Module, replaced: list[nn.Module], p
         layer.reset_running_stats()
         layer.momentum = None  # the plain mean over all batches
         layer.train()
+    if not layers:
+        return
     with torch.inference_mode():
         for batch in pixels.split(128):
             network(batch)

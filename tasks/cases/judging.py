@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.classifier.prediction import predict
-from models.encoders.encoder import encoder_class
 from models.errors import InputError
+from models.own_encoders.table import encoder_class
 from tasks.cases import sources
 from tasks.cases.case import Case, SimilarCase, SimilarCases
 from tasks.cases.reference import classify

@@ -5,14 +5,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from models.choices import PROBE
 from models.classifier import weights
 from models.classifier.classifiers import Classifier, build_classifier
+from models.classifier.networks.probe import FrozenFeatures
 from models.classifier.preprocessing import Normalization
 from models.classifier.training_state import Weights
 from models.notices import RESEARCH_NOTICE
 from tasks.parameters.training import TrainingParameters
 from tasks.records.classification import CalibrationRecord, EvaluationRecord, PretrainedRecord
 from tasks.records.data import DatasetRecord
+from tasks.records.retrieval import EncoderRecord
+from tasks.shared.published_encoders import source_of
 
 
 class LoadedClassifier(NamedTuple):
@@ -69,7 +73,40 @@ def trained_file(
     model = build_classifier(training.architecture, classes=len(dataset.labels), channels=dataset.channels)
     model.load_state_dict(state)
     card = {
-        "architecture": training.architecture,
+        "training": training.model_dump(mode="json"),
+        "pretrained_sha256": None if pretrained is None else pretrained.sha256,
+        "best_epoch": best_epoch,
+    }
+    return weights.dump(model, _card(model, normalization, dataset) | card)
+
+
+def probe_file(
+    head: Weights, strength: float, normalization: Normalization, dataset: DatasetRecord, encoder: EncoderRecord
+) -> bytes:
+    """Write a probe down: its head, and which encoder it stands on; that is not in the file.
+
+    Args:
+        head: state of the head.
+        strength: the inverse strength of the regularisation, C.
+        normalization: statistics of the training pixels.
+        dataset: what it was fitted on.
+        encoder: the frozen encoder.
+
+    Returns:
+        Safetensors bytes for `load_classifier`.
+    """
+    dimension = head["head.weight"].shape[1]
+    frozen = FrozenFeatures(source_of(encoder), dimension, normalization)
+    model = build_classifier(PROBE, classes=len(dataset.labels), channels=dataset.channels, frozen=frozen)
+    model.load_state_dict(head)
+    named = encoder.model_dump(include={"name", "model", "revision", "licence", "random_weights"})
+    card = {weights.ENCODER: named | {"dimension": dimension}, "strength": strength, "best_epoch": 0}
+    return weights.dump(model, _card(model, normalization, dataset) | card)
+
+
+def _card(model: Classifier, normalization: Normalization, dataset: DatasetRecord) -> dict[str, Any]:
+    return {
+        "architecture": model.architecture,
         "classes": model.classes,
         "channels": model.channels,
         "normalization": asdict(normalization),
@@ -77,11 +114,7 @@ def trained_file(
         "labels": list(dataset.labels),
         "dataset_sha256": dataset.sha256,
         "dataset_limit": dataset.limit,
-        "training": training.model_dump(mode="json"),
-        "pretrained_sha256": None if pretrained is None else pretrained.sha256,
-        "best_epoch": best_epoch,
     }
-    return weights.dump(model, card)
 
 
 def registered_card(

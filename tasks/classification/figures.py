@@ -14,6 +14,7 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 from models.classifier.epoch_metrics import EpochMetrics
 from tasks.classification.metrics import confusion_counts, score
 from tasks.classification.predictions import Predictions
+from tasks.records.classification import ProbeRecord
 from tasks.shared.calibration_error import ECE_BINS, calibration_bins
 from tasks.shared.figures import (
     BAD,
@@ -50,11 +51,12 @@ def draw_figures(
     *,
     failures: int,
     source: Source,
+    probe: ProbeRecord | None = None,
 ) -> dict[str, bytes]:
     """Draw all figures of the stage.
 
     Args:
-        history: at least one epoch.
+        history: at least one epoch; none of a probe.
         best_epoch: number of the epoch whose weights are kept.
         images: of the test split, shape (images, height, width), or (images, height, width, 3) in colour; 0–255.
         uncalibrated: probabilities before temperature scaling, of the shape of those after it.
@@ -62,14 +64,19 @@ def draw_figures(
         explanation: `shown`, positions of the images whose evidence is drawn, and `pairs`, their maps.
         failures: most errors to draw.
         source: what it is made from.
+        probe: of a probe, how it was fitted.
 
     Returns:
         PNG by the name of the figure.
     """
     shown = explanation["shown"]
     explained = images[shown], explanation["pairs"], predictions.take(shown)
-    return {
-        "training_curves": training_curves(history, best_epoch, source=source),
+    trained = (
+        {"training_curves": training_curves(history, best_epoch, source=source)}
+        if probe is None
+        else {"regularisation": regularisation_curves(probe, source=source)}
+    )
+    return trained | {
         "confusion_matrix": confusion_matrix(predictions, source=source),
         "roc_curve": roc_curve(predictions, source=source),
         "precision_recall_curve": precision_recall_curve(predictions, source=source),
@@ -110,6 +117,31 @@ def training_curves(history: Sequence[EpochMetrics], best_epoch: int, *, source:
     axes[2].yaxis.set_major_formatter("{x:.2g}")
     return render_png(
         figure, source, title="Training: loss, validation AUC and learning rate over the epochs", shown="train and val",
+        legend=axes[0].get_legend_handles_labels()[0],
+    )  # fmt: skip
+
+
+def regularisation_curves(probe: ProbeRecord, *, source: Source) -> bytes:
+    """Draw loss and AUC on validation over the strength of a probe's regularisation.
+
+    Args:
+        probe: how it was fitted.
+        source: what it is made from.
+
+    Returns:
+        PNG bytes.
+    """
+    figure = new_figure(2.3)
+    axes: Any = figure.subplots(1, 2)
+    strengths, losses, areas = zip(*probe.candidates, strict=True)
+    panels = ("log-loss, classes balanced", losses), ("AUC", areas)
+    for axis, (title, values) in zip(axes, panels, strict=True):
+        axis.plot(strengths, values, "o-", ms=3, color=CLASS_COLORS[0], label="validation")
+        axis.axvline(probe.strength, color=GOOD, ls="--", lw=1, label=f"chosen: C = {probe.strength:.2g}")
+        axis.set(title=title, xlabel="C, weaker regularisation to the right", xscale="log")
+        axis.grid(alpha=0.3)
+    return render_png(
+        figure, source, title="Probe: loss and AUC by the strength of the regularisation", shown="val",
         legend=axes[0].get_legend_handles_labels()[0],
     )  # fmt: skip
 

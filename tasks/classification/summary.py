@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.markdown import Markdown, escape
+from models.notices import RANDOM_ENCODER_NOTICE
 from tasks.classification.metrics import METRICS
 from tasks.classification.trust.calibration import RULES
 from tasks.parameters.training import TrainingParameters
@@ -36,7 +37,7 @@ _EXAMPLES = picture(
 ) + picture("failure_cases", "The errors that the classifier is surest of, framed in the colour of their true class.")
 _TRAINING = picture(
     "training_curves", "The training over its epochs: the weights of the epoch at the dashed line are kept."
-)
+) + picture("regularisation", "The probe by the strength of its regularisation: the one at the dashed line was chosen.")
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,19 @@ def protocol(
     decision = "the likeliest class"
     if calibration.threshold is not None and calibration.rule is not None:
         decision = f"{calibration.threshold:.3f}, {RULES[calibration.rule].description}"
+    network = f"{training.architecture}, {training.loss}, {training.epochs} epochs, seed {training.seed}"
+    weights = f"epoch {classifier.best_epoch}, lowest class-balanced loss on validation"
+    if (encoder := classifier.encoder) is not None and (probe := classifier.probe) is not None:
+        licence, notice = encoder.licence or "unknown", f" {RANDOM_ENCODER_NOTICE}" * encoder.random_weights
+        network = f"logistic regression on the frozen encoder {encoder.identity}, licence: {licence}.{notice}"
+        weights = (
+            f"C = {probe.strength:.2g} of {len(probe.candidates)}, lowest class-balanced loss on validation, of equal "
+            "ones the strongest regularisation"
+        )
     return [
         ("dataset", f"{dataset.title} {dataset.size}×{dataset.size}, {dataset.kind}, MD5 {dataset.md5}"),
-        ("network", f"{training.architecture}, {training.loss}, {training.epochs} epochs, seed {training.seed}"),
-        ("weights", f"epoch {classifier.best_epoch}, lowest class-balanced loss on validation"),
+        ("network", network),
+        ("weights", weights),
         ("temperature", f"{calibration.temperature:.3f}, fitted on validation"),
         ("operating point", decision),
         ("test split", "scored once, after everything above was settled"),

@@ -15,8 +15,8 @@ from models.choices import (
     Similarity,
     described,
 )
-from models.encoders.encoder import encoder_class
 from models.encoders.published import PublishedEncoder
+from models.own_encoders.table import encoder_class
 from tasks.parameters.base import Parameters
 
 
@@ -79,4 +79,6 @@ class RetrievalParameters(Parameters):
     clip: str = _checkpoint("clip", "CLIP")
     pubmedclip: str = _checkpoint("pubmedclip", "PubMedCLIP")
     biomedclip: str = _checkpoint("biomedclip", "BiomedCLIP")
+    rad_dino: str = _checkpoint("rad_dino", "RAD-DINO")
+    medsiglip: str = _checkpoint("medsiglip", "MedSigLIP")
     device: Literal["cpu", "cuda"] = Field("cpu", title="Device", description="Device of the published networks.")

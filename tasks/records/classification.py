@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from models.choices import PROBE
 from models.classifier.epoch_metrics import EpochMetrics
 from tasks.records.base import ArrayRecord, Record, RunReference, StoredFile, provenance
 from tasks.records.data import DatasetRecord
+from tasks.records.retrieval import EncoderRecord
 
 
 class PretrainedRecord(Record):
@@ -19,18 +21,32 @@ class PretrainedRecord(Record):
     path: str = provenance("")
 
 
+class ProbeRecord(Record):
+    """How a probe was fitted.
+
+    Attributes:
+        strength: the inverse strength of the regularisation, C, that was chosen.
+        candidates: each C that was tried, with its class-balanced log-loss and its AUC on validation.
+    """
+
+    strength: float
+    candidates: tuple[tuple[float, float, float], ...]
+
+
 class ClassifierRecord(Record):
     """A trained classifier.
 
     Attributes:
         architecture: name of the network.
         weights: safetensors with a JSON card (normalisation, labels, image size).
-        best_epoch: the epoch whose weights these are.
+        best_epoch: the epoch whose weights these are; 0 of a probe.
         dataset_sha256: digest of the dataset file it was trained on.
-        history: one entry per epoch.
+        history: one entry per epoch; none of a probe.
         seconds: wall time of the training, resumed parts included.
         run_id: MLflow run that made it.
         seed: of the training; None where its file does not tell.
+        encoder: of a probe, the frozen encoder; its weights are not in the file.
+        probe: of a probe that was fitted in this run, how.
     """
 
     architecture: str
@@ -41,10 +57,14 @@ class ClassifierRecord(Record):
     seconds: float = provenance(0.0)
     run_id: str = provenance("")
     seed: int | None = provenance(None)
+    encoder: EncoderRecord | None = provenance(None)
+    probe: ProbeRecord | None = provenance(None)
 
     @property
     def title(self) -> str:
-        """What figures call it: network and seed."""
+        """What figures call it: network and seed, of a probe its encoder."""
+        if self.encoder is not None:
+            return f"{PROBE} on {self.encoder.name}" + " with random weights" * self.encoder.random_weights
         return self.architecture if self.seed is None else f"{self.architecture}, seed {self.seed}"
 
 

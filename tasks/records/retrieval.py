@@ -26,6 +26,7 @@ class EncoderRecord(Record):
         licence: under which its weights may be used.
         path: folder with the files of a published network, or its hub id while they are still to be downloaded.
         device: where it computes.
+        random_weights: whether its weights say of themselves that they were never trained.
     """
 
     name: str
@@ -37,6 +38,7 @@ class EncoderRecord(Record):
     licence: str
     path: str = provenance("")
     device: str = provenance("cpu")
+    random_weights: bool = provenance(False)
 
 
 class ShardRecord(Record):

@@ -1,7 +1,7 @@
 """What the forms of retrieval and search must fulfil, checked before anything is computed."""
 
-from models.encoders.encoder import encoder_class
 from models.errors import InputError
+from models.own_encoders.table import encoder_class
 from models.text import printable
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.search import SearchParameters

@@ -3,13 +3,15 @@
 import functools
 import threading
 
-from models.encoders.checkpoint import Source
-from models.encoders.encoder import Encoder, encoder_class
+from models.encoders.encoder import Encoder
+from models.encoders.loading import load_published
 from models.encoders.published import PublishedEncoder
+from models.own_encoders.table import encoder_class
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.base import StoredFile
 from tasks.records.classification import ClassifierRecord
 from tasks.records.retrieval import EncoderRecord
+from tasks.shared.published_encoders import locate_published, source_of, token_for
 from tasks.storage.store import Store
 
 
@@ -25,24 +27,11 @@ def locate(parameters: RetrievalParameters) -> list[EncoderRecord]:
     Raises:
         InputError: the files of one cannot be had.
     """
-    found = []
-    for name in parameters.encoders:
-        kind = encoder_class(name)
-        if issubclass(kind, PublishedEncoder):
-            source = kind.resolve(getattr(parameters, name, None))
-            found.append(
-                EncoderRecord(
-                    name=name,
-                    identity=source.identity,
-                    model=source.model,
-                    revision=source.revision,
-                    reads_text=kind.reads_text,
-                    licence=kind.licence if source.model == kind.model else "",
-                    path=source.path,
-                    device=parameters.device,
-                )
-            )
-    return found
+    return [
+        locate_published(name, getattr(parameters, name, None), parameters.device)
+        for name in parameters.encoders
+        if issubclass(encoder_class(name), PublishedEncoder)
+    ]
 
 
 def describe(name: str, classifier: ClassifierRecord, *fitted: StoredFile) -> EncoderRecord:
@@ -93,5 +82,5 @@ def _load(description: str) -> Encoder:
     record = EncoderRecord.model_validate_json(description)
     kind = encoder_class(record.name)
     if issubclass(kind, PublishedEncoder):
-        return kind(Source(record.name, record.model, record.revision, record.path), device=record.device)
+        return load_published(source_of(record), record.device, token_for(kind))
     return kind(*map(Store().get, record.weights), device=record.device)

@@ -1,8 +1,9 @@
 """MLflow's model registry: the versions of a classifier, and which of them is the champion.
 
 A version holds the classifier twice: as an exported graph (pt2) for serving, and as safetensors with a card for
-analysis. Nothing in it is pickled. The aliases `champion` and `previous` name the version in use and the one before it;
-who gets them is decided elsewhere.
+analysis. Nothing in it is pickled. A probe is held once, without a graph, which would hold the weights of its encoder:
+those stay where their licence has them, and whoever serves the probe reads them there. The aliases `champion` and
+`previous` name the version in use and the one before it; who gets them is decided elsewhere.
 
 MLflow lists a version with all its tags, so it carries only those in `SHOWN`, which a person compares. What programs
 read beside them (digests, threshold, temperature) are tags of the version's model, and all that there is to say stands
@@ -246,6 +247,7 @@ def _write(folder: Path, payload: bytes, run: RunReference, model_id: str) -> di
     Returns:
         The card.
     """
+    import mlflow.pyfunc
     import mlflow.pytorch
     import numpy as np
     from mlflow.models import Model, ModelSignature
@@ -253,7 +255,7 @@ def _write(folder: Path, payload: bytes, run: RunReference, model_id: str) -> di
 
     from models.classifier import weights
     from models.classifier.preprocessing import Normalization
-    from models.classifier.serving import ServedClassifier
+    from models.classifier.serving import ServedClassifier, ServedProbe
 
     model, card = weights.load(payload)
     shape = (card["image_size"], card["image_size"], *([] if card["channels"] == 1 else [card["channels"]]))
@@ -262,18 +264,23 @@ def _write(folder: Path, payload: bytes, run: RunReference, model_id: str) -> di
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, card["classes"]))]),
     )
     described = Model(run_id=run.run_id, model_uuid=model_id, model_id=model_id)
-    mlflow.pytorch.save_model(
-        ServedClassifier(model, Normalization(**card["normalization"]), card["temperature"]),
-        folder,
-        mlflow_model=described,
-        serialization_format="pt2",
-        signature=signature,
-        input_example=np.zeros((2, *shape), np.float32),  # one image would freeze the size of the batch
-        conda_env=_environment(),
-        metadata=card,
-    )
-    # An exported graph stays on the device that it was exported on; MLflow would ask for a GPU where there is one.
-    described.flavors["python_function"]["config"] = {"device": "cpu"}
+    if model.frozen is None:
+        mlflow.pytorch.save_model(
+            ServedClassifier(model, Normalization(**card["normalization"]), card["temperature"]),
+            folder,
+            mlflow_model=described,
+            serialization_format="pt2",
+            signature=signature,
+            input_example=np.zeros((2, *shape), np.float32),  # one image would freeze the size of the batch
+            conda_env=_environment(),
+            metadata=card,
+        )
+        # An exported graph stays on the device that it was exported on; MLflow would ask for a GPU where there is one.
+        described.flavors["python_function"]["config"] = {"device": "cpu"}
+    else:
+        folder.mkdir()
+        described.signature, described.metadata = signature, card
+        mlflow.pyfunc.add_to_model(described, loader_module=ServedProbe.__module__, data=PACKAGE)
     described.save(str(folder / "MLmodel"))
     (folder / PACKAGE).parent.mkdir()
     (folder / PACKAGE).write_bytes(payload)
@@ -333,6 +340,7 @@ def _description(card: Mapping[str, Any], package: StoredFile) -> str:
         "data": "drawn phantoms" if card["phantoms"] else "a part, for a try" if card["limited"] else "whole",
         "licence of the data": card["licence"],
         "weights": f"SHA-256 {card['weights_sha256']}",
+        **_encoder(card),
         "package": f"SHA-256 {package.sha256}, {PACKAGE} and {CARD} in the artifacts",
     }
     validation = [
@@ -342,6 +350,14 @@ def _description(card: Mapping[str, Any], package: StoredFile) -> str:
     # One cell for a value and its interval, since MLflow leaves no room between columns.
     tables = (_table(("card", ""), said.items()), _table(("on validation", "value, 95 % interval"), validation))
     return "\n\n".join((escape(card["intended_use"]), *tables))
+
+
+def _encoder(card: Mapping[str, Any]) -> dict[str, str]:
+    """Say which encoder a probe stands on."""
+    if (told := card.get("encoder")) is None:
+        return {}
+    where = f"{told['name']}, {told['model']}@{told['revision']}" + ", RANDOM WEIGHTS" * told["random_weights"]
+    return {"encoder": f"{where}, licence: {told['licence'] or 'unknown'}"}
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -27,7 +27,7 @@ def test_the_steps_of_every_flow_are_drawn_with_what_they_hand_on():
     classification, retrieval, reports = graphs.values()
     assert ("train_classifier", "predict_classifier") in classification.edges
     assert ("predict_fold", "audit_labels") in classification.edges
-    assert ("embed_images", "project_embeddings") in retrieval.edges
+    assert ("embed_all", "project_embeddings") in retrieval.edges
     assert ("project_embeddings", "plot_retrieval") in retrieval.edges
     assert ("plan_reports", "write_reports") in reports.edges  # mapped, with other options
     assert len(draw(graphs).axes) == 1

@@ -36,6 +36,7 @@ def plot_classification(
         store.get_arrays(explanation.arrays),
         failures=failures,
         source=Source.of(dataset, classifier.title),
+        probe=classifier.probe,
     )
     return FiguresRecord(figures=store.put_pictures(drawn))
 

@@ -13,6 +13,7 @@ from tasks.records.classification import (
     PredictionsRecord,
 )
 from tasks.records.data import DatasetRecord
+from tasks.shared.published_encoders import frozen_encoder
 from tasks.storage.store import Store
 
 
@@ -36,6 +37,7 @@ def read_package(package: StoredFile, dataset: DatasetRecord, run_id: str) -> Cl
         best_epoch=card["best_epoch"],
         dataset_sha256=card["dataset_sha256"],
         run_id=run_id,
+        encoder=frozen_encoder(card),
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from prefect.logging import get_run_logger
 from tqdm import tqdm
 
+from models.choices import PROBE
 from models.classifier.epoch_metrics import EpochMetrics
 from models.errors import InputError
 from tasks.classification.epoch_curves import epoch_points
@@ -18,6 +19,7 @@ from tasks.parameters.training import TrainingParameters
 from tasks.records.base import RunReference
 from tasks.records.classification import ClassifierRecord, PredictionsRecord, PretrainedRecord
 from tasks.records.data import DatasetRecord
+from tasks.records.retrieval import EncoderRecord
 from tasks.storage.checkpoints import StoredCheckpoints
 from tasks.storage.store import Store
 from tasks.tracking.runs import log_points
@@ -25,8 +27,8 @@ from tasks.tracking.runs import log_points
 
 def check_training(
     training: TrainingParameters, dataset: DatasetParameters, classes: int, train_images: int
-) -> PretrainedRecord | None:
-    """Refuse settings that make no training and find the weights that it starts from, before any data is read.
+) -> PretrainedRecord | EncoderRecord | None:
+    """Refuse settings that make no training and find what it starts from, before any data is read.
 
     Args:
         training: the form.
@@ -35,11 +37,15 @@ def check_training(
         train_images: number of images in its official training split.
 
     Returns:
-        The weights to start from; None for random ones.
+        The weights to start from, or the encoder that a probe stands on; None for random weights.
 
     Raises:
         InputError: the settings do not fit each other or the dataset, or the weights cannot be found.
     """
+    if training.architecture == PROBE:
+        from tasks.shared.published_encoders import locate_published, own_device
+
+        return locate_published(training.encoder, training.pretrained, own_device())
     from models.classifier.losses import check_loss
 
     check_loss(training.loss, classes, focal_alpha=training.focal_alpha)

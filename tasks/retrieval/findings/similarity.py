@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from models.classifier.classifiers import Classifier
 from models.classifier.preprocessing import Normalization
 from models.explanation.similarity_maps import masking_drop, similarity_maps
+from models.markdown import escape
 from tasks.retrieval.analyses.failures import evenly_spaced
 from tasks.retrieval.figures import similarity as figures
 from tasks.retrieval.settings import BOOTSTRAP_SEED
@@ -86,3 +87,16 @@ def find_similar_places(
         figures=pictures,
         sections=(("Where they agree", _PICTURES + text),),
     )
+
+
+def no_similar_places(encoder: str) -> Findings:
+    """Say that the cosine of a probe's vectors cannot be split over places.
+
+    Args:
+        encoder: the encoder that the probe stands on.
+    """
+    told = (
+        f"The vectors are those of the encoder {encoder}, which are no average over the places of an image, so their "
+        "cosines cannot be split over places: no map is drawn."
+    )
+    return Findings("similarity", {}, {"pairs": []}, {}, (("Where they agree", f"{escape(told)}\n"),))

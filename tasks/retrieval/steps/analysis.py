@@ -85,12 +85,14 @@ def map_similarity(
     """Show where queries and their nearest neighbours agree, and check by masking that it is so."""
     from models.classifier import weights
     from models.classifier.preprocessing import Normalization
-    from tasks.retrieval.findings.similarity import find_similar_places
+    from tasks.retrieval.findings.similarity import find_similar_places, no_similar_places
     from tasks.shared.figures import Source
 
     store = Store()
     arrays = store.get_arrays(dataset.splits)
     model, card = weights.load(store.get(classifier.weights))
+    if model.frozen is not None:
+        return no_similar_places(model.frozen.source.encoder).stored(store)
     return find_similar_places(
         model,
         Normalization(**card["normalization"]),

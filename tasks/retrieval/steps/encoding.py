@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.encoders.encoder import encoder_class
+from models.own_encoders.table import encoder_class
 from tasks.execution.caching import step
 from tasks.execution.mapping import map_step
 from tasks.records.base import ArrayRecord
@@ -73,6 +73,15 @@ def export_embeddings(dataset: DatasetRecord, embeddings: EmbeddingsRecord, spli
         "digests": np.array([pixel_digest(image) for image in splits[f"{split}_images"]]),
     }
     return ArrayRecord(arrays=store.put_arrays(arrays), shapes={name: array.shape for name, array in arrays.items()})
+
+
+def embed_all(dataset: DatasetRecord, encoder: EncoderRecord, classifier: ClassifierRecord) -> EmbeddingsRecord:
+    """Embed all images; the features of a probe are the vectors of its encoder, which may be there already."""
+    if not encoder_class(encoder.name).is_classifier or classifier.encoder is None:
+        return embed_images(dataset, encoder)
+    found, named = embed_images(dataset, classifier.encoder), {"identity": encoder.identity}
+    shards = {split: tuple(shard.model_copy(update=named) for shard in parts) for split, parts in found.shards.items()}
+    return found.model_copy(update={"name": encoder.name, "shards": shards} | named)
 
 
 def embed_images(dataset: DatasetRecord, encoder: EncoderRecord, size: int = SHARD) -> EmbeddingsRecord:

@@ -1,5 +1,6 @@
 """Steps that draw the figures and the map, and write the stage's report."""
 
+from models.notices import RANDOM_ENCODER_NOTICE
 from tasks.execution.caching import step
 from tasks.records.base import ArrayRecord, DocumentRecord, FiguresRecord, FindingsRecord
 from tasks.records.classification import EvaluationRecord
@@ -78,7 +79,12 @@ def document_retrieval(
     text = retrieval_report(
         read_protocols(store, dataset, embeddings, evaluation, k_values),
         dataset.labels,
-        encoder=f"{encoder.identity}; {embeddings.dimension} dimensions; licence: {encoder.licence or 'unknown'}",
+        encoder="; ".join(
+            [
+                *(encoder.identity, f"{embeddings.dimension} dimensions", f"licence: {encoder.licence or 'unknown'}"),
+                *([RANDOM_ENCODER_NOTICE] if encoder.random_weights else []),
+            ]
+        ),
         index=f"{index.kinds['all']}, which finds {index.metrics['index/recall_at_10']:.1%} of the ten nearest",
         similarity=embeddings.similarity,
         findings=[section for finding in findings for section in finding.sections],

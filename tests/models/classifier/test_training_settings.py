@@ -13,6 +13,7 @@ TABLES = {
     "schedule": choices.SCHEDULES,
     "augmentation": choices.AUGMENTATIONS,
     "precision": choices.PRECISIONS,
+    "encoder": choices.PUBLISHED_ENCODERS,
 }
 SCHEMA = TrainingSettings.model_json_schema()["properties"]
 

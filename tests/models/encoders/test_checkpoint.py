@@ -10,7 +10,10 @@ import pytest
 from models.encoders.biomedclip import BiomedClip
 from models.encoders.checkpoint import Source
 from models.encoders.clip import Clip
+from models.encoders.medsiglip import MedSiglip
+from models.encoders.published import PublishedEncoder
 from models.encoders.pubmedclip import PubMedClip
+from models.encoders.rad_dino import RadDino
 from models.errors import InputError
 from tests.models.encoders.twins import write_clip
 from tests.models.hub_server import COMMIT, GOOD, serve, unused_address
@@ -64,6 +67,20 @@ def test_a_hub_model_is_fetched_with_safetensors_or_where_there_are_none_the_pic
     assert offline == source
 
 
+def test_a_gated_model_needs_a_token_which_may_be_handed_over_and_comes_with_its_tokenizer(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(folders["medsiglip"], MedSiglip.model, tmp_path / "cache", monkeypatch):
+        with pytest.raises(InputError, match=f"^{MedSiglip.model} is gated and no access token was given; accept its"):
+            MedSiglip.resolve(revision="main")
+        source = MedSiglip.resolve(revision="main", token=GOOD)
+        with pytest.raises(InputError, match="is gated and no access token was given"):
+            MedSiglip.fetch(source)
+        assert (MedSiglip.fetch(source, GOOD) / "spiece.model").is_file()
+        assert MedSiglip(source, token=GOOD).encode_texts(["pneumonia"]).shape == (1, 24)
+        MedSiglip.fetch(source)  # what lies in the cache needs no token
+
+
 def test_the_declared_commit_is_asked_for_unless_another_one_is(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +111,14 @@ CLASS = "is of another class than {}, which is a"
         (Clip, lambda folder: (folder / "tokenizer.json").unlink(), "lacks tokenizer.json; supply all files"),
         (Clip, lambda folder: (folder / "model.safetensors").unlink(), "lacks model.safetensors or pytorch_model.bin"),
         (Clip, lambda folder: cut(folder / "model.safetensors"), "damaged or cut off .*; copy or download the file ag"),
+        (RadDino, lambda folder: change(folder, "config.json", model_type="dinov3_vit"), CLASS.format("rad_dino")),
+        (
+            RadDino,
+            lambda folder: (folder / "preprocessor_config.json").unlink(),
+            "lacks preprocessor_config.json or",
+        ),
+        (MedSiglip, lambda folder: change(folder, "config.json", model_type="siglip2"), CLASS.format("medsiglip")),
+        (MedSiglip, lambda folder: (folder / "spiece.model").unlink(), "lacks spiece.model; supply all files"),
         (BiomedClip, lambda folder: (folder / "open_clip_config.json").unlink(), "it has no open_clip_config.json"),
         (
             BiomedClip,
@@ -114,7 +139,7 @@ CLASS = "is of another class than {}, which is a"
     ],
 )
 def test_a_folder_that_is_no_whole_checkpoint_is_refused(
-    folders: dict[str, Path], tmp_path: Path, kind: type[Clip], spoil: Callable[[Path], None], sentence: str
+    folders: dict[str, Path], tmp_path: Path, kind: type[PublishedEncoder], spoil: Callable[[Path], None], sentence: str
 ) -> None:
     copy = shutil.copytree(folders[kind.name], tmp_path / "copy")
     spoil(copy)

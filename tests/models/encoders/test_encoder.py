@@ -7,10 +7,11 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from models.choices import ENCODERS, EncoderName
-from models.encoders.encoder import Encoder, encoder_class
+from models.choices import ENCODERS, PUBLISHED_ENCODERS, EncoderName
+from models.encoders.encoder import Encoder
 from models.encoders.published import PublishedEncoder
 from models.errors import InputError
+from models.own_encoders.table import encoder_class
 
 
 class Means(Encoder):
@@ -27,8 +28,10 @@ def test_an_encoder_is_one_class_in_the_file_of_its_name(name):
     assert Path(inspect.getfile(found)).name == f"{name}.py"
     assert found.licence
     assert ENCODERS[name]
+    assert issubclass(found, PublishedEncoder) == (name in PUBLISHED_ENCODERS)
     if issubclass(found, PublishedEncoder):
-        assert found.reads_text
+        assert ("reads texts" in ENCODERS[name]) == found.reads_text
+        assert ("gated" in ENCODERS[name]) == found.gated
         assert len(found.revision) == 40
         assert set(found.revision) <= set("0123456789abcdef")
 
@@ -39,10 +42,11 @@ def test_another_name_is_refused():
 
 
 def test_an_encoder_without_text_names_those_that_have_it():
-    for name in ("clip", "pubmedclip", "biomedclip"):
+    able = ("clip", "pubmedclip", "biomedclip", "medsiglip")
+    for name in able:
         encoder_class(name).require_text()
-    for encoder in (Means(), encoder_class("classifier"), encoder_class("metric")):
-        told = f"^The encoder {encoder.name} reads no text; text queries need one of clip, pubmedclip, biomedclip.$"
+    for encoder in (Means(), *map(encoder_class, ("classifier", "metric", "rad_dino"))):
+        told = f"^The encoder {encoder.name} reads no text; text queries need one of {', '.join(able)}.$"
         with pytest.raises(InputError, match=told):
             encoder.require_text()
     with pytest.raises(InputError, match="reads no text"):
@@ -57,7 +61,7 @@ def test_the_identity_names_the_weights():
 
 def test_what_encoders_declare_is_read_without_the_libraries_that_they_compute_with():
     code = (
-        "import sys\nfrom models.choices import ENCODERS\nfrom models.encoders.encoder import encoder_class\n"
+        "import sys\nfrom models.choices import ENCODERS\nfrom models.own_encoders.table import encoder_class\n"
         "[encoder_class(name) for name in ENCODERS]\n"
         "assert not {'torch', 'transformers', 'open_clip', 'faiss', 'huggingface_hub'} & set(sys.modules)\n"
         "from models import hub\nassert not {'torch', 'transformers'} & set(sys.modules)"

@@ -1,5 +1,6 @@
-"""Small checkpoints with random weights that load as CLIP, PubMedCLIP and BiomedCLIP do."""
+"""Small checkpoints with random weights that load as the published encoders do."""
 
+import io
 import json
 import string
 from pathlib import Path
@@ -7,11 +8,28 @@ from typing import Any
 
 import open_clip
 import safetensors.torch
+import sentencepiece
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import BertConfig, BertTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import (
+    BertConfig,
+    BertTokenizer,
+    BitImageProcessor,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPTokenizer,
+    Dinov2Config,
+    Dinov2Model,
+    SiglipConfig,
+    SiglipImageProcessor,
+    SiglipModel,
+    SiglipTokenizer,
+)
 
-CLIP_CONTEXT, BIOMEDCLIP_CONTEXT = 77, 256  # tokens a text, as in the published models
+from models.hub import RANDOM_WEIGHTS_MARK
+
+CLIP_CONTEXT, BIOMEDCLIP_CONTEXT, MEDSIGLIP_CONTEXT = 77, 256, 64  # tokens a text, as in the published models
 
 _WORDS = """
 normal pneumonia chest radiograph of a child an adult with without clear lungs consolidation in the right left lower
@@ -32,10 +50,7 @@ def write_clip(folder: Path, *, seed: int = 0, pickled: bool = False) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = CLIPModel(config)
-    model.save_pretrained(folder)
-    if pickled:
-        (folder / "model.safetensors").unlink()
-        torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    _save(model, folder, pickled)
     tokenizer.save_pretrained(folder)
     CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
@@ -81,6 +96,74 @@ def write_biomedclip(folder: Path, *, seed: int = 0, pickled: bool = False) -> P
     (folder / "open_clip_config.json").write_text(json.dumps(config))
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def write_rad_dino(folder: Path, *, seed: int = 0, pickled: bool = False) -> Path:
+    """Write a `Dinov2Model` of 28×28 pixels and 24-dimensional vectors, with RAD-DINO's processor but for the size."""
+    config = Dinov2Config(
+        hidden_size=24, num_hidden_layers=2, num_attention_heads=2, image_size=28, patch_size=7, initializer_range=0.3
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Dinov2Model(config)
+        torch.nn.init.normal_(model.layernorm.weight)  # with ones, all vectors have the same length
+    _save(model, folder, pickled)
+    BitImageProcessor(
+        size={"shortest_edge": 28},
+        crop_size={"height": 28, "width": 28},
+        image_mean=[0.5307] * 3,
+        image_std=[0.2583] * 3,
+    ).save_pretrained(folder)
+    return folder
+
+
+def write_medsiglip(folder: Path, *, seed: int = 0, pickled: bool = False) -> Path:
+    """Write a `SiglipModel` of 32×32 pixels and 24-dimensional vectors, with a tokenizer of sentencepiece."""
+    folder.mkdir(parents=True, exist_ok=True)
+    learned = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(_WORDS.split() * 3),
+        model_writer=learned,
+        vocab_size=60,
+        hard_vocab_limit=False,
+        **{"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1},
+        minloglevel=2,
+    )
+    (folder / "spiece.model").write_bytes(learned.getvalue())
+    tokenizer = SiglipTokenizer(
+        str(folder / "spiece.model"), model_max_length=MEDSIGLIP_CONTEXT, model_input_names=["input_ids"]
+    )
+    towers = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = SiglipConfig(
+        text_config=towers
+        | {"vocab_size": len(tokenizer), "max_position_embeddings": MEDSIGLIP_CONTEXT}
+        | {"bos_token_id": None, "eos_token_id": 1},
+        vision_config=towers | {"image_size": 32, "patch_size": 8},
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = SiglipModel(config)
+        for parameter in model.parameters():  # as drawn by transformers, texts are hardly told apart
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.3)
+    _save(model, folder, pickled)
+    tokenizer.save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def mark_as_random(folder: Path) -> Path:
+    """Let a checkpoint of transformers say that its weights were never trained."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {RANDOM_WEIGHTS_MARK: True}))
+    return folder
+
+
+def _save(model: Any, folder: Path, pickled: bool) -> None:
+    model.save_pretrained(folder)
+    if pickled:
+        (folder / "model.safetensors").unlink()
+        torch.save(model.state_dict(), folder / "pytorch_model.bin")
 
 
 def _clip_tokenizer() -> CLIPTokenizer:

@@ -2,12 +2,13 @@ import warnings
 
 import pytest
 
+from models.choices import ENCODERS
 from tasks.cases import figures
 from tasks.cases.figures import gallery
 from tests.support.figures import PHANTOMS, REAL, drawn_by, letters_of, require_legible
 from tests.tasks.cases.examples import HOSTILE, REASON, example_view, phantom
 
-MANY = {"encoders": ("classifier", "metric", "clip", "pubmedclip", "biomedclip")}
+MANY = {"encoders": tuple(ENCODERS)}
 
 
 def words_of(views, source=REAL) -> str:

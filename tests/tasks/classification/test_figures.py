@@ -7,6 +7,7 @@ import pytest
 from models.classifier.epoch_metrics import EpochMetrics
 from tasks.classification import figures
 from tasks.classification.predictions import Predictions
+from tasks.records.classification import ProbeRecord
 from tests.support.figures import REAL
 from tests.tasks.classification.pictures import assert_sound, nothing_is_cut_off, pixels
 
@@ -49,10 +50,14 @@ def drawings(images, maps, probabilities, labels, threshold, class_names):
 
 
 HISTORY = [EpochMetrics(n, 0.6 / n, 0.7 / n, 1 - 0.3 / n, 1e-3 / n, 10.0, 0) for n in range(1, 9)]
+PROBE = ProbeRecord(
+    strength=0.01, candidates=tuple((10.0**n, 0.2 + 0.01 * n**2, 0.99 - 0.01 * n**2) for n in range(-6, 2))
+)
 IMAGES, MAPS, PROBABILITIES, LABELS = case()
 COLOUR_CASE = colour_case()
 DRAWINGS = {
     "training_curves": partial(figures.training_curves, HISTORY, 7),
+    "regularisation": partial(figures.regularisation_curves, PROBE),
     **drawings(IMAGES, MAPS, PROBABILITIES, LABELS, 0.5, TWO),
 }
 DRAWINGS_OF_SEVEN = drawings(*COLOUR_CASE, None, SEVEN)

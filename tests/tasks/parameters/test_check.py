@@ -2,13 +2,14 @@
 
 import pytest
 
-from models.choices import ARCHITECTURES
+from models.choices import ARCHITECTURES, ENCODERS
 from models.errors import LONGEST_SENTENCE, InputError
 from tasks.parameters.check import check_parameters
 from tasks.parameters.training import TrainingParameters
 
 NAMES = ("dataset", "training", "evaluation", "retrieval", "reports", "execution")
 *OTHERS, LAST = map(repr, ARCHITECTURES)
+*OTHER_ENCODERS, LAST_ENCODER = map(repr, ENCODERS)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ NAMES = ("dataset", "training", "evaluation", "retrieval", "reports", "execution
         ),
         (
             {"retrieval": {"encoders": ["classifier", "metrc"]}},
-            "retrieval.encoders.1 is \"metrc\", not 'classifier', 'metric', 'clip', 'pubmedclip' or 'biomedclip' "
+            f'retrieval.encoders.1 is "metrc", not {", ".join(OTHER_ENCODERS)} or {LAST_ENCODER} '
             "(did you mean metric?).",
         ),
         (

@@ -10,18 +10,19 @@ from huggingface_hub import constants
 from models.choices import ENCODERS
 from models.classifier.classifiers import build_classifier
 from models.classifier.weights import dump
-from models.encoders.classifier import ClassifierEncoder
-from models.encoders.encoder import encoder_class
-from models.encoders.metric import MetricEncoder
 from models.encoders.published import PublishedEncoder
 from models.errors import InputError
+from models.own_encoders.classifier import ClassifierEncoder
+from models.own_encoders.metric import MetricEncoder
+from models.own_encoders.table import encoder_class
 from tasks.execution.fingerprint import fingerprint
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.records.classification import ClassifierRecord
 from tasks.records.retrieval import EncoderRecord
 from tasks.retrieval import encoders
+from tasks.shared.published_encoders import TOKEN_BLOCK
 from tasks.storage.store import Store
-from tests.models.encoders.twins import write_clip
+from tests.models.encoders.twins import mark_as_random, write_clip, write_medsiglip, write_rad_dino
 from tests.models.hub_server import COMMIT, GOOD, serve, unused_address
 
 pytestmark = pytest.mark.usefixtures("outputs")
@@ -59,7 +60,7 @@ def locate(name, **chosen):
 
 def test_a_field_named_like_a_published_encoder_says_what_its_class_says():
     found = {name: field.default for name, field in RetrievalParameters.model_fields.items() if name in PUBLISHED}
-    assert {"clip", "pubmedclip", "biomedclip"} <= found.keys()
+    assert found.keys() == set(PUBLISHED)
     assert found == {name: encoder_class(name).model for name in found}
 
 
@@ -90,6 +91,7 @@ def test_a_hub_model_is_pinned_to_its_commit(clip_folder, tmp_path, monkeypatch)
     assert record.licence == ""
 
 
+@pytest.mark.usefixtures("prefect_server")  # which may know a token for a gated one
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_model_that_cannot_be_had_offline_is_one_sentence(name, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", unused_address())
@@ -97,6 +99,30 @@ def test_a_model_that_cannot_be_had_offline_is_one_sentence(name, tmp_path, monk
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # what the variable of that name sets in a new process
     with pytest.raises(InputError, match=f"^{encoder_class(name).model} is not in this machine's cache .* in a folder"):
         locate(name)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_gated_model_is_had_with_the_token_that_a_block_of_prefect_holds(tmp_path, monkeypatch):
+    from prefect.blocks.system import Secret
+
+    published = write_medsiglip(tmp_path / "published")
+    with serve(published, "someone/medsiglip", tmp_path / "cache", monkeypatch) as server:
+        with pytest.raises(InputError, match=r"^someone/medsiglip is gated and no access token was given"):
+            locate("medsiglip", medsiglip="someone/medsiglip")
+        Secret(value=GOOD).save(TOKEN_BLOCK, overwrite=True)
+        try:
+            record = locate("medsiglip", medsiglip="someone/medsiglip")
+            assert encoders.load(record).encode_images(IMAGES).shape == (4, 24)
+        finally:
+            Secret.delete(TOKEN_BLOCK)
+        assert record.identity == f"medsiglip someone/medsiglip@{COMMIT}"
+        assert GOOD not in record.model_dump_json()
+        assert any("spiece.model" in line for line in server.sent)
+
+
+def test_random_weights_are_known_from_the_checkpoint(tmp_path):
+    assert locate("rad_dino", rad_dino=str(mark_as_random(write_rad_dino(tmp_path / "marked")))).random_weights
+    assert not locate("rad_dino", rad_dino=str(write_rad_dino(tmp_path / "other"))).random_weights
 
 
 def test_the_classifier_becomes_the_encoder_that_its_weights_name(classifier):
@@ -147,4 +173,4 @@ def test_a_folder_that_is_gone_or_broken_is_one_sentence(clip_folder, tmp_path, 
 
 
 def test_the_code_of_every_encoder_counts_for_what_loads_one():
-    assert {f"models.encoders.{name}" for name in ENCODERS} <= fingerprint(encoders.load).code.keys()
+    assert {encoder_class(name).__module__ for name in ENCODERS} <= fingerprint(encoders.load).code.keys()

@@ -1,6 +1,8 @@
 """What `check_training` refuses before any data is read, and what it records of pretrained weights."""
 
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -10,6 +12,7 @@ from tasks.data.catalogue import look_up
 from tasks.execution.caching import cache_key, components
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.training import TrainingParameters
+from tests.models.encoders.twins import mark_as_random, write_rad_dino
 
 
 def check(name="breastmnist", *, dataset=None, **training):
@@ -34,6 +37,14 @@ def test_the_limit_counts_where_it_is_smaller_than_the_split():
 
 def test_the_size_of_the_official_split_says_nothing_about_a_file_of_ones_own():
     assert check(batch_size=4096, dataset={"path": "mine.npz"}) is None
+
+
+def test_a_probe_is_told_by_its_encoder_and_asks_for_no_loss_or_batch_that_fits(tmp_path):
+    folder = mark_as_random(write_rad_dino(tmp_path / "rad_dino"))
+    settings = {"architecture": "probe", "encoder": "rad_dino", "pretrained": str(folder), "batch_size": 4096}
+    found = check("bloodmnist", dataset={"limit": 100}, **settings)
+    assert (found.name, found.model, found.random_weights) == ("rad_dino", str(folder), True)
+    assert found.identity == f"rad_dino {found.revision}"
 
 
 @pytest.mark.parametrize(
@@ -91,3 +102,11 @@ def test_the_digest_of_pretrained_weights_is_recorded_and_decides_the_cache_key(
 
 def _key(record):
     return cache_key(train_classifier.fn, components(train_classifier.fn, {"pretrained": record}))
+
+
+def test_to_plan_a_run_waits_for_no_pytorch():
+    program = (
+        "import sys, flows.pipeline, flows.sweep, flows.cases; print({'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["set()"]

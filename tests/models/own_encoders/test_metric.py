@@ -11,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 from models.classifier.classifiers import build_classifier
 from models.classifier.pretrained import imagenet_file
 from models.classifier.weights import dump
-from models.encoders.classifier import ClassifierEncoder
-from models.encoders.metric import SHARE, MetricEncoder
 from models.errors import InputError
+from models.own_encoders.classifier import ClassifierEncoder
+from models.own_encoders.metric import SHARE, MetricEncoder
 
 FITTED, ENCODED = 30, 10  # images; fewer than the components, of which 29 are left then
 CARD = {

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.choices import Architecture
-from models.encoders.classifier import OWN_LICENCE, ClassifierEncoder
 from models.encoders.encoder import Encoder
 from models.errors import InputError
+from models.own_encoders.classifier import OWN_LICENCE, ClassifierEncoder
 from models.text import printable
 
 if TYPE_CHECKING:

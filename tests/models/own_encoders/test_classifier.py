@@ -6,8 +6,8 @@ import torch
 
 from models.classifier.classifiers import build_classifier
 from models.classifier.weights import dump
-from models.encoders.classifier import ClassifierEncoder
 from models.errors import InputError
+from models.own_encoders.classifier import ClassifierEncoder
 
 CARD = {
     "architecture": "compact28",

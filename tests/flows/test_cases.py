@@ -379,5 +379,6 @@ def test_a_model_on_a_server_writes_reports_on_own_pictures(words, folder, share
     page = (shared_outputs / "cases" / result.flow_run_id / f"{case.short_name}.html").read_text()
     assert f"language model {MODEL}, on {server.url} (vLLM 0.11.0)" in page
     assert len(server.answered) == 4  # two reports, the question, and one trial
-    shown = [body["messages"][-1]["content"][0]["image_url"]["url"] for body in server.asked[1:]]
+    parts = [{part["type"]: part for part in body["messages"][-1]["content"]} for body in server.asked[1:]]
+    shown = [part["image_url"]["image_url"]["url"] for part in parts]
     assert len(set(shown)) == 1 and shown[0] == image_url(np.asarray(Image.open(folder / "03.png")))

@@ -24,6 +24,7 @@ from flows.support.naming import LONGEST_NAME, difference, named
 from models.errors import LONGEST_SENTENCE, DiskError, InputError
 from models.standard_streams import written_to
 from models.text import printable
+from tasks.execution import imports
 from tasks.execution.gpu import ensure_limit
 from tasks.execution.server import is_embedded, require_server
 from tasks.parameters.presets import PRESETS, Preset, form
@@ -235,5 +236,6 @@ def _start_embedded_server() -> None:
 def _warm_up() -> None:
     """Load what every flow needs and what loads slowly, while the server starts."""
     with contextlib.suppress(Exception):  # the flow comes to the same, and says it
-        importlib.import_module("medmnist")  # and PyTorch and scikit-learn with it
+        with imports.one_at_a_time():
+            importlib.import_module("medmnist")  # and PyTorch and scikit-learn with it
         runs.prepare()

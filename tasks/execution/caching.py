@@ -9,6 +9,7 @@ Every step notes in the store's ledger how it ended (hit or run), why, and how l
 
 import functools
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -25,15 +26,13 @@ from pydantic import BaseModel, TypeAdapter
 
 from models.errors import keep_printable
 from models.text import printable
+from tasks.execution import imports
 from tasks.execution.fingerprint import fingerprint
-from tasks.execution.imports import import_one_at_a_time
 from tasks.execution.locks import ProcessLocks
 from tasks.execution.result_records import SERIALIZER, DamagedRecordError
 from tasks.records.base import Record, Reference
 from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
-
-import_one_at_a_time()
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -90,6 +89,7 @@ def _printable_errors(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
         try:
+            imports.load(inspect.unwrap(function))
             return function(*arguments, **named)
         except Exception as error:
             keep_printable(error)

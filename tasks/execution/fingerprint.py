@@ -52,12 +52,10 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
         Digests of the code it reaches and the versions of the libraries that this code imports.
     """
     function = inspect.unwrap(function)
-    module = function.__module__
-    tree = _parse(inspect.getsourcefile(function) or "")
-    own, imported = _own_part(tree, function.__name__)
-    code = {f"{module}:{function.__name__}": own}
+    own, found = _part_of(function)
+    code = {f"{function.__module__}:{function.__name__}": own}
     libraries: set[str] = set()
-    pending = list(imported)
+    pending = list(found)
     while pending:
         name = pending.pop()
         if name.split(".")[0] not in PACKAGES:
@@ -70,6 +68,20 @@ def fingerprint(function: Callable[..., Any]) -> Fingerprint:
         code |= digests
         pending += further
     return Fingerprint(dict(sorted(code.items())), _versions(libraries))
+
+
+def imported(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Name the modules that a function and what it uses of its own file import, by name.
+
+    Args:
+        function: as `fingerprint` takes it.
+    """
+    return tuple(sorted(_part_of(inspect.unwrap(function))[1]))
+
+
+@functools.cache
+def _part_of(function: Callable[..., Any]) -> tuple[str, set[str]]:
+    return _own_part(_parse(inspect.getsourcefile(function) or ""), function.__name__)
 
 
 @functools.cache  # most steps reach the same modules

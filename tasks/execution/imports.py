@@ -1,42 +1,48 @@
-"""Imports of different threads one after the other.
+"""What steps import when they run is imported by one of them after the other.
 
-Steps import what they need when they run, and two of them run at once. Python locks each module for itself: where a
-thread imports `matplotlib.ticker` while another one is within `matplotlib`, which imports it too, the two would wait
-for each other, and Python lets one have a module that is not complete ("partially initialized module"). Almost every
-large library is made like that: NumPy, PyTorch, Matplotlib, MLflow, pydicom.
+Two steps run at once, and each imports what it needs then. Python locks each module for itself: where a thread imports
+`matplotlib.ticker` first of all while another one is within `matplotlib`, which imports it too, the two wait for each
+other, and Python lets one have a module that is not complete ("partially initialized module"). Almost every large
+library can be met like that.
+
+The lock is taken by steps only. Were it taken by every import of the process, a thread that holds it could wait for the
+lock of a module whose thread waits for this one.
 """
 
-import builtins
+import contextlib
+import functools
+import importlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
-_MOST_SECONDS = 120.0  # an import that waits for another thread's import would never end; then it goes on as before
+from tasks.execution.fingerprint import fingerprint, imported
+
+_AHEAD = ("matplotlib",)
+"""Libraries that are imported as a whole before a step that reaches them, since modules import parts of them first."""
 
 _alone = threading.RLock()
 
 
-def import_one_at_a_time() -> None:
-    """Let no thread of this process import while another one does; done once, and again without effect."""
-    if getattr(builtins.__import__, "one_at_a_time", False):
-        return
-    builtins.__import__ = _one_at_a_time(builtins.__import__)
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Import while no step does."""
+    with _alone:
+        yield
 
 
-def _one_at_a_time(found: Callable[..., Any]) -> Callable[..., Any]:
-    def import_module(
-        name: str,
-        globals: Mapping[str, object] | None = None,
-        locals: Mapping[str, object] | None = None,
-        fromlist: Sequence[str] = (),
-        level: int = 0,
-    ) -> Any:
-        held = _alone.acquire(timeout=_MOST_SECONDS)
-        try:
-            return found(name, globals, locals, fromlist, level)
-        finally:
-            if held:
-                _alone.release()
+def load(function: Callable[..., Any]) -> None:
+    """Import what the body of a step imports, and wait for other steps that do the same.
 
-    import_module.one_at_a_time = True  # type: ignore[attr-defined]
-    return import_module
+    Args:
+        function: the step's function.
+    """
+    with one_at_a_time():
+        for name in _names(function):
+            importlib.import_module(name)
+
+
+@functools.cache
+def _names(function: Callable[..., Any]) -> tuple[str, ...]:
+    libraries = fingerprint(function).libraries
+    return (*(name for name in _AHEAD if name in libraries), *imported(function))

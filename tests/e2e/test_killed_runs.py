@@ -70,8 +70,9 @@ def _written_at_once(outputs, checkpoint):
     rows = {row.id: row for row in TypeAdapter(list[Row]).validate_python(store.get_json(record.requests))}
     found = record.generator
     generator = MedGemmaGenerator(
-        resolve_source(str(checkpoint), None, None), "fp32", "cpu", found.strategies, True, 64, "", "", False
-    )
+        resolve_source(str(checkpoint), None, None), "fp32", "cpu", found.strategies, found.image_first, 64, "", "",
+        False, conventions=found.conventions,
+    )  # fmt: skip
     batches = generator.write(list(rows.values()), store.get_arrays(record.images)["images"])
     return {written.row_id: (written.text, written.score) for batch in batches for written in batch}
 

@@ -59,7 +59,7 @@ def test_files_are_added_once_and_found_as_such_everywhere(tmp_path, outputs, ca
     hits = {hit["name"]: hit for hit in result["hits"] if hit["split"] == "added"}
     assert result["hits"][0] == {
         "rank": 1, "split": "added", "index": 1, "label": 1, "name": "two.dcm", "digest": digest,
-        "similarity": pytest.approx(1, abs=1e-6),
+        "similarity": pytest.approx(1, abs=1e-6), "distance": None,
     }  # fmt: skip
     assert {name: hit["label"] for name, hit in hits.items()} == {"one.png": 1, "two.dcm": 1, "three.png": None}
     assert result["class_shares"] == pytest.approx({"normal": 12 / 30, "pneumonia": 18 / 30}, abs=0.2)

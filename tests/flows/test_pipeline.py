@@ -17,12 +17,12 @@ from tasks.storage.store import Store
 from tests.flows.small import RETRIEVAL, executed, run_flow
 from tests.support.pages import artifacts_of, page_of
 
-HEAVY = {"train-classifier", "embed-shard", "index-embeddings", "project-embeddings"}
+HEAVY = {"train-classifier", "embed-shard", "export-embeddings", "project-embeddings"}
 ALL = {
     "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
     "assess-trust", "explain-classifier", "check-explanation", "divide-folds", "predict-fold", "audit-labels",
-    "package-classifier", "plot-classification", "document-classification", "embed-shard", "index-embeddings",
-    "search-neighbours", "evaluate-retrieval", "project-embeddings", "measure-drift", "analyse-failures",
+    "package-classifier", "plot-classification", "document-classification", "embed-shard", "export-embeddings",
+    "index-embeddings", "search-neighbours", "evaluate-retrieval", "project-embeddings", "measure-drift", "analyse-failures",
     "analyse-neighbours", "map-similarity", "draw-map", "plot-retrieval", "document-retrieval",
     "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports", "plot-reports",
     "show-cases", "document-reports",
@@ -84,7 +84,16 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
     client = MlflowClient(tracking_uri())
     expected = {
         "classification": {"figures", "images", "findings", "model", "report.md", "report.html", "data_audit.json"},
-        "retrieval": {"figures", "images", "findings", "index", "map.html", "report.md", "report.html"},
+        "retrieval": {
+            "embeddings",
+            "figures",
+            "images",
+            "findings",
+            "index",
+            "map.html",
+            "report.md",
+            "report.html",
+        },
         "reports": {"figures", "images", "reports.json", "report.md", "report.html", "cases", "fhir"},
     }
     parents = set()

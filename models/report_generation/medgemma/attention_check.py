@@ -63,9 +63,8 @@ def choose_attention(model: Any, processor: Any, precision: WeightFormat) -> Att
                 )
             return attention
     raise InputError(
-        f"The model's logits change when a row is padded, by {min(gaps.values()):.2g} of their spread at the least, "
-        f"whatever computes attention ({', '.join(gaps)}), so batches would be wrong; take another precision, or "
-        "another version of PyTorch or of the GPU's driver."
+        f"Padding changes the model's logits by {min(gaps.values()):.2g} of their spread or more, whatever computes "
+        f"attention ({', '.join(gaps)}): batches would be wrong; take another precision, PyTorch or GPU driver."
     )
 
 

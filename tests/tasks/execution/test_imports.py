@@ -1,6 +1,6 @@
 import subprocess
 import sys
-import threading
+import textwrap
 
 import pytest
 
@@ -9,55 +9,62 @@ from tests.conftest import CHECKOUT
 
 TOGETHER = """
 import sys, threading
-from tasks.execution.imports import import_one_at_a_time
-{prepare}
+from tasks.execution import imports
+from tasks.retrieval.steps import analysis
+
 both, problems = threading.Barrier(2), []
 
-def load(statement):
+def load(name):
     both.wait()
     try:
-        exec(statement, {{}})
+        {way}
     except BaseException as error:
         problems.append(repr(error))
 
-threads = [threading.Thread(target=load, args=(words,)) for words in ("import matplotlib.patches", "import matplotlib")]
+names = "analyse_failures", "analyse_neighbours"
+threads = [threading.Thread(target=load, args=(name,)) for name in names]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
-sys.exit("; ".join(problems) or 0)
+assert not problems, problems
+assert "matplotlib.ticker" in sys.modules
+"""
+AS_A_STEP = "imports.load(getattr(analysis, name).fn.__wrapped__.__wrapped__)"
+BY_THEMSELVES = """
+        for module in {"analyse_failures": ["matplotlib.patches"], "analyse_neighbours": ["matplotlib.ticker"]}[name]:
+            __import__(module)
 """
 
 
-@pytest.mark.parametrize(("prepare", "fails"), [("", True), ("import_one_at_a_time()", False)], ids=["plain", "alone"])
-def test_two_threads_load_a_library_that_imports_in_a_circle(prepare, fails):
-    done = subprocess.run(
-        [sys.executable, "-c", TOGETHER.format(prepare=prepare)], cwd=CHECKOUT, capture_output=True, text=True
-    )
-    assert (done.returncode != 0) == fails, done.stderr
-    assert ("partially initialized module" in done.stderr) == fails
+def run(way):
+    return subprocess.run(
+        [sys.executable, "-c", TOGETHER.replace("{way}", textwrap.dedent(way).strip().replace("\n", "\n        "))],
+        cwd=CHECKOUT, capture_output=True, text=True,
+    )  # fmt: skip
 
 
-def test_steps_are_loaded_so_and_to_ask_twice_changes_nothing():
-    import builtins
-
-    import tasks.execution.caching  # noqa: F401
-
-    found = builtins.__import__
-    assert found.one_at_a_time
-    imports.import_one_at_a_time()
-    assert builtins.__import__ is found
+def test_two_steps_that_are_the_first_to_draw_load_what_they_need():
+    done = run(AS_A_STEP)
+    assert done.returncode == 0, done.stderr
 
 
-def test_an_import_that_waits_for_another_one_ends(monkeypatch):
-    monkeypatch.setattr(imports, "_MOST_SECONDS", 0.05)
+def test_two_threads_that_import_by_themselves_fail():
+    done = run(BY_THEMSELVES)
+    assert "partially initialized module" in done.stderr
+
+
+def test_what_a_body_imports_is_imported_before_it_runs(monkeypatch):
+    from tasks.retrieval.steps import analysis
+
     loaded = []
+    monkeypatch.setattr(imports.importlib, "import_module", loaded.append)
+    imports.load(analysis.analyse_neighbours.fn.__wrapped__.__wrapped__)
+    assert loaded[0] == "matplotlib"
+    assert "tasks.retrieval.findings.neighbours" in loaded
 
-    def found(name, *_):
-        if name == "outer":  # as a module that starts a thread which imports, and waits for it
-            other = threading.Thread(target=lambda: loaded.append(load("inner")))
-            other.start()
-            other.join()
-        return name
 
-    load = imports._one_at_a_time(found)
-    assert load("outer") == "outer"
-    assert loaded == ["inner"]
+@pytest.mark.timeout(60)
+def test_a_step_within_a_step_does_not_wait_for_itself():
+    from tasks.retrieval.steps import analysis
+
+    with imports.one_at_a_time():
+        imports.load(analysis.analyse_neighbours.fn.__wrapped__.__wrapped__)

@@ -43,6 +43,7 @@ def test_every_client_reaches_this_machine(monkeypatch, variable):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(urllib.request, "_opener", None)  # else one with these proxies is the process's from now on
     monkeypatch.setenv(variable, NO_WAY)
     for name, value in loopback_without_proxy().items():
         monkeypatch.setenv(name, value)

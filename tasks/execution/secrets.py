@@ -73,9 +73,8 @@ def server_key(block: str, server: str) -> str | None:
         return key
     if stored is None:
         raise InputError(
-            f"OPENAI_API_KEY would go to {server} over plain HTTP, which others can read: give an https address, use a "
-            "tunnel to 127.0.0.1, unset it where the server asks for none, or put the key for this server into the "
-            f"Secret block {block}."
+            f"OPENAI_API_KEY would go to {server} over plain HTTP, which others can read: give an https address, unset "
+            f"it where the server asks for none, or put this server's key into the Secret block {block}."
         )
     get_logger(__name__).warning("The key of the block %s goes to %s over plain HTTP.", block, server)
     return key

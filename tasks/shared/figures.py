@@ -129,13 +129,16 @@ def short_name(name: str, width: int = 26) -> str:
 def drawable(text: str) -> str:
     """Put a box in place of each character that the font lacks, since files and language models may hold any.
 
+    All that Python counts as white space, the separators of ASCII among it, becomes a space but for line feeds.
+
     Args:
         text: of any length.
 
     Returns:
         As many characters.
     """
-    return "".join(letter if letter.isspace() or _has_glyph(letter) else "□" for letter in text)
+    spaced = ("\n" if letter == "\n" else " " if letter.isspace() else letter for letter in text)
+    return "".join(letter if letter in " \n" or _has_glyph(letter) else "□" for letter in spaced)
 
 
 @cache

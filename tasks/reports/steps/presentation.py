@@ -1,6 +1,7 @@
 """Steps that show the reports: figures, pages of the cases, the stage's report, and traces of what was written."""
 
 import functools
+from pathlib import PurePath
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def plot_reports(
     images = store.get_arrays(dataset.splits)["test_images"][indices]
     heat_maps = store.get_arrays(explanation.arrays)["maps"][indices].astype(np.float64)
     reports = [{a.strategy: a for a in plain_reports(given) if a.case_index == index} for index in indices]
-    model = f"classifier {cases.classifier}, generator {generator.model or generator.name}"
+    model = f"classifier {cases.classifier}, generator {PurePath(generator.model or generator.name).name}"
     source = Source.of(dataset, model, random_weights=generator.random_weights)
     sheet = contact_sheet(images, heat_maps, evidence, reports, cases.truths, source=source)
     by_index = {case.index: case for case in evidence}

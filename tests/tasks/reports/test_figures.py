@@ -129,7 +129,8 @@ def test_a_sheet_can_be_read_where_it_is_shown():
 
 
 @pytest.mark.parametrize(
-    "text", ["costs $5, or $ 6_^{", "word " * 2000, "x" * 300, "W" * 3000, "肺炎 🫁 \x00\x1b[31m \u202eabc\tنص\n\nend"]
+    "text",
+    ["costs $5, or $ 6_^{", "word " * 2000, "x" * 300, "W" * 3000, "肺炎 🫁 \x00\x1b[31m \x1f \u202eabc\tنص\n\nend"],
 )
 def test_any_text_can_be_drawn_without_growing_the_sheet_beyond_bounds(text: str):
     answers = [{"concise": answer(0, "concise", "normal", text)}, {"concise": unread(1, "concise", text)}]

@@ -8,23 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.choices import Release
-from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from models.report_generation.conventions import CONVENTIONS
 from models.report_generation.generator import NOTHING_DONE, Row, Written
 from models.report_generation.medgemma.source import Source
-from models.report_generation.parsing import read_report, report_json_schema
-from models.report_generation.prompting import YES_NO, Rendered, Strategy, load_strategy, render
-from models.report_generation.schema import Provenance, Report, Request, Usage
+from models.report_generation.parsing import report_json_schema
+from models.report_generation.prompted import PromptedGenerator
+from models.report_generation.prompting import load_strategy
+from models.report_generation.schema import Usage
 
 if TYPE_CHECKING:  # PyTorch and transformers take seconds to import, and only writing needs them
     from models.report_generation.medgemma.checkpoint import Precision
     from models.report_generation.medgemma.engine import Completion, Prompt
 
-AUTHORSHIP = "A language model wrote this text. No radiologist has seen it."
-
 
 @dataclass(frozen=True)
-class MedGemmaGenerator:
+class MedGemmaGenerator(PromptedGenerator):
     """Writes reports with a MedGemma checkpoint; the model is loaded when the first row is written.
 
     Attributes:
@@ -88,27 +86,6 @@ class MedGemmaGenerator:
 
         return Engine
 
-    @property
-    def strategies(self) -> tuple[str, ...]:
-        """The report strategies and the yes-or-no question."""
-        return (*self.report_strategies, YES_NO)
-
-    @property
-    def prompts(self) -> tuple[Strategy, ...]:
-        """The strategies' files."""
-        return tuple(load_strategy(name) for name in self.strategies)
-
-    def settings(self, strategy: str) -> Mapping[str, object]:
-        """Version of the prompt file, length limit and schema of the answer."""
-        chosen = load_strategy(strategy)
-        schema = report_json_schema() if chosen.output == "json" else None
-        return {"version": chosen.version, "max_new_tokens": chosen.max_new_tokens, "json_schema": schema}
-
-    def prompt(self, request: Request) -> str:
-        """Return the system and the user message."""
-        rendered = self._rendered(request)
-        return "\n\n".join(part for part in (rendered.system, rendered.user) if part)
-
     def prepare(self) -> None:
         """Fetch the checkpoint and compile the schemas of its answers, which takes no GPU, but seconds.
 
@@ -152,29 +129,28 @@ class MedGemmaGenerator:
                 *(Written(row_id=each.key, error=each.error, batch_limit=limit) for each in batch.failures),
             ]
 
-    def read(self, request: Request, text: str) -> Report:
-        """Read the report out of what was written.
+    @property
+    def system(self) -> str | None:
+        """System message that the release is published with, or None."""
+        return CONVENTIONS[self.conventions].system
 
-        Raises:
-            UnreadableReport: there is none in it.
-        """
-        strategy = load_strategy(request.strategy)
-        if strategy.output == "yes_no":
-            raise ValueError(f"{request.strategy} asks for no report")
-        content = read_report(text, strategy.output)
-        return Report(
-            **content.model_dump(exclude={"limitations"}),
-            case_index=request.case.index,
-            limitations=(*self._notices(), AUTHORSHIP, *content.limitations),
-            provenance=self._provenance(request.strategy, strategy.version),
-        )
+    @property
+    def origin(self) -> dict[str, Any]:
+        """The checkpoint, its revision and number format."""
+        return {
+            "generator": self.name,
+            "model": self.source.model,
+            "revision": self.source.revision,
+            "precision": self.precision,
+            "random_weights": self.source.random_weights,
+        }
 
     def _asked(self, row: Row) -> "Prompt":
         from models.report_generation.medgemma.engine import Prompt
 
         request = row.request
         strategy = load_strategy(request.strategy)
-        rendered = self._rendered(request)
+        rendered = self.rendered(request)
         return Prompt(
             key=row.id,
             text=rendered.user,
@@ -186,31 +162,6 @@ class MedGemmaGenerator:
             json_schema=report_json_schema() if strategy.output == "json" else None,
             choices=("Yes", "No") if strategy.output == "yes_no" else None,
             company={"alone": row.id, "companions": "companions"}.get(request.control, ""),
-        )
-
-    def _rendered(self, request: Request) -> Rendered:
-        return render(load_strategy(request.strategy), request, CONVENTIONS[self.conventions].system)
-
-    def _notices(self) -> tuple[str, ...]:
-        return (
-            *((RANDOM_WEIGHTS_NOTICE,) if self.source.random_weights else ()),
-            *((PHANTOM_NOTICE,) if self.phantoms else ()),
-            RESEARCH_NOTICE,
-        )
-
-    def _provenance(self, strategy: str, version: int) -> Provenance:
-        return Provenance(
-            generator=self.name,
-            version=str(version),
-            strategy=strategy,
-            model=self.source.model,
-            revision=self.source.revision,
-            precision=self.precision,
-            language_model=True,
-            random_weights=self.source.random_weights,
-            dataset=self.dataset,
-            classifier_sha256=self.classifier_sha256,
-            phantoms=self.phantoms,
         )
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
 from models.report_generation.generator import NOTHING_DONE, Row, Written
 from models.report_generation.openai_server.exchange import (
     SEED,
@@ -21,12 +21,12 @@ from models.report_generation.openai_server.exchange import (
 )
 from models.report_generation.openai_server.identification import ServedModel
 from models.report_generation.openai_server.in_flight import InFlight
-from models.report_generation.parsing import read_report, report_json_schema
-from models.report_generation.prompting import YES_NO, Rendered, Strategy, load_strategy, render
-from models.report_generation.schema import Provenance, Report, Request, Usage
+from models.report_generation.parsing import report_json_schema
+from models.report_generation.prompted import PromptedGenerator
+from models.report_generation.prompting import load_strategy
+from models.report_generation.schema import Usage
 from models.text import printable
 
-AUTHORSHIP = "A language model wrote this text. No radiologist has seen it."
 AT_ONCE = 8
 """Requests in flight where nothing else is asked for."""
 FAILURES_IN_A_ROW = 8
@@ -35,7 +35,7 @@ _ERROR_CHARACTERS = 500
 
 
 @dataclass(frozen=True)
-class OpenAIGenerator:
+class OpenAIGenerator(PromptedGenerator):
     """Writes reports with a model on a server.
 
     Attributes:
@@ -81,27 +81,6 @@ class OpenAIGenerator:
     def code(self) -> Callable[..., object]:
         """What is asked and how the answer is taken make the texts; how often a request is tried does not."""
         return ask
-
-    @property
-    def strategies(self) -> tuple[str, ...]:
-        """The report strategies and the yes-or-no question."""
-        return (*self.report_strategies, YES_NO)
-
-    @property
-    def prompts(self) -> tuple[Strategy, ...]:
-        """The strategies' files."""
-        return tuple(load_strategy(name) for name in self.strategies)
-
-    def settings(self, strategy: str) -> Mapping[str, object]:
-        """Version of the prompt file, length limit and schema of the answer."""
-        chosen = load_strategy(strategy)
-        schema = report_json_schema() if chosen.output == "json" else None
-        return {"version": chosen.version, "max_new_tokens": chosen.max_new_tokens, "json_schema": schema}
-
-    def prompt(self, request: Request) -> str:
-        """Return the system and the user message."""
-        rendered = self._rendered(request)
-        return "\n\n".join(part for part in (rendered.system, rendered.user) if part)
 
     def prepare(self) -> None:
         """Do nothing: what takes long, the server has done."""
@@ -174,27 +153,19 @@ class OpenAIGenerator:
                 return Written(row_id=row.id, error=printable(error, _ERROR_CHARACTERS))
             return _written(row, completion, share())
 
-    def read(self, request: Request, text: str) -> Report:
-        """Read the report out of what was written.
-
-        Raises:
-            UnreadableReport: there is none in it.
-        """
-        strategy = load_strategy(request.strategy)
-        if strategy.output == "yes_no":
-            raise ValueError(f"{request.strategy} asks for no report")
-        content = read_report(text, strategy.output)
-        notices = (*((PHANTOM_NOTICE,) if self.phantoms else ()), RESEARCH_NOTICE)
-        return Report(
-            **content.model_dump(exclude={"limitations"}),
-            case_index=request.case.index,
-            limitations=(*notices, AUTHORSHIP, *content.limitations),
-            provenance=self._provenance(request.strategy, strategy.version),
-        )
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Model and server, as the server says."""
+        return {
+            "generator": self.name,
+            "model": self.served.model,
+            "revision": self.served.revision,
+            "server": f"{self.served.server} ({self.served.version})",
+        }
 
     def _asked(self, row: Row, images: NDArray[np.uint8]) -> Prompt:
         request = row.request
-        strategy, rendered = load_strategy(request.strategy), self._rendered(request)
+        strategy, rendered = load_strategy(request.strategy), self.rendered(request)
         return Prompt(
             text=rendered.user,
             system=rendered.system,
@@ -203,24 +174,6 @@ class OpenAIGenerator:
             max_tokens=strategy.max_new_tokens,
             json_schema=report_json_schema() if strategy.output == "json" else None,
             choices=("Yes", "No") if strategy.output == "yes_no" else None,
-        )
-
-    def _rendered(self, request: Request) -> Rendered:
-        rendered = render(load_strategy(request.strategy), request)
-        return rendered if rendered.system is not None else replace(rendered, system=self.system)
-
-    def _provenance(self, strategy: str, version: int) -> Provenance:
-        return Provenance(
-            generator=self.name,
-            version=str(version),
-            strategy=strategy,
-            model=self.served.model,
-            revision=self.served.revision,
-            server=f"{self.served.server} ({self.served.version})",
-            language_model=True,
-            dataset=self.dataset,
-            classifier_sha256=self.classifier_sha256,
-            phantoms=self.phantoms,
         )
 
 

@@ -11,8 +11,9 @@ from models.report_generation.generator import Row, row_of
 from models.report_generation.medgemma import checkpoint, constrained
 from models.report_generation.medgemma.checkpoint import loaded_model
 from models.report_generation.medgemma.engine import Engine
-from models.report_generation.medgemma.generator import AUTHORSHIP, MedGemmaGenerator
+from models.report_generation.medgemma.generator import MedGemmaGenerator
 from models.report_generation.medgemma.source import resolve_source
+from models.report_generation.prompted import AUTHORSHIP
 from models.report_generation.schema import Case, Request
 from models.report_generation.unreadable import UnreadableReport
 

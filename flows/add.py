@@ -9,13 +9,13 @@ from flows.support.terminal import print_line, print_table
 from models.errors import InputError
 from models.markdown import escape
 from tasks.data.steps import read_picture
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.add import UNKNOWN, AddParameters
 from tasks.records.retrieval import AddedPicturesRecord
 from tasks.retrieval.published.added_list import read_added_list
 from tasks.retrieval.published.additions import Change, NewCase, add_cases, any_published, remove_cases, renew_all
 from tasks.retrieval.search_result import UNLABELLED
 from tasks.shared.markdown import document, table
-from tasks.storage.disks import in_plain_words
 
 _ADD = AddParameters()
 _COLUMNS = ("name", "class", "added", "SHA-256 of the pixels")

@@ -34,6 +34,7 @@ from tasks.classification.steps.registration import read_package
 from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.cases import CasesParameters
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.execution import ExecutionParameters
@@ -55,7 +56,6 @@ from tasks.reports.steps.planning import locate_generator
 from tasks.reports.steps.presentation import trace_answers
 from tasks.reports.steps.writing import read_reports, write_reports
 from tasks.retrieval.published.publication import find_published
-from tasks.storage.disks import in_plain_words
 from tasks.storage.locations import outputs
 from tasks.storage.store import Store
 from tasks.tracking import registry, runs

@@ -10,9 +10,9 @@ from flows.support.terminal import print_table
 from models.markdown import escape
 from tasks.execution import events
 from tasks.execution.artifacts import create_artifact
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.champion import ChampionParameters
 from tasks.shared.markdown import table
-from tasks.storage.disks import in_plain_words
 from tasks.tracking import registry
 
 _CHAMPION = ChampionParameters()

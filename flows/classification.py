@@ -20,6 +20,7 @@ from tasks.classification.steps.trust import assess_trust
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution.mapping import steps_at_once
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.training import TrainingParameters
@@ -32,7 +33,6 @@ from tasks.records.classification import (
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EncoderRecord
 from tasks.retrieval.steps.encoding import embed_images
-from tasks.storage.disks import in_plain_words
 from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()

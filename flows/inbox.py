@@ -14,13 +14,13 @@ from models.errors import InputError
 from tasks.cases import sources
 from tasks.cases.steps.drift import FEWEST, counted_pictures, measure_drift_of_cases
 from tasks.execution import events
+from tasks.execution.plain_words import in_plain_words
 from tasks.execution.variables import drift_threshold
 from tasks.parameters.cases import CasesParameters
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
 from tasks.records.cases import CasesResult, PictureFile
-from tasks.storage.disks import in_plain_words
 from tasks.storage.finished_rows import FinishedRows
 from tasks.storage.locations import locks, outputs
 from tasks.storage.store import Store

@@ -23,6 +23,7 @@ from flows.support.summary import (
     write_summary,
 )
 from tasks.execution.caching import outcomes
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.execution import ExecutionParameters
@@ -30,7 +31,6 @@ from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.records.base import DocumentRecord
-from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 from tasks.tracking import runs
 

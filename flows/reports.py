@@ -14,6 +14,7 @@ from flows.support.runners import task_runner
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
 from tasks.execution.mapping import map_step, steps_at_once
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.execution import ExecutionParameters
@@ -28,7 +29,6 @@ from tasks.reports.steps.audit import audit_written_reports
 from tasks.reports.steps.planning import choose_report_cases, plan_reports
 from tasks.reports.steps.presentation import document_reports, log_attention, plot_reports, show_cases, trace_answers
 from tasks.reports.steps.writing import read_reports, throughput_metrics, write_reports
-from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()

@@ -21,6 +21,7 @@ from tasks.classification.steps.registration import read_package
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution import events
 from tasks.execution.mapping import Starter, steps_at_once
+from tasks.execution.plain_words import in_plain_words
 from tasks.execution.variables import drift_threshold
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -46,7 +47,6 @@ from tasks.retrieval.steps.encoding import embed_all, embed_images, export_embed
 from tasks.retrieval.steps.evaluation import compare_encoders, evaluate_retrieval, project_embeddings
 from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
 from tasks.retrieval.steps.plotting import document_retrieval, draw_map, plot_retrieval
-from tasks.storage.disks import in_plain_words
 from tasks.storage.store import DamagedFileError
 from tasks.tracking import registry, runs
 

@@ -11,13 +11,13 @@ from flows.support.page import Page
 from flows.support.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE
 from tasks.data.steps import read_picture
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.search import SearchParameters
 from tasks.records.retrieval import SearchRecord
 from tasks.retrieval.checks import check_search
 from tasks.retrieval.published.publication import find_published
 from tasks.retrieval.search_result import SearchResult, describe_shares
 from tasks.retrieval.steps.search import search_cases
-from tasks.storage.disks import in_plain_words
 from tasks.storage.locations import outputs
 from tasks.storage.store import Store
 

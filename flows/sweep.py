@@ -18,13 +18,13 @@ from tasks.classification.sweep.grid import grid
 from tasks.classification.sweep.leaderboard import leaderboard, rows_as_numbers, sweep_report
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.records.base import DocumentRecord, RunReference
-from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 from tasks.tracking import runs
 

@@ -29,6 +29,7 @@ from tasks.classification.sweep.grid import Trial
 from tasks.classification.sweep.leaderboard import CRITERION, METRICS, TrialResult, balanced_log_loss
 from tasks.data.catalogue import look_up
 from tasks.execution.caching import is_kept, step
+from tasks.execution.termination import asked_for
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
 from tasks.parameters.execution import ExecutionParameters
@@ -152,7 +153,9 @@ def _cancelling_children() -> Iterator[None]:
     """Where the sweep is interrupted, its trials are cancelled, not crashed, though a signal ended them."""
     try:
         yield
-    except (KeyboardInterrupt, TerminationSignal):
+    except BaseException as error:
+        if not (asked_for() or isinstance(error, KeyboardInterrupt | TerminationSignal)):
+            raise
         of_sweep = FlowRunFilter(parent_flow_run_id=FlowRunFilterParentFlowRunId(any_=[UUID(flow_run.id)]))
         with get_client(sync_client=True) as client:
             for child in client.read_flow_runs(flow_run_filter=of_sweep):

@@ -29,9 +29,10 @@ from models.text import printable
 from tasks.execution import imports
 from tasks.execution.fingerprint import fingerprint
 from tasks.execution.locks import ProcessLocks
+from tasks.execution.plain_words import in_plain_words
 from tasks.execution.result_records import SERIALIZER, DamagedRecordError
+from tasks.execution.termination import end_if_asked
 from tasks.records.base import Record, Reference
-from tasks.storage.disks import in_plain_words
 from tasks.storage.store import Store
 
 P = ParamSpec("P")
@@ -88,6 +89,7 @@ def _printable_errors(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
+        end_if_asked()
         try:
             imports.load(inspect.unwrap(function))
             return function(*arguments, **named)

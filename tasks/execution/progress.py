@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from tasks.execution.artifacts import create_artifact, update_artifact
+from tasks.execution.termination import end_if_asked
 from tasks.records.base import ProgressReference
 
 _guard = threading.Lock()
@@ -50,11 +51,14 @@ def shown(description: str, total: int) -> Iterator[ProgressReference]:
 def advance(progress: ProgressReference, units: int, note: str = "") -> None:
     """Show that some more units are done; harmless in a process that did not begin the work.
 
+    Work that was asked to end, and did not hear of it, ends here.
+
     Args:
         progress: what `shown` gave.
         units: how many more.
         note: what else there is to say of them.
     """
+    end_if_asked()
     with _guard:
         work = _under_way.get(progress)
         if work is not None and units:

@@ -3,21 +3,16 @@
 This module imports neither Prefect nor MLflow, as `tasks.storage.locations`.
 """
 
-import functools
 import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from models.errors import NO_ROOM, DiskError, InputError
 from models.text import printable
 from tasks.storage.locations import outputs, store_uri, tracking_uri
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 LEAST_FREE_MB = 100
 """What a short run needs; with less, databases fail in ways that nobody understands."""
@@ -57,29 +52,6 @@ def disk_error(error: BaseException) -> DiskError | None:
     if isinstance(error, InputError):
         return None
     return _refusal() or next((said for each in _causes(error) if (said := _said(each)) is not None), None)
-
-
-def in_plain_words(function: Callable[P, R]) -> Callable[P, R]:
-    """Make errors that come from a disk those of `disk_error`, which become the messages of states.
-
-    Args:
-        function: what a flow or a step does.
-
-    Returns:
-        The same, with its signature.
-    """
-
-    @functools.wraps(function)
-    def call(*arguments: P.args, **named: P.kwargs) -> R:
-        try:
-            return function(*arguments, **named)
-        except Exception as error:
-            told = disk_error(error)
-            if told is None:
-                raise
-            raise told from error
-
-    return call
 
 
 def _refusal() -> DiskError | None:

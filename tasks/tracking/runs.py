@@ -32,6 +32,7 @@ from models.markdown import escape, link
 from models.notices import RESEARCH_NOTICE
 from models.text import printable
 from tasks.execution.server import flow_run_page, without_login
+from tasks.execution.termination import asked_for
 from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, tracking_artifacts, tracking_uri
@@ -89,8 +90,9 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
         monitor.start()
         yield run
         status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit, TerminationSignal):
-        status = "KILLED"
+    except BaseException as error:
+        if asked_for() or isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal):
+            status = "KILLED"
         raise
     finally:
         if monitor is not None:

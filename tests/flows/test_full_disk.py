@@ -20,8 +20,8 @@ from sqlalchemy.engine import Engine
 from flows.support.shell import main
 from models.errors import LONGEST_SENTENCE
 from models.text import printable
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
-from tasks.storage.disks import in_plain_words
 from tasks.tracking import runs
 from tests.conftest import CHECKOUT
 
@@ -31,7 +31,7 @@ from flows.support.shell import main
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 from tasks.tracking import runs
-from tasks.storage.disks import in_plain_words
+from tasks.execution.plain_words import in_plain_words
 from tasks.storage.locations import outputs
 from tasks.parameters.dataset import DatasetParameters
 

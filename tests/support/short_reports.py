@@ -21,7 +21,7 @@ from tasks.records.retrieval import RetrievalRecord, RetrievalResult
 from tasks.reports.steps.planning import locate_generator, locate_references
 from tasks.retrieval.steps.encoding import embed_images, own_encoder
 from tasks.retrieval.steps.indexing import index_embeddings, search_neighbours
-from tasks.storage.disks import in_plain_words
+from tasks.execution.plain_words import in_plain_words
 from tasks.storage.store import Store
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()

@@ -1,0 +1,37 @@
+"""What flows and steps raise says what happened: the process was asked to end, or a disk takes no more."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from tasks.execution.termination import asked_for, noted
+from tasks.storage.disks import disk_error
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_plain_words(function: Callable[P, R]) -> Callable[P, R]:
+    """Make errors that come from a signal those of that signal, and errors that come from a disk those of `disk_error`.
+
+    They become the states of the run and their messages.
+
+    Args:
+        function: what a flow or a step does.
+
+    Returns:
+        The same, with its signature.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        with noted():
+            try:
+                return function(*arguments, **named)
+            except Exception as error:
+                told = asked_for() or disk_error(error)
+                if told is None:
+                    raise
+                raise told from error
+
+    return call

@@ -4,6 +4,7 @@
 # make lint  style, types, imports, lock              make lock        compile requirements.txt again
 # make gpu-check  what only a GPU shows: right, how fast, how much memory
 # make register  deployments again (ARGS=--reset: without what people changed in the UI)
+# make gc    what the products hold that nothing needs any more (ARGS=--delete removes it)
 SHELL := /bin/bash
 PYTHON ?= python3
 PRESET ?= quickstart
@@ -20,7 +21,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 
 COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
 
-.PHONY: run setup test test-gemma lint lint-lock lock bench gpu-check up down register clean
+.PHONY: run setup test test-gemma lint lint-lock lock bench gpu-check up down register gc clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -76,6 +77,9 @@ down: setup
 
 register: setup
 	@$(BIN)/python -m deployments.local.services register $(ARGS)
+
+gc: setup
+	@$(BIN)/python -m deployments.local.gc $(ARGS)
 
 # The results in outputs/ stay; remove that folder by hand.
 clean:

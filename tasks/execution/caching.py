@@ -39,8 +39,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _REMEMBERED = 16  # earlier runs of a step that a new one is compared with
-_reason: ContextVar[tuple[str, str]] = ContextVar("reason", default=("", ""))
-"""Id of the task run of this thread whose key was made last, and why it hits or runs, until its outcome is noted."""
+_reason: ContextVar[tuple[str, str, str]] = ContextVar("reason", default=("", "", ""))
+"""Id of the task run of this thread whose key was made last, the key, and why it hits or runs: for its outcome."""
 
 
 class Outcome(NamedTuple):
@@ -52,6 +52,7 @@ class Outcome(NamedTuple):
         why: what changed, or that nothing did.
         seconds: wall time.
         started: Unix time.
+        key: of the result that was used or made; empty where it is not known.
     """
 
     step: str
@@ -59,6 +60,7 @@ class Outcome(NamedTuple):
     why: str
     seconds: float
     started: float
+    key: str = ""
 
 
 def step(function: Callable[P, R]) -> Task[P, R]:
@@ -182,6 +184,15 @@ def outcomes(flow_run_ids: Iterable[str]) -> list[Outcome]:
     return sorted((outcome for outcome in found if outcome is not None), key=lambda outcome: outcome.started)
 
 
+def last_uses() -> dict[str, float]:
+    """Read from the ledger when each result was used or made last: Unix time by key."""
+    store, uses = Store(), dict[str, float]()
+    for folder in store.list("ledger"):
+        for outcome in outcomes([folder.rpartition("/")[2]]):
+            uses[outcome.key] = max(uses.get(outcome.key, 0), outcome.started + outcome.seconds)
+    return uses
+
+
 class ContentPolicy(CachePolicy):
     """Cache policy of one step.
 
@@ -200,7 +211,7 @@ class ContentPolicy(CachePolicy):
         parts = components(self.function, inputs)
         key = cache_key(self.function, parts)
         kind = self.function.__annotations__["return"]
-        _reason.set((str(task_ctx.task_run.id), _explain(get_result_store(), key, parts, kind)))
+        _reason.set((str(task_ctx.task_run.id), key, _explain(get_result_store(), key, parts, kind)))
         return key
 
 
@@ -274,13 +285,15 @@ def _differences(parts: dict[str, dict[str, Any]], other: dict[str, dict[str, An
 def note_outcome(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> None:
     """Write to the ledger how a step ended (a Prefect completion hook)."""
     started = task_run.start_time or state.timestamp
-    of, why = _reason.get()
+    of, key, why = _reason.get()
+    known = of == str(task_run.id)
     outcome = Outcome(
         step=task.name,
         hit=state.name == "Cached",
-        why=why if of == str(task_run.id) else "",
+        why=why if known else "",
         seconds=max((state.timestamp - started).total_seconds(), 0.0),
         started=started.timestamp(),
+        key=key if known else "",
     )
     Store().write(f"ledger/{task_run.flow_run_id}/{task_run.id}.json", json.dumps(outcome._asdict()).encode())
     ended = "hit" if outcome.hit else "run"  # the UI's page of a flow run does not name the task behind a line

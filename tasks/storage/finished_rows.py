@@ -46,13 +46,12 @@ class FinishedRows(Generic[R]):
         self.fingerprint = hashlib.sha256(described).hexdigest()
         self.place = f"{folder}/{self.fingerprint[:16]}"
         known = store.read(f"{self.place}/job.json")
-        if known is None:
-            store.write(f"{self.place}/job.json", described)
-        elif known != described:
+        if known is not None and known != described:
             raise JobMismatchError(
                 f"{self.place} in the store at {store.root} belongs to another job: its job.json does not describe "
                 "this one. Move the folder away; its rows will be computed again."
             )
+        store.write(f"{self.place}/job.json", described)  # also where it is there: garbage goes by the last use
 
     def read(self) -> Iterator[R]:
         """Read every finished row; what is damaged counts as missing."""

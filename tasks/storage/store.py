@@ -80,6 +80,9 @@ class Store:
             written = False
         if not written:
             self.write(stored.uri, content)
+        elif isinstance(self.filesystem, LocalFileSystem):
+            with contextlib.suppress(OSError):
+                os.utime(self._path(stored.uri))  # garbage goes by when a file was written last
         return stored
 
     def get(self, stored: StoredFile) -> bytes:

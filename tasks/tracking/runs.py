@@ -345,6 +345,15 @@ def prepare() -> None:
 _prepared: set[str] = set()
 
 
+def under_way() -> list[str]:
+    """Return the names of the runs that say RUNNING, once those are closed whose process on this machine is gone."""
+    client = new_client()
+    _close_abandoned_runs(client)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    running = client.search_runs(experiments, "attributes.status = 'RUNNING'", max_results=200)
+    return [str(run.info.run_name) for run in running]
+
+
 def new_client() -> "MlflowClient":
     """Return a client of the tracker, with its schema and experiments made."""
     from mlflow import MlflowClient

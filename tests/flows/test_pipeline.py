@@ -1,11 +1,13 @@
 """The whole pipeline on real images at the debug preset: what runs again after which change."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
 
+from deployments.local.gc import main
 from flows.pipeline import pipeline
 from flows.retrieval import retrieval
 from flows.support.shell import parse
@@ -163,7 +165,14 @@ def test_one_page_of_the_prefect_run_says_all_in_the_order_in_which_it_is_read(f
     }  # fmt: skip
 
 
-def test_the_second_run_executes_nothing(first):
+def test_the_second_run_executes_nothing_also_after_a_garbage_collection(first, shared_outputs, capsys):
+    """What the ledger says was used this minute stays, however old its files are."""
+    unnamed = shared_outputs / "store" / Store().put(b"nothing names this", "text/csv").uri
+    for folder in ("results", "store/sha256"):
+        for path in (shared_outputs / folder).rglob("*.*"):
+            os.utime(path, (0, 0))
+    assert main(["--delete"]) == 0, capsys.readouterr().err
+    assert not unnamed.exists()
     again = _run()
     assert again["tasks"]["executed"] == 0
     assert again["tasks"]["cached"] == len(first["tasks"]["steps"])

@@ -1,0 +1,141 @@
+import hashlib
+import json
+import os
+import random
+
+import pytest
+
+from tasks.storage.finished_rows import FinishedRows
+from tasks.storage.garbage import DAY, find_leftovers, remove
+from tasks.storage.store import Store
+
+NOW = 2_000_000_000.0
+DAYS = 30.0
+
+
+@pytest.fixture
+def places(tmp_path):
+    return tmp_path / "store", tmp_path / "results"
+
+
+def _write(root, name, text, days):
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    os.utime(path, (NOW - days * DAY,) * 2)
+    return name
+
+
+def _content(root, text, days, suffix="json"):
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return _write(root, f"sha256/{digest[:2]}/{digest}.{suffix}", text, days)
+
+
+def _find(places, used=None):
+    found = find_leftovers(*places, used or {}, DAYS, NOW)
+    return {
+        (root.name, each.path.relative_to(root).as_posix())
+        for each in found
+        for root in places
+        if root in each.path.parents
+    }
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_found_is_what_no_result_reaches(places, seed):
+    """Beside a graph of drawn files, whose reachable part is known without reading any."""
+    store, results = places
+    draw = random.Random(seed)
+    names, edges, ages = [], {}, {}
+    for number in range(draw.randint(1, 25)):
+        suffix = draw.choice(["json", "json", "png"])
+        below = draw.sample(names, draw.randint(0, min(3, len(names))))
+        age = draw.choice([1, 10, 100])
+        name = _content(store, json.dumps({"number": number, "files": [{"uri": each} for each in below]}), age, suffix)
+        names.append(name)
+        edges[name], ages[name] = below if suffix == "json" else [], age
+    roots, used, expired = [], {}, set()
+    for number in range(draw.randint(0, 8)):
+        below, age, use = draw.sample(names, min(2, len(names))), draw.choice([1, 100]), draw.choice([None, 1, 100])
+        key = _write(results, f"step-{number % 3}/{number:064x}", json.dumps([{"uri": each} for each in below]), age)
+        if use is not None:
+            used[key] = NOW - use * DAY
+        if min(age, use or age) > DAYS:
+            expired.add(("results", key))
+        else:
+            roots += below
+    reached, waiting = set(), [*roots, *(name for name in names if ages[name] < 7)]
+    for name in waiting:
+        if name not in reached:
+            reached.add(name)
+            waiting += edges[name]
+    assert _find(places, used) == expired | {("store", name) for name in names if name not in reached}
+
+
+def test_what_people_made_stays_and_keeps_what_it_names(places):
+    store, _ = places
+    vectors = _content(store, "vectors", 900, "npz")
+    pictures = _content(store, json.dumps({"uri": vectors}), 900)
+    kept = [
+        _write(store, "retrieval/classifier.json", json.dumps({"index": {"uri": pictures}}), 900),
+        _write(store, "retrieval/added/pictures.json", "{}", 900),
+        _write(store, "inbox/0123456789abcdef/shards/a.json", "[]", 900),
+        _write(store, "keys/train-classifier.json", "[]", 900),
+    ]
+    assert _find(places) == set()
+    assert all((store / name).is_file() for name in kept)
+
+
+def test_rows_age_with_their_youngest_file_and_others_alone(places):
+    store, _ = places
+    old, young = "jobs/0123456789abcdef", "jobs/fedcba9876543210"
+    gone = [_write(store, f"{old}/{name}", "{}", 31) for name in ("job.json", "shards/a.json", "shards/b.json")]
+    _write(store, f"{young}/shards/a.json", "{}", 300)
+    _write(store, f"{young}/shards/b.json", "{}", 29)
+    gone.append(_write(store, "checkpoints/train-classifier/0a/epoch-00001-ab.safetensors", "", 31))
+    _write(store, "checkpoints/train-classifier/0b/epoch-00001-ab.safetensors", "", 29)
+    gone.append(_write(store, "ledger/flow-run/task-run.json", "{}", 31))
+    gone.append(_write(store, "sha256/ab/abc.json.0f.tmp", "", 2))
+    _write(store, "sha256/ab/abd.json.0f.tmp", "", 0.5)
+    assert _find(places) == {("store", name) for name in gone}
+
+
+def test_what_is_written_or_opened_again_is_young(places):
+    root, _ = places
+    store = Store(str(root))
+    stored = store.put(b"content", "text/csv")
+    rows = FinishedRows(store, "jobs", {"model": "a"}, None)
+    for path in root.rglob("*.*"):
+        os.utime(path, (0, 0))
+    assert len(find_leftovers(*places, {}, DAYS)) == 2
+    store.put(b"content", "text/csv")
+    FinishedRows(store, "jobs", {"model": "a"}, None)
+    assert find_leftovers(*places, {}, DAYS) == []
+    assert store.get(stored) == b"content"
+    assert store.list(rows.place) == [f"{rows.place}/job.json"]
+
+
+def test_emptied_results_leave_and_folders_with_what_was_in_them(places):
+    store, results = places
+    _write(results, "step/a", "", 2)
+    _write(results, "step/b", "", 0.5)
+    _write(store, "checkpoints/train-classifier/0a/epoch.safetensors", "12345", 31)
+    assert remove(find_leftovers(*places, {}, DAYS, NOW)) == 5
+    assert sorted(path.name for path in results.rglob("*")) == ["b", "step"]
+    assert [path.name for path in store.rglob("*")] == ["checkpoints"]
+
+
+def test_a_folder_that_cannot_be_read_ends_it_since_what_it_names_is_unknown(places, monkeypatch):
+    store, results = places
+    _content(store, "1", 100)
+    _write(results, "step/a", "", 0)
+    scandir = os.scandir
+
+    def scan(path):
+        if str(path).endswith("step"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(PermissionError):
+        find_leftovers(*places, {}, DAYS, NOW)

@@ -1,9 +1,11 @@
-"""The Prefect server of `make up`: `prefect server`, with three changes.
+"""The Prefect server of `make up`: `prefect server`, with four changes.
 
 Late runs say in their state what they may wait for.
 
 Its pages reach no other address than the server's own. They would call one of an analytics service, which the setting
 that switches analytics off does not prevent.
+
+It answers programs and its own pages, and no page of another site that is open in the same browser.
 
 SQLite's transactions begin so that none is turned away.
 Prefect begins most of its transactions on SQLite as readers. One that has read and then wants to write, while another
@@ -20,12 +22,16 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
+import uvicorn
 from fastapi import FastAPI, Request, Response
 from prefect.server.api import server
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.schemas import states
 from prefect.settings import PREFECT_UI_API_URL
 from sqlalchemy.ext.asyncio import AsyncSession
+
+from deployments.local.own_pages import OwnPagesOnly
+from deployments.page.settings import LOOPBACK_NAMES
 
 LATE = (
     "No worker has taken this run in time: its work pool has none (`gpu` needs one on a machine with a GPU), or has no "
@@ -70,7 +76,18 @@ def keep_pages_at_home() -> None:
     server.create_ui_app = create_ui_app
 
 
+def keep_foreign_sites_out() -> None:
+    """Let the server refuse pages of other sites. One that listens beyond loopback has a login, which they lack."""
+    run = uvicorn.run
+
+    def run_guarded(app: Any, *, host: str, **options: Any) -> None:
+        run(OwnPagesOnly(app) if host in LOOPBACK_NAMES else app, host=host, **options)
+
+    uvicorn.run = run_guarded  # type: ignore[assignment]
+
+
 if __name__ == "__main__":
+    keep_foreign_sites_out()
     begin_as_writers()
     keep_pages_at_home()
     explain_late_runs()

@@ -190,6 +190,7 @@ def _variables(ports: dict[str, int]) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": HOST,
         "PREFECT_SERVER_API_PORT": str(ports["Prefect"]),  # the UI calls port 4200 unless both are set
         "PREFECT_SERVER_UI_API_URL": api,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://{HOST}:{ports['Prefect']},http://localhost:{ports['Prefect']}",
         "PREFECT_UI_URL": f"{api.removesuffix('/api')}/v2",  # where links lead to
         "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "deployments.local.event_order",
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['MLflow']}",

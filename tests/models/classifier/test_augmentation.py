@@ -45,8 +45,16 @@ def test_light_is_half_of_standard():
 
 def test_strong_is_standard_with_stronger_photometry_only():
     strong, standard = asdict(STRENGTHS["strong"]), asdict(Augmentation())
-    assert {name for name in strong if (strong[name] or 0) > (standard[name] or 0)} == {"gamma", "contrast", "brightness"}
-    assert {name for name in strong if strong[name] == standard[name]} == set(standard) - {"gamma", "contrast", "brightness"}
+    assert {name for name in strong if (strong[name] or 0) > (standard[name] or 0)} == {
+        "gamma",
+        "contrast",
+        "brightness",
+    }
+    assert {name for name in strong if strong[name] == standard[name]} == set(standard) - {
+        "gamma",
+        "contrast",
+        "brightness",
+    }
 
 
 def test_crops_are_standard_with_crops_in_the_place_of_scaling():

@@ -243,7 +243,7 @@ def score(
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
     try:
         sys.stdout.write(main(sys.argv[1:]))
     except InputError as error:

@@ -6,7 +6,6 @@ It is transductive: it looks at the scores of the whole test split before it dec
 a classifier. Both methods take the looks of each class for unchanged. The seeds are those that `docs.tools.seeds` left.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,10 +15,9 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from docs.tools.seeds import file_of
+from docs.tools.seeds import outputs_of
 from tasks.classification.metrics import score
 from tasks.shared.markdown import table
-from tasks.storage.locations import outputs
 
 _SHOWN = ("accuracy", "balanced_accuracy", "recall", "specificity")
 
@@ -79,8 +77,7 @@ def diagnose(seeds: Sequence[int]) -> str:
     """
     rows = []
     for seed in seeds:
-        digest = json.loads(file_of(seed).read_bytes())["outputs"]
-        arrays = np.load(outputs() / "store" / "sha256" / digest[:2] / f"{digest}.npz")
+        arrays = outputs_of(seed)
         labels = arrays["test_labels"]
         found = correct(arrays["val_logits"], arrays["val_labels"], arrays["test_logits"])
         scores = score(found.probabilities, labels, 0.5)

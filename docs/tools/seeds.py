@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.choices import Precision
 from models.classifier.epoch_metrics import EpochMetrics
@@ -59,6 +60,13 @@ RETRIEVAL = ("precision_at_1", "precision_at_5", "precision_at_10", "map", "map_
 def file_of(seed: int) -> Path:
     """Say where the figures of a seed lie."""
     return outputs() / "seeds" / f"seed-{seed}.json"
+
+
+def outputs_of(seed: int) -> dict[str, NDArray[Any]]:
+    """Read the outputs of a seed that was scored, as in `PredictionsRecord`."""
+    digest = json.loads(file_of(seed).read_bytes())["outputs"]
+    with np.load(outputs() / "store" / "sha256" / digest[:2] / f"{digest}.npz") as arrays:
+        return dict(arrays)
 
 
 def score_seed(

@@ -34,12 +34,14 @@ SCHEDULES: dict[ScheduleName, str] = {
     "step": "×0.1 at 50 % and at 75 % of the steps, as in MedMNIST's training script",
 }
 
-AugmentationName = Literal["none", "light", "standard", "strong"]
+AugmentationName = Literal["none", "light", "standard", "strong", "crops", "diverse"]
 AUGMENTATIONS: dict[AugmentationName, str] = {
     "none": "images as they are",
     "light": "half the ranges of `standard`",
     "standard": "small rotation, translation and scaling, moderate gamma, contrast and brightness",
     "strong": "the geometry of `standard` with a wider range of gamma, contrast and brightness",
+    "crops": "`standard` with crops of 50–110 % of the area in the place of scaling",
+    "diverse": "`standard` and `crops` in turn, one for each network of an ensemble; a network alone has `standard`",
 }
 
 Precision = Literal["auto", "fp32", "bf16"]

@@ -1,9 +1,12 @@
 """Random augmentation of training images, a whole batch at a time.
 
-Geometry imitates how a patient stands before the detector (rotation, shift, distance); photometry imitates exposure
-and post-processing, which differ between the splits of PneumoniaMNIST more than anatomy does.
+Geometry imitates how a patient stands before the detector (rotation, shift, distance) and how the image was cut;
+photometry imitates exposure and post-processing, which differ between the splits of PneumoniaMNIST more than anatomy
+does.
 """
 
+import itertools
+import math
 from dataclasses import astuple, dataclass
 
 import numpy as np
@@ -24,6 +27,10 @@ class Augmentation:
         gamma: largest absolute logarithm of the exponent, 0.3 for pixels ** [0.74, 1.35].
         contrast: largest relative change of the spread about the image's mean.
         brightness: largest amount added to pixels in [0, 1], either way.
+        crop_area: smallest and largest area that is cut out and enlarged to the whole (Szegedy et al., 2015), as a
+            fraction of the image's; beyond 1 its border is repeated. None cuts nothing.
+        crop_aspect: largest relative change of the crop's width to its height, 0.2 for ratios from 1/1.2 to 1.2,
+            uniform in the logarithm.
     """
 
     rotation: float = 10.0
@@ -32,6 +39,8 @@ class Augmentation:
     gamma: float = 0.3
     contrast: float = 0.25
     brightness: float = 0.1
+    crop_area: tuple[float, float] | None = None
+    crop_aspect: float = 0.0
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Augment a batch.
@@ -47,10 +56,29 @@ class Augmentation:
             return images
         # One row per parameter, uniform in [-1, 1).
         draws = (torch.rand(7, len(images), generator=generator) * 2 - 1).to(images.device)
-        return self._photometric(self._affine(images, *draws[:4]), *draws[4:].reshape(3, -1, 1, 1, 1))
+        crops = None if self.crop_area is None else self._crops(self.crop_area, len(images), generator)
+        return self._photometric(self._affine(images, crops, *draws[:4]), *draws[4:].reshape(3, -1, 1, 1, 1))
+
+    def _crops(self, area: tuple[float, float], count: int, generator: torch.Generator) -> torch.Tensor:
+        """Draw maps from the whole image's positions to those of a crop, shape (count, 3, 3), on the CPU."""
+        sizes, ratios, right, down = torch.rand(4, count, generator=generator)
+        sizes = (area[0] + sizes * (area[1] - area[0])).sqrt()
+        stretch = torch.exp((ratios * 2 - 1) * math.log1p(self.crop_aspect) / 2)
+        crops = torch.eye(3).repeat(count, 1, 1)
+        for axis, (side, place) in enumerate([(sizes * stretch, right), (sizes / stretch, down)]):
+            crops[:, axis, axis] = side
+            # Anywhere inside the image; of a crop that is larger, the image is anywhere inside it.
+            crops[:, axis, 2] = (1 - side) * (place * 2 - 1)
+        return crops
 
     def _affine(
-        self, images: torch.Tensor, angle: torch.Tensor, right: torch.Tensor, down: torch.Tensor, size: torch.Tensor
+        self,
+        images: torch.Tensor,
+        crops: torch.Tensor | None,
+        angle: torch.Tensor,
+        right: torch.Tensor,
+        down: torch.Tensor,
+        size: torch.Tensor,
     ) -> torch.Tensor:
         radians = torch.deg2rad(angle * self.rotation)
         zoom = 1 / (1 + size * self.scale)
@@ -65,6 +93,8 @@ class Augmentation:
             ],
             dim=1,
         )
+        if crops is not None:  # the crop is cut from the turned and shifted image
+            rows = rows @ crops.to(rows.device)
         grid = F.affine_grid(rows, list(images.shape), align_corners=False)
         # Border padding: black corners would tell the network how far an image was turned.
         return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -84,8 +114,34 @@ STRENGTHS: dict[AugmentationName, Augmentation] = {
     "light": Augmentation(rotation=5, shift=0.04, scale=0.05, gamma=0.15, contrast=0.125, brightness=0.05),
     "standard": Augmentation(),
     "strong": Augmentation(gamma=0.6, contrast=0.4, brightness=0.2),
+    "crops": Augmentation(scale=0, crop_area=(0.5, 1.1), crop_aspect=0.2),
 }
 """Augmentations by name; they differ in photometry above all, since that is what differs between splits."""
+
+MIXTURES: dict[AugmentationName, tuple[AugmentationName, ...]] = {"diverse": ("standard", "crops")}
+"""Augmentations that the networks of an ensemble take in turn; a network alone takes the first."""
+
+
+def views(images: torch.Tensor, name: AugmentationName, branches: int, generator: torch.Generator) -> torch.Tensor:
+    """Augment a batch for the networks of an ensemble.
+
+    With an augmentation of its own for each, an ensemble is better and better calibrated where images differ from those
+    of the training (Stickland and Murray, Diverse Ensembles Improve Calibration, 2020).
+
+    Args:
+        images: pixels in [0, 1], shape (images, channels, height, width), on any device.
+        name: a name in `STRENGTHS`, for one view that all networks share; or in `MIXTURES`, for one of each network.
+        branches: number of networks.
+        generator: CPU source of the randomness.
+
+    Returns:
+        Augmented pixels, shape (images, channels, height, width); of a mixture (images, branches × channels, height,
+        width), the channels of the first network's view first.
+    """
+    if name not in MIXTURES:
+        return STRENGTHS[name](images, generator)
+    kinds = itertools.islice(itertools.cycle(MIXTURES[name]), branches)
+    return torch.cat([STRENGTHS[kind](images, generator) for kind in kinds], dim=1)
 
 
 def mixup(

@@ -80,7 +80,8 @@ class Classifier(nn.Module):
         with a loss on their mean they would share the work.
 
         Args:
-            images: normalised pixels, shape (images, channels, height, width).
+            images: normalised pixels, shape (images, channels, height, width); or, where there are several branches,
+                (images, branches × channels, height, width), each branch its own view.
 
         Returns:
             Logits, shape (branches, images) for two classes, otherwise (branches, images, classes).

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional as F
 
 from models.choices import Device
-from models.classifier.augmentation import STRENGTHS, mixup
+from models.classifier.augmentation import mixup, views
 from models.classifier.classifiers import build_classifier
 from models.classifier.device import computes_in_bf16, resolve_device
 from models.classifier.epoch_metrics import EpochMetrics
@@ -203,11 +203,13 @@ class _Trainer:
         self.state.model.train()
         for batch in range(batches):
             chosen = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-            images = STRENGTHS[settings.augmentation](self.pixels[chosen].float() / 255, generator)
+            pixels = self.pixels[chosen].float() / 255
+            images = views(pixels, settings.augmentation, self.state.model.branches, generator)
             targets = self.targets[chosen]
             if settings.mixup > 0:
                 images, targets = mixup(images, targets, settings.mixup, generator)
-            images = self.normalization.apply(images).contiguous(memory_format=torch.channels_last)
+            images = self.normalization.apply(images.unflatten(1, (-1, pixels.shape[1]))).flatten(1, 2)
+            images = images.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
                 logits = self.branch_logits(images)
             loss = torch.stack([self.loss(branch, targets) for branch in logits.float()]).mean()

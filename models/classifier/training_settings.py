@@ -67,7 +67,7 @@ class TrainingSettings(BaseModel):
         0.05, ge=0, le=0.499, title="Label smoothing", description="Share of each target spread over all classes."
     )
     augmentation: AugmentationName = Field(
-        "standard", title="Augmentation", description=described("Random variation of training images", AUGMENTATIONS)
+        "diverse", title="Augmentation", description=described("Random variation of training images", AUGMENTATIONS)
     )
     mixup: float = Field(
         0.0, ge=0, le=10, title="Mixup", description="α of the Beta distribution of the mixing weight; 0 mixes none."

@@ -22,7 +22,7 @@ class EvaluationParameters(Parameters):
     """How to set the operating point and score the test split."""
 
     threshold_rule: ThresholdRuleName = Field(
-        "fixed",
+        "balanced_likelihood",
         title="Operating point",
         description=described("Threshold of a two-class decision, never chosen on test", THRESHOLD_RULES),
     )

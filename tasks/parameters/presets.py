@@ -11,14 +11,15 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
     "standard": {},
     "quickstart": {
         "dataset": {"phantoms": True},
-        "training": {"architecture": "compact28", "epochs": 20},
-        "evaluation": {"label_folds": 0},
+        "training": {"architecture": "compact28", "epochs": 20, "augmentation": "standard"},
+        "evaluation": {"threshold_rule": "fixed", "label_folds": 0},
         "retrieval": {"encoders": ["classifier"]},
     },
     "debug": {
         "dataset": {"limit": 160},
-        "training": {"architecture": "compact28", "epochs": 1, "batch_size": 16},
+        "training": {"architecture": "compact28", "epochs": 1, "batch_size": 16, "augmentation": "standard"},
         "evaluation": {
+            "threshold_rule": "fixed",
             "bootstrap_samples": 100,
             "failures": 8,
             "explained_images": 8,

@@ -1,6 +1,7 @@
 """Four small residual networks at full resolution side by side, as one."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import torch
 from torch import nn
@@ -29,7 +30,7 @@ def ensemble28(channels: int) -> Backbone:
     """
     network = nn.Sequential(
         OrderedDict(
-            stages=_SideBySide(_stages(channels) for _ in range(BRANCHES)),
+            stages=_SideBySide(channels, (_stages(channels) for _ in range(BRANCHES))),
             expand=_unit(BRANCHES * WIDTHS[-1], FEATURES, kernel_size=1, groups=BRANCHES),
             pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         )
@@ -38,10 +39,16 @@ def ensemble28(channels: int) -> Backbone:
 
 
 class _SideBySide(nn.ModuleList):
-    """Networks that read the same images and whose maps are put one behind the other."""
+    """Networks whose maps are put one behind the other; they read the same images, or each its own channels."""
+
+    def __init__(self, channels: int, networks: Iterable[nn.Module]) -> None:
+        super().__init__(networks)
+        self.channels = channels
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return torch.cat([network(images) for network in self], dim=1)
+        own = images.shape[1] > self.channels
+        views = images.split(self.channels, dim=1) if own else (images,) * len(self)
+        return torch.cat([network(view) for network, view in zip(self, views, strict=True)], dim=1)
 
 
 def _stages(channels: int) -> nn.Sequential:

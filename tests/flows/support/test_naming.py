@@ -34,8 +34,8 @@ from tests.deployments.forms_of_flows import triggered_flows
          "2 epochs · learning rate 0.001 · EMA decay 0.9"),
         # Against the values of a deployment, or of a preset.
         (PRESETS["quickstart"], PRESETS["quickstart"], ""),
-        ({"training": {"architecture": "compact28", "epochs": 20, "seed": 3}}, PRESETS["quickstart"],
-         "no phantoms if missing · seed 3 · 5 folds of the label audit · classifier, metric"),
+        ({"training": PRESETS["quickstart"]["training"] | {"seed": 3}}, PRESETS["quickstart"],
+         "no phantoms if missing · seed 3 · operating point balanced_likelihood · 5 folds of the label audit · 1 more"),
         ({"training": {"epochs": 30}}, {"training": {"epochs": 20}}, "30 epochs"),
         ({"dataset": {}}, {"dataset": {"limit": 160}}, "no limit"),
         # Lists, switches, folders.

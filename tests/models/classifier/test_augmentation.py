@@ -1,14 +1,16 @@
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import map_coordinates
 from scipy.stats import beta, kstest
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
-from models.classifier.augmentation import STRENGTHS, Augmentation, mixup
+from models.choices import AUGMENTATIONS
+from models.classifier.augmentation import MIXTURES, STRENGTHS, Augmentation, mixup, views
 
 NONE = asdict(STRENGTHS["none"])
 
@@ -38,13 +40,26 @@ def test_no_strength_changes_nothing():
 
 def test_light_is_half_of_standard():
     light, standard = asdict(STRENGTHS["light"]), asdict(Augmentation())
-    assert light == {name: value / 2 for name, value in standard.items()}
+    assert light == {name: value and value / 2 for name, value in standard.items()}
 
 
 def test_strong_is_standard_with_stronger_photometry_only():
     strong, standard = asdict(STRENGTHS["strong"]), asdict(Augmentation())
-    assert {name for name in strong if strong[name] > standard[name]} == {"gamma", "contrast", "brightness"}
-    assert {name for name in strong if strong[name] == standard[name]} == {"rotation", "shift", "scale"}
+    assert {name for name in strong if (strong[name] or 0) > (standard[name] or 0)} == {
+        "gamma",
+        "contrast",
+        "brightness",
+    }
+    assert {name for name in strong if strong[name] == standard[name]} == set(standard) - {
+        "gamma",
+        "contrast",
+        "brightness",
+    }
+
+
+def test_crops_are_standard_with_crops_in_the_place_of_scaling():
+    crops = replace(STRENGTHS["crops"], scale=0.1, crop_area=None, crop_aspect=0.0)
+    assert crops == STRENGTHS["standard"]
 
 
 def test_the_same_generator_gives_the_same_and_another_gives_other_images():
@@ -52,7 +67,7 @@ def test_the_same_generator_gives_the_same_and_another_gives_other_images():
     assert not torch.allclose(Augmentation()(images(), generator(1)), Augmentation()(images(), generator(2)))
 
 
-@pytest.mark.parametrize("strength", ["light", "standard", "strong"])
+@pytest.mark.parametrize("strength", ["light", "standard", "strong", "crops"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_image_varies_by_itself_within_the_range_and_the_input_stays(strength, channels):
     batch = images(1, channels=channels).expand(8, -1, -1, -1).contiguous()
@@ -136,3 +151,62 @@ def test_the_share_of_mixup_follows_the_beta_distribution(alpha):
     source, targets = generator(11), torch.tensor([0.0, 1.0])
     shares = [float(mixup(images(2, size=1), targets, alpha, source)[1][0]) for _ in range(2000)]
     assert kstest(shares, beta(alpha, alpha).cdf).pvalue > 0.01
+
+
+CROPS = Augmentation(**NONE | {"crop_area": (0.5, 1.1), "crop_aspect": 0.2})
+
+
+def drawn_crops(count, seed):
+    """Sides and centres of the crops, in halves of the image's side, by the formula, image by image."""
+    source = generator(seed)
+    torch.rand(7, count, generator=source)
+    for size, ratio, right, down in torch.rand(4, count, generator=source).double().T.tolist():
+        area, aspect = 0.5 + 0.6 * size, 1.2 ** (2 * ratio - 1)
+        width, height = math.sqrt(area * aspect), math.sqrt(area / aspect)
+        yield width, height, (1 - width) * (2 * right - 1), (1 - height) * (2 * down - 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crops_agree_with_an_interpolation_of_each_pixel(channels):
+    batch = images(40, size=20, channels=channels)
+    varied, wider = CROPS(batch, generator(5)), 0
+    for image, result, (width, height, right, down) in zip(batch, varied, drawn_crops(40, 5), strict=True):
+        steps = (np.arange(20) + 0.5) / 10 - 1  # centres of pixels, the image from -1 to 1
+        rows, columns = ((steps * side + place + 1) * 10 - 0.5 for side, place in ((height, down), (width, right)))
+        where = np.meshgrid(rows, columns, indexing="ij")
+        for channel in range(channels):
+            expected = map_coordinates(image[channel].double().numpy(), where, order=1, mode="nearest")
+            np.testing.assert_allclose(result[channel].numpy(), expected, atol=2e-5)
+        inside = abs(right) + width <= 1 + 1e-9 and abs(down) + height <= 1 + 1e-9
+        wider += not inside
+        assert inside or width > 1 or height > 1
+    assert 0 < wider < 20
+
+
+def test_a_crop_is_cut_from_the_turned_and_shifted_image():
+    turn = Augmentation(**NONE | {"rotation": 30.0, "shift": 0.1})
+    both = replace(turn, crop_area=(0.64, 0.64))
+    size, batch = 201, blob(201)
+    turned = turn(batch, generator(7))
+    source = generator(7)
+    torch.rand(7, 1, generator=source)
+    place = torch.rand(4, 1, generator=source)[2:, 0]
+    left, top = ((0.2 * place) * size).tolist()
+    rows, columns = (start + (np.arange(size) + 0.5) * 0.8 - 0.5 for start in (top, left))
+    where = np.meshgrid(rows, columns, indexing="ij")
+    expected = map_coordinates(turned[0, 0].double().numpy(), where, order=1, mode="nearest")
+    np.testing.assert_allclose(both(batch, generator(7))[0, 0].numpy(), expected, atol=0.02)
+
+
+def test_an_ensemble_of_augmentations_has_a_view_for_each_network_and_one_network_has_the_first():
+    batch, source = images(5, channels=3), generator(8)
+    each = [STRENGTHS[name](batch, source) for name in ("standard", "crops", "standard", "crops")]
+    assert torch.equal(views(batch, "diverse", 4, generator(8)), torch.cat(each, dim=1))
+    assert torch.equal(views(batch, "diverse", 1, generator(8)), STRENGTHS["standard"](batch, generator(8)))
+    assert torch.equal(views(batch, "crops", 4, generator(8)), STRENGTHS["crops"](batch, generator(8)))
+
+
+def test_every_augmentation_of_the_form_is_one_or_a_mixture_of_those():
+    assert set(AUGMENTATIONS) == set(STRENGTHS) | set(MIXTURES)
+    assert not set(STRENGTHS) & set(MIXTURES)
+    assert {part for parts in MIXTURES.values() for part in parts} <= set(STRENGTHS)

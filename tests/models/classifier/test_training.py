@@ -11,7 +11,7 @@ import torch
 from medmnist.evaluator import getAUC
 from sklearn.metrics import roc_auc_score
 
-from models.classifier.classifiers import build_classifier
+from models.classifier.classifiers import Classifier, build_classifier
 from models.classifier.prediction import predict
 from models.classifier.preprocessing import Normalization
 from models.classifier.schedules import learning_rate
@@ -147,6 +147,7 @@ def assert_resumes(training, settings, epoch=1):
         {"architecture": "efficientnet_b0"},
         {"schedule": "cosine", "mixup": 0.4, "loss": "focal"},
         {"schedule": "step", "augmentation": "strong", "precision": "bf16"},
+        {"architecture": "ensemble28", "augmentation": "diverse", "mixup": 0.4},
     ],
     ids=str,
 )
@@ -156,6 +157,25 @@ def test_every_way_of_training_resumes_with_the_same_bits(change):
 
 def test_three_classes_in_colour_resume_with_the_same_bits():
     assert_resumes(run_colour, changed(COLOUR_SETTINGS, mixup=0.4), epoch=2)
+
+
+def test_every_branch_sees_the_same_unless_the_augmentation_is_diverse(monkeypatch):
+    seen, branch_logits = [], Classifier.branch_logits
+
+    def watched(model, images):
+        seen.append(images.unflatten(1, (-1, 3)))
+        return branch_logits(model, images)
+
+    monkeypatch.setattr(Classifier, "branch_logits", watched)
+    ensemble = changed(COLOUR_SETTINGS, architecture="ensemble28", epochs=1)
+    run_colour(ensemble)
+    run_colour(changed(ensemble, augmentation="diverse"))
+    run_colour(changed(ensemble, augmentation="diverse", architecture="compact28"))
+    assert [tuple(views.shape) for views in seen] == [(24, count, 3, 16, 16) for count in (1, 1, 4, 4, 1, 1)]
+    first, diverse = seen[0], seen[2]
+    assert torch.equal(first[:, 0], diverse[:, 0])  # `standard`, with the same draws
+    assert all(not torch.equal(diverse[:, 0], diverse[:, other]) for other in range(1, 4))
+    assert torch.equal(seen[4], seen[0])
 
 
 def test_a_best_epoch_before_the_interruption_is_kept():

@@ -18,3 +18,13 @@ def test_no_feature_depends_on_another_branch():
         after = network(images).unflatten(1, (BRANCHES, -1))
     changed = [(before[:, branch] != after[:, branch]).any().item() for branch in range(BRANCHES)]
     assert changed == [False, True, False, False]
+
+
+def test_each_branch_may_have_its_own_view():
+    network = ensemble28(channels=3).network.eval()
+    views = torch.rand(BRANCHES, 2, 3, 28, 28, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        together = network(torch.cat(list(views), dim=1)).unflatten(1, (BRANCHES, -1))
+        for branch, view in enumerate(views):
+            alone = network(view).unflatten(1, (BRANCHES, -1))[:, branch]
+            torch.testing.assert_close(together[:, branch], alone)

@@ -51,6 +51,15 @@ class EvaluationParameters(Parameters):
         description="Cross-validation folds of the search for wrong labels (confident learning), a small network per "
         "fold; 0 skips it, as do more than 30,000 training images.",
     )
+    corrupted_images: int = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        title="Corrupted images",
+        description="Images of validation and of test each, all of PneumoniaMNIST's by default, that are corrupted in "
+        "65 ways to measure robustness (MedMNIST-C) and to calibrate for a shift; 0 skips it, as do other datasets and "
+        "probes without a GPU.",
+    )
     promote: bool = Field(
         True,
         title="Register and promote",

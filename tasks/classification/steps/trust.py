@@ -41,8 +41,8 @@ def assess_trust(
         calibration.threshold,
         outputs["train_embeddings"],
         np.delete(arrays["train_labels"], dataset.excluded_train),
-        stand_in,
         class_names=dataset.labels,
         source=Source.of(dataset, predictions.classifier),
+        stand_in=stand_in,
     )
     return found.stored(store)

@@ -1,8 +1,7 @@
 """Conformal sets whose calibration counts on a shift, beside those of plain validation.
 
-Neither way needs a label of test, and neither was chosen by its coverage there. Which images the stand-in holds was
-settled before its coverage was measured: all copies that MedMNIST-C makes of validation, so that there is no kind and
-no severity to choose.
+Neither way needs a label of test. The stand-in is all copies that MedMNIST-C makes of validation, so that there is no
+kind and no severity to choose; the domain classifier is the one that measures the shift.
 """
 
 from collections.abc import Sequence
@@ -131,7 +130,7 @@ def shifted_conformal_metrics(found: Sequence[ShiftedConformal]) -> dict[str, fl
         `conformal/corrupted_coverage_90_<class>`, `conformal/corrupted_mean_size_90` and the like; of plain validation
         only the mean size, `conformal/mean_size_90`, since its coverage has names of its own.
     """
-    metrics = {}
+    metrics: dict[str, float] = {}
     for each in found:
         prefix = "conformal/" if each.name == "validation" else f"conformal/{each.name}_"
         metrics |= {f"{prefix}mean_size_{_percent(level)}": size for level, size in each.mean_size.items()}
@@ -170,9 +169,9 @@ def shifted_conformal_markdown(found: Sequence[ShiftedConformal]) -> str:
         "They use the test images, not their labels, all at once: a transductive figure, which a single new image "
         "could not have.",
     }
-    told = [means[each.name] for each in found if each.name in means]
+    told = [f"{means[each.name]}\n" for each in found if each.name in means]
     return "\n".join(
-        ["**Sets that count on a shift**, beside the same from plain validation:\n", table(header, rows), *told, ""]
+        ["**Sets that count on a shift**, beside the same from plain validation:\n", table(header, rows), *told]
     )
 
 

@@ -67,10 +67,10 @@ def trust_findings(
     threshold: float | None,
     train_embeddings: NDArray[np.floating],
     train_labels: NDArray[np.integer],
-    stand_in: StandIn | None,
     *,
     class_names: Sequence[str],
     source: Source,
+    stand_in: StandIn | None = None,
 ) -> Findings:
     """Measure how far the classifier can be relied on.
 
@@ -80,9 +80,9 @@ def trust_findings(
         threshold: probability of class 1 from which it is predicted; None for more than two classes.
         train_embeddings: shape (training images, dimension).
         train_labels: shape (training images,).
-        stand_in: corrupted copies of validation images; None where there are none.
         class_names: by label.
         source: what the figures are made from.
+        stand_in: corrupted copies of validation images; None where there are none.
 
     Returns:
         Conformal sets, shift from validation to test, and failures.

@@ -69,7 +69,7 @@ def test_true_weights_restore_a_promise_that_a_shift_breaks():
 def test_every_calibration_is_measured_and_named():
     validation, test, copies = split(300, 0), split(300, 1, center=-1.0), split(900, 2, center=-0.7)
     stand_in = StandIn(copies.probabilities, copies.labels)
-    plain, corrupted, weighted = found = conformal_under_shift(validation, test, stand_in, NAMES)
+    plain, corrupted, _ = found = conformal_under_shift(validation, test, stand_in, NAMES)
     assert [each.name for each in found] == ["validation", "corrupted", "weighted"]
     sets = prediction_sets(p_values(*stand_in, test.probabilities), 0.9)
     assert corrupted.mean_size[0.9] == sets.sum(axis=1).mean()

@@ -60,7 +60,7 @@ def words(dataset, folder):
     return [
         "--dataset.path", str(dataset), "--dataset.limit", "None", "--evaluation.label_folds", "0",
         "--training.architecture", "probe", "--training.encoder", "rad_dino", "--training.pretrained", str(folder),
-        "--evaluation.corrupted_images", "1",  # left out, since the encoder runs on a CPU
+        "--evaluation.corrupted_images", "2",  # left out, since the encoder runs on a CPU
     ]  # fmt: skip
 
 

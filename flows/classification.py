@@ -15,6 +15,7 @@ from tasks.classification.steps.label_audit import audit_labels, divide_folds, p
 from tasks.classification.steps.probing import fit_probe, predict_probe
 from tasks.classification.steps.publication import document_classification, plot_classification
 from tasks.classification.steps.registration import compare_with_champion, package_classifier, validation_log_loss
+from tasks.classification.steps.robustness import assess_robustness, predict_corrupted
 from tasks.classification.steps.training import check_training, predict_classifier, train_classifier
 from tasks.classification.steps.trust import assess_trust
 from tasks.data.catalogue import look_up
@@ -27,6 +28,7 @@ from tasks.parameters.training import TrainingParameters
 from tasks.records.base import StoredFile
 from tasks.records.classification import (
     ClassificationResult,
+    ClassifierRecord,
     ComparisonRecord,
     FoldsRecord,
 )
@@ -36,7 +38,16 @@ from tasks.retrieval.steps.encoding import embed_images
 from tasks.tracking import runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
-_SHOWN = ("confusion_matrix", "roc_curve", "grad_cam", "failure_cases", "conformal_coverage", "score_shift")
+_SHOWN = (
+    "confusion_matrix",
+    "roc_curve",
+    "grad_cam",
+    "failure_cases",
+    "conformal_coverage",
+    "score_shift",
+    "robustness",
+)
+CORRUPTED = "pneumoniamnist"  # the dataset that the corruptions are for
 LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates would take hours
 
 
@@ -69,12 +80,17 @@ def classification(
             predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
+        corrupted = None
+        if _corruptible(data, classifier, evaluation.corrupted_images):
+            corrupted = predict_corrupted(data, classifier, evaluation.corrupted_images)
         with steps_at_once() as start:
             checked = start(
                 check_explanation, data, classifier, evaluation.explained_images, evaluation.explanation_draws
             )
             explained = start(explain_classifier, data, classifier, predictions, calibration)
-            analyses = [start(assess_trust, data, predictions, calibration), checked]
+            analyses = [start(assess_trust, data, predictions, calibration, corrupted), checked]
+            if corrupted is not None:
+                analyses.append(start(assess_robustness, data, predictions, calibration, corrupted))
             plots = start(
                 plot_classification, data, classifier, predictions, calibration, explained, evaluation.failures
             )
@@ -118,6 +134,21 @@ def classification(
         figures=products.all_figures(),
         decision=stage.page.decision,
     )
+
+
+def _corruptible(data: DatasetRecord, classifier: ClassifierRecord, images: int) -> bool:
+    """Tell whether the robustness report is wanted and can be made, and log why it is left out."""
+    if images == 0:
+        return False
+    if data.name != CORRUPTED:
+        get_run_logger().info("the robustness report is left out: its corruptions are those of %s", CORRUPTED)
+        return False
+    if classifier.encoder is not None and classifier.encoder.device == "cpu":
+        get_run_logger().info(
+            "the robustness report is left out: the encoder of a probe needs a GPU for so many images"
+        )
+        return False
+    return True
 
 
 def _folds(data: DatasetRecord, count: int) -> FoldsRecord | None:

@@ -18,6 +18,15 @@ def _several(folds: int) -> int:
     return folds
 
 
+def _of_both_classes(images: int) -> int:
+    """Refuse a single image, which is of one class only."""
+    if images == 1:
+        raise PydanticCustomError(
+            "one_image", "One image is of one class only: choose 2 or more, or 0 for no robustness report"
+        )
+    return images
+
+
 class EvaluationParameters(Parameters):
     """How to set the operating point and score the test split."""
 
@@ -50,6 +59,15 @@ class EvaluationParameters(Parameters):
         title="Folds of the label audit",
         description="Cross-validation folds of the search for wrong labels (confident learning), a small network per "
         "fold; 0 skips it, as do more than 30,000 training images.",
+    )
+    corrupted_images: Annotated[int, AfterValidator(_of_both_classes)] = Field(
+        1000,
+        ge=0,
+        le=100_000,
+        title="Corrupted images",
+        description="Images of validation and of test each, all of PneumoniaMNIST's by default, that are corrupted in "
+        "65 ways to measure robustness (MedMNIST-C) and to calibrate for a shift; 0 skips it, as do other datasets and "
+        "probes without a GPU.",
     )
     promote: bool = Field(
         True,

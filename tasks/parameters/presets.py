@@ -12,7 +12,7 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
     "quickstart": {
         "dataset": {"phantoms": True},
         "training": {"architecture": "compact28", "epochs": 20, "augmentation": "standard"},
-        "evaluation": {"threshold_rule": "fixed", "label_folds": 0},
+        "evaluation": {"threshold_rule": "fixed", "label_folds": 0, "corrupted_images": 0},
         "retrieval": {"encoders": ["classifier"]},
     },
     "debug": {
@@ -25,6 +25,7 @@ PRESETS: dict[Preset, dict[str, dict[str, Any]]] = {
             "explained_images": 8,
             "explanation_draws": 2,
             "label_folds": 2,
+            "corrupted_images": 0,
         },
         "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 100, "galleries": 3},
         "reports": {"cases": 6, "batch_size": 32, "controlled_cases": 3},

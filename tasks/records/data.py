@@ -5,6 +5,8 @@ from tasks.records.base import Record, StoredFile, provenance
 OWN_FOLDER = "own folder"
 OWN = ("own file", OWN_FOLDER)
 """Kinds of data that a user brings, of which nothing is known before they are read."""
+GRADED = ("retinamnist",)
+"""The sets of MedMNIST whose classes are grades; a test compares them with its own list."""
 
 
 class SourceRecord(Record):
@@ -68,6 +70,11 @@ class DatasetRecord(Record):
     limit: int | None = None
     source: str = provenance("")
     listing: StoredFile | None = provenance(None)
+
+    @property
+    def graded(self) -> bool:
+        """Whether the classes are grades, of which some are nearer to each other than others."""
+        return self.name in GRADED
 
     @property
     def title(self) -> str:

@@ -7,7 +7,7 @@ from models.markdown import Markdown, escape
 from tasks.retrieval.analyses.failures import count_failures, worst_queries
 from tasks.retrieval.metrics.protocols import Protocol, Protocols
 from tasks.retrieval.metrics.ranking import RankingResult, means, summarize
-from tasks.retrieval.metrics.table import METRICS
+from tasks.retrieval.metrics.table import metric_of
 from tasks.shared.markdown import document, picture, table
 
 _PRECISION = picture(
@@ -82,7 +82,7 @@ def _definitions(protocols: Sequence[Protocol], encoder: str, index: str, simila
         "embeddings; a neighbour is relevant if it has the query's class.",
         "The query itself is removed by its id, never by its rank; exact duplicates of it stay. What is equally near "
         "keeps the order of the gallery.",
-        " ".join(metric.definition for metric in METRICS),
+        " ".join(dict.fromkeys(metric_of(column).definition for column in protocols[0].result.values)),
         "Intervals are 95 % percentile bootstrap over queries. Chance is the exact expectation of a random ranking.",
     ]
     lines += [

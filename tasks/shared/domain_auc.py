@@ -30,6 +30,38 @@ def unit_vectors(embeddings: NDArray[np.floating], chosen: NDArray[np.bool_], *,
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
+def domain_log_odds(
+    first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Estimate how much likelier each point is in the second sample than in the first, by classifiers not fitted to it.
+
+    Args:
+        first: shape (points, dimension), `FOLDS` points or more.
+        second: likewise.
+        seed: of the folds.
+
+    Returns:
+        Cross-validated log-odds of logistic regression, for which both samples weigh the same: an estimate of the
+        logarithm of the ratio of their densities. Shapes (points of the first,) and (points of the second,).
+    """
+    from sklearn import config_context
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold
+    from sklearn.preprocessing import StandardScaler
+
+    points, domain = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    scores = np.empty(len(points))
+    # Threads that wait for each other make matrices this small eight times slower.
+    with threadpool_limits(1), config_context(skip_parameter_validation=True):
+        for fitted, held_out in folds.split(points, domain):
+            scaler = StandardScaler().fit(points[fitted])
+            classifier = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
+            classifier.fit(scaler.transform(points[fitted]), domain[fitted])
+            scores[held_out] = classifier.decision_function(scaler.transform(points[held_out]))
+    return scores[domain == 0], scores[domain == 1]
+
+
 def domain_auc(first: NDArray[np.floating], second: NDArray[np.floating], *, seed: int) -> Estimate:
     """Measure how well a linear classifier tells one sample from another, on points it was not fitted to.
 
@@ -42,21 +74,6 @@ def domain_auc(first: NDArray[np.floating], second: NDArray[np.floating], *, see
         Area under the ROC curve of cross-validated logistic regression (a classifier two-sample test; Lopez-Paz and
         Oquab, 2017); 0.5 where they cannot be told apart. `UNKNOWN` with fewer than `FOLDS` points in a sample.
     """
-    from sklearn import config_context
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
-    from sklearn.preprocessing import StandardScaler
-
     if min(len(first), len(second)) < FOLDS:
         return UNKNOWN
-    points, domain = np.concatenate([first, second]), np.repeat([0, 1], [len(first), len(second)])
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    scores = np.empty(len(points))
-    # Threads that wait for each other make matrices this small eight times slower.
-    with threadpool_limits(1), config_context(skip_parameter_validation=True):
-        for fitted, held_out in folds.split(points, domain):
-            scaler = StandardScaler().fit(points[fitted])
-            classifier = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
-            classifier.fit(scaler.transform(points[fitted]), domain[fitted])
-            scores[held_out] = classifier.decision_function(scaler.transform(points[held_out]))
-    return auc_with_interval(scores[domain == 0], scores[domain == 1])
+    return auc_with_interval(*domain_log_odds(first, second, seed=seed))

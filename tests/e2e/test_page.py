@@ -26,6 +26,7 @@ CLASSIFICATION = (
     "flows.classification", "--training.architecture", "compact28", "--training.epochs", "4",
     "--training.batch_size", "16", "--evaluation.label_folds", "0", "--evaluation.bootstrap_samples", "50",
     "--evaluation.explained_images", "4", "--evaluation.explanation_draws", "2", "--evaluation.failures", "1",
+    "--evaluation.corrupted_images", "0",
 )  # fmt: skip
 RETRIEVAL = (
     "flows.retrieval", "--retrieval.encoders", "classifier", "--retrieval.classifier", "champion",

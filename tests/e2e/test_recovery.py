@@ -32,7 +32,7 @@ EPOCHS = 40  # to be cut in three places
 FORM = {
     "dataset": PRESETS["debug"]["dataset"],
     "training": PRESETS["debug"]["training"] | {"epochs": EPOCHS},
-    "evaluation": {"bootstrap_samples": 50, "explained_images": 4, "explanation_draws": 2, "label_folds": 0},
+    "evaluation": PRESETS["debug"]["evaluation"] | {"bootstrap_samples": 50, "explained_images": 4, "label_folds": 0},
 }
 HOLD_A_SLOT = """
 import time

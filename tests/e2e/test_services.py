@@ -41,7 +41,7 @@ pytestmark = [
 NO_WAY = "http://127.0.0.1:9"  # a proxy that leads nowhere: what is on this machine is reached without one
 SMALL = PRESETS["debug"] | {
     "dataset": {"limit": 64},
-    "evaluation": {"bootstrap_samples": 50, "explained_images": 4, "explanation_draws": 2, "label_folds": 0},
+    "evaluation": PRESETS["debug"]["evaluation"] | {"bootstrap_samples": 50, "explained_images": 4, "label_folds": 0},
     "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 50, "galleries": 1},
     "reports": {"cases": 2, "batch_size": 64, "controlled_cases": 1},
 }

@@ -55,6 +55,7 @@ def words(blood):
         *CLASSIFICATION, "--dataset.name", "bloodmnist", "--dataset.path", str(blood), "--dataset.limit", "None",
         "--training.architecture", "compact28", "--training.loss", "balanced_cross_entropy",
         "--training.batch_size", "16", "--training.epochs", "4", "--training.ema_decay", "0.5",
+        "--evaluation.corrupted_images", "4",  # left out, since the corruptions are those of another dataset
     ]  # fmt: skip
 
 

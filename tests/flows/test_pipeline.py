@@ -22,7 +22,8 @@ from tests.support.pages import artifacts_of, page_of
 HEAVY = {"train-classifier", "embed-shard", "export-embeddings", "project-embeddings"}
 ALL = {
     "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
-    "assess-trust", "explain-classifier", "check-explanation", "divide-folds", "predict-fold", "audit-labels",
+    "assess-trust", "predict-corrupted", "assess-robustness", "explain-classifier", "check-explanation", "divide-folds",
+    "predict-fold", "audit-labels",
     "package-classifier", "plot-classification", "document-classification", "embed-shard", "export-embeddings",
     "index-embeddings", "search-neighbours", "evaluate-retrieval", "project-embeddings", "measure-drift",
     "analyse-failures", "analyse-neighbours", "map-similarity", "draw-map", "plot-retrieval", "document-retrieval",
@@ -41,7 +42,7 @@ def _data(official_file):
 
 
 def _run(*words):
-    return pipeline(**parse(pipeline, [*RETRIEVAL, *words]))
+    return pipeline(**parse(pipeline, [*RETRIEVAL, "--evaluation.corrupted_images", "4", *words]))
 
 
 def _executed(summary):
@@ -119,7 +120,7 @@ def test_every_stage_has_an_mlflow_run_with_its_products(first):
         "training_curves.png", "confusion_matrix.png", "roc_curve.png", "precision_recall_curve.png",
         "reliability_diagram.png", "failure_cases.png", "grad_cam.png", "conformal_coverage.png", "score_shift.png",
         "failure_overview.png", "grad_cam_randomisation.png", "grad_cam_randomisation_examples.png",
-        "grad_cam_deletion_insertion.png", "label_issues.png", "near_duplicates.png",
+        "grad_cam_deletion_insertion.png", "label_issues.png", "near_duplicates.png", "robustness.png",
     }  # fmt: skip
 
 
@@ -161,7 +162,7 @@ def test_one_page_of_the_prefect_run_says_all_in_the_order_in_which_it_is_read(f
     assert page.count("data:image/png") == 4
     moved = [artifact for artifact in artifacts_of(first["flow_run_id"]) if artifact.type == "progress"]
     assert {(artifact.description.partition(":")[0], float(artifact.data)) for artifact in moved} == {
-        ("training, epochs", 100), ("reports", 100),
+        ("training, epochs", 100), ("corruptions", 100), ("reports", 100),
     }  # fmt: skip
 
 

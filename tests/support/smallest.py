@@ -11,6 +11,7 @@ SMALLEST: dict[str, dict[str, Any]] = {
         "explained_images": 4,
         "explanation_draws": 2,
         "label_folds": 0,
+        "corrupted_images": 0,
     },
     "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 50, "galleries": 2},
     "reports": {"cases": 2, "batch_size": 1, "controlled_cases": 1},

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tasks.execution.caching import step
-from tasks.records.base import FindingsRecord
+from tasks.records.base import ArrayRecord, FindingsRecord
 from tasks.records.classification import CalibrationRecord, PredictionsRecord
 from tasks.records.data import DatasetRecord
 from tasks.storage.store import Store
@@ -11,9 +11,14 @@ from tasks.storage.store import Store
 
 @step
 def assess_trust(
-    dataset: DatasetRecord, predictions: PredictionsRecord, calibration: CalibrationRecord
+    dataset: DatasetRecord,
+    predictions: PredictionsRecord,
+    calibration: CalibrationRecord,
+    corrupted: ArrayRecord | None = None,
 ) -> FindingsRecord:
     """Measure how far the classifier can be relied on: conformal sets, shift from validation to test, failures."""
+    from tasks.classification.trust.calibration import calibrated_probabilities
+    from tasks.classification.trust.conformal_under_shift import StandIn
     from tasks.classification.trust.findings import trust_findings
     from tasks.classification.trust.shift import split_outputs
     from tasks.shared.figures import Source
@@ -24,6 +29,12 @@ def assess_trust(
         split_outputs(split, arrays, outputs, calibration.temperature, calibration.threshold)
         for split in ("val", "test")
     )
+    stand_in = None
+    if corrupted is not None:
+        images = store.get_arrays(corrupted.arrays)
+        logits = images["val_logits"]
+        labels = np.tile(outputs["val_labels"][images["val_images"]], logits[..., 0].size)
+        stand_in = StandIn(calibrated_probabilities(logits.ravel(), calibration.temperature), labels)
     found = trust_findings(
         validation,
         test,
@@ -32,5 +43,6 @@ def assess_trust(
         np.delete(arrays["train_labels"], dataset.excluded_train),
         class_names=dataset.labels,
         source=Source.of(dataset, predictions.classifier),
+        stand_in=stand_in,
     )
     return found.stored(store)

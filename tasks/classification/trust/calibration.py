@@ -221,12 +221,17 @@ def _best_threshold(
     return float((lower[widest[0]] + upper[widest[-1]]) / 2)
 
 
-def _balanced_likelihood(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
-    """Find where a logistic recalibration in which each class counts one half crosses one half (Platt, 1999).
+def balanced_recalibration(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> tuple[float, float]:
+    """Fit a logistic recalibration in which each class counts one half (Platt, 1999).
 
-    It is smoother than the best balanced accuracy, since every image has a say.
+    Args:
+        probabilities: of class 1, shape (images,).
+        labels: 0 or 1, each class at least once, shape (images,).
+
+    Returns:
+        Slope and bias: the recalibrated log-odds are slope × log-odds + bias.
     """
-    clipped = np.clip(probabilities, 1e-12, 1 - 1e-12)
+    clipped = np.clip(np.asarray(probabilities, np.float64), 1e-12, 1 - 1e-12)
     logits = np.log(clipped) - np.log1p(-clipped)
     counts = np.bincount(labels, minlength=2)
     weights = 0.5 / counts[labels]
@@ -242,12 +247,21 @@ def _balanced_likelihood(probabilities: NDArray[np.float64], labels: NDArray[np.
         return float(loss), np.array([residual @ scores + 2e-6 * slope, residual.sum()])
 
     slope, bias = minimize(log_loss, np.array([1.0, 0.0]), jac=True, method="BFGS", options={"gtol": 1e-9}).x
+    return float(slope / spread), float(bias - slope * center / spread)
+
+
+def _balanced_likelihood(probabilities: NDArray[np.float64], labels: NDArray[np.integer]) -> float:
+    """Find where a balanced recalibration crosses one half.
+
+    It is smoother than the best balanced accuracy, since every image has a say.
+    """
+    slope, bias = balanced_recalibration(probabilities, labels)
     if slope <= 0:
         raise InputError(
             "The validation logits do not rise with the labels, so the rule balanced_likelihood has no threshold; "
             'train longer, or choose the rule "fixed".'
         )
-    return float(expit(center - spread * bias / slope))
+    return float(expit(-bias / slope))
 
 
 class ThresholdRule(NamedTuple):

@@ -20,6 +20,7 @@ from tasks.shared.metric_names import class_metric
 LEVELS = (0.90, 0.95)
 FOLDS = 10
 _ROUNDING = 1e-9
+_NOTHING = (float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,38 @@ def evaluate_conformal(
         for label, name in enumerate(class_names):
             own, of_test = validation_labels == label, test_labels == label
             expected = expected_coverage(int(counts[label]), int(of_test.sum()), level)
-            nothing = (float("nan"), float("nan"))
-            on_validation.append(_coverage(name, level, prediction_sets(crossed[own], level), label, nothing))
-            on_test.append(_coverage(name, level, prediction_sets(values[of_test], level), label, expected))
+            on_validation.append(coverage_of(name, level, prediction_sets(crossed[own], level), label))
+            on_test.append(coverage_of(name, level, prediction_sets(values[of_test], level), label, expected))
     return ConformalReport(dict(zip(class_names, counts.tolist(), strict=True)), tuple(on_validation), tuple(on_test))
+
+
+def coverage_of(
+    name: str, level: float, sets: NDArray[np.bool_], label: int, expected: tuple[float, float] = _NOTHING
+) -> Coverage:
+    """Describe the sets of one class's images.
+
+    Args:
+        name: of the class.
+        level: coverage that is promised.
+        sets: of `prediction_sets`, of images that truly belong to the class, shape (images, classes).
+        label: of the class.
+        expected: as in `Coverage`.
+
+    Returns:
+        The description; NaN where there are no images.
+    """
+    sizes, covered = sets.sum(axis=1), sets[:, label]
+    return Coverage(
+        name=name,
+        level=level,
+        coverage=share(covered),
+        mean_size=float(sizes.mean()) if len(sets) else float("nan"),
+        empty=share(sizes == 0).value,
+        single=share(sizes == 1).value,
+        several=share(sizes > 1).value,
+        single_accuracy=share(covered[sizes == 1]),
+        expected=expected,
+    )
 
 
 def conformal_metrics(report: ConformalReport) -> dict[str, float]:
@@ -250,21 +279,6 @@ def conformal_markdown(report: ConformalReport) -> str:
             "times in 100, the luck of the validation images counted in; a coverage below it breaks the promise. The "
             "columns that follow are of the sets on test.\n",
         ]
-    )
-
-
-def _coverage(name: str, level: float, sets: NDArray[np.bool_], label: int, expected: tuple[float, float]) -> Coverage:
-    sizes, covered = sets.sum(axis=1), sets[:, label]
-    return Coverage(
-        name=name,
-        level=level,
-        coverage=share(covered),
-        mean_size=float(sizes.mean()) if len(sets) else float("nan"),
-        empty=share(sizes == 0).value,
-        single=share(sizes == 1).value,
-        several=share(sizes > 1).value,
-        single_accuracy=share(covered[sizes == 1]),
-        expected=expected,
     )
 
 

@@ -10,6 +10,7 @@ from tasks.classification.log_odds import log_odds, log_odds_of_truth
 from tasks.classification.trust.conformal import ConformalReport
 from tasks.classification.trust.failure_analysis import BORDERLINE, KINDS, FailureAnalysis, Neighbourhood
 from tasks.classification.trust.label_audit import LabelAudit
+from tasks.classification.trust.robustness import SplitRobustness
 from tasks.classification.trust.shift import ClassShift, SplitOutputs
 from tasks.shared.figures import (
     BAD,
@@ -133,6 +134,37 @@ def score_shift(
         shown=f"val, {len(validation.labels)} images, and test, {len(test.labels)}",
         legend=axes[0, 0].get_legend_handles_labels()[0],
     )  # fmt: skip
+
+
+def robustness(splits: Sequence[SplitRobustness], *, source: Source) -> bytes:
+    """Draw the balanced error of every corruption and severity, one panel a split.
+
+    Args:
+        splits: of `tasks.classification.trust.robustness.measure_robustness`.
+        source: what it is made from.
+
+    Returns:
+        PNG bytes.
+    """
+    kinds = list(splits[0].errors)
+    figure = new_figure(0.22 * len(kinds) + 1.0)
+    panels: Any = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
+    for axis, split in zip(panels, splits, strict=True):
+        errors = np.array([split.errors[kind] for kind in kinds])
+        axis.imshow(errors, cmap="Reds", vmin=0, vmax=0.5, aspect="auto")
+        for (row, column), error in np.ndenumerate(errors):
+            axis.text(
+                column, row, f"{error:.3f}".lstrip("0"), ha="center", va="center", fontsize=SMALL,
+                color="white" if error > 0.3 else "black",
+            )  # fmt: skip
+        axis.set_xticks(range(errors.shape[1]), range(1, errors.shape[1] + 1))
+        axis.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
+        axis.set_xlabel("severity")
+        axis.set_title(f"{split.split}: mean {split.mean.value:.3f}, as they are {split.clean:.3f}")
+    shown = ", ".join(f"{split.split}, {split.images} images" for split in splits)
+    return render_png(
+        figure, source, title="Balanced error on corrupted images (MedMNIST-C); one half is chance", shown=shown
+    )
 
 
 def label_issue_sheet(audit: LabelAudit, images: NDArray[np.uint8], *, limit: int = 32, source: Source) -> bytes:

@@ -1,13 +1,21 @@
-"""What the analyses of trust and of the labels hand on: metrics, figures and parts of the report."""
+"""What the analyses of trust, robustness and labels hand on: metrics, figures and parts of the report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.classification.trust import figures
+from tasks.classification.trust.calibration import calibrated_probabilities
 from tasks.classification.trust.conformal import conformal_markdown, conformal_metrics, evaluate_conformal
+from tasks.classification.trust.conformal_under_shift import (
+    StandIn,
+    conformal_under_shift,
+    shifted_conformal_markdown,
+    shifted_conformal_metrics,
+)
 from tasks.classification.trust.failure_analysis import (
     analyse_failures,
     confidences,
@@ -21,6 +29,12 @@ from tasks.classification.trust.label_audit import (
     doubtful_labels,
     duplicate_pairs,
     label_audit_markdown,
+)
+from tasks.classification.trust.robustness import (
+    measure_robustness,
+    recalibrations,
+    robustness_markdown,
+    robustness_metrics,
 )
 from tasks.classification.trust.shift import SplitOutputs, measure_shift, shift_markdown, shift_metrics
 from tasks.shared.figures import Source
@@ -39,6 +53,9 @@ _FAILURES = picture(
     "failure_overview",
     "Left, what is gained by handing the least sure images to a person; right, where the errors lie and of what kind.",
 )
+_ROBUSTNESS = picture(
+    "robustness", "Share of errors, classes weighing the same, by corruption and severity: darker is worse."
+)
 _LABELS = picture(
     "label_issues", "Training images whose label the networks of the other folds doubt most: for an expert to look at."
 ) + picture("near_duplicates", "Training images that are nearly the same, in pairs: red where their labels differ.")
@@ -53,6 +70,7 @@ def trust_findings(
     *,
     class_names: Sequence[str],
     source: Source,
+    stand_in: StandIn | None = None,
 ) -> Findings:
     """Measure how far the classifier can be relied on.
 
@@ -64,6 +82,7 @@ def trust_findings(
         train_labels: shape (training images,).
         class_names: by label.
         source: what the figures are made from.
+        stand_in: corrupted copies of validation images; None where there are none.
 
     Returns:
         Conformal sets, shift from validation to test, and failures.
@@ -71,15 +90,20 @@ def trust_findings(
     conformal = evaluate_conformal(
         validation.probabilities, validation.labels, test.probabilities, test.labels, class_names
     )
+    shifted = conformal_under_shift(validation, test, stand_in, class_names)
     shifts = measure_shift(validation, test, class_names)
     around = neighbourhood(test.embeddings, test.predicted, test.labels, train_embeddings, train_labels)
     failures = analyse_failures(test.probabilities, threshold, test.labels, around, class_names)
     confidence = confidences(test.probabilities, threshold)
     return Findings(
         name="trust",
-        metrics=conformal_metrics(conformal) | shift_metrics(shifts) | failure_metrics(failures),
+        metrics=conformal_metrics(conformal)
+        | shifted_conformal_metrics(shifted)
+        | shift_metrics(shifts)
+        | failure_metrics(failures),
         details={
             "conformal": asdict(conformal),
+            "conformal_under_shift": [asdict(each) for each in shifted],
             "shift": [asdict(shift) for shift in shifts],
             "failures": asdict(failures),
         },
@@ -89,11 +113,63 @@ def trust_findings(
             "failure_overview": figures.failure_overview(failures, around, confidence, source=source),
         },
         sections=(
-            ("Conformal sets", _COVERAGE + conformal_markdown(conformal)),
+            ("Conformal sets", _COVERAGE + conformal_markdown(conformal) + "\n" + shifted_conformal_markdown(shifted)),
             ("Shift between validation and test", _SHIFT + shift_markdown(shifts)),
             ("Failure analysis", _FAILURES + failure_markdown(failures)),
             *((("The surest errors, one by one", surest_errors(failures)),) if failures.failures else ()),
         ),
+    )
+
+
+def robustness_findings(
+    outputs: Mapping[str, NDArray[Any]],
+    corrupted: Mapping[str, NDArray[Any]],
+    temperature: float,
+    threshold: float,
+    *,
+    source: Source,
+) -> Findings:
+    """Say what corruptions do to a classifier of two classes.
+
+    Args:
+        outputs: `<split>_logits` and `<split>_labels`, each of shape (images,), of `val` and `test`.
+        corrupted: `<split>_logits` of corrupted images, shape (kinds, severities, images), and `<split>_images`, their
+            positions in the split.
+        temperature: divisor of the logits.
+        threshold: probability of class 1 from which it is predicted.
+        source: what the figure is made from.
+
+    Returns:
+        Errors by kind and severity.
+    """
+    splits = {}
+    for split in ("val", "test"):
+        chosen = corrupted[f"{split}_images"]
+        splits[split] = measure_robustness(
+            split,
+            calibrated_probabilities(outputs[f"{split}_logits"][chosen], temperature),
+            calibrated_probabilities(corrupted[f"{split}_logits"].ravel(), temperature).reshape(
+                corrupted[f"{split}_logits"].shape
+            ),
+            outputs[f"{split}_labels"][chosen],
+            threshold,
+        )
+    recalibrated = recalibrations(
+        temperature,
+        corrupted["val_logits"],
+        outputs["val_labels"][corrupted["val_images"]],
+        outputs["test_logits"],
+        outputs["test_labels"],
+    )
+    return Findings(
+        name="robustness",
+        metrics=robustness_metrics(splits),
+        details={
+            "splits": {name: asdict(split) for name, split in splits.items()},
+            "recalibrations": [asdict(each) for each in recalibrated],
+        },
+        figures={"robustness": figures.robustness(list(splits.values()), source=source)},
+        sections=(("Robustness to corruptions", _ROBUSTNESS + robustness_markdown(splits, recalibrated)),),
     )
 
 

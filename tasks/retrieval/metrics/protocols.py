@@ -80,6 +80,7 @@ def rank(
     predicted: NDArray[np.integer],
     k_values: Sequence[int],
     similarity: Similarity = "cosine",
+    grades: int | None = None,
 ) -> Protocols:
     """Rank the test images by every protocol, which takes some hundredths of a second.
 
@@ -89,6 +90,8 @@ def rank(
         predicted: class that the classifier predicts for each query, shape (queries,).
         k_values: cut-offs.
         similarity: by which images are near.
+        grades: number of classes where they are grades, which adds graded metrics but to the conditioned protocol, all
+            of whose hits have one grade; None where they have no order.
 
     Returns:
         The protocols.
@@ -99,7 +102,7 @@ def rank(
     vectors, labels = test.vectors, test.labels
     ids = np.arange(len(labels), dtype=np.int64)
     train_ids = len(ids) + np.arange(len(train.labels), dtype=np.int64)  # no train image is a test image
-    expected = chance.leave_one_out(labels, ids, k_values)
+    expected = chance.leave_one_out(labels, ids, k_values, grades)
     by_class = [
         conditioned.evaluate(vectors, labels, classes, vectors, labels, ids, ids, k_values, similarity)
         for classes in (predicted, labels)
@@ -107,13 +110,15 @@ def rank(
     ranked = {
         "loo": Protocol(
             "leave-one-out",
-            ranking.evaluate(vectors, labels, vectors, labels, ids, ids, k_values, similarity),
+            ranking.evaluate(vectors, labels, vectors, labels, ids, ids, k_values, similarity, grades),
             expected,
         ),
         "gallery": Protocol(
             "test → train",
-            ranking.evaluate(vectors, labels, train.vectors, train.labels, ids, train_ids, k_values, similarity),
-            chance.from_gallery(labels, ids, train.labels, k_values),
+            ranking.evaluate(
+                vectors, labels, train.vectors, train.labels, ids, train_ids, k_values, similarity, grades
+            ),
+            chance.from_gallery(labels, ids, train.labels, k_values, grades),
         ),
         "conditioned": Protocol("predicted class", by_class[0], expected),
     }
@@ -130,4 +135,5 @@ def read_protocols(
     """Rank the stored vectors by every protocol, at the standard cut-offs and at those asked for."""
     test, train = read_splits(store, dataset, embeddings, "test", "train")
     predicted = store.get_arrays(evaluation.predictions)["predicted"]
-    return rank(test, train, predicted, sorted({*STANDARD_K, *k_values}), embeddings.similarity)
+    grades = len(dataset.labels) if dataset.graded else None
+    return rank(test, train, predicted, sorted({*STANDARD_K, *k_values}), embeddings.similarity, grades)

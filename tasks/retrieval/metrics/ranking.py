@@ -17,6 +17,7 @@ _PRODUCT = 2**21  # pairs of query and item that are compared at once: large, wh
 _BLOCK = 2**17  # pairs ranked at once: small, so that they stay in the processor's cache ...
 _ROWS = 128  # ... and at most this many queries
 _GRID = 2**30  # steps of similarity that count as different: finer than any real difference, coarser than rounding
+_OWN = np.iinfo(np.int64).max - 1  # the query itself
 _MOST_ITEMS = 2**31  # places that fit beside a similarity in the integer that is sorted
 
 
@@ -62,6 +63,7 @@ def evaluate(
     gallery_ids: NDArray[np.int64],
     k_values: Sequence[int],
     similarity: Similarity = "cosine",
+    grades: int | None = None,
 ) -> RankingResult:
     """Rank the whole gallery for each query and score the ranking.
 
@@ -84,6 +86,7 @@ def evaluate(
             must not overlap.
         k_values: cut-offs.
         similarity: by which items are near.
+        grades: number of classes where they are grades, which adds graded metrics; None where they have no order.
 
     Returns:
         The values per query.
@@ -104,7 +107,7 @@ def evaluate(
     query_vectors = prepared(queries).astype(np.float64)
     gallery_vectors = query_vectors if gallery is queries else prepared(gallery).astype(np.float64)
     places = 2 * np.arange(items)
-    measured = list(columns(k_values))
+    measured = list(columns(k_values, graded=grades is not None))
     values = {name: np.empty(len(queries)) for name, _, _ in measured}
     for rows, near in compare(query_vectors, gallery_vectors):
         # One integer an item holds all that decides its rank: falling similarity, then place in the gallery. The last
@@ -113,13 +116,24 @@ def evaluate(
         keys <<= 32
         keys += places
         keys += query_labels[rows, None] == gallery_labels
-        keys[query_ids[rows, None] == gallery_ids] = np.iinfo(np.int64).max - 1  # last and not relevant
+        keys[query_ids[rows, None] == gallery_ids] = _OWN  # last and not relevant
         keys.sort(axis=1)
+        gains = None if grades is None else _gains(keys, query_labels[rows], gallery_labels, grades)
         relevant = np.bitwise_and(keys, 1, out=keys)
-        ranked = RankedItems(relevant, relevant.cumsum(axis=1))
+        ranked = RankedItems(relevant, relevant.cumsum(axis=1), gains)
         for name, metric, cutoff in measured:
             values[name][rows] = metric.measure(ranked, *cutoff)
     return RankingResult(query_ids, query_labels, values)
+
+
+def _gains(
+    keys: NDArray[np.int64], query_labels: NDArray[np.integer], gallery_labels: NDArray[np.integer], grades: int
+) -> NDArray[np.float64]:
+    """Read from the sorted keys which item stands at each rank, and how far its grade is from the query's."""
+    own = keys == _OWN
+    places = np.where(own, 0, (keys & (2**32 - 1)) >> 1)
+    distances = np.abs(gallery_labels.astype(np.int64)[places] - query_labels.astype(np.int64)[:, None])
+    return np.where(own, 0.0, grades - 1 - distances)
 
 
 def count_relevant(query_labels: NDArray[np.integer], gallery_labels: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -22,10 +22,13 @@ class RankedItems:
         relevant: 1 where the item at a rank has the query's class, else 0, int64, shape (queries, items). The query's
             own item, where the gallery holds it, stands last and counts as not relevant.
         hits: number of relevant items down to a rank, int64, shape (queries, items).
+        gains: how relevant the item at a rank is where the classes are grades: their number less one, less how far its
+            grade is from the query's; 0 for the query's own item. Shape (queries, items); None where they are none.
     """
 
     relevant: NDArray[np.int64]
     hits: NDArray[np.int64]
+    gains: NDArray[np.float64] | None = None
 
     @property
     def totals(self) -> NDArray[np.int64]:
@@ -43,11 +46,13 @@ class Metric:
         definition: one or two sentences for the report.
         measure: rankings, and the cut-off if it has one → value per query, in [0, 1], NaN where it is undefined.
         chance: expectation under a random ranking, from the numbers of relevant items per query, the number of items
-            ranked, and the cut-off if it has one.
+            ranked, and the cut-off if it has one; of a graded one, from the gains of the items, the highest first,
+            shape (queries, items), and the cut-off.
         at_k: whether it has a cut-off.
         mean: name of its mean over queries, where that is another one.
         by_class: whether it is averaged per class too.
         compared: whether encoders are compared by it.
+        graded: whether it is of classes that are grades only.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Metric:
     mean: str = ""
     by_class: bool = False
     compared: bool = False
+    graded: bool = False
 
 
 def precision(ranked: RankedItems, k: int) -> Values:
@@ -114,6 +120,26 @@ def r_precision_by_chance(relevant: NDArray[np.integer], items: int) -> Values:
     return np.where(relevant > 0, relevant / items, np.nan)
 
 
+def ndcg(ranked: RankedItems, k: int) -> Values:
+    """Gain of the first k, discounted by the logarithm of the rank, over that of the best order.
+
+    Normalised discounted cumulative gain (Järvelin and Kekäläinen, TOIS 2002), in the form with linear gains.
+    """
+    assert ranked.gains is not None
+    best = np.sort(ranked.gains, axis=1)[:, ::-1]
+    return _ratio(_discounted(ranked.gains, k), _discounted(best, k))
+
+
+def ndcg_by_chance(gains: Values, k: int) -> Values:
+    """Expect the mean gain at every rank."""
+    mean = np.repeat(gains.mean(axis=1, keepdims=True), gains.shape[1], axis=1)
+    return _ratio(_discounted(mean, k), _discounted(gains, k))
+
+
+def _discounted(gains: Values, k: int) -> Values:
+    return gains[:, :k] @ (1 / np.log2(np.arange(2, k + 2)))
+
+
 METRICS = (
     Metric(
         "precision", "precision@{k}", "Precision@k is the share of relevant items among the first k.",
@@ -129,20 +155,28 @@ METRICS = (
         r_precision, r_precision_by_chance,
     ),
     Metric("hit", "Hit@{k}", "Hit@k asks whether any of the first k is relevant.", hit, hit_by_chance, at_k=True),
+    Metric(
+        "ndcg", "NDCG@{k}", "NDCG@k is the gain of the first k, discounted by the logarithm of the rank, over that of "
+        "the best order; the gain of an item falls by 1 with each grade between it and the query.",
+        ndcg, ndcg_by_chance, at_k=True, graded=True,
+    ),
 )  # fmt: skip
 """All metrics, in the order of the report."""
 
 
-def columns(k_values: Sequence[int]) -> Iterator[tuple[str, Metric, tuple[int, ...]]]:
+def columns(k_values: Sequence[int], *, graded: bool = False) -> Iterator[tuple[str, Metric, tuple[int, ...]]]:
     """Name what is measured per query.
 
     Args:
         k_values: cut-offs.
+        graded: whether the classes are grades.
 
     Yields:
         The name, `precision_at_5` for instance, its metric, and the cut-off if it has one.
     """
     for metric in METRICS:
+        if metric.graded and not graded:
+            continue
         yield from (
             [(f"{metric.name}_at_{k}", metric, (k,)) for k in k_values] if metric.at_k else [(metric.name, metric, ())]
         )

@@ -42,6 +42,11 @@ NAMES = ("dataset", "training", "evaluation", "retrieval", "reports", "execution
             "evaluation.label_folds is 1: one fold leaves nothing to train on: choose 2 or more, or 0 for no audit.",
         ),
         (
+            {"evaluation": {"corrupted_images": 1}},
+            "evaluation.corrupted_images is 1: one image is of one class only: choose 2 or more, or 0 for no "
+            "robustness report.",
+        ),
+        (
             {"retrieval": {"encoders": ["classifier", "metrc"]}},
             f'retrieval.encoders.1 is "metrc", not {", ".join(OTHER_ENCODERS)} or {LAST_ENCODER} '
             "(did you mean metric?).",

@@ -28,6 +28,10 @@ from tests.support.figures import REAL
 
 NAMES = ("benign", "Atypical <naevus>", "melanoma")
 COUNT = 36
+REPORT = {
+    "encoder": "e", "index": "flat", "similarity": "cosine", "findings": [], "k": 5, "worst": 3, "samples": 50,
+    "seed": 0, "phantoms": False,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +53,14 @@ def data():
     predictions = {"predicted": predicted, "confidence": generator.uniform(0.4, 1, COUNT)}
     evidence = Evidence(arrays, predictions, neighbours, NAMES, REAL)
     return evidence, test, rank(test, train, predicted, [1, 5])
+
+
+def test_the_report_of_classes_that_are_grades_has_their_metric_and_no_other_has(data):
+    _, test, plain = data
+    graded = rank(test, test, test.labels, [1, 5], grades=3)
+    for protocols, told in ((plain, False), (graded, True)):
+        text = retrieval_report(protocols, NAMES, **REPORT)
+        assert ("ndcg at 5" in text) == ("NDCG@k is the gain" in text) == told
 
 
 def test_exact_neighbours_are_those_of_a_naive_loop(data):
@@ -77,19 +89,7 @@ def test_findings_name_the_classes_of_the_dataset(data):
 
 def test_report_figures_and_map_name_the_classes_of_the_dataset(data):
     evidence, _, protocols = data
-    report = retrieval_report(
-        protocols,
-        NAMES,
-        encoder="e",
-        index="flat",
-        similarity="cosine",
-        findings=[],
-        k=5,
-        worst=3,
-        samples=50,
-        seed=0,
-        phantoms=False,
-    )
+    report = retrieval_report(protocols, NAMES, **REPORT)
     for text in ("| map atypical naevus | ", "| test → train | melanoma | 12 | "):
         assert text in report
     plane = {"tsne": np.random.default_rng(1).normal(size=(COUNT, 2)), "umap": np.zeros((COUNT, 2))}

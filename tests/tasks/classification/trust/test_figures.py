@@ -4,6 +4,7 @@ from tasks.classification.trust import figures
 from tasks.classification.trust.conformal import evaluate_conformal
 from tasks.classification.trust.failure_analysis import analyse_failures, confidences, neighbourhood
 from tasks.classification.trust.label_audit import audit_labels
+from tasks.classification.trust.robustness import measure_robustness
 from tasks.classification.trust.shift import SplitOutputs, measure_shift
 from tests.support.figures import REAL
 from tests.tasks.classification.pictures import assert_sound, nothing_is_cut_off, pixels
@@ -55,6 +56,15 @@ def test_a_figure_of_more_classes_has_something_on_it_and_nothing_is_cut_off():
         drawn = pixels(draw(source=REAL))
         assert (drawn < 0.9).any(axis=-1).mean() > 0.005, name
         assert nothing_is_cut_off(drawn), name
+
+
+def test_the_errors_of_corrupted_images_are_drawn_for_both_splits():
+    random = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    clean = np.clip(random.normal(0.2 + 0.6 * labels, 0.2), 0, 1)
+    corrupted = np.clip(clean + random.normal(0, 0.3, (13, 5, 60)), 0, 1)
+    splits = [measure_robustness(split, clean, corrupted, labels, 0.5) for split in ("val", "test")]
+    assert_sound(lambda **o: figures.robustness(splits, **o))
 
 
 def test_the_threshold_moves_the_line():

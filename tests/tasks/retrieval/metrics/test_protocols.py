@@ -31,3 +31,14 @@ def test_the_metrics_are_those_of_each_protocol_with_the_names_of_the_classes():
     upper = {name: value for name, value in metrics.items() if name.startswith("conditioned_true_class/")}
     assert upper == {"conditioned_true_class/precision_at_1": 1, "conditioned_true_class/precision_at_5": 1}
     assert not [name for name in metrics if name.startswith("chance/conditioned")]
+
+
+def test_classes_that_are_grades_add_their_metrics_but_where_all_hits_have_one_grade():
+    test, train = drawn(0, 45), drawn(1, 60)
+    plain = rank(test, train, test.labels, [1, 5]).metrics(NAMES, samples=50, seed=0)
+    found = rank(test, train, test.labels, [1, 5], grades=3).metrics(NAMES, samples=50, seed=0)
+    added = {name for name in found if name not in plain and "_ci_" not in name}
+    means = {f"{prefix}/ndcg_at_{k}" for prefix in ("loo", "gallery", "chance/loo", "chance/gallery") for k in (1, 5)}
+    assert added == means
+    assert {name: found[name] for name in plain} == plain
+    assert found["loo/ndcg_at_5"] > found["chance/loo/ndcg_at_5"]

@@ -4,7 +4,7 @@ The champion is what services and searches use. The one before it keeps the alia
 why in a tag of the versions and of the run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prefect.logging import get_run_logger
@@ -43,6 +43,8 @@ def challenge(
     package: StoredFile,
     log_loss: float,
     compare: Callable[[StoredFile], ComparisonRecord],
+    beside: Mapping[str, StoredFile],
+    card_page: str,
 ) -> str:
     """Register a classifier, unless it was a trial, and make it the champion if it deserves it.
 
@@ -52,6 +54,8 @@ def challenge(
         package: the classifier, for `registry.register`.
         log_loss: class-balanced, on validation.
         compare: compares it with a champion, whose package it is given.
+        beside: other files of a version, by their paths in it.
+        card_page: address of the model card in MLflow's pages.
 
     Returns:
         What became of it, and why.
@@ -68,7 +72,7 @@ def challenge(
         events.classifier_compared(name, found.auc, found.champion_auc)
         return found.promoted, found.reason
 
-    version = registry.register(run, name, package, log_loss)
+    version = registry.register(run, name, package, log_loss, beside, card_page)
     decision = promote(run, version, judge)
     if decision.promoted:
         events.champion_changed(name, version.version, decision.reason)

@@ -3,17 +3,19 @@
 import hashlib
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from models.errors import InputError
-from tasks.data.audit import audit, audit_table
+from tasks.data.audit import Audit, audit, audit_table
 from tasks.data.catalogue import Entry, locate, look_up
+from tasks.data.data_card import DataFacts, data_card
 from tasks.data.image_folder import ImageFolder, describe_folder, list_folder, listing, read_folder
 from tasks.data.phantoms import draw_phantoms
 from tasks.data.subset import take_first
 from tasks.data.validation import SPLITS, Splits, dump_splits, read_splits
 from tasks.execution.caching import step
 from tasks.parameters.dataset import DatasetParameters
-from tasks.records.data import OWN, OWN_FOLDER, DatasetRecord, PictureRecord, SourceRecord
+from tasks.records.data import OWN, OWN_FOLDER, UNKNOWN_LICENCE, DatasetRecord, PictureRecord, SourceRecord
 from tasks.storage.locations import data_folder
 from tasks.storage.store import Store
 
@@ -100,13 +102,13 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
     if folder is not None:
         audited["folder"] = asdict(folder.audit())
         shown = f"{describe_folder(folder.audit())}\n{shown}"
-    return DatasetRecord(
+    record = DatasetRecord(
         name=source.name,
         kind=source.kind,
         size=source.size,
         channels=entry.channels,
         labels=tuple(entry.labels[label] for label in sorted(entry.labels)),
-        licence="none: drawn" if source.kind == "phantoms" else entry.licence,
+        licence={"phantoms": "none: drawn", "official": entry.licence}.get(source.kind, UNKNOWN_LICENCE),
         md5=source.md5 or hashlib.md5(content, usedforsecurity=False).hexdigest(),
         sha256=source.sha256 or hashlib.sha256(content).hexdigest(),
         splits=store.put(content, "application/x-npz"),
@@ -119,6 +121,28 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         source=source.path,
         listing=None if folder is None else store.put(listing(folder, entry.labels), "text/csv"),
     )
+    return record.model_copy(update={"card": store.put_json(_card(record, entry, found))})
+
+
+def _card(record: DatasetRecord, entry: Entry, found: Audit) -> dict[str, Any]:
+    file = Path(record.source).name or f"{record.name}-phantoms.npz"
+    official = record.kind == "official"
+    facts = DataFacts(
+        name=record.name,
+        title=record.title,
+        description=entry.description if official else "",
+        file=file,
+        address=entry.address if official else file,
+        official=official,
+        phantoms=record.phantoms,
+        licence=record.licence,
+        md5=record.md5,
+        sha256=record.sha256,
+        size=record.size,
+        channels=record.channels,
+        labels=record.labels,
+    )
+    return data_card(facts, found)
 
 
 def _read_folder(source: SourceRecord, entry: Entry, limit: int | None) -> tuple[ImageFolder, Splits, dict[str, int]]:

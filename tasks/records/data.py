@@ -5,6 +5,7 @@ from tasks.records.base import Record, StoredFile, provenance
 OWN_FOLDER = "own folder"
 OWN = ("own file", OWN_FOLDER)
 """Kinds of data that a user brings, of which nothing is known before they are read."""
+UNKNOWN_LICENCE = "unknown: own data"
 
 
 class SourceRecord(Record):
@@ -36,7 +37,7 @@ class DatasetRecord(Record):
         size: side of an image in pixels.
         channels: 1 for grey images, 3 for colour images.
         labels: names of the classes, by label.
-        licence: licence of the images.
+        licence: licence of the images; `UNKNOWN_LICENCE` of one's own.
         md5: MD5 of the source file.
         sha256: SHA-256 of the source file.
         splits: npz with `train_images` (N, size, size) uint8, in colour (N, size, size, 3), `train_labels` (N,) int64,
@@ -49,6 +50,7 @@ class DatasetRecord(Record):
         limit: most images that were kept of each split, the first ones; None where all of the file's are there.
         source: where the file was found.
         listing: CSV that says of each image of a folder where it comes from and of whom it is; else None.
+        card: the data card, Croissant as JSON-LD.
     """
 
     name: str
@@ -68,6 +70,7 @@ class DatasetRecord(Record):
     limit: int | None = None
     source: str = provenance("")
     listing: StoredFile | None = provenance(None)
+    card: StoredFile | None = provenance(None)
 
     @property
     def title(self) -> str:

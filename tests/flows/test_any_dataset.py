@@ -1,21 +1,29 @@
 """Another set of MedMNIST: eight classes in colour, drawn small in the layout of BloodMNIST."""
 
+from pathlib import Path
+
 import medmnist
 import numpy as np
 import pytest
-from mlflow import MlflowClient
+from mlflow import MlflowClient, artifacts
 
 from flows.classification import classification
 from flows.pipeline import pipeline
 from flows.reports import reports
 from flows.retrieval import retrieval
 from flows.support.shell import main, parse
+from models.classifier.onnx_graph import onnx_probabilities
 from models.classifier.weights import load
+from models.markdown import escape
+from models.notices import RESEARCH_NOTICE
+from tasks.classification.version_files import MODEL_CARD
 from tasks.execution.caching import outcomes
+from tasks.records.data import UNKNOWN_LICENCE
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
-from tasks.tracking import registry
+from tasks.tracking import registry, runs
 from tests.flows.small import CLASSIFICATION, FEW_IMAGES
+from tests.support.model_cards import assert_every_figure_is_a_metric, assert_headings_are_hugging_faces, run_code
 
 CLASSES = 8
 A_CLASS = {"train": 10, "val": 6, "test": 6}  # images
@@ -26,7 +34,7 @@ METRICS = (
 STEPS = {
     "prepare-dataset", "divide-folds", "train-classifier", "predict-classifier", "calibrate-classifier",
     "evaluate-classifier", "assess-trust", "explain-classifier", "check-explanation", "predict-fold", "audit-labels",
-    "plot-classification", "document-classification", "package-classifier",
+    "plot-classification", "document-classification", "package-classifier", "export-graph", "write-model-card",
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
@@ -133,6 +141,49 @@ def test_the_model_is_registered_under_the_name_of_its_set_as_champion(first):
     assert version.run_id == first.run.run_id
     assert version.tags["dataset.name"] == "bloodmnist"
     assert version.tags["threshold"] == "null"
+
+
+def test_its_card_says_what_the_run_measured_and_its_code_runs(first, run, monkeypatch, capsys):
+    client = MlflowClient(tracking_uri())
+    (version,) = registry.versions("bloodmnist-classifier")
+    uri = client.get_model_version_download_uri(version.name, str(version.version))
+    folder = Path(artifacts.download_artifacts(uri, tracking_uri=tracking_uri()))
+    text = (folder / MODEL_CARD).read_text(encoding="utf-8")
+    assert_headings_are_hugging_faces(text)
+    assert_every_figure_is_a_metric(text, run.data.metrics)
+    for field, value in run.data.params.items():
+        if field.startswith("training.") and value != "None":
+            assert f"| {escape(value)} | `{field}` |" in text
+    for said in (first.dataset.sha256, RESEARCH_NOTICE, "The file has none of their attributes", UNKNOWN_LICENCE):
+        assert said in text
+    monkeypatch.chdir(folder)
+    names = run_code(text)
+    np.testing.assert_allclose(names["probabilities"], names["model"].predict(names["images"]), atol=1e-5)
+    assert names["card"]["dataset_sha256"] == first.dataset.sha256
+    printed = capsys.readouterr().out
+    assert all(label in printed for label in first.dataset.labels)
+    logged = {file.path for file in client.list_artifacts(first.run.run_id, "model")}
+    assert logged == {
+        f"model/{name}" for name in ("README.md", "classifier.onnx", "classifier.safetensors", "croissant.json")
+    }
+    described = client.get_model_version(version.name, str(version.version)).description
+    assert f"[Model card]({runs.place_of(first.run, 'model/README.md')})" in described
+
+
+def test_the_graph_in_onnx_decides_as_the_classifier_does(first, run):
+    metrics = run.data.metrics
+    assert metrics["onnx/images"] == CLASSES * A_CLASS["test"]
+    assert metrics["onnx/changed_decisions"] == 0
+    assert metrics["onnx/greatest_difference"] < 1e-5
+    payload = Path(
+        MlflowClient(tracking_uri()).download_artifacts(first.run.run_id, "model/classifier.onnx")
+    ).read_bytes()
+    images = Store().get_arrays(first.dataset.splits)["test_images"]
+    reported = Store().get_arrays(first.evaluation.predictions)["probabilities"]
+    for batch in (1, 5, 64):
+        np.testing.assert_allclose(onnx_probabilities(payload, images, batch), reported, atol=1e-5)
+    wrong = np.full((2, 28, 28, 3), 0.5, np.float32)  # pixels that were scaled
+    assert np.isnan(onnx_probabilities(payload, wrong)).all()
 
 
 def test_a_second_run_executes_nothing_and_adds_no_version(first, words):

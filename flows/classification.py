@@ -118,6 +118,8 @@ def classification(
         files |= {f"model/{Path(path).name}": stored for path, stored in beside.items()}
         if data.listing is not None:
             files["data_splits.csv"] = data.listing
+        if data.corrections is not None:
+            files["corrections.csv"] = data.corrections
         products = Products(
             data, document, metrics, figures, findings, files, shown=_SHOWN, pages={"model card": _CARD_OF_RUN}
         )

@@ -184,6 +184,11 @@ def _champion(known: list[ModelVersion]) -> ModelVersion | None:
     return next((version for version in known if CHAMPION in version.aliases), None)
 
 
+def _file(version: ModelVersion) -> str:
+    """Digest of the file that the version was chosen on: corrected training labels leave its validation as it is."""
+    return version.tags.get("source.sha256", version.tags["dataset.sha256"])
+
+
 def _decide(
     challenger: ModelVersion, champion: ModelVersion | None, judge: Callable[[StoredFile], tuple[bool, str]]
 ) -> tuple[bool, str]:
@@ -197,7 +202,7 @@ def _decide(
         return True, "The first classifier that was registered."
     if "dataset.sha256" not in champion.tags:
         return False, f"Cannot be compared with the champion, version {champion.version}, whose model was deleted."
-    if challenger.tags["dataset.sha256"] != champion.tags["dataset.sha256"]:
+    if _file(challenger) != _file(champion):
         return False, (
             f"Cannot be compared with the champion, version {champion.version}, which was chosen on another dataset "
             f"file; to make it champion nevertheless: python -m flows.champion --champion.name {challenger.name} "

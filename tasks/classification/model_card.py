@@ -23,7 +23,7 @@ _LOW, _HIGH = "_ci_low", "_ci_high"
 _HUB_NAMES = {"auc": "roc_auc", "brier": "brier_score"}
 _TASK = "image-classification"
 _POPULATIONS = {
-    "pneumoniamnist": "X-rays of adults: those of the dataset are of children, of one hospital.",
+    "pneumoniamnist": "X-rays of adults: those of the dataset are of children.",
 }
 """Who is out of scope, by dataset, where its publication says who is in it."""
 
@@ -34,6 +34,7 @@ def model_card(
     card: Mapping[str, Any],
     metrics: Mapping[str, float],
     graph: GraphRecord | None,
+    corrected: Sequence[tuple[str, str]] = (),
 ) -> str:
     """Write the card.
 
@@ -43,6 +44,7 @@ def model_card(
         card: of the classifier's file.
         metrics: of the run.
         graph: its ONNX graph; None where none was made.
+        corrected: which training labels a person has corrected, as rows of a table.
 
     Returns:
         Markdown that begins with a block of YAML.
@@ -51,7 +53,7 @@ def model_card(
     notices = [RESEARCH_NOTICE, *[PHANTOM_NOTICE] * dataset.phantoms]
     if card.get("encoder", {}).get("random_weights"):
         notices.append(RANDOM_ENCODER_NOTICE)
-    body = "\n".join(_sections(name, dataset, card, metrics, graph))
+    body = "\n".join(_sections(name, dataset, card, metrics, graph, corrected))
     quoted = "\n>\n".join(f"> **{notice}**" for notice in notices)
     return f"---\n{metadata}\n---\n\n# Model Card for {escape(name)}\n\n{quoted}\n\n{body}"
 
@@ -89,7 +91,12 @@ def _metadata(
 
 
 def _sections(
-    name: str, dataset: DatasetRecord, card: Mapping[str, Any], metrics: Mapping[str, float], graph: GraphRecord | None
+    name: str,
+    dataset: DatasetRecord,
+    card: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    graph: GraphRecord | None,
+    corrected: Sequence[tuple[str, str]],
 ) -> Iterator[str]:
     classes = " or ".join(escape(label) for label in card["labels"])
     yield f"## Model Details\n\n### Model Description\n\n{escape(card['intended_use'])}\n"
@@ -106,7 +113,7 @@ def _sections(
         "`python -m flows.cases` shows, and measure on images of your own before anything is concluded.\n"
     )
     yield f"## How to Get Started with the Model\n\n{_how_to_load(name, card, graph)}"
-    yield f"## Training Details\n\n### Training Data\n\n{_training_data(dataset, card)}"
+    yield f"## Training Details\n\n### Training Data\n\n{_training_data(dataset, card, corrected)}"
     yield f"### Training Procedure\n\n#### Preprocessing\n\n{_preprocessing(card)}"
     if "training" in card:
         rows = [(field, value, f"training.{field}") for field, value in card["training"].items() if value is not None]
@@ -211,15 +218,15 @@ def _limits(dataset: DatasetRecord, card: Mapping[str, Any]) -> list[str]:
 
 def _groups(dataset: DatasetRecord) -> str:
     folder = dataset.listing is not None
-    known = "The folder names patients, but none of" if folder else "The file has none of"
+    known = "The folder tells patients apart by names at most, but" if folder else "The file"
     return (
-        f"{known} their attributes (age, sex, origin, device), so that whether groups are served alike is not "
-        "measured. The classes are the one factor that is known: recall and specificity below are of one each, as are "
-        "the coverages.\n"
+        f"{known} has no attributes of patients (age, sex, origin, device), so that whether groups are served alike is "
+        "not measured. The classes are the one factor that is known: recall and specificity below are of "
+        "one each, as are the coverages.\n"
     )
 
 
-def _training_data(dataset: DatasetRecord, card: Mapping[str, Any]) -> str:
+def _training_data(dataset: DatasetRecord, card: Mapping[str, Any], corrected: Sequence[tuple[str, str]]) -> str:
     rows: list[tuple[object, ...]] = [
         ("dataset", dataset.title),
         ("kind", dataset.kind),
@@ -228,6 +235,7 @@ def _training_data(dataset: DatasetRecord, card: Mapping[str, Any]) -> str:
         ("licence", dataset.licence),
         *((f"{split} images", count) for split, count in dataset.counts.items()),
         ("of train left out, since validation has them", len(dataset.excluded_train)),
+        *corrected,
     ]
     return table(("", ""), rows)
 

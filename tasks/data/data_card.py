@@ -72,8 +72,8 @@ class DataFacts:
         md5: of the file.
         sha256: of the file.
         size: side of an image in pixels.
-        channels: 1 or 3.
         labels: the classes, by label.
+        corrected: how many training labels a person has corrected.
     """
 
     name: str
@@ -87,8 +87,8 @@ class DataFacts:
     md5: str
     sha256: str
     size: int
-    channels: int
     labels: tuple[str, ...]
+    corrected: int
 
 
 def data_card(facts: DataFacts, audit: Audit) -> dict[str, Any]:
@@ -133,6 +133,8 @@ def data_card(facts: DataFacts, audit: Audit) -> dict[str, Any]:
         ],
         "recordSet": [_splits(audit), _classes(audit, facts.labels)],
     }
+    if facts.corrected:
+        card["rai:dataAnnotationProtocol"] = f"{facts.corrected} training labels were corrected by a person."
     return card | ({"citeAs": PUBLICATION} if facts.official else {})
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from tasks.classification.metrics import METRICS
 
@@ -16,7 +16,9 @@ _CODE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 def assert_every_figure_is_a_metric(text: str, metrics: dict[str, float]) -> None:
     """Compare the metadata and the tables of a card with the metrics of its run."""
-    results = ModelCard(text).data.eval_results or []
+    data = ModelCard(text).data
+    assert isinstance(data, ModelCardData)
+    results = data.eval_results or []
     named = {result.metric_name: result.metric_value for result in results}
     assert named == {
         f"{split}/{metric}": metrics[f"{split}/{metric}"] for split in ("test", "val") for metric in METRICS

@@ -99,6 +99,7 @@ def write_model_card(
     """Write the model card of a classifier."""
     from models.classifier import weights
     from tasks.classification.model_card import model_card
+    from tasks.classification.training_labels import corrected_rows
 
     store = Store()
     _, card = weights.load(store.get(packaged.package))
@@ -109,7 +110,7 @@ def write_model_card(
         metrics |= found.metrics
     if graph is not None:
         metrics |= graph.metrics
-    text = model_card(name, dataset, card, metrics, graph)
+    text = model_card(name, dataset, card, metrics, graph, corrected_rows(dataset, store))
     return DocumentRecord(document=store.put(text.encode(), "text/markdown"))
 
 

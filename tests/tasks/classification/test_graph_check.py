@@ -13,7 +13,7 @@ def of_both(ones):
 
 
 def test_the_same_decisions_keep_it():
-    metrics, problem = compare_probabilities(of_both(REPORTED + [1e-6, 1e-6, -1e-6]), REPORTED, 0.5)
+    metrics, problem = compare_probabilities(of_both(REPORTED + np.array([1e-6, 1e-6, -1e-6])), REPORTED, 0.5)
     assert problem == ""
     assert metrics["onnx/changed_decisions"] == 0
     assert metrics["onnx/images"] == 3

@@ -1,5 +1,7 @@
 """Classification: data → train → predict → calibrate → evaluate → assess → explain → audit labels → promote."""
 
+from pathlib import Path
+
 from prefect import flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
@@ -14,10 +16,17 @@ from tasks.classification.steps.explanation import check_explanation, explain_cl
 from tasks.classification.steps.label_audit import audit_labels, divide_folds, predict_fold
 from tasks.classification.steps.probing import fit_probe, predict_probe
 from tasks.classification.steps.publication import document_classification, plot_classification
-from tasks.classification.steps.registration import compare_with_champion, package_classifier, validation_log_loss
+from tasks.classification.steps.registration import (
+    compare_with_champion,
+    export_graph,
+    package_classifier,
+    validation_log_loss,
+    write_model_card,
+)
 from tasks.classification.steps.robustness import assess_robustness, predict_corrupted
 from tasks.classification.steps.training import check_training, predict_classifier, train_classifier
 from tasks.classification.steps.trust import assess_trust
+from tasks.classification.version_files import DATA_CARD, GRAPH, MODEL_CARD
 from tasks.data.catalogue import look_up
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution.mapping import steps_at_once
@@ -35,9 +44,10 @@ from tasks.records.classification import (
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EncoderRecord
 from tasks.retrieval.steps.encoding import embed_images
-from tasks.tracking import runs
+from tasks.tracking import registry, runs
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
+_CARD_OF_RUN = f"model/{MODEL_CARD}"
 _SHOWN = (
     "confusion_matrix",
     "roc_curve",
@@ -109,11 +119,26 @@ def classification(
             points["threshold"] = scores.threshold
         if classifier.probe is not None:
             points["probe/c"] = classifier.probe.strength
+        metrics = scores.metrics | points
+        name, graph = registry.registered_name(data.name), None
+        if evaluation.promote and data.trial is None:
+            graph = export_graph(data, packaged.result(), scores)
+            metrics |= graph.metrics
+        described = write_model_card(name, data, packaged.result(), calibration, scores, findings, graph)
+        beside = {MODEL_CARD: described.document}
+        if data.card is not None:
+            beside[DATA_CARD] = data.card
+        if graph is not None and graph.graph is not None:
+            beside[GRAPH] = graph.graph
         files = {"data_audit.json": data.audit, "model/classifier.safetensors": package}
+        files |= {f"model/{Path(path).name}": stored for path, stored in beside.items()}
         if data.listing is not None:
             files["data_splits.csv"] = data.listing
-        metrics = scores.metrics | points
-        products = Products(data, document, metrics, figures, findings, files, shown=_SHOWN)
+        if data.corrections is not None:
+            files["corrections.csv"] = data.corrections
+        products = Products(
+            data, document, metrics, figures, findings, files, shown=_SHOWN, pages={"model card": _CARD_OF_RUN}
+        )
         publish(stage, products)
         if evaluation.promote:
 
@@ -121,7 +146,9 @@ def classification(
                 return compare_with_champion(data, predictions, calibration, other, evaluation.bootstrap_samples)
 
             log_loss = validation_log_loss(predictions, calibration)
-            stage.page.decision = promotion.challenge(run, data, package, log_loss, judge)
+            stage.page.decision = promotion.challenge(
+                run, data, package, log_loss, judge, beside, runs.place_of(run, _CARD_OF_RUN)
+            )
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,

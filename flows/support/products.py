@@ -62,6 +62,8 @@ class Products:
         """Return every file by the path at which it is published."""
         files = {f"figures/{name}.png": png for name, png in self.all_figures().items()}
         files |= {f"findings/{found.name}.json": found.findings for found in self.findings}
+        for found in self.findings:
+            files |= found.files
         return files | dict(self.files) | {"report.md": self.report().document}
 
     def shown_figures(self) -> dict[str, StoredFile]:

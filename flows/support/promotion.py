@@ -4,7 +4,7 @@ The champion is what services and searches use. The one before it keeps the alia
 why in a tag of the versions and of the run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from prefect.logging import get_run_logger
@@ -43,6 +43,8 @@ def challenge(
     package: StoredFile,
     log_loss: float,
     compare: Callable[[StoredFile], ComparisonRecord],
+    beside: Mapping[str, StoredFile],
+    card_page: str,
 ) -> str:
     """Register a classifier, unless it was a trial, and make it the champion if it deserves it.
 
@@ -52,6 +54,8 @@ def challenge(
         package: the classifier, for `registry.register`.
         log_loss: class-balanced, on validation.
         compare: compares it with a champion, whose package it is given.
+        beside: other files of a version, by their paths in it.
+        card_page: address of the model card in MLflow's pages.
 
     Returns:
         What became of it, and why.
@@ -68,7 +72,7 @@ def challenge(
         events.classifier_compared(name, found.auc, found.champion_auc)
         return found.promoted, found.reason
 
-    version = registry.register(run, name, package, log_loss)
+    version = registry.register(run, name, package, log_loss, beside, card_page)
     decision = promote(run, version, judge)
     if decision.promoted:
         events.champion_changed(name, version.version, decision.reason)
@@ -180,6 +184,11 @@ def _champion(known: list[ModelVersion]) -> ModelVersion | None:
     return next((version for version in known if CHAMPION in version.aliases), None)
 
 
+def _file(version: ModelVersion) -> str:
+    """Digest of the file that the version was chosen on: corrected training labels leave its validation as it is."""
+    return version.tags.get("source.sha256", version.tags["dataset.sha256"])
+
+
 def _decide(
     challenger: ModelVersion, champion: ModelVersion | None, judge: Callable[[StoredFile], tuple[bool, str]]
 ) -> tuple[bool, str]:
@@ -193,7 +202,7 @@ def _decide(
         return True, "The first classifier that was registered."
     if "dataset.sha256" not in champion.tags:
         return False, f"Cannot be compared with the champion, version {champion.version}, whose model was deleted."
-    if challenger.tags["dataset.sha256"] != champion.tags["dataset.sha256"]:
+    if _file(challenger) != _file(champion):
         return False, (
             f"Cannot be compared with the champion, version {champion.version}, which was chosen on another dataset "
             f"file; to make it champion nevertheless: python -m flows.champion --champion.name {challenger.name} "

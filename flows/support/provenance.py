@@ -27,6 +27,8 @@ def log_dataset(run: RunReference, dataset: DatasetRecord, context: str) -> None
     tags = {"dataset.sha256": dataset.sha256, "dataset.kind": dataset.kind}
     if dataset.limit is not None:
         tags["dataset.limit"] = str(dataset.limit)
+    if dataset.corrected:
+        tags["dataset.corrected"] = str(dataset.corrected)
     runs.log_tags(run, tags)
     if dataset.phantoms:
         _notice(run, "phantoms", PHANTOM_NOTICE)

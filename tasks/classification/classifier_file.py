@@ -141,6 +141,8 @@ def registered_card(
         "validation": {name: value for name, value in evaluation.validation.items() if np.isfinite(value)},
         "intended_use": f"{' or '.join(dataset.labels)}, told from {dataset.size}×{dataset.size} images like those of "
         f"{dataset.name}. {RESEARCH_NOTICE}",
+        "source_sha256": dataset.source_sha256,
+        "corrected_labels": dataset.corrected,
         "phantoms": dataset.phantoms,
         "limited": dataset.limit is not None,
     }

@@ -55,6 +55,8 @@ class Entry:
         channels: 1 for grey images, 3 for colour images.
         images: number of images by split.
         licence: licence of the images.
+        description: what MedMNIST says of the images.
+        address: where the file is published.
     """
 
     flag: str
@@ -65,6 +67,8 @@ class Entry:
     channels: int
     images: Mapping[str, int]
     licence: str
+    description: str
+    address: str
 
 
 def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
@@ -100,6 +104,8 @@ def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
         channels=info["n_channels"],
         images=dict(info["n_samples"]),
         licence=info["license"],
+        description=info["description"],
+        address=info[f"url{suffix}"],
     )
 
 

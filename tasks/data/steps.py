@@ -1,19 +1,24 @@
 """Steps of the data: find the file, validate and audit it, store it."""
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from models.errors import InputError
-from tasks.data.audit import audit, audit_table
+from models.text import printable
+from tasks.data.audit import Audit, audit, audit_table
 from tasks.data.catalogue import Entry, locate, look_up
+from tasks.data.corrections import LARGEST, corrected_labels, corrections_csv, read_corrections
+from tasks.data.data_card import DataFacts, data_card
 from tasks.data.image_folder import ImageFolder, describe_folder, list_folder, listing, read_folder
 from tasks.data.phantoms import draw_phantoms
 from tasks.data.subset import take_first
 from tasks.data.validation import SPLITS, Splits, dump_splits, read_splits
 from tasks.execution.caching import step
 from tasks.parameters.dataset import DatasetParameters
-from tasks.records.data import OWN, OWN_FOLDER, DatasetRecord, PictureRecord, SourceRecord
+from tasks.records.base import StoredFile
+from tasks.records.data import OWN, OWN_FOLDER, UNKNOWN_LICENCE, DatasetRecord, PictureRecord, SourceRecord
 from tasks.storage.locations import data_folder
 from tasks.storage.store import Store
 
@@ -48,14 +53,40 @@ def locate_source(parameters: DatasetParameters) -> SourceRecord:
         folder=data_folder(),
         allow_phantoms=parameters.phantoms,
     )
+    corrections = None
+    if parameters.corrections is not None:
+        if parameters.limit is not None:
+            raise InputError(
+                f"--dataset.corrections names images of the whole file, and --dataset.limit {parameters.limit} leaves "
+                "some out: give one of the two."
+            )
+        corrections = Store().put(_corrections(Path(parameters.corrections)), "text/csv")
     return SourceRecord(
         name=source.flag,
         kind=source.kind,
         size=source.size,
         sha256=source.sha256 or "",
         md5=source.md5 or "",
+        corrections=corrections,
         path=str(source.path or ""),
+        corrections_path=parameters.corrections or "",
     )
+
+
+def _corrections(path: Path) -> bytes:
+    file = path.expanduser()
+    try:
+        if file.stat().st_size > LARGEST:
+            raise InputError(
+                f"--dataset.corrections {printable(path, 80)} is larger than {LARGEST >> 20} MiB: expected a list of "
+                "corrected labels, such as doubtful_labels.csv of a run."
+            )
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"--dataset.corrections {printable(path, 80)} cannot be read ({error.strerror}): give a list of corrected "
+            "labels, such as doubtful_labels.csv of a run."
+        ) from error
 
 
 def count_test_images(source: SourceRecord, limit: int | None) -> int | None:
@@ -94,21 +125,30 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         whole = {split: len(splits.labels(split)) for split in SPLITS}
         if limit is not None:
             splits = take_first(splits, limit)
+    drawn_or_read, corrected, kept = dump_splits(splits), 0, None
+    if source.corrections is not None:
+        classes = [entry.labels[label] for label in sorted(entry.labels)]
+        content = store.get(source.corrections)
+        changes = read_corrections(content, source.corrections_path, splits.train_labels, classes)
+        splits = replace(splits, train_labels=corrected_labels(splits.train_labels, changes))
+        corrected, kept = len(changes), store.put(corrections_csv(changes, classes), "text/csv")
+    source_md5 = source.md5 or hashlib.md5(drawn_or_read, usedforsecurity=False).hexdigest()
+    source_sha256 = source.sha256 or hashlib.sha256(drawn_or_read).hexdigest()
     counts = {split: len(splits.labels(split)) for split in SPLITS}
     found, content = audit(splits, entry.labels), dump_splits(splits)
     audited, shown = asdict(found), audit_table(found)
     if folder is not None:
         audited["folder"] = asdict(folder.audit())
         shown = f"{describe_folder(folder.audit())}\n{shown}"
-    return DatasetRecord(
+    record = DatasetRecord(
         name=source.name,
         kind=source.kind,
         size=source.size,
         channels=entry.channels,
         labels=tuple(entry.labels[label] for label in sorted(entry.labels)),
-        licence="none: drawn" if source.kind == "phantoms" else entry.licence,
-        md5=source.md5 or hashlib.md5(content, usedforsecurity=False).hexdigest(),
-        sha256=source.sha256 or hashlib.sha256(content).hexdigest(),
+        licence={"phantoms": "none: drawn", "official": entry.licence}.get(source.kind, UNKNOWN_LICENCE),
+        md5=source_md5 if kept is None else hashlib.md5(_both(source_md5, kept), usedforsecurity=False).hexdigest(),
+        sha256=source_sha256 if kept is None else hashlib.sha256(_both(source_sha256, kept)).hexdigest(),
         splits=store.put(content, "application/x-npz"),
         audit=store.put_json(audited),
         audit_table=store.put(shown.encode(), "text/markdown"),
@@ -116,9 +156,38 @@ def prepare_dataset(source: SourceRecord, limit: int | None) -> DatasetRecord:
         excluded_train=tuple(found.train_shared_with_validation),
         phantoms=source.kind == "phantoms",
         limit=None if counts == whole else limit,
+        source_sha256=source_sha256,
+        corrected=corrected,
+        corrections=kept,
         source=source.path,
         listing=None if folder is None else store.put(listing(folder, entry.labels), "text/csv"),
     )
+    return record.model_copy(update={"card": store.put_json(_card(record, entry, found, source_md5))})
+
+
+def _both(digest: str, corrections: StoredFile) -> bytes:
+    return f"{digest} {corrections.sha256}".encode()
+
+
+def _card(record: DatasetRecord, entry: Entry, found: Audit, md5: str) -> dict[str, Any]:
+    file = Path(record.source).name or f"{record.name}-phantoms.npz"
+    official = record.kind == "official"
+    facts = DataFacts(
+        name=record.name,
+        title=record.title,
+        description=entry.description if official else "",
+        file=file,
+        address=entry.address if official else file,
+        official=official,
+        phantoms=record.phantoms,
+        licence=record.licence,
+        md5=md5,
+        sha256=record.source_sha256,
+        size=record.size,
+        labels=record.labels,
+        corrected=record.corrected,
+    )
+    return data_card(facts, found)
 
 
 def _read_folder(source: SourceRecord, entry: Entry, limit: int | None) -> tuple[ImageFolder, Splits, dict[str, int]]:

@@ -51,6 +51,12 @@ class DatasetParameters(Parameters):
         "and test, each with a folder a class; or these alone, of which splits are made), used instead of the official "
         "file; its digest is recorded.",
     )
+    corrections: str | None = Field(
+        None,
+        title="Corrected labels",
+        description="CSV of training labels that a person has corrected: doubtful_labels.csv of a run, with its column "
+        "corrected filled in; its digest is part of the dataset's.",
+    )
     limit: int | None = Field(
         None,
         ge=32,

@@ -102,6 +102,7 @@ class FindingsRecord(Record):
         findings: JSON of everything that was found.
         figures: PNG by name.
         sections: parts of the stage's report, title and markdown of each.
+        files: other files, by the path at which the run has them.
     """
 
     name: str
@@ -109,6 +110,7 @@ class FindingsRecord(Record):
     findings: StoredFile
     figures: dict[str, StoredFile]
     sections: tuple[tuple[str, str], ...]
+    files: dict[str, StoredFile] = Field(default_factory=dict)
 
 
 class ArrayRecord(Record):

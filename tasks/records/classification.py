@@ -149,6 +149,20 @@ class PackageRecord(Record):
     package: StoredFile
 
 
+class GraphRecord(Record):
+    """A classifier as a graph for services without PyTorch.
+
+    Attributes:
+        graph: ONNX; None where there is none.
+        reason: why there is none, in a sentence.
+        metrics: how it was compared with the classifier on test images.
+    """
+
+    graph: StoredFile | None
+    reason: str
+    metrics: dict[str, float]
+
+
 class ComparisonRecord(Record):
     """A classifier against the champion on validation.
 

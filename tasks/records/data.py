@@ -7,6 +7,7 @@ OWN = ("own file", OWN_FOLDER)
 """Kinds of data that a user brings, of which nothing is known before they are read."""
 GRADED = ("retinamnist",)
 """The sets of MedMNIST whose classes are grades; a test compares them with its own list."""
+UNKNOWN_LICENCE = "unknown: own data"
 
 
 class SourceRecord(Record):
@@ -18,7 +19,9 @@ class SourceRecord(Record):
         size: side of an image in pixels.
         sha256: digest of the file; of all names and contents for a folder, of the drawing's version for phantoms.
         md5: MD5 of the same, the sum that MedMNIST publishes.
+        corrections: CSV of training labels that a person has corrected; None where nobody has.
         path: where it was found.
+        corrections_path: where that of the corrections was.
     """
 
     name: str
@@ -26,7 +29,9 @@ class SourceRecord(Record):
     size: int
     sha256: str
     md5: str
+    corrections: StoredFile | None = None
     path: str = provenance("")
+    corrections_path: str = provenance("")
 
 
 class DatasetRecord(Record):
@@ -38,9 +43,9 @@ class DatasetRecord(Record):
         size: side of an image in pixels.
         channels: 1 for grey images, 3 for colour images.
         labels: names of the classes, by label.
-        licence: licence of the images.
-        md5: MD5 of the source file.
-        sha256: SHA-256 of the source file.
+        licence: licence of the images; `UNKNOWN_LICENCE` of one's own.
+        md5: MD5 of the source file; with corrected labels, of its MD5 and theirs.
+        sha256: likewise.
         splits: npz with `train_images` (N, size, size) uint8, in colour (N, size, size, 3), `train_labels` (N,) int64,
             likewise `val` and `test`.
         audit: JSON of the data audit.
@@ -49,8 +54,12 @@ class DatasetRecord(Record):
         excluded_train: indices that leave training since validation holds the same pixels.
         phantoms: whether the images are drawn.
         limit: most images that were kept of each split, the first ones; None where all of the file's are there.
+        source_sha256: SHA-256 of the source file alone, by which images, validation and test are known.
+        corrected: how many training labels a person has corrected.
+        corrections: CSV of these, with what they were before; None where there are none.
         source: where the file was found.
         listing: CSV that says of each image of a folder where it comes from and of whom it is; else None.
+        card: the data card, Croissant as JSON-LD.
     """
 
     name: str
@@ -68,8 +77,12 @@ class DatasetRecord(Record):
     excluded_train: tuple[int, ...]
     phantoms: bool
     limit: int | None = None
+    source_sha256: str = ""
+    corrected: int = 0
+    corrections: StoredFile | None = None
     source: str = provenance("")
     listing: StoredFile | None = provenance(None)
+    card: StoredFile | None = provenance(None)
 
     @property
     def graded(self) -> bool:
@@ -82,6 +95,8 @@ class DatasetRecord(Record):
         differs = [self.kind] if self.kind in OWN else ["drawn phantoms"] if self.phantoms else []
         if self.limit is not None:
             differs.append(f"first {self.limit} of each split")
+        if self.corrected:
+            differs.append(f"{self.corrected} corrected label{'s' * (self.corrected != 1)}")
         return self.name + (f" ({', '.join(differs)})" if differs else "")
 
     @property

@@ -37,6 +37,7 @@ T = TypeVar("T")
 _SUFFIXES = {
     "application/octet-stream": "bin",
     "application/json": "json",
+    "application/onnx": "onnx",
     "application/x-ndjson": "ndjson",
     "application/x-npz": "npz",
     "application/x-parquet": "parquet",

@@ -1,7 +1,8 @@
 """MLflow's model registry: the versions of a classifier, and which of them is the champion.
 
 A version holds the classifier twice: as an exported graph (pt2) for serving, and as safetensors with a card for
-analysis. Nothing in it is pickled. A probe is held once, without a graph, which would hold the weights of its encoder:
+analysis; beside them lie what its run made for it: an ONNX graph, a model card and a data card. Nothing in it is
+pickled. A probe is held once, without a graph, which would hold the weights of its encoder:
 those stay where their licence has them, and whoever serves the probe reads them there. The aliases `champion` and
 `previous` name the version in use and the one before it; who gets them is decided elsewhere.
 
@@ -73,7 +74,14 @@ def registered_name(flag: str) -> str:
     return f"{'pneumonia' if flag == 'pneumoniamnist' else flag}-classifier"
 
 
-def register(run: RunReference, name: str, package: StoredFile, log_loss: float | None = None) -> ModelVersion:
+def register(
+    run: RunReference,
+    name: str,
+    package: StoredFile,
+    log_loss: float | None = None,
+    beside: Mapping[str, StoredFile] | None = None,
+    card_page: str = "",
+) -> ModelVersion:
     """Log a classifier for serving and for analysis and register it, unless the very same is registered already.
 
     The same is what has the same package: weights, preprocessing, temperature and threshold. So neither a retry nor
@@ -87,13 +95,17 @@ def register(run: RunReference, name: str, package: StoredFile, log_loss: float 
             `licence`, `intended_use`, `temperature`, `threshold` (None for more than two classes), `validation` (scores
             by name), `phantoms` and `limited` (whether it was trained on a part of the data, for a try).
         log_loss: class-balanced, on validation, by which a champion is chosen.
+        beside: other files of the version, by their paths in it: model card, data card, ONNX graph.
+        card_page: address of the model card in MLflow's pages, for the description of the version.
 
     Returns:
         The version, new or not.
     """
     client = new_client()
     with lock(name):
-        found = _same_package(client, name, package) or _register(client, run, name, package, log_loss)
+        found = _same_package(client, name, package)
+        if found is None:
+            found = _register(client, run, name, package, log_loss, beside or {}, card_page)
     client.set_tag(run.run_id, _VERSION, f"{name}/{found.version}")
     return found
 
@@ -206,7 +218,13 @@ def _tag_run(client: "MlflowClient", run_id: str, tag: str, value: str | None) -
 
 
 def _register(
-    client: "MlflowClient", run: RunReference, name: str, package: StoredFile, log_loss: float | None
+    client: "MlflowClient",
+    run: RunReference,
+    name: str,
+    package: StoredFile,
+    log_loss: float | None,
+    beside: Mapping[str, StoredFile],
+    card_page: str,
 ) -> ModelVersion:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
     from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
@@ -218,6 +236,10 @@ def _register(
     try:
         with tempfile.TemporaryDirectory() as folder:
             card = _write(Path(folder, "model"), payload, run, model.model_id)
+            for path, stored in beside.items():
+                file = Path(folder, "model", path)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(Store().get(stored))
             client.log_model_artifacts(model.model_id, str(Path(folder, "model")))
         status = LoggedModelStatus.READY
     finally:
@@ -233,7 +255,7 @@ def _register(
         source=model.artifact_location,  # for `models:/…` MLflow asks its global tracking URI, which may be another
         run_id=run.run_id,
         tags=shown,
-        description=_description(card, package),
+        description=_description(card, package, card_page),
         model_id=model.model_id,
     )
     links = json.dumps([{"name": name, "version": str(entry.version)}])
@@ -316,6 +338,7 @@ def _facts(card: Mapping[str, Any], package: StoredFile) -> dict[str, str]:
         _PACKAGE_SHA256: package.sha256,
         "weights.sha256": card["weights_sha256"],
         "dataset.sha256": card["dataset_sha256"],
+        "source.sha256": card.get("source_sha256") or card["dataset_sha256"],
         "temperature": card["temperature"],
         "threshold": card["threshold"],
         "phantoms": card["phantoms"],
@@ -324,7 +347,7 @@ def _facts(card: Mapping[str, Any], package: StoredFile) -> dict[str, str]:
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in values.items()}
 
 
-def _description(card: Mapping[str, Any], package: StoredFile) -> str:
+def _description(card: Mapping[str, Any], package: StoredFile, card_page: str) -> str:
     """Write the card of a version as Markdown, which its page shows."""
     scores = card["validation"]
     rows = [
@@ -338,6 +361,7 @@ def _description(card: Mapping[str, Any], package: StoredFile) -> str:
         "threshold": "none: more than two classes" if card["threshold"] is None else f"{card['threshold']:.4f}",
         "temperature": f"{card['temperature']:.4f}",
         "data": "drawn phantoms" if card["phantoms"] else "a part, for a try" if card["limited"] else "whole",
+        **({"corrected labels": card["corrected_labels"]} if card.get("corrected_labels") else {}),
         "licence of the data": card["licence"],
         "weights": f"SHA-256 {card['weights_sha256']}",
         **_encoder(card),
@@ -349,7 +373,8 @@ def _description(card: Mapping[str, Any], package: StoredFile) -> str:
     ]
     # One cell for a value and its interval, since MLflow leaves no room between columns.
     tables = (_table(("card", ""), said.items()), _table(("on validation", "value, 95 % interval"), validation))
-    return "\n\n".join((escape(card["intended_use"]), *tables))
+    leads = [f"[Model card]({card_page}): uses, limits, every figure, how to load it."] if card_page else []
+    return "\n\n".join((escape(card["intended_use"]), *leads, *tables))
 
 
 def _encoder(card: Mapping[str, Any]) -> dict[str, str]:

@@ -22,6 +22,7 @@ from tests.benchmarks import (
     orchestration,
     report_generation,
     retrieval_evaluation,
+    serving,
     time_to_mark,
     training_batches,
     vector_search,
@@ -71,6 +72,7 @@ def _measurements(path: Path, images: np.ndarray, labels: np.ndarray) -> Iterato
     yield lambda: [retrieval_evaluation.measure_many()]
     yield lambda: [report_generation.measure()]
     yield lambda: [vector_search.measure_single_query()]
+    yield serving.measure
     yield cases.measure
     yield execution.measure
     yield lambda: orchestration.measure(path)

@@ -1,21 +1,34 @@
 """Another set of MedMNIST: eight classes in colour, drawn small in the layout of BloodMNIST."""
 
+import base64
+import csv
+import io
+import json
+from pathlib import Path
+
 import medmnist
 import numpy as np
 import pytest
-from mlflow import MlflowClient
+from mlflow import MlflowClient, artifacts
+from PIL import Image
 
 from flows.classification import classification
 from flows.pipeline import pipeline
 from flows.reports import reports
 from flows.retrieval import retrieval
 from flows.support.shell import main, parse
+from models.classifier.onnx_graph import onnx_probabilities
 from models.classifier.weights import load
+from models.markdown import escape
+from models.notices import RESEARCH_NOTICE
+from tasks.classification.version_files import MODEL_CARD
 from tasks.execution.caching import outcomes
+from tasks.records.data import UNKNOWN_LICENCE
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
-from tasks.tracking import registry
+from tasks.tracking import registry, runs
 from tests.flows.small import CLASSIFICATION, FEW_IMAGES
+from tests.support.model_cards import assert_every_figure_is_a_metric, assert_headings_are_hugging_faces, run_code
 
 CLASSES = 8
 A_CLASS = {"train": 10, "val": 6, "test": 6}  # images
@@ -26,7 +39,7 @@ METRICS = (
 STEPS = {
     "prepare-dataset", "divide-folds", "train-classifier", "predict-classifier", "calibrate-classifier",
     "evaluate-classifier", "assess-trust", "explain-classifier", "check-explanation", "predict-fold", "audit-labels",
-    "plot-classification", "document-classification", "package-classifier",
+    "plot-classification", "document-classification", "package-classifier", "export-graph", "write-model-card",
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
@@ -64,9 +77,13 @@ def first(prefect_server, shared_outputs, words):
     return classification(**parse(classification, words))
 
 
+def run_of(result):
+    return MlflowClient(tracking_uri()).get_run(result.run.run_id)
+
+
 @pytest.fixture(scope="module")
 def run(first):
-    return MlflowClient(tracking_uri()).get_run(first.run.run_id)
+    return run_of(first)
 
 
 def _executed(result):
@@ -136,6 +153,49 @@ def test_the_model_is_registered_under_the_name_of_its_set_as_champion(first):
     assert version.tags["threshold"] == "null"
 
 
+def test_its_card_says_what_the_run_measured_and_its_code_runs(first, run, monkeypatch, capsys):
+    client = MlflowClient(tracking_uri())
+    (version,) = registry.versions("bloodmnist-classifier")
+    uri = client.get_model_version_download_uri(version.name, str(version.version))
+    folder = Path(artifacts.download_artifacts(uri, tracking_uri=tracking_uri()))
+    text = (folder / MODEL_CARD).read_text(encoding="utf-8")
+    assert_headings_are_hugging_faces(text)
+    assert_every_figure_is_a_metric(text, run.data.metrics)
+    for field, value in run.data.params.items():
+        if field.startswith("training.") and value != "None":
+            assert f"| {escape(value)} | `{field}` |" in text
+    for said in (first.dataset.sha256, RESEARCH_NOTICE, "The file has no attributes of patients", UNKNOWN_LICENCE):
+        assert said in text
+    monkeypatch.chdir(folder)
+    names = run_code(text)
+    np.testing.assert_allclose(names["probabilities"], names["model"].predict(names["images"]), atol=1e-5)
+    assert names["card"]["dataset_sha256"] == first.dataset.sha256
+    printed = capsys.readouterr().out
+    assert all(label in printed for label in first.dataset.labels)
+    logged = {file.path for file in client.list_artifacts(first.run.run_id, "model")}
+    assert logged == {
+        f"model/{name}" for name in ("README.md", "classifier.onnx", "classifier.safetensors", "croissant.json")
+    }
+    described = client.get_model_version(version.name, str(version.version)).description
+    assert f"[Model card]({runs.place_of(first.run, 'model/README.md')})" in described
+
+
+def test_the_graph_in_onnx_decides_as_the_classifier_does(first, run):
+    metrics = run.data.metrics
+    assert metrics["onnx/images"] == CLASSES * A_CLASS["test"]
+    assert metrics["onnx/changed_decisions"] == 0
+    assert metrics["onnx/greatest_difference"] < 1e-5
+    payload = Path(
+        MlflowClient(tracking_uri()).download_artifacts(first.run.run_id, "model/classifier.onnx")
+    ).read_bytes()
+    images = Store().get_arrays(first.dataset.splits)["test_images"]
+    reported = Store().get_arrays(first.evaluation.predictions)["probabilities"]
+    for batch in (1, 5, 64):
+        np.testing.assert_allclose(onnx_probabilities(payload, images, batch), reported, atol=1e-5)
+    wrong = np.full((2, 28, 28, 3), 0.5, np.float32)  # pixels that were scaled
+    assert np.isnan(onnx_probabilities(payload, wrong)).all()
+
+
 def test_a_second_run_executes_nothing_and_adds_no_version(first, words):
     again = classification(**parse(classification, words))
     assert _executed(again) == set()
@@ -153,6 +213,72 @@ def test_a_part_of_the_data_registers_no_version_and_says_why(first, words):
         "Not registered, since it is a trial: the first 64 images of each split are a part of the data, for a try."
     )
     assert "registry.version" not in tags
+
+
+@pytest.fixture(scope="module")
+def doubted(first, tmp_path_factory):
+    """The list of doubtful labels with one of them filled in, and its row."""
+    folder = tmp_path_factory.mktemp("doubted")
+    client = MlflowClient(tracking_uri())
+    path = Path(client.download_artifacts(first.run.run_id, "doubtful_labels.csv", str(folder)))
+    head, row, *rest = path.read_text(encoding="utf-8").splitlines()
+    assert head == "index,split,given,suggested,probability,corrected"
+    index, split, given, suggested, probability, corrected = next(csv.reader([row]))
+    assert (split, corrected) == ("train", "")
+    assert 0 <= float(probability) <= 1
+    path.write_text("\n".join([head, f'{row}"{suggested}"', *rest]), encoding="utf-8")
+    tasks = json.loads(Path(client.download_artifacts(first.run.run_id, "doubtful_labels.json")).read_text())
+    assert len(tasks) == len(rest) + 1 == run_of(first).data.metrics["labels/issues"]
+    assert tasks[0]["data"].items() >= {"index": int(index), "split": "train", "given": given}.items()
+    picture = Image.open(io.BytesIO(base64.b64decode(tasks[0]["data"]["image"].partition("base64,")[2])))
+    factor = picture.width // 28
+    stored = Store().get_arrays(first.dataset.splits)["train_images"][int(index)]
+    np.testing.assert_array_equal(np.asarray(picture)[::factor, ::factor], stored)
+    (answer,) = tasks[0]["predictions"][0]["result"]
+    assert (answer["from_name"], answer["value"]) == ("corrected", {"choices": [suggested]})
+    return path, int(index), given, suggested
+
+
+def test_a_label_that_a_person_corrects_is_trained_with_and_said_everywhere(first, words, doubted, tmp_path):
+    path, index, given, suggested = doubted
+    few = ["--dataset.corrections", str(path), "--evaluation.label_folds", "0"]
+    corrected = classification(**parse(classification, [*words, *few]))
+    names, data = list(first.dataset.labels), corrected.dataset
+    before, after = (Store().get_arrays(record.splits) for record in (first.dataset, data))
+    changed = before["train_labels"].copy()
+    changed[index] = names.index(suggested)
+    np.testing.assert_array_equal(after["train_labels"], changed)
+    for array in before.keys() - {"train_labels"}:
+        np.testing.assert_array_equal(after[array], before[array])
+    assert {data.sha256, data.md5, data.digest}.isdisjoint({first.dataset.sha256, first.dataset.md5})
+    assert data.source_sha256 == first.dataset.sha256
+    assert data.title == "bloodmnist (own file, 1 corrected label)"
+    assert {"train-classifier", "compare-with-champion"} <= _executed(corrected)
+    run, client = run_of(corrected), MlflowClient(tracking_uri())
+    assert run.data.params["dataset.corrections"] == str(path)
+    assert run.data.tags["dataset.corrected"] == "1"
+    assert run.inputs.dataset_inputs[0].dataset.digest == data.digest
+    kept = Path(client.download_artifacts(run.info.run_id, "corrections.csv", str(tmp_path))).read_text()
+    assert list(csv.reader(io.StringIO(kept))) == [
+        ["index", "split", "given", "corrected"], [str(index), "train", given, suggested]
+    ]  # fmt: skip
+    said = f"| training labels corrected by a person | 1: #{index} {given} → {suggested}; corrections.csv lists them |"
+    for name in ("report.md", "model/README.md"):
+        assert said in Path(client.download_artifacts(run.info.run_id, name)).read_text(encoding="utf-8")
+    _, card = load(Store().get(corrected.classifier.weights))
+    assert card["dataset_sha256"] == data.sha256
+
+
+def test_a_wrong_correction_is_one_sentence_with_its_line(words, doubted, capsys):
+    path, index, given, suggested = doubted
+    wrong = path.with_name("wrong.csv")
+    wrong.write_text(f'index,split,given,corrected\n{index},test,"{given}","{suggested}"\n')
+    told = _mistake(classification, [*words, "--dataset.corrections", str(wrong)], capsys)
+    assert told.endswith("line 2: the split is 'test': expected train, since the others stay as they are.")
+    told = _mistake(classification, [*words, "--dataset.corrections", str(wrong), "--dataset.limit", "64"], capsys)
+    assert "--dataset.limit 64 leaves some out: give one of the two" in told
+    told = _mistake(classification, [*words, "--dataset.corrections", str(path.with_name("none.csv"))], capsys)
+    assert "none.csv cannot be read (No such file or directory)" in told
 
 
 @pytest.mark.parametrize("flow", [pipeline, retrieval, reports])

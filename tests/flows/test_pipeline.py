@@ -23,8 +23,8 @@ HEAVY = {"train-classifier", "embed-shard", "export-embeddings", "project-embedd
 ALL = {
     "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-classifier", "evaluate-classifier",
     "assess-trust", "predict-corrupted", "assess-robustness", "explain-classifier", "check-explanation", "divide-folds",
-    "predict-fold", "audit-labels",
-    "package-classifier", "plot-classification", "document-classification", "embed-shard", "export-embeddings",
+    "predict-fold", "audit-labels", "package-classifier", "write-model-card", "plot-classification",
+    "document-classification", "embed-shard", "export-embeddings",
     "index-embeddings", "search-neighbours", "evaluate-retrieval", "project-embeddings", "measure-drift",
     "analyse-failures", "analyse-neighbours", "map-similarity", "draw-map", "plot-retrieval", "document-retrieval",
     "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports", "plot-reports",

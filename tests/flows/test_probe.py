@@ -26,6 +26,7 @@ from tasks.storage.store import Store
 from tasks.tracking import registry
 from tests.flows.small import CLASSIFICATION, RETRIEVAL, executed, run_flow
 from tests.models.encoders.twins import mark_as_random, write_rad_dino
+from tests.support.model_cards import assert_every_figure_is_a_metric
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
 SIZES = {"train": 120, "val": 64, "test": 48}
@@ -133,8 +134,13 @@ def test_what_is_registered_holds_no_weight_of_the_encoder_and_is_served_all_the
         "name": "rad_dino", "model": str(folder), "revision": encoder.revision, "random_weights": True
     }  # fmt: skip
     assert sorted(path.name for path in where.rglob("*") if path.is_file()) == [
-        "MLmodel", "card.json", "classifier.safetensors"
+        "MLmodel", "README.md", "card.json", "classifier.safetensors", "croissant.json"
     ]  # fmt: skip
+    card_text = (where / "README.md").read_text(encoding="utf-8")
+    assert_every_figure_is_a_metric(card_text, client().get_run(result.run.run_id).data.metrics)
+    assert "There is no ONNX file. A probe has none: the weights of its encoder stay where" in card_text
+    assert RANDOM_ENCODER_NOTICE in card_text
+    assert encoder.revision in card_text
     served = pyfunc.load_model(str(where))
     assert served.metadata.metadata == card
     images = np.load(dataset)["test_images"]
@@ -183,8 +189,14 @@ def test_one_s_own_picture_is_judged_explained_and_compared(first, searched, dat
 def test_a_network_challenges_a_probe(first, dataset):
     words = ["--dataset.path", str(dataset), "--dataset.limit", "None", "--evaluation.label_folds", "0"]
     result, steps = run_flow(classification, [*CLASSIFICATION, *words])
-    assert "compare-with-champion" in executed(steps)
+    assert {"compare-with-champion", "export-graph"} <= executed(steps)
     assert "champion" in result.decision
+    run = client().get_run(result.run.run_id)
+    text = Path(client().download_artifacts(result.run.run_id, "model/README.md")).read_text(encoding="utf-8")
+    assert_every_figure_is_a_metric(text, run.data.metrics)
+    assert "pneumonia is predicted from a probability of 0.5 on" in text
+    assert "X-rays of adults" in text
+    assert run.data.metrics["onnx/changed_decisions"] == 0
 
 
 def test_a_probe_on_an_encoder_that_is_made_here_is_one_sentence(capsys):

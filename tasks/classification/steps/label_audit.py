@@ -44,7 +44,15 @@ def predict_fold(dataset: DatasetRecord, folds: FoldsRecord, part: int) -> Array
 @step
 def audit_labels(dataset: DatasetRecord, folds: FoldsRecord, predictions: list[ArrayRecord]) -> FindingsRecord:
     """Look for wrong labels and near-duplicates in the training split (confident learning)."""
+    from tasks.classification.trust.doubtful_labels import (
+        HOW_TO_CORRECT,
+        TABLE,
+        TASKS,
+        doubtful_table,
+        label_studio_tasks,
+    )
     from tasks.classification.trust.findings import label_findings
+    from tasks.classification.trust.label_audit import LabelIssue
     from tasks.shared.figures import Source
 
     store = Store()
@@ -57,4 +65,12 @@ def audit_labels(dataset: DatasetRecord, folds: FoldsRecord, predictions: list[A
     images, labels = arrays["train_images"], arrays["train_labels"]
     source = Source.of(dataset, f"small networks, {len(predictions)} folds")
     found = label_findings(probabilities, labels, images, class_names=dataset.labels, source=source)
-    return found.stored(store)
+    record, issues = found.stored(store), [LabelIssue(**issue) for issue in found.details["issues"]]
+    if dataset.limit is not None or not issues:  # of a part of the data the places are those of no file
+        return record
+    files = {
+        TABLE: store.put(doubtful_table(issues, dataset.labels), "text/csv"),
+        TASKS: store.put_json(label_studio_tasks(issues, images, dataset.labels)),
+    }
+    (title, text), *rest = record.sections
+    return record.model_copy(update={"files": files, "sections": ((title, f"{text}\n{HOW_TO_CORRECT}"), *rest)})

@@ -52,12 +52,13 @@ def document_classification(
 ) -> DocumentRecord:
     """Write the stage's report."""
     from tasks.classification.summary import classification_report, protocol, split_counts
+    from tasks.classification.training_labels import corrected_rows
 
     store = Store()
     sections = [section for found in findings for section in found.sections]
     report = classification_report(
         class_names=dataset.labels,
-        protocol=protocol(dataset, training, classifier, calibration),
+        protocol=[*protocol(dataset, training, classifier, calibration), *corrected_rows(dataset, store)],
         splits=split_counts(store.get_arrays(dataset.splits), dataset.excluded_train, len(dataset.labels)),
         evaluation=evaluation,
         sections=[*sections, ("Data audit", store.get(dataset.audit_table).decode())],

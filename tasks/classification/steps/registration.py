@@ -1,14 +1,15 @@
-"""Steps around the registry: the file of a classifier, and its comparison with the champion."""
+"""Steps around the registry: the file of a classifier, its graph, its card, and its comparison with the champion."""
 
 from models.errors import InputError
 from models.text import printable
 from tasks.execution.caching import step
-from tasks.records.base import StoredFile
+from tasks.records.base import DocumentRecord, FindingsRecord, StoredFile
 from tasks.records.classification import (
     CalibrationRecord,
     ClassifierRecord,
     ComparisonRecord,
     EvaluationRecord,
+    GraphRecord,
     PackageRecord,
     PredictionsRecord,
 )
@@ -61,6 +62,56 @@ def package_classifier(
     model, card = weights.load(store.get(classifier.weights))
     card |= registered_card(dataset, classifier.weights.sha256, calibration, evaluation)
     return PackageRecord(package=store.put(weights.dump(model, card), "application/x-safetensors"))
+
+
+@step
+def export_graph(dataset: DatasetRecord, packaged: PackageRecord, evaluation: EvaluationRecord) -> GraphRecord:
+    """Export a classifier to ONNX, and keep the graph if it decides as the classifier does."""
+    from models.classifier import weights
+    from models.classifier.onnx_graph import export_onnx, onnx_probabilities
+    from models.classifier.preprocessing import Normalization
+    from models.classifier.serving import ServedClassifier
+    from tasks.classification.graph_check import COMPARED, compare_probabilities
+
+    store = Store()
+    model, card = weights.load(store.get(packaged.package))
+    if model.frozen is not None:
+        reason = "A probe has none: the weights of its encoder stay where their licence has them."
+        return GraphRecord(graph=None, reason=reason, metrics={})
+    graph = export_onnx(ServedClassifier(model, Normalization(**card["normalization"]), card["temperature"]), card)
+    images = store.get_arrays(dataset.splits)["test_images"][:COMPARED]
+    reported = store.get_arrays(evaluation.predictions)["probabilities"][:COMPARED]
+    metrics, problem = compare_probabilities(onnx_probabilities(graph, images), reported, card["threshold"])
+    kept = None if problem else store.put(graph, "application/onnx")
+    return GraphRecord(graph=kept, reason=problem, metrics=metrics)
+
+
+@step
+def write_model_card(
+    name: str,
+    dataset: DatasetRecord,
+    packaged: PackageRecord,
+    calibration: CalibrationRecord,
+    evaluation: EvaluationRecord,
+    findings: list[FindingsRecord],
+    graph: GraphRecord | None,
+) -> DocumentRecord:
+    """Write the model card of a classifier."""
+    from models.classifier import weights
+    from tasks.classification.model_card import model_card
+    from tasks.classification.training_labels import corrected_rows
+
+    store = Store()
+    _, card = weights.load(store.get(packaged.package))
+    metrics = evaluation.metrics | {"calibration/temperature": calibration.temperature}
+    if calibration.threshold is not None:
+        metrics["threshold"] = calibration.threshold
+    for found in findings:
+        metrics |= found.metrics
+    if graph is not None:
+        metrics |= graph.metrics
+    text = model_card(name, dataset, card, metrics, graph, corrected_rows(dataset, store))
+    return DocumentRecord(document=store.put(text.encode(), "text/markdown"))
 
 
 @step

@@ -20,38 +20,37 @@ SCHEMAS = {
 }
 
 
-@pytest.fixture
-def site(tmp_path):
-    """What the site is made of, in a folder of its own, and how it is built there."""
+def build(folder):
+    """Build the site of a folder as `make site` does."""
+    recipe = (CHECKOUT / "Makefile").read_text().split("\nsite: setup\n")[1].split("\n\n")[0].split()
+    command = [sys.executable, "-m", recipe[0].rpartition("/")[2], *recipe[1:]]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_the_site_builds(tmp_path):
     shutil.copy(CHECKOUT / "mkdocs.yml", tmp_path)
     for folder in ("docs", "models"):
         shutil.copytree(CHECKOUT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    recipe = (CHECKOUT / "Makefile").read_text().split("\nsite: setup\n")[1].split("\n\n")[0].split()
-    command = [sys.executable, "-m", *recipe]
-    command[2] = command[2].rpartition("/")[2]
-
-    def build():
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-
-    return tmp_path, build
-
-
-def test_the_site_builds_and_a_link_to_what_is_not_there_ends_the_build(site):
-    folder, build = site
-    done = build()
+    done = build(tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    pages = folder / "outputs" / "site"
-    assert {page.name for page in (folder / "docs").glob("*.md")} == {
-        f"{page.stem}.md" for page in pages.glob("*.html") if page.name != "404.html"
+    pages = tmp_path / "outputs" / "site"
+    assert {page.stem for page in pages.glob("*.html")} == {"404"} | {
+        page.stem for page in (CHECKOUT / "docs").glob("*.md")
     }
     page = (pages / "api" / "vector_index.html").read_text()
     assert 'id="models.vector_index.VectorIndex.search"' in page and "shape (rows,)" in page
     assert not (pages / "tools").exists()
     assert not re.findall(r'(?:src|<link[^>]*href)="https?://[^"]*"', page)  # nothing is fetched from elsewhere
 
-    with (folder / "docs" / "cases.md").open("a") as file:
-        file.write("\n[nowhere](results.md#nowhere)\n")
-    assert build().returncode != 0
+
+def test_a_link_to_what_is_not_there_ends_the_build(tmp_path):
+    settings = (CHECKOUT / "mkdocs.yml").read_text().partition("\nplugins:")[0]
+    (tmp_path / "mkdocs.yml").write_text(f"{settings}\nnav:\n  - Start: index.md\n")
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "index.md"
+    for link, ends in (("#start", False), ("#nowhere", True), ("nowhere.md", True)):
+        page.write_text(f"# Start\n\n[link]({link})\n")
+        assert (build(tmp_path).returncode != 0) == ends, link
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))

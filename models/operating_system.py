@@ -1,7 +1,7 @@
 """What the project asks of the operating system."""
 
 import importlib
-import sys
+import platform
 
 from models.errors import InputError
 
@@ -27,9 +27,10 @@ def require_unix() -> None:
 
 def difference() -> str | None:
     """Return in one sentence what differs on this system from Linux, where all is tested; None where nothing does."""
-    if sys.platform == "linux":
+    system = platform.system().replace("Darwin", "macOS")
+    if system == "Linux":
         return None
     return (
-        f"note: on {sys.platform} nothing is tested, and pictures are decoded without a bound on memory; if a run "
+        f"note: on {system} nothing is tested, and pictures are decoded without a bound on memory; if a run "
         'ends with "OMP: Error #15", which PyTorch and FAISS cause by an OpenMP each, set KMP_DUPLICATE_LIB_OK=TRUE.'
     )

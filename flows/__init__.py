@@ -11,9 +11,16 @@ import sys
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from models.errors import InputError
+from models.operating_system import require_unix
 from models.text import printable
 from tasks.storage.locations import environment, outputs
 
+try:
+    require_unix()
+except InputError as error:
+    sys.stderr.write(f"error: {error}\n")
+    raise SystemExit(2) from error
 try:
     outputs().joinpath("prefect").mkdir(parents=True, exist_ok=True)  # Prefect warns of a home that it has to make
 except OSError as error:

@@ -27,6 +27,9 @@ LOSSES: dict[LossName, str] = {
     "focal": "any number of classes, focal loss (Lin et al., 2017), without label smoothing",
 }
 
+TWO_CLASS_LOSSES: tuple[LossName, ...] = ("balanced_bce", "bce", "focal")
+MORE_CLASS_LOSSES: tuple[LossName, ...] = ("balanced_cross_entropy", "cross_entropy", "focal")
+
 ScheduleName = Literal["one_cycle", "cosine", "step"]
 SCHEDULES: dict[ScheduleName, str] = {
     "one_cycle": "30 % warm-up from 1/25 of the peak, then cosine decay to 0 (Smith and Topin, 2018)",

@@ -31,6 +31,7 @@ from deployments.automations.heartbeat import heartbeat_window
 from deployments.automations.webhook import alerts_webhook
 from deployments.page.settings import page_settings
 from models.errors import InputError
+from models.operating_system import require_unix
 from models.text import printable
 from tasks.storage.disks import require_room
 from tasks.storage.locations import (
@@ -250,6 +251,7 @@ def _check_environment() -> None:
     Raises:
         InputError: one of them is wrong.
     """
+    require_unix()
     heartbeat_window()
     alerts_webhook()
     require_proxies()

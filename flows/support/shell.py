@@ -2,7 +2,6 @@
 
 import contextlib
 import gc
-import importlib
 import inspect
 import json
 import logging
@@ -21,10 +20,10 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from flows.support.naming import LONGEST_NAME, difference, named
+from models import operating_system
 from models.errors import LONGEST_SENTENCE, DiskError, InputError
 from models.standard_streams import written_to
 from models.text import printable
-from tasks.execution import imports
 from tasks.execution.gpu import ensure_limit
 from tasks.execution.server import is_embedded, require_server
 from tasks.parameters.presets import PRESETS, Preset, form
@@ -74,6 +73,8 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         values = _forms(flow, options)
         name = options.name or difference(values, PRESETS[options.preset]) or options.preset
         _quieten()
+        if said := operating_system.difference():
+            sys.stderr.write(f"{said}\n")
         require_room()
         require_proxies()
         require_server()
@@ -234,8 +235,9 @@ def _start_embedded_server() -> None:
 
 
 def _warm_up() -> None:
-    """Load what every flow needs and what loads slowly, while the server starts."""
+    """Load the tracker, which every flow needs and which loads slowly, while the server starts.
+
+    PyTorch loads with the first step that needs it: where all are hits, none does.
+    """
     with contextlib.suppress(Exception):  # the flow comes to the same, and says it
-        with imports.one_at_a_time():
-            importlib.import_module("medmnist")  # and PyTorch and scikit-learn with it
         runs.prepare()

@@ -13,33 +13,11 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from models.choices import LossName
+from models.classifier.fitting_loss import check_loss
 from models.classifier.training_settings import TrainingSettings
 from models.errors import InputError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-
-def check_loss(name: LossName, classes: int, *, focal_alpha: float | None = None) -> None:
-    """Refuse a loss that does not fit the number of classes.
-
-    Args:
-        name: the loss.
-        classes: number of classes, at least 2.
-        focal_alpha: weight of class 1 in the focal loss.
-
-    Raises:
-        InputError: it does not fit.
-    """
-    fitting = _losses(classes)
-    if name not in fitting:
-        raise InputError(
-            f"The loss {name!r} does not fit a data set of {classes} classes; choose one of: {', '.join(fitting)}."
-        )
-    if name == "focal" and classes > 2 and focal_alpha is not None:
-        raise InputError(
-            f"focal_alpha is {focal_alpha:g}, but it weighs one class against one other and the data set has {classes} "
-            "classes; leave it empty, which balances the classes."
-        )
 
 
 def bce(
@@ -102,7 +80,7 @@ def binary_focal(logits: torch.Tensor, targets: torch.Tensor, *, alpha: float, g
     Returns:
         The loss, a scalar.
     """
-    from torchvision.ops import sigmoid_focal_loss  # torchvision takes seconds, and `check_loss` needs none of it
+    from torchvision.ops import sigmoid_focal_loss  # torchvision takes seconds
 
     # The focal loss is defined for hard labels: a soft target takes its share of the loss of either label.
     negative, positive = (

@@ -1,6 +1,9 @@
 """Where the dataset comes from: the user's own file or folder, MedMNIST's official file, or drawn phantoms."""
 
+import functools
 import hashlib
+import importlib.util
+import runpy
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -84,16 +87,15 @@ def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
     Raises:
         InputError: MedMNIST has no such dataset or size, or it is not one of images with one label each.
     """
-    import medmnist  # with PyTorch and scikit-learn, which take seconds
-
-    obstacles = {flag: _obstacle(info) for flag, info in medmnist.INFO.items()}
+    published = _published()
+    obstacles = {flag: _obstacle(info) for flag, info in published.items()}
     obstacle = obstacles.get(name, "MedMNIST has no such set")
     if obstacle:
         usable = ", ".join(flag for flag, found in obstacles.items() if not found)
         raise InputError(f"--dataset.name {name!r} cannot be used, since {obstacle}: expected one of {usable}.")
     if size not in SIZES:
         raise InputError(f"--dataset.size {size} does not exist: expected one of {', '.join(map(str, SIZES))} pixels.")
-    info = medmnist.INFO[name]
+    info = published[name]
     suffix = "" if size == 28 else f"_{size}"
     return Entry(
         flag=name,
@@ -171,6 +173,16 @@ def locate(
             return Source(None, "phantoms", name, size, None, None)
         raise
     return _official(file, entry, size)
+
+
+@functools.cache
+def _published() -> dict[str, dict[str, Any]]:
+    """Read `medmnist.INFO` where it stands: the package imports PyTorch and scikit-learn, which take seconds."""
+    package = importlib.util.find_spec("medmnist")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("medmnist is not installed", name="medmnist")
+    found: dict[str, dict[str, Any]] = runpy.run_path(str(Path(package.origin).with_name("info.py")))["INFO"]
+    return found
 
 
 def _obstacle(info: dict[str, Any]) -> str:

@@ -17,11 +17,12 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 from prefect import flow
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_API_URL
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
+from docs.tools.notebook import SCRIPT, execute, notebook
 from flows.cases import cases, reference_of
 from flows.inbox import inbox
 from flows.retrieval import retrieval
@@ -38,7 +39,7 @@ from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tests.conftest import CHECKOUT
 from tests.e2e.orthanc import LOGIN, orthanc
-from tests.flows.small import RETRIEVAL, executed, run_flow
+from tests.flows.small import CLASSIFICATION, RETRIEVAL, executed, run_flow
 from tests.support.openai_stand_in import MODEL, stand_in
 from tests.support.pages import page_of
 
@@ -382,3 +383,26 @@ def test_a_model_on_a_server_writes_reports_on_own_pictures(words, folder, share
     parts = [{part["type"]: part for part in body["messages"][-1]["content"]} for body in server.asked[1:]]
     shown = [part["image_url"]["image_url"]["url"] for part in parts]
     assert len(set(shown)) == 1 and shown[0] == image_url(np.asarray(Image.open(folder / "03.png")))
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(trained, dataset, shared_outputs, tmp_path, monkeypatch):
+    """What it trains and indexes is there already; it searches, judges a picture, and trains a second seed."""
+    options = [*CLASSIFICATION[2:], "--training.epochs", "3", "--evaluation.label_folds", "0"]
+    for name, value in {
+        "PRESET": "debug",
+        "DATASET": f"--dataset.path {dataset}",
+        "OPTIONS": " ".join(options),
+        "PREFECT_API_URL": PREFECT_API_URL.value(),
+        "JUPYTER_PLATFORM_DIRS": "1",
+        "JUPYTER_RUNTIME_DIR": str(tmp_path),
+        "IPYTHONDIR": str(tmp_path),
+    }.items():
+        monkeypatch.setenv(name, value)
+    done = execute(notebook(SCRIPT.read_text()), SCRIPT.parent, 600)
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == 4
+    tables = [output.data["text/plain"] for output in outputs if output.output_type == "execute_result"]
+    assert tables[0] == "'debug'"
+    assert "test/auc" in tables[1]
+    assert "seed 0" in tables[2] and "seed 1" in tables[2]

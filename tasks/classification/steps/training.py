@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from models.choices import PROBE
 from models.classifier.epoch_metrics import EpochMetrics
+from models.classifier.fitting_loss import check_loss
 from models.errors import InputError
 from tasks.classification.epoch_curves import epoch_points
 from tasks.execution import progress
@@ -46,8 +47,6 @@ def check_training(
         from tasks.shared.published_encoders import locate_published, own_device
 
         return locate_published(training.encoder, training.pretrained, own_device())
-    from models.classifier.losses import check_loss
-
     check_loss(training.loss, classes, focal_alpha=training.focal_alpha)
     images = min(train_images, dataset.limit or train_images)
     if dataset.path is None and training.batch_size > images:

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.classifier.fitting_loss import check_loss
 from models.errors import InputError
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
@@ -54,8 +55,6 @@ def grid(training: TrainingParameters, sweep: SweepParameters, classes: int) -> 
         InputError: a value or a seed is named twice, a loss does not fit the classes, two combinations would be the
             same training, or there are more than 200 trainings.
     """
-    from models.classifier.losses import check_loss
-
     axes = {field: getattr(sweep, axis) for axis, field in AXES.items() if getattr(sweep, axis)}
     for axis in (*AXES, "seeds"):
         _refuse_duplicates(axis, getattr(sweep, axis))

@@ -6,13 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from models.choices import LOSSES
+from models.choices import LOSSES, MORE_CLASS_LOSSES, TWO_CLASS_LOSSES
+from models.classifier import losses
+from models.classifier.fitting_loss import check_loss
 from models.classifier.losses import (
     balanced_class_weights,
     bce,
     binary_focal,
     build_loss,
-    check_loss,
     cross_entropy,
     softmax_focal,
 )
@@ -150,6 +151,11 @@ def test_loss_of_three_classes_by_name():
 def test_labels_of_one_class_are_refused():
     with pytest.raises(InputError, match="hold 0, 4 images of the classes 0 to 1"):
         build_loss(TrainingSettings(), np.ones(4, int))
+
+
+def test_the_names_that_fit_are_those_that_can_be_built():
+    for classes, fitting in ((2, TWO_CLASS_LOSSES), (3, MORE_CLASS_LOSSES)):
+        assert tuple(losses._losses(classes)) == fitting
 
 
 def test_every_loss_fits_some_number_of_classes():

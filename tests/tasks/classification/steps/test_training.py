@@ -106,7 +106,8 @@ def _key(record):
 
 def test_to_plan_a_run_waits_for_no_pytorch():
     program = (
-        "import sys, flows.pipeline, flows.sweep, flows.cases; print({'torch', 'transformers'} & set(sys.modules))"
+        "import sys, flows.pipeline, flows.sweep, flows.cases; from tasks.data.catalogue import look_up; look_up(); "
+        "print({'torch', 'transformers', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["set()"]

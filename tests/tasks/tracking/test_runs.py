@@ -280,7 +280,7 @@ def test_an_experiment_that_was_deleted_is_restored_and_the_log_says_so(new_proc
 
 
 def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     identity = runs._process_identity(child.pid)
     assert identity
     run_id = in_flow()

@@ -303,6 +303,16 @@ def test_the_address_of_a_run_names_its_experiment():
     )
 
 
+def test_the_links_of_a_page_ask_once_for_the_experiment(monkeypatch):
+    run, asked, get = RunReference(run_id=in_flow()), [], MlflowClient.get_run
+    monkeypatch.setattr(MlflowClient, "get_run", lambda client, run_id: asked.append(run_id) or get(client, run_id))
+    experiment = get(new_client(), run.run_id).info.experiment_id
+    for number in range(5):
+        for address in (runs.page_of(run), runs.place_of(run), runs.page_of_file(run, f"{number}.png")):
+            assert f"/experiments/{experiment}/runs/{run.run_id}" in address
+    assert asked in ([], [run.run_id])  # not again where the run itself has asked
+
+
 @pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"])
 @pytest.mark.parametrize(
     ("address", "told"),

@@ -355,8 +355,7 @@ def _judged(folder):
     """The digest of every picture that was judged, as often as it was."""
     return [
         case["digest"]
-        for job in (folder / "store" / "cases").iterdir()
-        for shard in (job / "shards").glob("*.json")
+        for shard in (folder / "store" / "cases").glob("*/shards/*.json")
         for case in json.loads(shard.read_text())
     ]
 

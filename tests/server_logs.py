@@ -200,5 +200,7 @@ class ServerLogs:
 
 def _from(file: Path, start: int) -> str:
     """Read whole lines."""
-    data = file.read_bytes()[start:]
+    with file.open("rb") as log:
+        log.seek(start)
+        data = log.read()
     return data[: data.rfind(b"\n") + 1].decode(errors="surrogateescape")

@@ -14,11 +14,14 @@ import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.context import SettingsContext, get_settings_context
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.runtime import flow_run
-from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, Settings
 
 from tasks.storage.locations import OVERVIEW
+
+_impatient: tuple[Settings, Settings] | None = None  # settings, and the same without retries
 
 
 def create_artifact(kind: str, data: Any, description: str, *, also_on_parent: bool = False) -> tuple[str, ...]:
@@ -75,7 +78,17 @@ def write_overview(text: str, *, anew: bool = True) -> None:
 def _client() -> Iterator[SyncPrefectClient]:
     with (
         contextlib.suppress(PrefectHTTPStatusError, httpx.TransportError),
-        temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+        _no_retries(),
         get_client(sync_client=True) as client,
     ):
         yield client
+
+
+def _no_retries() -> SettingsContext:
+    """Let requests fail at the first try; the settings for it are made once, which takes longer than a request."""
+    global _impatient
+    context, known = get_settings_context(), _impatient
+    if known is None or known[0] is not context.settings:
+        changed = context.settings.copy_with_update(updates={PREFECT_CLIENT_MAX_RETRIES: 0})
+        known = _impatient = context.settings, changed
+    return SettingsContext(profile=context.profile, settings=known[1])

@@ -209,4 +209,9 @@ def _versions(libraries: set[str]) -> dict[str, str]:
         for library in libraries - set(sys.stdlib_module_names)
         for distribution in _distributions().get(library, [])[:1]
     }
-    return {name: importlib.metadata.version(name) for name in sorted(names)}
+    return {name: _version(name) for name in sorted(names)}
+
+
+@functools.cache  # each reads a file, and most steps use the same libraries
+def _version(distribution: str) -> str:
+    return importlib.metadata.version(distribution)

@@ -5,6 +5,7 @@ params and tags keep their values, metrics carry the time at which they were mea
 """
 
 import contextlib
+import functools
 import getpass
 import http.client
 import io
@@ -193,18 +194,17 @@ def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:
         figures: PNG by title.
     """
     client = new_client()
-    info = client.get_run(run.run_id).info
     store = Store()
     for title, png in figures.items():
         picture = store.get(png)
         large, small = image_paths(title)
         _log_contents(run, ((large, picture), (small, _narrow(picture))))
     client.set_tag(run.run_id, "mlflow.loggedImages", "True")
-    experiment = client.get_experiment(info.experiment_id)
+    experiment = client.get_experiment(experiment_of(run))
     if is_outdated(experiment.tags.get(TAG + FIGURES)):
         columns = LEADERBOARDS.get(experiment.name.rpartition("/")[2])
         view = figure_view(list(figures), columns.metrics if columns else ())
-        _set_experiment_tag(client, info.experiment_id, TAG + FIGURES, view)
+        _set_experiment_tag(client, experiment.experiment_id, TAG + FIGURES, view)
 
 
 def image_paths(title: str) -> tuple[str, str]:
@@ -264,7 +264,7 @@ def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequen
 
 def page_of(run: RunReference) -> str:
     """Return the address of a run in MLflow's pages."""
-    return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id)
+    return run_page(experiment_of(run), run.run_id)
 
 
 def leaderboard_page(stage: str) -> str:
@@ -275,12 +275,22 @@ def leaderboard_page(stage: str) -> str:
 
 def place_of(run: RunReference, artifact: str = "") -> str:
     """Return the address of a run, or of a file of it, for a link in MLflow's own pages."""
-    return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id, artifact, within=True)
+    return run_page(experiment_of(run), run.run_id, artifact, within=True)
 
 
 def page_of_file(run: RunReference, path: str) -> str:
     """Return the address of a file of a run in MLflow's pages."""
-    return run_page(new_client().get_run(run.run_id).info.experiment_id, run.run_id, path)
+    return run_page(experiment_of(run), run.run_id, path)
+
+
+def experiment_of(run: RunReference) -> str:
+    """Return the id of a run's experiment, which never changes: it is asked for once, not for each link of a page."""
+    return _experiment_of(tracking_uri(), run.run_id)
+
+
+@functools.lru_cache(maxsize=256)
+def _experiment_of(_uri: str, run_id: str) -> str:
+    return str(new_client().get_run(run_id).info.experiment_id)
 
 
 def require_tracker() -> None:

@@ -18,7 +18,7 @@ from filelock import FileLock
 from tasks.records.base import RunReference
 from tasks.records.model_calls import ModelCall, Prompt
 from tasks.storage.locations import locks, tracking_uri
-from tasks.tracking.runs import experiment_id, new_client
+from tasks.tracking.runs import experiment_id, experiment_of, new_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -57,7 +57,7 @@ def log_calls(run: RunReference, calls: Iterable[ModelCall]) -> None:
     """
     from mlflow.tracing.client import TracingClient
 
-    experiment = new_client().get_run(run.run_id).info.experiment_id
+    experiment = experiment_of(run)
     client = TracingClient(tracking_uri())
     logged = _complete_traces(client, experiment, run.run_id)
     different: dict[str, ModelCall] = {}

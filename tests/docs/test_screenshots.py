@@ -28,6 +28,7 @@ def test_a_page_is_waited_for(tmp_path, monkeypatch):
         screenshots.show(page, address, "ready")
         assert Image.open(BytesIO(page.screenshot())).size == (300, 200)
         page.set_default_timeout(1_000)
+        page.set_default_navigation_timeout(60_000)
         with pytest.raises(InputError, match="did not show “nothing of this”"):
             screenshots.show(page, address, "nothing of this")
 
@@ -36,7 +37,7 @@ def test_without_services_there_is_one_sentence(tmp_path):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     command = [sys.executable, "-m", "docs.tools.screenshots", str(tmp_path / "pictures")]
     done = subprocess.run(
-        command, cwd=CHECKOUT, env=kept | {"OUTPUTS": str(tmp_path)}, capture_output=True, text=True, timeout=120
+        command, cwd=CHECKOUT, env=kept | {"OUTPUTS": str(tmp_path)}, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: the services are not up: start them with `make up`")

@@ -120,7 +120,9 @@ def test_another_strategy_writes_its_own_rows_only_and_trains_nothing(first, wor
     assert {rows[row_id] for row_id in new} == {"zero_shot"}
 
 
-def test_reference_reports_are_compared_with_and_write_nothing_anew(first, words, tmp_path):
+def test_reference_reports_are_compared_with_and_write_nothing_anew_and_the_same_again_executes_nothing(
+    first, words, tmp_path
+):
     before, references = _row_ids(), tmp_path / "references.csv"
     words = [*words, "--reports.strategies", "concise,structured,context_aware"]
     words += ["--reports.references", str(references)]
@@ -137,15 +139,11 @@ def test_reference_reports_are_compared_with_and_write_nothing_anew(first, words
     assert "## Against reference reports" in document
     table = json.loads(Path(client.download_artifacts(result.run.run_id, "reports.json")).read_text())
     assert table["columns"][-2:] == ["reference", "chrF"]
-    assert _executed(reports(**parse(reports, words))) == set()
+    again = reports(**parse(reports, words))
+    assert _executed(again) == set()
+    assert again.audit == result.audit
     references.write_text("case,reference\n0,Another.\n1,Another.\n")
     assert "audit-written-reports" in _executed(reports(**parse(reports, words)))
-
-
-def test_the_same_again_executes_nothing(first, words):
-    again = reports(**parse(reports, [*words, "--reports.strategies", "concise,structured,context_aware"]))
-    assert _executed(again) == set()
-    assert again.audit == first.audit
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ def archive(members, **chosen):
 
 
 def refused(content, reason):
-    started = time.process_time()
+    started = time.thread_time()  # other threads do not count
     with pytest.raises(ValueError, match=reason):
         open_archive(io.BytesIO(content), len(content))
-    assert time.process_time() - started < 5
+    assert time.thread_time() - started < 5
 
 
 def declare(content, size):

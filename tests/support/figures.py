@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from typing import TypeVar
 from unittest import mock
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.text import Text
 
 from tasks.shared.figures import MOST_COLUMNS, SHOWN_WIDTH, Source
 
+Drawn = TypeVar("Drawn")
 LEAST_LETTERS = 9  # pixels of those that are shown
 REAL = Source("somemnist", "compact28, seed 0")
 PHANTOMS = Source("somemnist", "compact28, seed 0", phantoms=True)
@@ -71,9 +73,14 @@ def cut_off_in(figure: Figure) -> list[str]:
     ]  # fmt: skip
 
 
-def require_legible(draw: Callable[[], object]) -> None:
-    """Draw a figure, and refuse what cannot be read where it is shown, and one that does not say what it shows."""
-    (figure,) = drawn_by(draw)
+def require_legible(draw: Callable[[], Drawn]) -> Drawn:
+    """Draw a figure, and refuse what cannot be read where it is shown, and one that does not say what it shows.
+
+    Returns:
+        What the call returns.
+    """
+    drawn: list[Drawn] = []
+    (figure,) = drawn_by(lambda: drawn.append(draw()))
     small = {text: round(size, 1) for text, size in letters_of(figure).items() if size < LEAST_LETTERS}
     assert not small
     assert most_columns_of(figure) <= MOST_COLUMNS
@@ -81,3 +88,4 @@ def require_legible(draw: Callable[[], object]) -> None:
     assert not cut_off_in(figure)
     assert any("mnist" in text for text in letters_of(figure)), "no dataset is named"
     assert np.isfinite(figure.get_figheight())
+    return drawn[0]

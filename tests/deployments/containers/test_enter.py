@@ -16,7 +16,7 @@ def _enter(command, variables):
         env={"PATH": os.environ["PATH"], **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=400,
     )
 
 

@@ -67,7 +67,7 @@ def test_it_does_not_start_elsewhere_without_a_login(tmp_path):
         env=os.environ | {"PAGE_HOST": "0.0.0.0", "OUTPUTS": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=400,
     )
     assert done.returncode == 2
     assert done.stderr.startswith("error: PAGE_HOST=0.0.0.0 opens the page")

@@ -19,8 +19,7 @@ def nothing_is_cut_off(drawn):
 
 def assert_sound(draw):
     """The figure repeats, has something on it, is whole, and says when it shows phantoms."""
-    require_legible(partial(draw, source=REAL))
-    png = draw(source=REAL)
+    png = require_legible(partial(draw, source=REAL))
     assert draw(source=REAL) == png
     drawn, marked = pixels(png), pixels(draw(source=PHANTOMS))
     assert drawn.shape == marked.shape

@@ -160,9 +160,9 @@ def test_intervals_hold_the_score_repeat_and_narrow_with_the_number_of_images():
 
 def test_a_thousand_samples_of_the_test_split_are_quick():
     probabilities, labels = case(0, size=624)
-    started = time.perf_counter()
+    started = time.thread_time()  # of the processor: a busy machine does not count
     score_with_intervals(probabilities, labels, 0.5, samples=1000)
-    assert time.perf_counter() - started < 3
+    assert time.thread_time() - started < 3
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def _text(text):
 @step
 def meet(name: str) -> DocumentRecord:
     """Wait for another step that waits."""
-    _both.wait(timeout=60)
+    _both.wait(timeout=300)
     return _text(name)
 
 

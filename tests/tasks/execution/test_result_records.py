@@ -38,7 +38,7 @@ def test_the_attacks_are_real(tmp_path):
                 ResultRecord.deserialize(path.read_bytes())
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code), str(tmp_path)], timeout=300, check=True)
-    waited = time.monotonic() + 30
+    waited = time.monotonic() + 240
     while len(list(tmp_path.glob("*.marker"))) < len(HOSTILE) and time.monotonic() < waited:
         time.sleep(0.05)
     assert sorted(path.stem for path in tmp_path.glob("*.marker")) == sorted(HOSTILE)

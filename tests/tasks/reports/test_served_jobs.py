@@ -10,8 +10,6 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import pytest
-
 from tasks.reports.jobs import Job, done_rows, write_rows
 from tasks.storage.store import Store
 from tests.conftest import CHECKOUT
@@ -32,6 +30,11 @@ def write_all(url, root):
     return rows, done
 
 
+def silent_after(server, count):
+    """Answer so many of the questions, those that came first, and no other."""
+    return lambda body, before: slow(1000) if server.asked.index(body) >= count else None
+
+
 def _kept(root):
     shards = [json.loads(path.read_text()) for path in Path(root).glob("jobs/*/shards/*.json")]
     return [row for shard in shards for row in shard]
@@ -42,12 +45,11 @@ def _mark(row):
     return re.search(r"none, (\w{12})|Clear, (\w{12})", row["text"])[0][-12:]
 
 
-@pytest.mark.timeout(120)
 def test_an_interrupt_leaves_what_was_finished_and_waits_for_nothing(tmp_path):
     root = str(tmp_path / "store")
     code = f"from {__name__} import write_all; write_all({{!r}}, {root!r})"
     with stand_in() as server:
-        server.fault = lambda body, before: slow(100) if len(server.answered) >= 4 else None
+        server.fault = silent_after(server, 4)
         process = subprocess.Popen(
             [sys.executable, "-c", code.format(server.url)], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True
         )
@@ -55,17 +57,17 @@ def test_an_interrupt_leaves_what_was_finished_and_waits_for_nothing(tmp_path):
             assert process.poll() is None
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGINT
     assert told.rstrip().endswith("KeyboardInterrupt")
     assert len(_kept(root)) == 4
 
 
-@pytest.mark.timeout(120)
 def test_a_client_that_is_killed_between_rows_asks_for_none_again_that_was_kept(tmp_path):
     root = str(tmp_path / "store")
     code = f"from {__name__} import write_all; write_all({{!r}}, {root!r})"
-    with stand_in(delay=0.15) as server:
+    with stand_in() as server:
+        server.fault = silent_after(server, 6)
         process = subprocess.Popen([sys.executable, "-c", code.format(server.url)], cwd=CHECKOUT)
         while len(_kept(root)) < 4:
             assert process.poll() is None
@@ -73,8 +75,8 @@ def test_a_client_that_is_killed_between_rows_asks_for_none_again_that_was_kept(
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         before = {row["row_id"]: row for row in _kept(root)}
-        assert 4 <= len(before) < 2 * ROWS
-        server.delay = 0
+        assert 4 <= len(before) <= 6
+        server.fault = lambda body, before: None
         rows, done = write_all(server.url, root)
         asked_for = Counter(server.answered)
     assert sorted(row.row_id for row in done) == sorted(row.id for row in rows)

@@ -1,7 +1,6 @@
 """Registration on a real SQLite store, with real networks."""
 
 import json
-import time
 import uuid
 from pathlib import Path
 
@@ -110,13 +109,13 @@ def test_a_version_is_tagged_with_what_it_is_and_linked_with_its_run(client, run
     assert not Path("mlflow.db").exists()  # MLflow's default store, which a global client would make
 
 
-def test_the_same_package_is_registered_once(client, run, name):
+def test_the_same_package_is_registered_once(client, run, name, monkeypatch):
     first, again, other = run(), run(), run()
     assert registry.register(first, name, package()).version == 1
-    started = time.monotonic()
-    assert registry.register(first, name, package()).version == 1
-    assert registry.register(again, name, package()).version == 1
-    assert time.monotonic() - started < 2
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "_register", None)  # what exports and uploads, which takes seconds
+        assert registry.register(first, name, package()).version == 1
+        assert registry.register(again, name, package()).version == 1
     assert client.get_run(again.run_id).data.tags["registry.version"] == f"{name}/1"
     assert registry.register(other, name, package(threshold=0.4)).version == 2  # the operating point belongs to it
     assert len(client.get_run(first.run_id).outputs.model_outputs) == 1

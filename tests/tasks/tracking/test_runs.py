@@ -280,7 +280,7 @@ def test_an_experiment_that_was_deleted_is_restored_and_the_log_says_so(new_proc
 
 
 def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     identity = runs._process_identity(child.pid)
     assert identity
     run_id = in_flow()
@@ -301,6 +301,16 @@ def test_the_address_of_a_run_names_its_experiment():
     assert f"/#/experiments/{experiment}/runs/{run_id}?workflowType=machine_learning" in runs.page_of(
         RunReference(run_id=run_id)
     )
+
+
+def test_the_links_of_a_page_ask_once_for_the_experiment(monkeypatch):
+    run, asked, get = RunReference(run_id=in_flow()), [], MlflowClient.get_run
+    monkeypatch.setattr(MlflowClient, "get_run", lambda client, run_id: asked.append(run_id) or get(client, run_id))
+    experiment = get(new_client(), run.run_id).info.experiment_id
+    for number in range(5):
+        for address in (runs.page_of(run), runs.place_of(run), runs.page_of_file(run, f"{number}.png")):
+            assert f"/experiments/{experiment}/runs/{run.run_id}" in address
+    assert asked in ([], [run.run_id])  # not again where the run itself has asked
 
 
 @pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"])

@@ -48,10 +48,10 @@ def test_the_server_says_how_long_to_wait():
 
 @pytest.mark.usefixtures("quick")
 def test_a_slow_answer_is_asked_for_again_and_then_given_up(monkeypatch):
-    monkeypatch.setattr(module, "READ_SECONDS", 0.2)
-    with stand_in(fault=once(slow(5))) as server:
+    monkeypatch.setattr(module, "READ_SECONDS", 1.0)
+    with stand_in(fault=once(slow(60))) as server:
         assert chat(server)
-    with stand_in(fault=lambda body, before: slow(5)) as server, pytest.raises(RefusedError, match="too long"):
+    with stand_in(fault=lambda body, before: slow(60)) as server, pytest.raises(RefusedError, match="too long"):
         chat(server, retries=1)
     assert len(server.asked) == 2
 

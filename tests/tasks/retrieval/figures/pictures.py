@@ -24,8 +24,7 @@ def area(picture: bytes | NDArray, color: str) -> int:
 
 def require_repeatable_and_watermarked(draw: Callable[..., bytes], *, whole: bool = False) -> None:
     """Draw a figure twice, and once of phantoms; a whole one is not cut off at an edge."""
-    require_legible(partial(draw, source=REAL))
-    png = draw(source=REAL)
+    png = require_legible(partial(draw, source=REAL))
     assert png.startswith(b"\x89PNG")
     assert png == draw(source=REAL)
     image = pixels(png)

@@ -53,7 +53,7 @@ def prefect_server() -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         with written_to(_EMBEDDED_LOG):
-            stack.enter_context(prefect_test_harness(server_startup_timeout=180))
+            stack.enter_context(prefect_test_harness(server_startup_timeout=400))
         stack.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
         ensure_limit()
         yield

@@ -42,7 +42,7 @@ def running(variables: dict[str, str], logs: ServerLogs) -> Iterator[dict[str, A
     Yields:
         What `outputs/services.json` says, and what was `printed`.
     """
-    logs.watch(Path(variables["OUTPUTS"]) / "services")
+    logs.watch(Path(variables["OUTPUTS"]) / "services", "a worker was cut off")
     try:
         done = call("up", variables)
         assert done.returncode == 0, done.stderr

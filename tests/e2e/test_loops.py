@@ -111,7 +111,7 @@ def _stack(kind, outputs, data, server_logs):
         ):
             assert (outputs / "prefect" / "prefect.db").exists() == (not database)
             if database:
-                server_logs.watch(outputs / "services", "two events were counted at once")
+                server_logs.watch(outputs / "services", "a worker was cut off", "two events were counted at once")
             begun = SimpleNamespace(client=client, posts=posts, notes=notes, outputs=outputs)
             _begin(begun, variables)
             yield begun

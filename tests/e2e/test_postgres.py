@@ -59,7 +59,8 @@ def room(server_logs):
 
 @pytest.fixture(scope="module")
 def postgres(room, server_logs):
-    server_logs.watch(room, "PostgreSQL starts", "a metric was logged already", "a task run was recorded already")
+    expected = ("PostgreSQL starts", "a metric was logged already", "a task run was recorded already")
+    server_logs.watch(room, *expected, "a worker was cut off")
     with temporary_postgres(room) as server:
         yield server
 

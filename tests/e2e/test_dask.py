@@ -41,7 +41,7 @@ from tests.support.ports import free_port
 from tests.support.short_reports import neighbours_of
 from tests.support.smallest import words
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.usefixtures("prefect_server")]
 CHECKOUT = Path(__file__).parents[2]  # not from tests.conftest: what the workers import must leave OUTPUTS alone
 CARD = {
     "architecture": "compact28", "classes": 2, "channels": 1, "image_size": 28,

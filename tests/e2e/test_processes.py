@@ -13,7 +13,7 @@ from tests.conftest import CHECKOUT
 from tests.server_logs import EMBEDDED, unexpected
 from tests.support.smallest import words
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def _environment(outputs: Path, data: Path | None) -> dict[str, str]:
@@ -36,7 +36,7 @@ def _start(module: str, options: list[str], outputs: Path, data: Path | None) ->
 
 
 def _end(process: subprocess.Popen) -> str:
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, output
     assert not unexpected(output, EMBEDDED)
     return output

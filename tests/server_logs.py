@@ -88,6 +88,10 @@ EXPECTED = {
         r'duplicate key value violates unique constraint "pk_task_run"',
         "of two events of a task run that arrive at once, Prefect's recorder inserts both, and tries the second again",
     ),
+    "a worker was cut off": Expected(
+        r"WorkerChannelConnection\._receive_loop[\s\S]*WebSocketDisconnected",
+        "on a busy machine a worker's connection runs out of time; the server was about to read from it",
+    ),
     "a stranger knocked": Expected(
         r"Exception in callback [\s\S]*in on_connection[\s\S]*Unable to allocate",
         "a client of another test asks for a server that had the port before, and Dask takes its words for a length",

@@ -18,6 +18,7 @@ from tasks.storage.proxies import loopback_without_proxy
 
 OVERVIEW = "overview"
 """Key of the artifact in Prefect that is the start page."""
+_DATABASE_SECONDS = 60  # instead of 5 to connect and 10 to answer, after which a busy machine was an error 500
 HEARTBEAT_SECONDS = 30
 """Between two signs of life of a run; Prefect allows no fewer, and waits six times as long if it is not told."""
 
@@ -102,6 +103,8 @@ def environment() -> dict[str, str]:
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": str(_DATABASE_SECONDS),
+        "PREFECT_SERVER_DATABASE_TIMEOUT": str(_DATABASE_SECONDS),
         "PREFECT_CLI_PROMPT": "false",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "DO_NOT_TRACK": "1",

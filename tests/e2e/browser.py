@@ -12,7 +12,7 @@ from docs.tools.screenshots import _PROGRAMS, opened_page
 
 needs_chromium = pytest.mark.skipif(not any(map(shutil.which, _PROGRAMS)), reason="needs Chromium")
 NARROW = {"width": 390, "height": 844}
-FOUND_SECONDS = 240  # beside other tests; the first run loads PyTorch and computes what pictures are compared with
+FOUND_SECONDS = 400  # beside other tests; the first run loads PyTorch and computes what pictures are compared with
 _FILES = """files => {
   const transfer = new DataTransfer();
   for (const [name, content] of files)

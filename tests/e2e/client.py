@@ -7,7 +7,7 @@ from typing import Any
 from prefect.events.worker import EventsWorker
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 300
 
 
 @contextlib.contextmanager

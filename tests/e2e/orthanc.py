@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.e2e.services import free_port, wait_for
+from tests.e2e.services import wait_for
+from tests.support.ports import free_port
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 LOGIN = "radiology:a long secret: with a colon"
@@ -55,7 +56,7 @@ def orthanc(folder: Path, login: str | None = None) -> Iterator[SimpleNamespace]
     )
 
     def rest(path: str):
-        with directly.open(f"http://127.0.0.1:{port}/{path}", timeout=10) as answer:
+        with directly.open(f"http://127.0.0.1:{port}/{path}", timeout=60) as answer:
             return json.load(answer)
 
     def answers() -> bool:
@@ -65,8 +66,8 @@ def orthanc(folder: Path, login: str | None = None) -> Iterator[SimpleNamespace]
         return False
 
     try:
-        wait_for(answers, 30)
+        wait_for(answers)
         yield SimpleNamespace(url=f"http://127.0.0.1:{port}/dicom-web", log=log, rest=rest)
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)

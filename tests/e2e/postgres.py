@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 
 from tests.conftest import CHECKOUT
-from tests.e2e.services import free_port, wait_for
+from tests.e2e.services import wait_for
+from tests.support.ports import free_port
 
 
 @contextlib.contextmanager
@@ -66,7 +67,7 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         return done.stdout.strip()
 
     try:
-        wait_for(lambda: subprocess.run(ready).returncode == 0, 60)
+        wait_for(lambda: subprocess.run(ready).returncode == 0)
         file = CHECKOUT / "deployments" / "containers" / "databases.sql"
         environment = os.environ | {"SECRETS": str(room / "secrets")}
         subprocess.run([*psql, "--file", file], check=True, capture_output=True, env=environment)
@@ -75,7 +76,7 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(port=port, query=query, variables=variables)
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.wait(timeout=120)
 
 
 def _program(name):

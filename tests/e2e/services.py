@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,15 +16,10 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from tests.conftest import CHECKOUT
 from tests.server_logs import ServerLogs
+from tests.support.ports import free_port
 
-PATIENCE_SECONDS = 180
-"""What takes seconds takes longer beside other tests."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+PATIENCE_SECONDS = 400
+"""What takes seconds takes minutes on a machine that is busy. Only a fault is waited for that long."""
 
 
 def service_environment(outputs: Path, data: Path, **others: str) -> dict[str, str]:
@@ -38,7 +32,7 @@ def service_environment(outputs: Path, data: Path, **others: str) -> dict[str, s
 def call(action: str, variables: dict[str, str], *options: str) -> subprocess.CompletedProcess[str]:
     """Do what `make up` or `make down` does."""
     command = [sys.executable, "-m", "deployments.local.services", action, *options]
-    return subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=CHECKOUT, env=variables, capture_output=True, text=True, timeout=800)
 
 
 @contextlib.contextmanager
@@ -48,7 +42,7 @@ def running(variables: dict[str, str], logs: ServerLogs) -> Iterator[dict[str, A
     Yields:
         What `outputs/services.json` says, and what was `printed`.
     """
-    logs.watch(Path(variables["OUTPUTS"]) / "services")
+    logs.watch(Path(variables["OUTPUTS"]) / "services", "a worker was cut off")
     try:
         done = call("up", variables)
         assert done.returncode == 0, done.stderr
@@ -82,7 +76,7 @@ def kill(name: str, outputs: Path) -> None:
     family = [*service.children(recursive=True), service]
     for member in family:
         member.kill()
-    psutil.wait_procs(family, timeout=10)
+    psutil.wait_procs(family, timeout=60)
 
 
 def end(worker: subprocess.Popen[Any]) -> None:
@@ -92,7 +86,7 @@ def end(worker: subprocess.Popen[Any]) -> None:
         worker.wait(timeout=15)
     except subprocess.TimeoutExpired:
         worker.kill()
-        worker.wait(timeout=5)
+        worker.wait(timeout=60)
 
 
 @contextlib.contextmanager
@@ -132,14 +126,23 @@ def require_no_jobs(mlflow: int) -> None:
     assert not [command for command in commands if "jobs" in command or "huey" in command]
 
 
-def wait_for(what: Callable[[], Any], seconds: float) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = PATIENCE_SECONDS, *, pause: float | None = None) -> Any:
     """Ask until something is so.
+
+    Args:
+        what: the question; what it answers is true once it is so.
+        seconds: after which that is given up.
+        pause: between two questions; else it grows with what was waited, since to answer costs a server its time.
+
+    Returns:
+        The last answer.
 
     Raises:
         AssertionError: it is not so within that time.
     """
-    deadline = time.monotonic() + seconds
+    begun = time.monotonic()
     while not (found := what()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.3)
+        waited = time.monotonic() - begun
+        assert waited < seconds, f"not so within {seconds} s: {found}"
+        time.sleep(min(1.0, 0.1 + waited / 20) if pause is None else pause)
     return found

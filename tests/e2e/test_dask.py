@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,10 +37,11 @@ from tasks.records.retrieval import EmbeddingsRecord, RetrievalResult
 from tasks.reports.steps.planning import locate_generator
 from tasks.retrieval.steps.encoding import embed_images, own_encoder
 from tasks.storage.store import Store
+from tests.support.ports import free_port
 from tests.support.short_reports import neighbours_of
 from tests.support.smallest import words
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("prefect_server")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800), pytest.mark.usefixtures("prefect_server")]
 CHECKOUT = Path(__file__).parents[2]  # not from tests.conftest: what the workers import must leave OUTPUTS alone
 CARD = {
     "architecture": "compact28", "classes": 2, "channels": 1, "image_size": 28,
@@ -219,7 +219,7 @@ def _started(log: Path, folder: Path, *words: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(300)
 
 
 def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_folder(
@@ -229,17 +229,16 @@ def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_fold
 
     log = tmp_path / "dask.log"
     server_logs.watch(log, "a Dask worker is elsewhere", "a stranger knocked")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     form = ExecutionParameters(runner="dask", scheduler=f"tcp://127.0.0.1:{port}")
     with (
         _started(log, tmp_path, "scheduler", "--port", str(port)),
-        Client(form.scheduler, timeout=60, set_as_default=False) as client,
+        Client(form.scheduler, timeout=300, set_as_default=False) as client,
         _started(log, CHECKOUT, "worker", form.scheduler),
     ):
         with _started(log, tmp_path, "worker", form.scheduler):
-            client.wait_for_workers(2, timeout=60)
+            client.wait_for_workers(2, timeout=300)
             with pytest.raises(InputError, match=f"{form.scheduler}: its workers cannot import tasks; start"):
                 require_workers(form)
-        wait_for(lambda: len(client.scheduler_info()["workers"]) == 1, 60)
+        wait_for(lambda: len(client.scheduler_info()["workers"]) == 1)
         require_workers(form)

@@ -29,12 +29,13 @@ from tests.conftest import CHECKOUT
 from tests.deployments.containers import compose
 from tests.e2e.postgres import postgres as temporary_postgres
 from tests.e2e.postgres import room_for_postgres
-from tests.e2e.services import free_port, require_no_jobs
+from tests.e2e.services import PATIENCE_SECONDS, require_no_jobs
+from tests.support.ports import free_port
 from tests.support.smallest import SMALLEST
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(900),  # four services start, and all count for the first test
+    pytest.mark.timeout(1800),  # four services start, and all count for the first test
     pytest.mark.expected_in_logs("a wrong password"),
 ]
 PASSWORDS = {
@@ -58,7 +59,8 @@ def room(server_logs):
 
 @pytest.fixture(scope="module")
 def postgres(room, server_logs):
-    server_logs.watch(room, "PostgreSQL starts", "a metric was logged already", "a task run was recorded already")
+    expected = ("PostgreSQL starts", "a metric was logged already", "a task run was recorded already")
+    server_logs.watch(room, *expected, "a worker was cut off")
     with temporary_postgres(room) as server:
         yield server
 
@@ -156,7 +158,7 @@ class Machines:
         self.stop(*reversed(self.running))
 
 
-def _until(condition, processes, seconds=180):
+def _until(condition, processes, seconds=PATIENCE_SECONDS):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it took too long"
@@ -169,7 +171,7 @@ def _status(address, login=None):
     if login:
         request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status
     except urllib.error.HTTPError as error:
         return error.code
@@ -186,7 +188,7 @@ def machines(room, postgres, official_file):
         here.wait_for(f"{here.prefect_api}/health", f"{here.mlflow}/health")
         here.start("set-up", "machine-0")
         set_up = here.running["set-up"]
-        assert set_up.wait(timeout=180) == 0, here.log("set-up").read_text()
+        assert set_up.wait(timeout=PATIENCE_SECONDS) == 0, here.log("set-up").read_text()
         del here.running["set-up"]
         health = [here.start("cpu-worker", "machine-1"), here.start("gpu-worker", "machine-2")]
         here.wait_for(*(f"http://127.0.0.1:{port}/health" for port in health))
@@ -205,7 +207,9 @@ def pair(machines):
             with SyncPrefectClient(machines.prefect_api, auth_string=PASSWORDS["prefect_auth_string"]) as client:
                 deployment = client.read_deployment_by_name("pipeline/pipeline")
                 client.update_deployment(deployment.id, DeploymentUpdate(work_pool_name=pool))
-            run = run_deployment("pipeline/pipeline", parameters=SMALLEST, timeout=400, poll_interval=1)
+            run = run_deployment(
+                "pipeline/pipeline", parameters=SMALLEST, timeout=2 * PATIENCE_SECONDS, poll_interval=1
+            )
             assert run.state.is_completed(), (run.state, machines.tails())
             runs.append(run)
             summaries.append(json.loads((machines.outputs / "summary.json").read_text()))
@@ -279,7 +283,7 @@ def test_mlflow_answers_only_under_its_names(machines):
     address = f"{machines.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
     request = urllib.request.Request(address, headers={"Host": "elsewhere.example"})
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=60)
     assert refused.value.code == 403
 
 

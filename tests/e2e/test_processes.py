@@ -13,7 +13,7 @@ from tests.conftest import CHECKOUT
 from tests.server_logs import EMBEDDED, unexpected
 from tests.support.smallest import words
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 
 def _environment(outputs: Path, data: Path | None) -> dict[str, str]:
@@ -36,7 +36,7 @@ def _start(module: str, options: list[str], outputs: Path, data: Path | None) ->
 
 
 def _end(process: subprocess.Popen) -> str:
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, output
     assert not unexpected(output, EMBEDDED)
     return output
@@ -77,7 +77,7 @@ def test_a_damaged_dataset_is_one_sentence_and_exit_code_2(outputs, tmp_path, of
     damaged.write_bytes(official_file.read_bytes()[:-1000])
     before = _computed(outputs)
     process = _start("flows.pipeline", ["--preset", "quickstart"], outputs, damaged.parent)
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode == 2
     errors = [line for line in output.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
@@ -89,7 +89,7 @@ def test_a_damaged_dataset_is_one_sentence_and_exit_code_2(outputs, tmp_path, of
 def test_a_folder_that_cannot_hold_the_products_is_one_sentence_and_exit_code_2(tmp_path):
     (tmp_path / "file").write_text("in the way")
     process = _start("flows.pipeline", ["--preset", "debug"], tmp_path / "file" / "outputs", None)
-    output, _ = process.communicate(timeout=100)
+    output, _ = process.communicate(timeout=400)
     assert process.returncode == 2
     assert output.startswith(f"error: {tmp_path / 'file' / 'outputs'} cannot hold the products")
     assert len(output.splitlines()) == 1

@@ -23,11 +23,13 @@ from tests.e2e.services import call, deployment_like, kill, process_of, running,
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.timeout(1800),
     pytest.mark.expected_in_logs(
         "a run was ended", "a server was killed", "a worker ended while it polled", "an event came twice"
     ),
 ]
-WINDOW_SECONDS = 45  # the least there is
+WINDOW_SECONDS = 90  # the least that keeps runs which live from being taken for dead where all is slow
+AWAY_SECONDS = "1200"  # longer than servers are away that are killed, also where it takes minutes to start them
 EPOCHS = 40  # to be cut in three places
 FORM = {
     "dataset": PRESETS["debug"]["dataset"],
@@ -95,7 +97,7 @@ def _training(outputs, deployment, parameters=FORM):
     """A run of a deployment that has gone on with the training."""
     before = _epoch(outputs)
     run = run_deployment(deployment, parameters=parameters, timeout=0)
-    wait_for(lambda: _epoch(outputs) > before, 240)
+    wait_for(lambda: _epoch(outputs) > before, pause=0.1)
     return run
 
 
@@ -109,12 +111,14 @@ def dead(services, environment, outputs, prefect):
     """The run of a machine that has died, and with it a process that held the GPU."""
     command = [sys.executable, "-c", HOLD_A_SLOT]
     holder = subprocess.Popen(command, cwd=CHECKOUT, env=environment, stdout=subprocess.PIPE, text=True)
-    run = _training(outputs, "classification/classification")
-    wait_for(lambda: f"epoch 1 of {EPOCHS}:" in _worker_log(outputs), 60)  # an epoch is kept before it is told of
     assert holder.stdout.readline() == "held\n"
+    run = _training(outputs, "classification/classification")
+    wait_for(
+        lambda: f"epoch 1 of {EPOCHS}:" in _worker_log(outputs), pause=0.1
+    )  # an epoch is kept before it is told of
+    kill("cpu-worker", outputs)
     holder.kill()
     holder.communicate()
-    kill("cpu-worker", outputs)
     return run
 
 
@@ -129,11 +133,11 @@ def test_a_cancelled_run_ends_within_seconds_and_everything_says_so(services, en
     assert "What had died was started again: cpu-worker." in _up(environment)
     run = _training(outputs, "pipeline/pipeline", PRESETS["debug"] | FORM)
     prefect.set_flow_run_state(run.id, State(type=StateType.CANCELLING, name="Cancelling"))  # what the UI sends
-    wait_for(lambda: _final(prefect, run), 60)
-    states = {each.state.name for each in prefect.read_flow_runs() if each.id != dead.id}
-    assert states == {"Cancelled"}  # and that of the subflow
+    wait_for(lambda: _final(prefect, run))
+    states = [each.state.name for each in prefect.read_flow_runs() if each.id != dead.id]
+    assert states == ["Cancelled"] * 2  # and that of the subflow
     assert _tracked(services) == [("classification", "KILLED"), ("pipeline", "KILLED"), ("classification", "KILLED")]
-    assert not process_of("cpu-worker", outputs).children(recursive=True)
+    wait_for(lambda: not process_of("cpu-worker", outputs).children(recursive=True))
     assert 2 <= _epoch(outputs) < EPOCHS
 
 
@@ -141,13 +145,13 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
     short = FORM | {"training": FORM["training"] | {"seed": 1, "epochs": 12}}
     with deployment_like(prefect, "classification/classification", {}) as (_, name):  # the dead run has its turn still
         run = run_deployment(name, parameters=short, timeout=0)
-        wait_for(lambda: "epoch 2 of 12:" in _worker_log(outputs), 240)
+        wait_for(lambda: "epoch 2 of 12:" in _worker_log(outputs), pause=0.1)
         worker = process_of("cpu-worker", outputs)
         members = worker.children(recursive=True)
         worker.kill()
-        worker.wait(timeout=10)
+        worker.wait(timeout=60)
         assert [member for member in members if member.is_running()]
-        state = wait_for(lambda: _final(prefect, run), 400)
+        state = wait_for(lambda: _final(prefect, run))
     assert state.is_completed(), state
     assert _tracked(services)[-1] == ("classification", "FINISHED")
     assert "epoch 12 of 12:" not in _worker_log(outputs)  # which only the worker could write
@@ -155,7 +159,7 @@ def test_a_run_goes_on_when_its_worker_alone_is_killed(services, environment, ou
 
 
 def test_the_run_of_a_dead_machine_is_found(prefect, dead):
-    state = wait_for(lambda: _final(prefect, dead), WINDOW_SECONDS + 20)
+    state = wait_for(lambda: _final(prefect, dead))
     assert state.is_crashed(), state
     assert f"No sign of life for {WINDOW_SECONDS} s" in state.message
 
@@ -163,7 +167,7 @@ def test_the_run_of_a_dead_machine_is_found(prefect, dead):
 def test_a_run_survives_that_its_servers_are_killed_and_started_again(
     services, environment, outputs, prefect, monkeypatch
 ):
-    monkeypatch.setenv("HEARTBEAT_WINDOW", "120")  # longer than the servers are away
+    monkeypatch.setenv("HEARTBEAT_WINDOW", AWAY_SECONDS)
     register()
     nightly = prefect.read_deployment_by_name("retrieval/retrieval-nightly")
     prefect.update_deployment_schedule(nightly.id, nightly.schedules[0].id, active=True)  # by a person, in the UI
@@ -171,11 +175,11 @@ def test_a_run_survives_that_its_servers_are_killed_and_started_again(
     kill("prefect", outputs)
     kill("mlflow", outputs)
     assert _epoch(outputs) < EPOCHS
-    told = _up(environment | {"HEARTBEAT_WINDOW": "120"})
+    told = _up(environment | {"HEARTBEAT_WINDOW": AWAY_SECONDS})
     assert "What had died was started again: prefect, mlflow." in told
     assert [schedule.active for schedule in prefect.read_deployment(nightly.id).schedules] == [True]
 
-    state = wait_for(lambda: _final(prefect, run), 200)
+    state = wait_for(lambda: _final(prefect, run))
     assert state.is_completed(), state
     assert _tracked(services)[3:] == [("classification", "FINISHED")] * 2
     same = [each.id for each in prefect.read_flow_runs() if each.parameters.get("training", {}).get("epochs") == EPOCHS]
@@ -192,4 +196,4 @@ def test_a_run_survives_that_its_servers_are_killed_and_started_again(
 
 
 def test_the_slot_of_a_dead_machine_is_free(prefect, dead):
-    wait_for(lambda: prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 0, 90)
+    wait_for(lambda: prefect.read_global_concurrency_limit_by_name("gpu").active_slots == 0)

@@ -1,10 +1,13 @@
-"""The services as a person uses them: up, a run triggered through the API, its products, down."""
+"""The services as a person uses them: up, runs triggered in every way, their products, the page for X-rays, down.
 
+All runs begin at once, when the services are up; the tests look what came of them, and meanwhile at what is there.
+"""
+
+import contextlib
 import json
 import re
 import subprocess
 import sys
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -12,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import psutil
 import pytest
 import yaml
@@ -31,17 +35,28 @@ from deployments.local.services import GPUS
 from tasks.parameters.presets import PRESETS
 from tests.conftest import CHECKOUT
 from tests.e2e.client import client_of
-from tests.e2e.services import call, deployment_like, end, running, service_environment, wait_for
+from tests.e2e.page import address, dropped, foreign, xray  # noqa: F401  fixtures of its tests
+from tests.e2e.services import call, deployment_like, end, kill, process_of, running, service_environment, wait_for
 from tests.support.pages import page_of
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.timeout(1800),  # what is started counts for the first test
     pytest.mark.expected_in_logs("a run without a champion", "no weights of MedGemma", "wrong parameters"),
 ]
+IMAGES = {"train": 300, "val": 120, "test": 40}
 NO_WAY = "http://127.0.0.1:9"  # a proxy that leads nowhere: what is on this machine is reached without one
-SMALL = PRESETS["debug"] | {
-    "dataset": {"limit": 64},
-    "evaluation": PRESETS["debug"]["evaluation"] | {"bootstrap_samples": 50, "explained_images": 4, "label_folds": 0},
+SMALL = {
+    "training": PRESETS["debug"]["training"] | {"epochs": 4},
+    "evaluation": {
+        "bootstrap_samples": 50,
+        "failures": 1,
+        "explained_images": 4,
+        "explanation_draws": 2,
+        "label_folds": 0,
+        "corrupted_images": 0,
+        "threshold_rule": "fixed",
+    },
     "retrieval": {"encoders": ["classifier"], "bootstrap_samples": 50, "galleries": 1},
     "reports": {"cases": 2, "batch_size": 64, "controlled_cases": 1},
 }
@@ -65,7 +80,8 @@ def _read(environment, name):
 @pytest.fixture(scope="module")
 def services(environment, server_logs):
     with running(environment, server_logs) as notes:
-        yield notes
+        workers = f"{notes['prefect_api']}/work_pools/cpu/workers/filter"
+        yield notes | {"workers": httpx.post(workers, json={}, timeout=60).json()}
     assert "Nothing was running." in call("down", environment).stdout
 
 
@@ -78,12 +94,15 @@ def client(services):
 def test_both_addresses_are_printed_and_answer_on_loopback(services, environment):
     for port in (environment["PREFECT_PORT"], environment["MLFLOW_PORT"]):
         assert f"http://127.0.0.1:{port}" in services["printed"]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as page:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page:
             assert "<html" in page.read().decode().lower()
     for entry in services["processes"]:
         process = psutil.Process(entry["pid"])
         for member in [process, *process.children(recursive=True)]:
-            for connection in member.net_connections(kind="tcp"):
+            connections = []
+            with contextlib.suppress(psutil.NoSuchProcess):  # a run that has ended
+                connections = member.net_connections(kind="tcp")
+            for connection in connections:
                 if connection.status == psutil.CONN_LISTEN:
                     assert connection.laddr.ip == "127.0.0.1"
 
@@ -113,7 +132,8 @@ def test_every_deployment_is_registered_with_its_description(client):
     declared = {
         entry["name"]: entry for entry in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
     }
-    found = {deployment.name: deployment for deployment in client.read_deployments()}
+    there = client.read_deployments()
+    found = {deployment.name: deployment for deployment in there if not deployment.name.endswith("-of-a-test")}
     assert found.keys() == declared.keys()
     for name, deployment in found.items():
         assert deployment.description == " ".join(declared[name]["description"].split())
@@ -123,8 +143,8 @@ def test_every_deployment_is_registered_with_its_description(client):
     assert found["pipeline-quickstart"].parameters == PRESETS["quickstart"]
 
 
-def test_the_worker_has_polled_when_up_says_that_all_is_up(client):
-    (worker,) = client.request("POST", "/work_pools/cpu/workers/filter", json={}).json()
+def test_the_worker_has_polled_when_up_says_that_all_is_up(services):
+    (worker,) = services["workers"]
     assert (worker["name"], worker["status"]) == ("cpu-1", "ONLINE")
 
 
@@ -137,21 +157,41 @@ def _trigger_over_http(services, deployment, parameters, **others):
     return httpx.post(
         f"{services['prefect_api']}/deployments/{deployment}/create_flow_run",
         json={"parameters": parameters, **others},
-        timeout=60,
+        timeout=300,
     )
 
 
 def _ended(client, run):
     """Wait for the end of a run."""
-    wait_for(lambda: client.read_flow_run(run).state.is_final(), 400)
-    return client.read_flow_run(run)
+    return wait_for(lambda: (found := client.read_flow_run(run)).state.is_final() and found)
 
 
 @pytest.fixture(scope="module")
-def begun(services, environment, client):
+def images(official_file):
+    with np.load(official_file) as arrays:
+        return {name: array[: IMAGES[name.split("_")[0]]] for name, array in arrays.items()}
+
+
+@pytest.fixture(scope="module")
+def small(images, tmp_path_factory):
+    """A file of one's own, with images enough to tell a foreign picture from an X-ray."""
+    file = tmp_path_factory.mktemp("data") / "small.npz"
+    np.savez(file, **images)
+    return file
+
+
+@pytest.fixture(scope="module")
+def form(small):
+    return {"dataset": {"path": str(small)}} | SMALL
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begun(services, environment, client, form):
     """Runs of deployments that have values of their own, all triggered at once, since much of it is waiting."""
+    (follow,) = [each for each in client.read_automations() if each.name == "Index anew for a new champion"]
+    client.pause_automation(follow.id)  # with all images
     with (
-        deployment_like(client, "pipeline/pipeline", SMALL) as (pipeline, name),
+        deployment_like(client, "pipeline/pipeline", form) as (pipeline, name),
         deployment_like(client, "champion/champion", OWN) as (champion, champion_name),
         temporary_settings({PREFECT_API_URL: services["prefect_api"]}),
     ):
@@ -160,7 +200,7 @@ def begun(services, environment, client):
         assert answer.status_code == 201, answer.text
         wrong = _trigger_over_http(services, champion, WRONG, enforce_parameter_schema=False)
         _trigger_over_http(services, champion, REASON)
-        soon = datetime.now(UTC) + timedelta(seconds=15)
+        soon = datetime.now(UTC) + timedelta(seconds=30)  # to come, also where the server is slow
         clock = IntervalSchedule(interval=timedelta(days=9), anchor_date=soon)
         schedule = DeploymentScheduleCreate(schedule=clock, active=True, parameters=REASON)
         client.create_deployment_schedules(champion, [schedule])
@@ -207,7 +247,7 @@ def gpu_worker(environment, client, begun):
     """A worker of the pool `gpu`, once the run that needs it is late."""
     if GPUS:
         pytest.skip("needs a machine without a GPU")
-    late = wait_for(lambda: (state := client.read_flow_run(begun.gpu).state).message and state, 180)
+    late = wait_for(lambda: (state := client.read_flow_run(begun.gpu).state).message and state)
     python = (sys.executable, "-m")
     with Path(environment["OUTPUTS"], "services", "gpu-worker.log").open("w") as log:
         worker = subprocess.Popen(
@@ -236,12 +276,15 @@ def test_however_a_run_is_started_it_keeps_the_deployments_other_values(client, 
         id=FlowRunFilterId(not_any_=[begun.wrong]),
         expected_start_time={"before_": datetime.now(UTC) + timedelta(days=1)},
     )
-    deadline = time.monotonic() + 200
-    while len(runs := client.read_flow_runs(deployment_filter=made, flow_run_filter=early)) < 4:
-        assert time.monotonic() < deadline, runs
-        _tell(client)  # again, until the server has loaded the automation
-        time.sleep(10)
-    for run in runs:
+
+    def started():
+        runs = client.read_flow_runs(deployment_filter=made, flow_run_filter=early)
+        by_automation = [run for run in runs if run.created_by and run.created_by.type == "AUTOMATION"]
+        if not by_automation:
+            _tell(client)  # again, until the server has loaded the automation
+        return by_automation and any("auto-scheduled" in run.tags for run in runs) and len(runs) >= 4 and runs
+
+    for run in wait_for(started, pause=10):
         ended = _ended(client, run.id)
         assert ended.parameters == {"champion": {"name": "nobodys-classifier", "reason": "given"}}
         assert ended.name == "reason given"  # what differs from the deployment's values
@@ -273,8 +316,8 @@ def again(begun, summary):
     return run_deployment(begun.name, parameters=GIVEN, timeout=0)
 
 
-def test_a_run_keeps_what_it_was_not_given(services, client, ended, summary, again):
-    form = {key: SMALL[key] | GIVEN.get(key, {}) for key in SMALL}
+def test_a_run_keeps_what_it_was_not_given(services, client, form, ended, summary, again):
+    form = {key: form[key] | GIVEN.get(key, {}) for key in form}
     assert ended.parameters == form  # as its page shows
     assert ended.name == "seed 3 · 3 cases"  # beside the values of the deployment
     mlflow = MlflowClient(services["mlflow"])
@@ -293,8 +336,8 @@ def test_a_run_keeps_what_it_was_not_given(services, client, ended, summary, aga
     run_id = summary["classification"]["mlflow_run_id"]
     figures = mlflow.list_artifacts(run_id, "figures")
     assert {"figures/grad_cam.png", "figures/conformal_coverage.png"} <= {figure.path for figure in figures}
-    address = f"{services['mlflow']}/get-artifact?path={figures[0].path}&run_uuid={run_id}"
-    with urllib.request.urlopen(address, timeout=10) as picture:
+    picture_of = f"{services['mlflow']}/get-artifact?path={figures[0].path}&run_uuid={run_id}"
+    with urllib.request.urlopen(picture_of, timeout=60) as picture:
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
@@ -334,6 +377,19 @@ def test_a_worker_that_comes_later_takes_the_run_that_waits_for_a_gpu(client, be
     assert len(state.message.splitlines()) == 1
 
 
+# These look at what that run made, while the same run goes on again.
+from tests.e2e.page import (  # noqa: E402, F401
+    test_a_bad_file_alone_starts_nothing,
+    test_an_x_ray_that_is_dropped_is_looked_at,
+    test_another_site_cannot_use_it_through_a_persons_browser,
+    test_earlier_runs_are_listed,
+    test_its_neighbours_and_files_can_be_opened,
+    test_on_a_phone_and_in_the_dark,
+    test_the_page_is_one_of_the_services,
+    test_with_the_keyboard_alone_one_foreign_picture_is_flagged_and_one_bad_file_is_a_sentence,
+)
+
+
 def test_the_next_run_is_all_hits(environment, client, summary, again):
     state = _ended(client, again.id).state
     assert state.is_completed(), state
@@ -341,3 +397,15 @@ def test_the_next_run_is_all_hits(environment, client, summary, again):
     assert second["flow_run_id"] == str(again.id)
     assert second["tasks"]["executed"] == 0, second["tasks"]["steps"]
     assert second["tasks"]["cached"] == summary["tasks"]["executed"] + summary["tasks"]["cached"]
+
+
+def test_what_has_died_is_started_again_at_its_old_address(services, environment):
+    outputs = Path(environment["OUTPUTS"])
+    kill("page", outputs)
+    done = call("up", environment | {"PAGE_PORT": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "What had died was started again: page." in done.stdout
+    assert services["page"] in done.stdout
+    listening = [each.laddr for each in process_of("page", outputs).net_connections("tcp") if each.status == "LISTEN"]
+    assert [(each.ip, each.port) for each in listening] == [("127.0.0.1", int(environment["PAGE_PORT"]))]
+    assert psutil.Process(process_of("page", outputs).pid).memory_info().rss < 1 << 30

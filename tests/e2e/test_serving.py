@@ -1,14 +1,13 @@
 """The registered champion behind MLflow's own scoring server."""
 
 import base64
+import contextlib
 import io
 import json
 import os
 import shlex
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 
@@ -29,6 +28,8 @@ from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tasks.tracking import registry, runs
 from tests.conftest import CHECKOUT
+from tests.e2e.services import wait_for
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -60,9 +61,7 @@ def classifier(shared_outputs):
 @pytest.fixture(scope="module")
 def address(classifier, shared_outputs, server_logs):
     server_logs.watch(shared_outputs / "serving.log")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     program, *options = _documented()
     assert program == ".venv/bin/python"  # which `make` makes; these tests run in an environment of any name
     command = [sys.executable, *options[:-1], str(port)]
@@ -73,17 +72,17 @@ def address(classifier, shared_outputs, server_logs):
             command, cwd=CHECKOUT, env=environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
-        for _ in range(240):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5):
-                    break
-            except OSError:
-                assert server.poll() is None, (shared_outputs / "serving.log").read_text()
-                time.sleep(0.5)
+
+        def answers():
+            assert server.poll() is None, (shared_outputs / "serving.log").read_text()
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=60):
+                return True
+
+        wait_for(answers)
         yield f"http://127.0.0.1:{port}/invocations"
     finally:
         os.killpg(server.pid, 15)
-        server.wait(30)
+        server.wait(120)
 
 
 def _documented():
@@ -99,7 +98,7 @@ def _ask(address, inputs):
     request = urllib.request.Request(
         address, json.dumps({"inputs": inputs}).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=300) as response:
         return json.load(response)["predictions"]
 
 

@@ -3,12 +3,12 @@
 Looked at in a browser, on a real server.
 """
 
+import contextlib
 import io
 import os
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
 
 import pytest
@@ -23,7 +23,8 @@ from tasks.storage.store import Store
 from tasks.tracking import runs
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tests.conftest import CHECKOUT
-from tests.e2e.services import free_port
+from tests.e2e.services import wait_for
+from tests.support.ports import free_port
 from tests.tasks.reports.test_pages import answer, view
 
 pytestmark = [
@@ -76,20 +77,19 @@ def server(logged, server_logs, tmp_path_factory):
             command, cwd=CHECKOUT, env=os.environ | quiet, stdout=file, stderr=file, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + 180
-        while True:
-            try:
-                with urllib.request.urlopen(f"{address}/health", timeout=5):
-                    break
-            except OSError:
-                assert time.monotonic() < deadline
-                time.sleep(0.5)
+
+        def answers():
+            assert process.poll() is None, log.read_text()
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=60):
+                return True
+
+        wait_for(answers)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MLFLOW_UI_URL", address)
             yield address
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 @pytest.fixture(scope="module")

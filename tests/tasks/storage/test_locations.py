@@ -5,6 +5,7 @@ import sysconfig
 import threading
 
 import pytest
+from prefect.settings import Settings
 
 from deployments.automations.heartbeat import heartbeat_window
 from tasks.storage import locations
@@ -54,6 +55,13 @@ def test_runs_give_a_sign_of_life_more_often_than_the_server_waits_for_one(monke
     for name in ("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "HEARTBEAT_WINDOW"):
         monkeypatch.delenv(name, raising=False)
     assert 2 * int(locations.environment()["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) < heartbeat_window()
+
+
+def test_a_server_waits_for_a_busy_database(monkeypatch):
+    for name, value in locations.environment().items():
+        monkeypatch.setenv(name, value)
+    database = Settings().server.database
+    assert (database.connection_timeout, database.timeout) == (60, 60)
 
 
 def test_services_are_used_only_while_they_answer():

@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from tasks.storage.locations import tracking_uri
 from tasks.tracking import runs as tracking
 from tasks.tracking import traces as tracing
 from tests.conftest import CHECKOUT
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.usefixtures("shared_outputs")
 
@@ -360,9 +360,7 @@ def server(shared_outputs, monkeypatch, server_logs):
     """An MLflow server over the test's store."""
     server_logs.watch(shared_outputs / "server.log")
     tracking.prepare()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(), "--port", str(port)]
     with (shared_outputs / "server.log").open("wb") as log:
         process = subprocess.Popen([*command, "--workers", "1"], stdout=log, stderr=log, start_new_session=True)

@@ -1,37 +1,24 @@
-"""The page where one drops X-rays, as a person with a browser uses it: real servers, a worker, the flow `cases`."""
+"""The page where one drops X-rays, as a person with a browser uses it: real servers, a worker, the flow `cases`.
+
+For tests/e2e/test_services.py, which has the services, a client of Prefect's, and a run of the pipeline over a small
+file, whose champion and index judge what is dropped.
+"""
 
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
-from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
-from tests.conftest import CHECKOUT
 from tests.e2e.browser import NARROW, choose, drop, fits, found, is_dark, needs_chromium, person
-from tests.e2e.services import call, kill, process_of, running, service_environment
+from tests.e2e.services import wait_for
 
-pytestmark = [pytest.mark.e2e, needs_chromium]
-IMAGES = {"train": 300, "val": 120, "test": 40}
-CLASSIFICATION = (
-    "flows.classification", "--training.architecture", "compact28", "--training.epochs", "4",
-    "--training.batch_size", "16", "--evaluation.label_folds", "0", "--evaluation.bootstrap_samples", "50",
-    "--evaluation.explained_images", "4", "--evaluation.explanation_draws", "2", "--evaluation.failures", "1",
-    "--evaluation.corrupted_images", "0",
-)  # fmt: skip
-RETRIEVAL = (
-    "flows.retrieval", "--retrieval.encoders", "classifier", "--retrieval.classifier", "champion",
-    "--retrieval.bootstrap_samples", "50", "--retrieval.galleries", "1", "--training.architecture", "compact28",
-)  # fmt: skip
 MINE = FlowRunFilter(tags=FlowRunFilterTags(all_=["page"]))
 FOREIGN_SCRIPT = """async ([address, picture]) => {
   const body = JSON.stringify({ pictures: [picture] });
@@ -56,12 +43,6 @@ def png(levels, side=256):
 
 
 @pytest.fixture(scope="module")
-def images(official_file):
-    with np.load(official_file) as arrays:
-        return {name: array[: IMAGES[name.split("_")[0]]] for name, array in arrays.items()}
-
-
-@pytest.fixture(scope="module")
 def xray(images):
     return png(images["test_images"][0])
 
@@ -72,31 +53,10 @@ def foreign():
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory, official_file):
-    return service_environment(tmp_path_factory.mktemp("page") / "outputs", official_file.parent)
-
-
-@pytest.fixture(scope="module")
-def services(environment, server_logs):
-    with running(environment, server_logs) as notes:
-        yield notes
-
-
-@pytest.fixture(scope="module")
-def address(services, environment, images, tmp_path_factory):
-    """The page's address, with a champion and an index over a small file, by which the deployment `cases` judges."""
-    file = tmp_path_factory.mktemp("data") / "small.npz"
-    np.savez(file, **images)
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        for automation in client.read_automations():  # one has the index renewed once there is a champion
-            client.pause_automation(automation.id)
-    for words in (CLASSIFICATION, RETRIEVAL):
-        command = [sys.executable, "-m", *words, "--dataset.path", str(file)]
-        done = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, done.stderr
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        known = client.read_deployment_by_name("cases/cases")
-        client.update_deployment(known.id, DeploymentUpdate(parameters={"dataset": {"path": str(file)}}))
+def address(services, client, small, ended):
+    """The page's address, once there are a champion and an index by which the deployment `cases` judges."""
+    known = client.read_deployment_by_name("cases/cases")
+    client.update_deployment(known.id, DeploymentUpdate(parameters={"dataset": {"path": str(small)}}))
     return services["page"]
 
 
@@ -116,7 +76,8 @@ def test_the_page_is_one_of_the_services(services, environment):
     assert f"X-rays   {services['page']}" in services["printed"]
 
 
-def test_an_x_ray_that_is_dropped_is_looked_at(dropped, services, environment):
+@needs_chromium
+def test_an_x_ray_that_is_dropped_is_looked_at(dropped, client, environment):
     url, seen = dropped
     run = url.rsplit("/", 1)[-1]
     (case,) = json.loads(Path(environment["OUTPUTS"], "cases", run, "cases.json").read_text())
@@ -125,11 +86,12 @@ def test_an_x_ray_that_is_dropped_is_looked_at(dropped, services, environment):
     assert "Nearest labelled cases" in seen
     assert len(re.findall("^similarity", seen, re.MULTILINE)) == len(case["similar"][0]["hits"])
     assert "Research use only" in seen
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        flow_run = client.read_flow_run(run)
+    wait_for(lambda: client.read_flow_run(run).state.is_final())
+    flow_run = client.read_flow_run(run)
     assert (flow_run.name, flow_run.state_name) == ("page: Muller_s_scan.png", "Completed")
 
 
+@needs_chromium
 def test_its_neighbours_and_files_can_be_opened(dropped, services):
     with person(services["page"]) as page:
         page.goto(dropped[0])
@@ -146,6 +108,7 @@ def test_its_neighbours_and_files_can_be_opened(dropped, services):
     assert any(link.startswith(services["mlflow"]) and "/runs/" in link for link in links)
 
 
+@needs_chromium
 def test_with_the_keyboard_alone_one_foreign_picture_is_flagged_and_one_bad_file_is_a_sentence(
     address, xray, foreign, tmp_path
 ):
@@ -167,17 +130,18 @@ def test_with_the_keyboard_alone_one_foreign_picture_is_flagged_and_one_bad_file
         assert page.inner_text("h1") == "1 picture, foreign"
 
 
-def test_a_bad_file_alone_starts_nothing(address, services):
-    with SyncPrefectClient(services["prefect_api"]) as client:
-        before = len(client.read_flow_runs(flow_run_filter=MINE))
-        with person(address) as page:
-            drop(page, [("scan.png", NO_PICTURE)])
-            page.wait_for_selector("#problems li")
-            assert page.locator("#others").is_hidden()
-            assert urlsplit(page.url).path == "/"
-        assert len(client.read_flow_runs(flow_run_filter=MINE)) == before
+@needs_chromium
+def test_a_bad_file_alone_starts_nothing(address, client):
+    before = len(client.read_flow_runs(flow_run_filter=MINE))
+    with person(address) as page:
+        drop(page, [("scan.png", NO_PICTURE)])
+        page.wait_for_selector("#problems li")
+        assert page.locator("#others").is_hidden()
+        assert urlsplit(page.url).path == "/"
+    assert len(client.read_flow_runs(flow_run_filter=MINE)) == before
 
 
+@needs_chromium
 def test_on_a_phone_and_in_the_dark(dropped, services):
     with person(services["page"]) as page:
         page.set_viewport_size(NARROW)
@@ -190,19 +154,21 @@ def test_on_a_phone_and_in_the_dark(dropped, services):
             assert is_dark(page)
 
 
+@needs_chromium
 def test_earlier_runs_are_listed(dropped, services):
     with person(services["page"]) as page:
         page.locator(f'.runs a[href="{urlsplit(dropped[0]).path}"]').click()
         page.wait_for_url(dropped[0])
 
 
-def test_another_site_cannot_use_it_through_a_persons_browser(address, services, environment, xray):
+@needs_chromium
+def test_another_site_cannot_use_it_through_a_persons_browser(dropped, address, services, client, environment):
     def uploads():
         return sorted(Path(environment["OUTPUTS"], "uploads").rglob("*"))
 
     before = uploads()
     picture = f"{before[-1].parent.name}/{before[-1].name}"  # that another site may have guessed
-    with SyncPrefectClient(services["prefect_api"]) as client, person(address) as page:
+    with person(address) as page:
         runs = len(client.read_flow_runs(flow_run_filter=MINE))
         other = page.context.browser.new_page()
         other.goto(f"{services['mlflow']}/health")  # no policy of its own keeps a script there from anything
@@ -210,15 +176,3 @@ def test_another_site_cannot_use_it_through_a_persons_browser(address, services,
         assert answers == ["refused"] * 4
         assert uploads() == before
         assert len(client.read_flow_runs(flow_run_filter=MINE)) == runs
-
-
-def test_what_has_died_is_started_again_at_its_old_address(services, environment):
-    outputs = Path(environment["OUTPUTS"])
-    kill("page", outputs)
-    done = call("up", environment | {"PAGE_PORT": "1"})
-    assert done.returncode == 0, done.stderr
-    assert "What had died was started again: page." in done.stdout
-    assert services["page"] in done.stdout
-    listening = [each.laddr for each in process_of("page", outputs).net_connections("tcp") if each.status == "LISTEN"]
-    assert [(each.ip, each.port) for each in listening] == [("127.0.0.1", int(environment["PAGE_PORT"]))]
-    assert psutil.Process(process_of("page", outputs).pid).memory_info().rss < 1 << 30

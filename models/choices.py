@@ -42,6 +42,12 @@ AUGMENTATIONS: dict[AugmentationName, str] = {
     "strong": "the geometry of `standard` with a wider range of gamma, contrast and brightness",
 }
 
+SearchName = Literal["grid", "tpe"]
+SEARCHES: dict[SearchName, str] = {
+    "grid": "every combination of the lists",
+    "tpe": "proposed one after the other by Optuna from what the earlier ones reached on validation",
+}
+
 Precision = Literal["auto", "fp32", "bf16"]
 PRECISIONS: dict[Precision, str] = {
     "auto": "bf16 on a GPU with native support, otherwise fp32",

@@ -66,6 +66,10 @@ _LINKS = "\n\nIn MLflow: "  # begins the last paragraph of a run's description
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
+class PrunedError(Exception):
+    """Ends a run early on purpose: no error, and no result."""
+
+
 @contextlib.contextmanager
 def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[RunReference]:
     """Open the MLflow run of the current flow run and close it with a status that is true.
@@ -89,7 +93,7 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
         monitor.start()
         yield run
         status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit, TerminationSignal):
+    except (KeyboardInterrupt, SystemExit, TerminationSignal, PrunedError):  # as MLflow calls a pruned trial of Optuna
         status = "KILLED"
         raise
     finally:

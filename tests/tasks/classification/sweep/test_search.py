@@ -11,9 +11,11 @@ from models.classifier.training import falls_behind
 from models.errors import InputError
 from tasks.classification.sweep.leaderboard import CRITERION, METRICS, TrialResult
 from tasks.classification.sweep.search import Search, search_space
+from tasks.classification.sweep.search_figures import _history, _importance, search_figures
 from tasks.classification.sweep.search_report import search_section
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
+from tests.support.figures import REAL, drawn_by, require_legible
 
 EPOCHS = 6
 LISTS = {"learning_rates": [1e-4, 1e-1], "label_smoothings": [0, 0.3], "augmentations": ["none", "light", "strong"]}
@@ -176,11 +178,18 @@ def test_what_makes_no_search_is_one_sentence(fields, training, told):
     assert len(str(raised.value)) <= 300
 
 
-def test_the_report_says_what_was_searched_and_how_it_ended():
+@pytest.fixture(scope="module")
+def twelve():
+    """A search of twelve trials, of which one failed and some were pruned."""
     found = search(**LISTS, trials=12, startup_trials=3, prune_after=1)
     for _ in range(12):
         proposal = found.propose()
         found.tell(proposal, ended(proposal))
+    return found
+
+
+def test_the_report_says_what_was_searched_and_how_it_ended(twelve):
+    found = twelve
     text = search_section(found)
     pruned = len(found.trials(TrialState.PRUNED))
     assert pruned > 0
@@ -189,3 +198,28 @@ def test_the_report_says_what_was_searched_and_how_it_ended():
     assert f"| learning_rate | 0.0001 to 0.1, logarithmic | {shares['learning_rate']:.3f} |" in text
     assert "| augmentation | none, light, strong |" in text
     assert "fewer than 50 finished trials" in text
+
+
+def test_the_figures_hold_what_the_study_and_optuna_say(twelve):
+    require_legible(lambda: _history(twelve, REAL))
+    require_legible(lambda: _importance(twelve, REAL))
+    (history,) = drawn_by(lambda: _history(twelve, REAL))
+    lines = {line.get_label(): line for line in history.axes[0].lines}
+    values = [trial.value for trial in twelve.trials(TrialState.COMPLETE)]
+    assert list(lines["finished"].get_ydata()) == values
+    assert list(lines["best so far"].get_ydata()) == [*np.minimum.accumulate(values), min(values)]
+    assert list(lines["pruned, at its lowest"].get_xdata()) == [
+        trial.number + 1 for trial in twelve.trials(TrialState.PRUNED)
+    ]
+    (importance,) = drawn_by(lambda: _importance(twelve, REAL))
+    shares = optuna.importance.get_param_importances(twelve.study)
+    assert [bar.get_width() for bar in importance.axes[0].patches] == list(shares.values())[::-1]
+
+
+def test_a_search_without_a_finished_trial_has_no_figure_and_one_of_few_no_importances():
+    found = search(**LISTS)
+    assert search_figures(found, source=REAL) == {}
+    proposal = found.propose()
+    found.tell(proposal, ended(proposal))
+    assert found.importances() == {}
+    assert set(search_figures(found, source=REAL)) == {"optimization_history"}

@@ -149,12 +149,13 @@ SEARCH = [
 ]  # fmt: skip
 
 
+@pytest.mark.timeout(1800)
 def test_a_search_goes_on_after_a_kill_prunes_what_falls_behind_and_repeats(shared_outputs):
     server = get_current_settings().to_environment_variables(exclude_unset=True)
     kept = _kept_trials(shared_outputs)
     process = subprocess.Popen([sys.executable, "-m", "flows.sweep", *SEARCH], cwd=CHECKOUT, env=os.environ | server)
     try:
-        wait_for(lambda: process.poll() is not None or _kept_trials(shared_outputs) - kept, 400)
+        wait_for(lambda: process.poll() is not None or _kept_trials(shared_outputs) - kept, 900)
     finally:
         process.kill()
         process.wait()

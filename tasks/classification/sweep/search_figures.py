@@ -8,6 +8,9 @@ from optuna.trial import TrialState
 from tasks.classification.sweep.search import Search
 from tasks.shared.figures import CLASS_COLORS, MUTED, SMALL, Source, new_figure, render_png
 
+WIDE = 5
+"""Times the lowest value that the highest may be on a linear scale; on a logarithmic one, less has too few ticks."""
+
 
 def search_figures(search: Search, *, source: Source) -> dict[str, bytes]:
     """Draw the figures of a search.
@@ -30,13 +33,14 @@ def search_figures(search: Search, *, source: Source) -> dict[str, bytes]:
 def _history(search: Search, source: Source) -> bytes:
     finished, pruned = search.trials(TrialState.COMPLETE), search.trials(TrialState.PRUNED)
     numbers, values = [trial.number + 1 for trial in finished], [float(trial.value or 0) for trial in finished]
+    lowest = [min(trial.intermediate_values.values()) for trial in pruned]
     figure = new_figure(2.6)
     axis: Any = figure.subplots()
     handles = axis.plot(numbers, values, "o", color=CLASS_COLORS[0], markersize=4.5, label="finished", zorder=3)
     if pruned:
         handles += axis.plot(
-            [trial.number + 1 for trial in pruned], [min(trial.intermediate_values.values()) for trial in pruned], "x",
-            color=MUTED, markersize=6, label="pruned, at its lowest", zorder=3,
+            [trial.number + 1 for trial in pruned], lowest, "x", color=MUTED, markersize=6,
+            label="pruned, at its lowest", zorder=3,
         )  # fmt: skip
     best = [min(values[: place + 1]) for place in range(len(values))]
     handles += axis.step(
@@ -44,10 +48,11 @@ def _history(search: Search, source: Source) -> bytes:
         label="best so far",
     )  # fmt: skip
     axis.set(xlabel="trial", ylabel="class-balanced log-loss\non validation")
-    axis.set_yscale("log")  # what is pruned early may be far above all others
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.yaxis.set_minor_locator(NullLocator())
+    if max(values + lowest) > WIDE * min(values + lowest):  # what is pruned early may be far above all others
+        axis.set_yscale("log")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter("{x:g}")
+        axis.yaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.spines[["top", "right"]].set_visible(False)
     return render_png(

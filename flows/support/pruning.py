@@ -62,7 +62,7 @@ def end_if_pruned(stage: Stage, classifier: ClassifierRecord, epochs: int) -> No
     curve = tuple(epoch.val_loss for epoch in classifier.history)
     done, bar = len(curve), current_bars()[len(curve) - 1]
     said = (
-        f"Pruned after epoch {done} of {epochs}: its lowest validation loss, {min(curve):.4f}, is above {bar:.4f}, the "
+        f"Pruned after epoch {done} of {epochs}: its lowest validation loss, {min(curve):.4g}, is above {bar:.4g}, the "
         "median of earlier trials."
     )
     runs.log_tags(stage.run, {TAG: said})

@@ -187,7 +187,7 @@ def test_a_search_goes_on_after_a_kill_prunes_what_falls_behind_and_repeats(shar
         child = prefect.read_flow_run(run.data.tags["prefect.flow_run_id"])
         assert (child.state.name, child.state.is_completed()) == ("Pruned", True)
         assert child.state.message == run.data.tags["pruned"]
-    assert run.data.tags["pruned"] in page_of(child.id)
+    assert run.data.tags["pruned"] in page_of(str(child.id))
 
     of_search = client.get_run(searched["mlflow_run_id"])
     assert of_search.info.status == "FINISHED"

@@ -10,6 +10,7 @@ from flows.support import promotion
 from flows.support.naming import run_name
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
+from flows.support.pruning import current_bars, end_if_pruned, ending_as_pruned
 from tasks.classification.epoch_curves import epoch_points
 from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
 from tasks.classification.steps.explanation import check_explanation, explain_classifier
@@ -62,6 +63,7 @@ LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates
 
 
 @flow(name="classification", flow_run_name=run_name)
+@ending_as_pruned
 @in_plain_words
 def classification(
     dataset: DatasetParameters = _DATASET,
@@ -86,7 +88,8 @@ def classification(
         else:
             # The weights to start from count by their content, not by where they lie; the encoder is a probe's.
             started = training.model_copy(update={"pretrained": None, "encoder": _TRAINING.encoder})
-            classifier = train_classifier(data, started, start_from, run)
+            classifier = train_classifier(data, started, start_from, run, current_bars())
+            end_if_pruned(stage, classifier, training.epochs)
             predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)

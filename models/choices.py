@@ -47,6 +47,12 @@ AUGMENTATIONS: dict[AugmentationName, str] = {
     "diverse": "`standard` and `crops` in turn, one for each network of an ensemble; a network alone has `standard`",
 }
 
+SearchName = Literal["grid", "tpe"]
+SEARCHES: dict[SearchName, str] = {
+    "grid": "every combination of the lists",
+    "tpe": "proposed one after the other by Optuna from what the earlier ones reached on validation",
+}
+
 Precision = Literal["auto", "fp32", "bf16"]
 PRECISIONS: dict[Precision, str] = {
     "auto": "bf16 on a GPU with native support, otherwise fp32",

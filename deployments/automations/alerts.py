@@ -9,7 +9,10 @@ from prefect.events.schemas.events import ResourceSpecification
 
 from tasks.execution.events import CLASSIFIER_WORSE, DRIFT_FOUND, FOREIGN_FOUND
 
-ENDS = ("Completed", "Cached", "Failed", "TimedOut", "Cancelled", "Crashed", "Paused", "Suspended", "AwaitingRetry")
+ENDS = (
+    "Completed", "Cached", "Pruned", "Failed", "TimedOut", "Cancelled", "Crashed", "Paused", "Suspended",
+    "AwaitingRetry",
+)  # fmt: skip
 """States in which a run no longer works."""
 LONG_HOURS = 12
 LATE_HOURS = 1

@@ -87,6 +87,7 @@ HEADLINES: dict[str, tuple[Headline, ...]] = {
         Headline("sweep/run", "Trainings", "Run by this sweep."),
         Headline("sweep/kept", "Kept", "Trainings that an earlier sweep had finished."),
         Headline("sweep/failed", "Failed", "Trainings that failed; the next sweep tries only these again."),
+        Headline("sweep/pruned", "Pruned", "Trainings that fell behind and were ended early by the search."),
     ),
 }
 """Figures by stage, the first that there are being shown."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,12 +43,14 @@ class TrainingResult:
         history: one entry per epoch.
         best_epoch: number of the best epoch, from 1.
         stopped_early: whether the patience ran out before the last epoch.
+        pruned: whether it was ended before the last epoch because it fell behind.
     """
 
     weights: Weights
     history: list[EpochMetrics]
     best_epoch: int
     stopped_early: bool
+    pruned: bool
 
 
 class Checkpoints(Protocol):
@@ -75,6 +77,7 @@ def train(
     device: Device = "auto",
     checkpoints: Checkpoints | None = None,
     on_epoch: Callable[[EpochMetrics], None] | None = None,
+    bars: Sequence[float | None] = (),
 ) -> TrainingResult:
     """Train a classifier, or resume a training that was interrupted.
 
@@ -98,6 +101,8 @@ def train(
         checkpoints: where the state is saved after every epoch and loaded from at the start; None saves nothing. A
             state that is damaged, or of other settings or data, is ignored with a warning.
         on_epoch: called after every epoch, once its state is saved; not for epochs that a checkpoint already holds.
+        bars: by epoch, what the lowest validation loss so far may not exceed, else the training is pruned before the
+            next epoch; None, and after the last bar, it may be anything.
 
     Returns:
         The weights of the best epoch, and the history.
@@ -125,7 +130,11 @@ def train(
 
         trainer = _Trainer(settings, state, normalization, loss, train_images, targets, place)
         validation = to_tensor(val_images, normalization).to(place)
-        while len(state.history) < settings.epochs and not _out_of_patience(state, settings.patience):
+        while (
+            len(state.history) < settings.epochs
+            and not _out_of_patience(state, settings.patience)
+            and not falls_behind(state.history, bars)
+        ):
             started, epoch = time.perf_counter(), len(state.history) + 1
             train_loss, rate = trainer.train_epoch(epoch)
             logits = _average_logits(state, validation)
@@ -143,11 +152,23 @@ def train(
                 checkpoints.save(epoch, state.dump(fingerprint))
             if on_epoch is not None:
                 on_epoch(metrics)
-    stopped_early = len(state.history) < settings.epochs
+    unfinished = len(state.history) < settings.epochs
+    stopped_early = unfinished and _out_of_patience(state, settings.patience)
     if stopped_early:
         logger.info("No better validation loss since epoch %d: the training ends early.", state.best_epoch)
     weights = {name: tensor.cpu().contiguous() for name, tensor in state.best.items()}
-    return TrainingResult(weights, state.history, state.best_epoch, stopped_early)
+    return TrainingResult(weights, state.history, state.best_epoch, stopped_early, unfinished and not stopped_early)
+
+
+def falls_behind(history: Sequence[EpochMetrics], bars: Sequence[float | None]) -> bool:
+    """Tell whether the lowest validation loss so far is above the bar of the last epoch.
+
+    Args:
+        history: one entry per epoch.
+        bars: by epoch; None sets none.
+    """
+    bar = bars[len(history) - 1] if 0 < len(history) <= len(bars) else None
+    return bar is not None and min(epoch.val_loss for epoch in history) > bar
 
 
 def validation_scores(logits: torch.Tensor, labels: NDArray[np.integer], classes: int) -> tuple[float, float]:

@@ -47,6 +47,7 @@ class ClassifierRecord(Record):
         seed: of the training; None where its file does not tell.
         encoder: of a probe, the frozen encoder; its weights are not in the file.
         probe: of a probe that was fitted in this run, how.
+        pruned: whether a search ended its training early; nothing is made of it then.
     """
 
     architecture: str
@@ -59,6 +60,7 @@ class ClassifierRecord(Record):
     seed: int | None = provenance(None)
     encoder: EncoderRecord | None = provenance(None)
     probe: ProbeRecord | None = provenance(None)
+    pruned: bool = provenance(False)
 
     @property
     def title(self) -> str:
@@ -189,11 +191,15 @@ class TrialRecord(Record):
     """Scores of one training of a sweep.
 
     Attributes:
-        metrics: by name.
+        metrics: by name; empty where it was pruned.
+        curve: class-balanced log-loss on validation after each epoch, before temperature scaling; none of a probe.
+        pruned: whether the search ended it early.
         run_id: MLflow run.
     """
 
     metrics: dict[str, float]
+    curve: tuple[float, ...] = ()
+    pruned: bool = False
     run_id: str = provenance("")
 
 

@@ -68,6 +68,10 @@ _LINKS = "\n\nIn MLflow: "  # begins the last paragraph of a run's description
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
+class PrunedError(Exception):
+    """Ends a run early on purpose: no error, and no result."""
+
+
 @contextlib.contextmanager
 def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[RunReference]:
     """Open the MLflow run of the current flow run and close it with a status that is true.
@@ -92,7 +96,8 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
         yield run
         status = "FINISHED"
     except BaseException as error:
-        if asked_for() or isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal):
+        # MLflow calls a pruned trial of Optuna killed.
+        if asked_for() or isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal | PrunedError):
             status = "KILLED"
         raise
     finally:

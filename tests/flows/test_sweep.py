@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
 from mlflow import MlflowClient
+from optuna.distributions import CategoricalDistribution
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentFlowRunId
 from prefect.settings import get_current_settings
@@ -139,12 +142,82 @@ def test_one_that_fails_ends_the_sweep_failed_after_the_others_and_is_tried_agai
     assert "4096" in report
 
 
+SEARCH = [
+    *CLASSIFICATION, *FEW_IMAGES, "--training.architecture", "compact28", "--training.epochs", "2", "--sweep.search",
+    "tpe", "--sweep.trials", "3", "--sweep.learning_rates", "0.1,0.00001,0.2", "--sweep.seeds", "0,1",
+    "--sweep.startup_trials", "1", "--sweep.prune_after", "1", "--sweep.at_once", "1",
+]  # fmt: skip
+
+
+@pytest.mark.timeout(1800)
+def test_a_search_goes_on_after_a_kill_prunes_what_falls_behind_and_repeats(shared_outputs):
+    server = get_current_settings().to_environment_variables(exclude_unset=True)
+    kept = _kept_trials(shared_outputs)
+    process = subprocess.Popen([sys.executable, "-m", "flows.sweep", *SEARCH], cwd=CHECKOUT, env=os.environ | server)
+    try:
+        wait_for(lambda: process.poll() is not None or _kept_trials(shared_outputs) - kept, 900)
+    finally:
+        process.kill()
+        process.wait()
+    searched = sweep(**parse(sweep, SEARCH))
+
+    # At the second rate nothing is learnt in so few steps, and the second trial repeats the first. At the third the
+    # weights are thrown about in the first epoch, which is far above the bar, and no second seed is trained.
+    ends = [(result.settings["learning_rate"], result.seed, result.pruned) for result in searched["results"]]
+    assert ends == [(1e-5, 0, False), (1e-5, 1, False), (0.2, 0, True)]
+    assert searched["results"][0].state == "kept"
+    pruned = searched["results"][2]
+    assert pruned.curve[0] > 2 * searched["results"][0].curve[0]
+    assert len(pruned.curve) == 1
+
+    sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=1)
+    study, proposed = optuna.create_study(sampler=sampler), []
+    for _ in range(3):
+        trial = study.ask({"learning_rate": CategoricalDistribution([0.1, 1e-5, 0.2])})
+        proposed.append(trial.params["learning_rate"])
+        study.tell(trial, searched["rows"][0].summaries["val/balanced_log_loss"].mean)
+    assert proposed == [1e-5, 1e-5, 0.2]
+
+    client = MlflowClient(tracking_uri())
+    run = client.get_run(pruned.run_id)
+    assert run.info.status == "KILLED"
+    assert run.data.tags["pruned"].startswith("Pruned after epoch 1 of 2: its lowest validation loss, ")
+    assert "test/auc" not in run.data.metrics
+    with get_client(sync_client=True) as prefect:
+        child = prefect.read_flow_run(run.data.tags["prefect.flow_run_id"])
+        assert (child.state.name, child.state.is_completed()) == ("Pruned", True)
+        assert child.state.message == run.data.tags["pruned"]
+    assert run.data.tags["pruned"] in page_of(str(child.id))
+
+    of_search = client.get_run(searched["mlflow_run_id"])
+    assert of_search.info.status == "FINISHED"
+    assert of_search.data.metrics["sweep/pruned"] == 1
+    figures = {artifact.path for artifact in client.list_artifacts(searched["mlflow_run_id"], "figures")}
+    assert figures == {"figures/optimization_history.png", "figures/parallel_coordinates.png"}  # two trials finished
+    again = sweep(**parse(sweep, SEARCH))
+    assert _children(again) == []
+    assert [replace(result, state="") for result in again["results"]] == [
+        replace(result, state="") for result in searched["results"]
+    ]
+    assert {result.state for result in again["results"]} == {"kept"}
+
+
+def _kept_trials(outputs):
+    """Names of the trials that are kept whole."""
+    folder = outputs / "results" / "run-trial"
+    return {path.name for path in folder.iterdir() if path.stat().st_size} if folder.exists() else set()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
         ("--sweep.seeds 1,1", "sweep.seeds names 1 more than once"),
         ("--sweep.losses cross_entropy", "does not fit"),
         ("--sweep.learning_rates 0", "--sweep.learning_rates.0"),
+        ("--sweep.trials 4", "--sweep.trials is for a search"),
+        ("--sweep.search tpe --sweep.trials 0", "--sweep.trials: Input should be greater than or equal to 1"),
+        ("--sweep.search tpe --sweep.trials 4 --sweep.epochs 3", "nothing to choose"),
+        ("--sweep.search tpe --sweep.trials 4 --sweep.learning_rates 0.1,0.01", "name the lower end first"),
     ],
 )
 def test_a_sweep_that_makes_no_sense_is_refused_before_data_is_touched(words, told, outputs, capsys):

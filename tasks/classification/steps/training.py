@@ -65,9 +65,16 @@ def check_training(
 
 @step
 def train_classifier(
-    dataset: DatasetRecord, training: TrainingParameters, pretrained: PretrainedRecord | None, run: RunReference
+    dataset: DatasetRecord,
+    training: TrainingParameters,
+    pretrained: PretrainedRecord | None,
+    run: RunReference,
+    bars: tuple[float | None, ...] = (),
 ) -> ClassifierRecord:
-    """Train, going on from the last checkpoint of the same job, and keep the weights of the best epoch."""
+    """Train, going on from the last checkpoint of the same job, and keep the weights of the best epoch.
+
+    With `bars`, one an epoch, a training whose lowest validation loss is above that of its epoch is pruned.
+    """
     from models.classifier.preprocessing import Normalization
     from models.classifier.training import train
     from tasks.classification.classifier_file import trained_file
@@ -82,7 +89,9 @@ def train_classifier(
     checkpoints = StoredCheckpoints(store, current_key())
     splits = images, labels, arrays["val_images"], arrays["val_labels"]
     with _epochs_told(run, settings.epochs) as tell:
-        result = train(*splits, normalization, settings, classes=classes, checkpoints=checkpoints, on_epoch=tell)
+        result = train(
+            *splits, normalization, settings, classes=classes, checkpoints=checkpoints, on_epoch=tell, bars=bars
+        )
     if result.stopped_early:
         get_run_logger().info("the training ended early, %d epochs after the best one", settings.patience)
     content = trained_file(result.weights, normalization, dataset, training, pretrained, result.best_epoch)
@@ -97,6 +106,7 @@ def train_classifier(
         seconds=sum(epoch.seconds for epoch in result.history),
         run_id=run.run_id,
         seed=training.seed,
+        pruned=result.pruned,
     )
 
 

@@ -17,28 +17,39 @@ SCORES = {
     "test/accuracy": "test\naccuracy",
 }
 FAN = 0.07  # height over which the lines through one setting are fanned out
+MOST_LEVELS = 7
+"""Numbers on the axis of a setting that are drawn one by one; more are drawn on a scale."""
 
 
 def parallel_coordinates(rows: Sequence[Row], results: Sequence[TrialResult], *, source: Source) -> bytes:
     """Draw a line for each combination of settings, through its values and its mean scores.
 
-    Every axis of a score points up where it is better. Dots are the trainings of single seeds.
+    Every axis of a score points up where it is better. Dots are the trainings of single seeds. The grey lines of what
+    was pruned end where the scores begin.
 
     Args:
-        rows: the leaderboard, the best first; combinations without a finished training are left out.
+        rows: the leaderboard, the best first; combinations that failed are left out.
         results: every training.
         source: what it is made from.
 
     Returns:
         PNG.
     """
-    ranked = [row for row in rows if row.rank is not None]
-    finished = [result for result in results if result.metrics]
+    ranked, pruned = [row for row in rows if row.rank is not None], [row for row in rows if row.pruned]
     fields = list(rows[0].settings)
     colours = colormaps["viridis"](np.linspace(0, 0.88, max(2, len(ranked))))
     figure = new_figure(3.4)
     axis: Any = figure.subplots()
-    heights = [_draw_settings(axis, at, [row.settings[field] for row in ranked]) for at, field in enumerate(fields)]
+    of_settings = [
+        _draw_settings(axis, at, [row.settings[field] for row in (*ranked, *pruned)]) for at, field in enumerate(fields)
+    ]
+    ended: list[Any] = []
+    for place in range(len(ranked), len(ranked) + len(pruned)):
+        line = [height[place] for height in of_settings]
+        ended = axis.plot(line, color=MUTED, linewidth=0.8, alpha=0.5, zorder=2, label="pruned")
+    heights = [height[: len(ranked)] for height in of_settings]
+    finished = [result for result in results if any(result.settings == row.settings for row in ranked)]
+    finished = [result for result in finished if result.metrics]
     for at, metric in enumerate(SCORES, start=len(fields)):
         low, high = _draw_scale(axis, at, [result.metrics[metric] for result in finished], metric)
         heights.append(np.array([(row.summaries[metric].mean - low) / (high - low) for row in ranked]))
@@ -63,23 +74,33 @@ def parallel_coordinates(rows: Sequence[Row], results: Sequence[TrialResult], *,
         spine.set_visible(False)
     return render_png(
         figure, source, title="Each combination of settings and what it reached, the best on validation in bold",
-        shown=f"{len(finished)} trainings of {len(ranked)} combinations",
-        legend=[lines[-1 - place] for place in named],
+        shown=f"{len(finished)} trainings of {len(ranked)} combinations" + f", {len(pruned)} pruned" * bool(pruned),
+        legend=[*(lines[-1 - place] for place in named), *ended],
     )  # fmt: skip
 
 
 def _draw_settings(axis: Any, at: int, values: Sequence[str | float]) -> NDArray[np.float64]:
-    """Draw the axis of one field, its values evenly spaced; give the height at which each line crosses it."""
+    """Draw the axis of one field, its values evenly spaced or on a scale; give the height of each line there."""
     distinct = sorted(set(values), key=lambda value: (isinstance(value, str), value))
     axis.axvline(at, 0.08, 0.92, color=MUTED, linewidth=0.8)
+    if len(distinct) > MOST_LEVELS and not isinstance(distinct[-1], str):
+        numbers = np.array(values, float)
+        scaled = np.log(numbers) if numbers.min() > 0 else numbers
+        for height, value in ((0.0, numbers.min()), (1.0, numbers.max())):
+            _label(axis, at, height, f"{value:.2g}")
+        return (scaled - scaled.min()) / np.ptp(scaled)
     heights = np.zeros(len(values))
     for level, value in enumerate(distinct):
         height = 0.5 if len(distinct) == 1 else level / (len(distinct) - 1)
         members = [place for place, other in enumerate(values) if other == value]
         heights[members] = height + FAN * (np.linspace(0.5, -0.5, len(members)) if len(members) > 1 else 0.0)
-        label = axis.text(at - 0.06, height, shown_value(value), fontsize=TEXT, ha="right", va="center", zorder=5)
-        label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8})
+        _label(axis, at, height, shown_value(value))
     return heights
+
+
+def _label(axis: Any, at: int, height: float, text: str) -> None:
+    label = axis.text(at - 0.06, height, text, fontsize=TEXT, ha="right", va="center", zorder=5)
+    label.set_bbox({"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.8})
 
 
 def _draw_scale(axis: Any, at: int, values: Sequence[float], metric: str) -> tuple[float, float]:

@@ -3,8 +3,8 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from models.classifier.fitting_loss import check_loss
 from models.errors import InputError
 from tasks.parameters.sweep import SweepParameters
 from tasks.parameters.training import TrainingParameters
@@ -52,14 +52,17 @@ def grid(training: TrainingParameters, sweep: SweepParameters, classes: int) -> 
         early has seen them all.
 
     Raises:
-        InputError: a value or a seed is named twice, a loss does not fit the classes, two combinations would be the
-            same training, or there are more than 200 trainings.
+        InputError: the lists make no sense, two combinations would be the same training, there are more than 200
+            trainings, or a number of trials is named, which only a search has.
     """
     axes = {field: getattr(sweep, axis) for axis, field in AXES.items() if getattr(sweep, axis)}
-    for axis in (*AXES, "seeds"):
-        _refuse_duplicates(axis, getattr(sweep, axis))
-    if not sweep.seeds:
-        raise InputError("sweep.seeds is empty: name at least one seed.")
+    losses = axes.get("loss", [training.loss])
+    check_lists(training, sweep, losses, classes)
+    if sweep.trials is not None:
+        raise InputError(
+            "--sweep.trials is for a search, and the grid trains every combination: leave it out, or choose "
+            "--sweep.search tpe."
+        )
     combinations = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
     count = len(combinations) * len(sweep.seeds)
     if count > MOST_TRAININGS:
@@ -67,24 +70,44 @@ def grid(training: TrainingParameters, sweep: SweepParameters, classes: int) -> 
             f"The sweep would train {count} networks ({len(combinations)} combinations × {len(sweep.seeds)} seeds), "
             f"but at most {MOST_TRAININGS} are allowed: compare fewer values at once."
         )
-    losses = axes.get("loss", [training.loss])
-    for loss in losses:
-        check_loss(loss, classes, focal_alpha=training.focal_alpha)
     if "focal" in losses and len(sweep.label_smoothings) > 1:
         raise InputError(
             "The focal loss takes no label smoothing, so sweep.label_smoothings would train the same network several "
             "times: leave focal out of the losses, or name one label smoothing."
-        )
-    if training.pretrained not in (None, "imagenet") and len(sweep.architectures) > 1:
-        raise InputError(
-            f"training.pretrained is {training.pretrained}, a file that fits one network, but sweep.architectures "
-            "names several: name one, or start from random weights."
         )
     return [
         Trial(settings, training.model_copy(update=settings | {"seed": seed}))
         for seed in sweep.seeds
         for settings in combinations
     ]
+
+
+def check_lists(training: TrainingParameters, sweep: SweepParameters, losses: Sequence[Any], classes: int) -> None:
+    """Refuse lists that make no sense, whether they are combined or searched.
+
+    Args:
+        training: the values of all fields that the sweep does not name.
+        sweep: the form.
+        losses: that may be trained with.
+        classes: number of classes of the dataset.
+
+    Raises:
+        InputError: a value or a seed is named twice, a loss does not fit the classes, or the weights to start from fit
+            one network and several are named.
+    """
+    from models.classifier.losses import check_loss
+
+    for axis in (*AXES, "seeds"):
+        _refuse_duplicates(axis, getattr(sweep, axis))
+    if not sweep.seeds:
+        raise InputError("sweep.seeds is empty: name at least one seed.")
+    for loss in losses:
+        check_loss(loss, classes, focal_alpha=training.focal_alpha)
+    if training.pretrained not in (None, "imagenet") and len(sweep.architectures) > 1:
+        raise InputError(
+            f"training.pretrained is {training.pretrained}, a file that fits one network, but sweep.architectures "
+            "names several: name one, or start from random weights."
+        )
 
 
 def _refuse_duplicates(axis: str, values: Sequence[object]) -> None:

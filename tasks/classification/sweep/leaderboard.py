@@ -1,7 +1,7 @@
 """The leaderboard of a sweep: what each combination of settings reached over its seeds, ordered by validation."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -46,10 +46,12 @@ class TrialResult:
         settings: values of the fields that the sweep compares, without the seed.
         seed: the seed.
         state: `run` now, `kept` from an earlier sweep, or `failed`.
-        metrics: each of `METRICS`; empty where the training failed.
+        metrics: each of `METRICS`; empty where the training failed or was pruned.
         run_id: MLflow run; empty where the training failed.
         error: why it failed.
         refused: whether it failed because its settings were refused.
+        curve: class-balanced log-loss on validation after each epoch, before temperature scaling.
+        pruned: whether a search ended it early.
     """
 
     settings: Mapping[str, str | float]
@@ -59,6 +61,8 @@ class TrialResult:
     run_id: str = ""
     error: str = ""
     refused: bool = False
+    curve: Sequence[float] = ()
+    pruned: bool = False
 
 
 class Summary(NamedTuple):
@@ -82,12 +86,13 @@ class Row:
     """One combination of settings.
 
     Attributes:
-        rank: from 1, the best on validation; None where no training of the combination finished.
+        rank: from 1, the best on validation; None where no training of the combination finished, or one was pruned.
         settings: values of the fields that the sweep compares.
         finished: trainings that finished.
         seeds: trainings that were asked for.
-        kept: finished trainings that came from an earlier sweep.
-        summaries: by metric; empty where no training finished.
+        kept: trainings that came from an earlier sweep.
+        summaries: by metric; empty where there is no rank.
+        pruned: whether a training was pruned, after which the combination has no further ones.
     """
 
     rank: int | None
@@ -96,6 +101,7 @@ class Row:
     seeds: int
     kept: int
     summaries: Mapping[str, Summary]
+    pruned: bool = False
 
 
 def balanced_log_loss(logits: NDArray[np.floating], labels: NDArray[np.integer], temperature: float) -> float:
@@ -145,23 +151,21 @@ def leaderboard(results: Sequence[TrialResult]) -> list[Row]:
         results: every training, in any order.
 
     Returns:
-        One row per combination, the lowest mean of `CRITERION` first, and last those of which no training finished.
-        Ties keep the order in which the combinations came.
+        One row per combination, the lowest mean of `CRITERION` first, and last those without a rank. Ties keep the
+        order in which the combinations came.
     """
     groups: dict[tuple[tuple[str, str | float], ...], list[TrialResult]] = {}
     for result in results:
         groups.setdefault(tuple(result.settings.items()), []).append(result)
     rows = []
     for settings, group in groups.items():
-        finished = [result for result in group if result.state != "failed"]
-        summaries = {name: summarize([result.metrics[name] for result in finished]) for name in METRICS if finished}
+        finished, pruned = [result for result in group if result.metrics], any(result.pruned for result in group)
+        ranked = finished and not pruned  # the mean over those of a pruned one that finished would be of other seeds
+        summaries = {name: summarize([result.metrics[name] for result in finished]) for name in METRICS if ranked}
         kept = sum(result.state == "kept" for result in group)
-        rows.append(Row(None, dict(settings), len(finished), len(group), kept, summaries))
+        rows.append(Row(None, dict(settings), len(finished), len(group), kept, summaries, pruned))
     rows.sort(key=lambda row: row.summaries[CRITERION].mean if row.summaries else float("inf"))
-    return [
-        Row(rank if row.finished else None, row.settings, row.finished, row.seeds, row.kept, row.summaries)
-        for rank, row in enumerate(rows, start=1)
-    ]
+    return [replace(row, rank=rank if row.summaries else None) for rank, row in enumerate(rows, start=1)]
 
 
 def rows_as_numbers(rows: Sequence[Row]) -> tuple[list[str], list[list[str | float | None]]]:
@@ -174,18 +178,23 @@ def rows_as_numbers(rows: Sequence[Row]) -> tuple[list[str], list[list[str | flo
         Column titles, and as many values per row; None stands for what is not defined.
     """
     fields = list(rows[0].settings)
-    columns = ["rank", *fields, "finished", "seeds", "kept"]
+    columns = ["rank", *fields, "finished", "seeds", "kept", "pruned"]
     columns += [f"{metric} {part}" for metric in METRICS for part in Summary._fields]
     cells = []
     for row in rows:
         numbers = [value for metric in METRICS for value in row.summaries.get(metric, [float("nan")] * 4)]
         defined = [None if np.isnan(number) else number for number in numbers]
-        cells.append([row.rank, *row.settings.values(), row.finished, row.seeds, row.kept, *defined])
+        cells.append([row.rank, *row.settings.values(), row.finished, row.seeds, row.kept, int(row.pruned), *defined])
     return columns, cells
 
 
 def sweep_report(
-    rows: Sequence[Row], results: Sequence[TrialResult], *, phantoms: bool, address: Callable[[str], str] | None = None
+    rows: Sequence[Row],
+    results: Sequence[TrialResult],
+    *,
+    phantoms: bool,
+    address: Callable[[str], str] | None = None,
+    search: str = "",
 ) -> str:
     """Write the report of a sweep.
 
@@ -194,6 +203,7 @@ def sweep_report(
         results: every training.
         phantoms: whether the data are drawn phantoms.
         address: gives the address of the run of an id, to which the trainings lead then.
+        search: of a search, what is said of it, Markdown.
 
     Returns:
         Markdown, whose tables are narrow enough to stand beside a sidebar.
@@ -204,7 +214,7 @@ def sweep_report(
         [
             (
                 *_place(row),
-                str(row.seeds) if row.finished == row.seeds else f"{row.finished} of {row.seeds}",
+                _seeds(row),
                 *_cells(row, chosen_by),
             )
             for row in rows
@@ -219,7 +229,7 @@ def sweep_report(
             (
                 result.seed,
                 _settings(result.settings),
-                result.state,
+                f"{result.state}, pruned after epoch {len(result.curve)}" if result.pruned else result.state,
                 result.metrics.get(CRITERION, "–"),
                 result.error or (link(result.run_id[:8], address(result.run_id)) if address else result.run_id),
             )
@@ -228,10 +238,17 @@ def sweep_report(
     )
     sections = [
         ("Leaderboard", f"{_LINES}{board}\n{PROTOCOL}\n"),
+        *([("Search", search)] if search else []),
         ("On test, for reading only", tested),
         ("Trainings", trainings),
     ]
     return document("Sweep", sections, phantoms=phantoms)
+
+
+def _seeds(row: Row) -> str:
+    if row.pruned:
+        return "pruned"
+    return str(row.seeds) if row.finished == row.seeds else f"{row.finished} of {row.seeds}"
 
 
 def _place(row: Row) -> tuple[str | int, str]:
@@ -251,8 +268,8 @@ def _cells(row: Row, metrics: Sequence[str]) -> list[str]:
 
 
 def shown_value(value: str | float) -> str:
-    """Write the value of a setting, a number without trailing zeros."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Write the value of a setting, a number with at most four digits that say something."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _cell(summary: Summary, metric: str, seeds: int) -> str:

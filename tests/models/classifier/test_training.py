@@ -346,3 +346,18 @@ def test_one_class_and_divergence_are_refused():
     assert not torch.backends.cudnn.deterministic, "the flags are restored after an error, too"
     with pytest.raises(InputError, match="every class from 0 to 3"):
         train(*COLOUR_TRAIN, *COLOUR_VAL, Normalization.from_images(COLOUR_TRAIN[0]), COLOUR_SETTINGS, classes=4)
+
+
+def test_a_training_above_the_bar_of_its_epoch_ends_and_the_bar_of_the_last_epoch_ends_none(undisturbed):
+    pruned = run(bars=(None, 0.0, None))
+    assert (len(pruned.history), pruned.pruned, pruned.stopped_early) == (2, True, False)
+    assert [epoch.val_loss for epoch in pruned.history] == [epoch.val_loss for epoch in undisturbed.history[:2]]
+    lowest = min(epoch.val_loss for epoch in undisturbed.history)
+    whole = run(bars=(9.0, lowest + 9, 0.0))
+    assert (len(whole.history), whole.pruned, whole.best_epoch) == (3, False, undisturbed.best_epoch)
+
+
+def test_a_training_that_was_killed_before_it_was_pruned_is_pruned_as_it_resumes(interrupted):
+    told = []
+    resumed = run(checkpoints=InMemory(interrupted), on_epoch=told.append, bars=(None, 0.0))
+    assert (len(resumed.history), resumed.pruned, told) == (2, True, [])

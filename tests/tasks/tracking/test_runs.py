@@ -82,8 +82,11 @@ def test_a_run_that_is_interrupted_while_it_is_opened_is_closed(monkeypatch):
 
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(RuntimeError("broken"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED")],
-)
+    [
+        (RuntimeError("broken"), "FAILED"), (KeyboardInterrupt(), "KILLED"), (SystemExit(1), "KILLED"),
+        (runs.PrunedError("behind"), "KILLED"),
+    ],
+)  # fmt: skip
 def test_the_status_is_true_after_a_failure(error, status):
     seen = []
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from tasks.classification.sweep.figures import parallel_coordinates
 from tasks.classification.sweep.leaderboard import CRITERION, METRICS, TrialResult, leaderboard
-from tests.support.figures import PHANTOMS, REAL
+from tests.support.figures import PHANTOMS, REAL, drawn_by, letters_of, require_legible
 
 
 def _results(best="focal", settings=("bce", "focal"), failed=False):
@@ -45,3 +45,24 @@ def test_a_sweep_over_seeds_alone_has_a_figure(count):
 
 def test_phantoms_are_said():
     assert not np.array_equal(_picture(_results()), _picture(_results(), source=PHANTOMS))
+
+
+def test_what_was_pruned_is_drawn_up_to_the_scores_and_many_numbers_on_a_scale():
+    results = [
+        TrialResult({"learning_rate": 10.0**-at}, 0, "run", dict.fromkeys(METRICS, 0.9) | {CRITERION: 0.1 * at})
+        for at in range(1, 9)
+    ]
+    behind = TrialResult({"learning_rate": 1e-9}, 0, "run", {}, curve=[1.0], pruned=True)
+
+    def draw():
+        parallel_coordinates(leaderboard([*results, behind]), [*results, behind], source=REAL)
+
+    require_legible(draw)
+    (figure,) = drawn_by(draw)
+    (axis,) = figure.axes
+    ended = [line for line in axis.lines if line.get_label() == "pruned"]
+    assert [line.get_ydata().tolist() for line in ended] == [[0.0]]
+    best = next(line for line in axis.lines if line.get_label() == "rank 1 on validation")
+    assert len(best.get_ydata()) == 5  # the setting and four scores
+    assert best.get_ydata()[0] == pytest.approx(1.0)
+    assert {"0.1", "1e-09"} <= set(letters_of(figure))

@@ -23,7 +23,8 @@ def test_without_lists_only_the_seeds_differ():
 
 
 def test_every_list_of_the_form_is_an_axis_of_the_training_form():
-    assert {*AXES, "seeds", "at_once"} == set(SweepParameters.model_fields)
+    others = {"search", "trials", "startup_trials", "prune_after", "seeds", "at_once"}
+    assert {*AXES, *others} == set(SweepParameters.model_fields)
     assert set(AXES.values()) <= set(TrainingParameters.model_fields)
 
 
@@ -35,6 +36,7 @@ def test_every_list_of_the_form_is_an_axis_of_the_training_form():
         ({"seeds": list(range(201))}, {}, 2, "201 networks"),
         ({"epochs": list(range(1, 68)), "seeds": [0, 1, 2]}, {}, 2, "67 combinations × 3 seeds"),
         ({"losses": ["bce", "cross_entropy"]}, {}, 2, "cross_entropy"),
+        ({"trials": 5}, {}, 2, "--sweep.trials is for a search"),
         ({}, {"loss": "balanced_bce"}, 9, "balanced_bce"),
         ({"losses": ["bce", "focal"], "label_smoothings": [0, 0.1]}, {}, 2, "takes no label smoothing"),
         ({"architectures": ["compact28", "resnet18_gray"]}, {"pretrained": "a.pth"}, 2, "a.pth, a file that fits one"),

@@ -127,3 +127,19 @@ def test_numbers_fit_their_columns():
     assert first["learning_rate"] == 0.2
     assert first[f"{CRITERION} mean"] == pytest.approx(0.15)
     assert dict(zip(columns, cells[2], strict=True))[f"{CRITERION} mean"] is None
+
+
+def test_what_was_pruned_is_not_ranked_though_a_seed_of_it_finished():
+    pruned = TrialResult({"learning_rate": 0.2}, 1, "kept", {}, run_id="run-0.2-1", curve=[0.9, 0.8], pruned=True)
+    results = [_result(0.1, 0, 0.3), _result(0.1, 1, 0.4), _result(0.2, 0, 0.1), pruned]
+    rows = leaderboard(results)
+    assert [(row.rank, row.settings["learning_rate"], row.pruned) for row in rows] == [
+        (1, 0.1, False),
+        (None, 0.2, True),
+    ]
+    text = sweep_report(rows, results, phantoms=False, search="Said of it.")
+    assert "| – | learning_rate 0.2 | pruned | – | – |" in text
+    assert "| 1 | learning_rate 0.2 | kept, pruned after epoch 2 | – | run-0.2-1 |" in text
+    assert "## Search\n\nSaid of it.\n" in text
+    columns, cells = rows_as_numbers(rows)
+    assert [row[columns.index("pruned")] for row in cells] == [0, 1]

@@ -234,7 +234,7 @@ def test_cancelling_ends_the_trials_and_everything_says_so(shared_outputs):
         wait_for(lambda: process.poll() is not None or _both_train(begun), 400)
         assert process.poll() is None, "it ended by itself"
         process.terminate()
-        assert process.wait(60) != 0
+        assert process.wait(400) != 0
     finally:
         process.kill()
     assert _trainings("RUNNING", begun) == []

@@ -164,7 +164,7 @@ def interactive_map(
 
 def _point_columns(
     cases: MapCases, layouts: Mapping[str, NDArray[np.floating]], shown: NDArray[np.int64], class_names: Sequence[str]
-) -> dict[str, list[Any]]:
+) -> dict[str, Any]:
     """Tabulate the points; they refer to images by their place among those shown."""
     near = cases.neighbours
     markers = list(islice(cycle(_MARKERS), len(class_names)))

@@ -35,7 +35,7 @@ from tests.deployments.forms_of_flows import triggered_flows
         # Against the values of a deployment, or of a preset.
         (PRESETS["quickstart"], PRESETS["quickstart"], ""),
         ({"training": PRESETS["quickstart"]["training"] | {"seed": 3}}, PRESETS["quickstart"],
-         "no phantoms if missing · seed 3 · operating point balanced_likelihood · 5 folds of the label audit · 1 more"),
+         "no phantoms if missing · seed 3 · operating point balanced_likelihood · 5 folds of the label audit · 2 more"),
         ({"training": {"epochs": 30}}, {"training": {"epochs": 20}}, "30 epochs"),
         ({"dataset": {}}, {"dataset": {"limit": 160}}, "no limit"),
         # Lists, switches, folders.

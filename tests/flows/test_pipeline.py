@@ -202,7 +202,8 @@ def test_the_same_again_runs_only_the_steps_of_damaged_files_and_then_none(first
     again = _run()
     assert again["tasks"]["executed"] == 0
     assert again["tasks"]["cached"] == len(first["tasks"]["steps"])
-    assert again["classification"]["metrics"] == first["classification"]["metrics"]
+    trained_again = {"train/seconds": again["classification"]["metrics"]["train/seconds"]}
+    assert again["classification"]["metrics"] == first["classification"]["metrics"] | trained_again
     assert again["retrieval"]["metrics"] == first["retrieval"]["metrics"]
 
 

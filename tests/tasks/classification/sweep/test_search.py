@@ -139,7 +139,7 @@ def test_nothing_is_pruned_where_the_form_says_so_or_too_few_have_finished():
             {
                 "loss": CategoricalDistribution(["balanced_bce", "bce", "focal"]),
                 "schedule": CategoricalDistribution(["one_cycle", "cosine", "step"]),
-                "augmentation": CategoricalDistribution(["none", "light", "standard", "strong"]),
+                "augmentation": CategoricalDistribution(["none", "light", "standard", "strong", "crops", "diverse"]),
                 "learning_rate": FloatDistribution(1e-6, 1, log=True),
                 "weight_decay": FloatDistribution(0, 1),
                 "label_smoothing": FloatDistribution(0, 0.499),

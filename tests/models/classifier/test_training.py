@@ -167,7 +167,7 @@ def test_every_branch_sees_the_same_unless_the_augmentation_is_diverse(monkeypat
         return branch_logits(model, images)
 
     monkeypatch.setattr(Classifier, "branch_logits", watched)
-    ensemble = changed(COLOUR_SETTINGS, architecture="ensemble28", epochs=1)
+    ensemble = changed(COLOUR_SETTINGS, architecture="ensemble28", epochs=1, augmentation="standard")
     run_colour(ensemble)
     run_colour(changed(ensemble, augmentation="diverse"))
     run_colour(changed(ensemble, augmentation="diverse", architecture="compact28"))

@@ -39,7 +39,8 @@ setup: .venv/ready
 	@touch $@
 
 test: setup
-	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder --max-suite-reruns 4 \
+	  --rerun-show-tracebacks $(ARGS)
 
 test-gemma: setup
 	@$(BIN)/uv pip install --quiet --require-hashes --python $(BIN)/python --requirements requirements-gemma.txt

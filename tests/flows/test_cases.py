@@ -310,6 +310,7 @@ def test_pictures_that_look_otherwise_are_told_of(words, dataset, tmp_path, monk
     assert drift["drift/new_images"] == found.metrics["cases/counted"]
 
 
+@pytest.mark.e2e
 def test_a_run_that_is_killed_goes_on_and_judges_nothing_twice(words, dataset, tmp_path, shared_outputs, official_file):
     images = np.load(dataset)["train_images"][:48]
     for number, image in enumerate(images):
@@ -400,6 +401,7 @@ def test_a_model_on_a_server_writes_reports_on_own_pictures(words, folder, share
     assert len(set(shown)) == 1 and shown[0] == image_url(np.asarray(Image.open(folder / "03.png")))
 
 
+@pytest.mark.e2e
 def test_the_notebook_runs_from_its_first_cell_to_its_last(trained, dataset, shared_outputs, tmp_path, monkeypatch):
     """What it trains and indexes is there already; it searches, judges a picture, and trains a second seed."""
     options = [*CLASSIFICATION[2:], "--training.epochs", "3", "--evaluation.label_folds", "0"]

@@ -149,6 +149,7 @@ SEARCH = [
 ]  # fmt: skip
 
 
+@pytest.mark.e2e
 @pytest.mark.timeout(1800)
 def test_a_search_goes_on_after_a_kill_prunes_what_falls_behind_and_repeats(shared_outputs):
     server = get_current_settings().to_environment_variables(exclude_unset=True)
@@ -225,6 +226,7 @@ def test_a_sweep_that_makes_no_sense_is_refused_before_data_is_touched(words, to
     assert told in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.e2e
 def test_cancelling_ends_the_trials_and_everything_says_so(shared_outputs):
     begun = time.time() * 1000
     words = [*WORDS, "--sweep.seeds", "7", "--training.epochs", "500"]
@@ -259,6 +261,7 @@ def _trainings(status, begun):
     return list(client.search_runs([experiment.experiment_id], found))
 
 
+@pytest.mark.e2e
 def test_a_process_that_is_killed_fails_its_own_call_only():
     with ProcessPerCall(2) as pool:
         killed = pool.submit(_kill_itself)

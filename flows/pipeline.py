@@ -1,16 +1,17 @@
-"""The pipeline: classification → retrieval and reports, one table and one summary at the end."""
+"""The pipeline: classification → retrieval and, of chest X-rays, reports; one table and one summary at the end."""
 
 import time
 from typing import Any
 
 from prefect import flow
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from flows.classification import classification
 from flows.reports import report
 from flows.retrieval import judged, retrieve
 from flows.support.naming import run_name
-from flows.support.preflight import preflight_with_reports
+from flows.support.preflight import preflight_pipeline
 from flows.support.products import Products, stage_run, to_tracker
 from flows.support.provenance import log_dataset
 from flows.support.runners import task_runner
@@ -22,6 +23,7 @@ from flows.support.summary import (
     summarize,
     write_summary,
 )
+from tasks.data.steps import why_no_reports
 from tasks.execution.caching import outcomes
 from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
@@ -50,27 +52,39 @@ def pipeline(
     reports: ReportParameters = _REPORTS,
     execution: ExecutionParameters = _EXECUTION,
 ) -> dict[str, Any]:
-    """Train and judge a classifier, search for similar cases with it, and write reports from its evidence."""
+    """Train and judge a classifier, search for similar cases with it, and write reports from its evidence.
+
+    Reports are about chest X-rays: of other images the run says in a sentence that it has none.
+    """
     started = time.monotonic()
     forms = {
         "dataset": dataset, "training": training, "evaluation": evaluation, "retrieval": retrieval, "reports": reports,
     }  # fmt: skip
-    located, generator, references = preflight_with_reports(dataset, retrieval, reports, execution)
+    located, writers = preflight_pipeline(dataset, retrieval, reports, execution)
     with stage_run("pipeline", forms) as stage:
         run, page = stage.run, stage.page
         classified = classification(dataset, training, evaluation)
         retrieved = retrieve(judged(classified), located, retrieval, execution)
-        writing = report.with_options(task_runner=task_runner(execution))
-        reported = writing(classified, retrieved, generator, reports, references)
+        reported = None
+        if writers is None:
+            get_run_logger().info(why_no_reports(dataset.name))
+        else:
+            generator, references = writers
+            writing = report.with_options(task_runner=task_runner(execution))
+            reported = writing(classified, retrieved, generator, reports, references)
 
-        steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, reported.flow_run_id])
+        last = [] if reported is None else [reported.flow_run_id]
+        steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, *last])
         seconds = time.monotonic() - started
         log_dataset(run, classified.dataset, "training")
-        summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported, steps)
+        left_out = why_no_reports(dataset.name)
+        summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported or left_out, steps)
         page.dataset, page.decision, page.steps = classified.dataset, classified.decision, steps
-        figures = classified.figures | retrieved.figures | reported.figures
+        figures = classified.figures | retrieved.figures | (reported.figures if reported else {})
         page.metrics, page.figures = all_metrics(summary), {name: figures[name] for name in _SHOWN if name in figures}
-        parts = {"classification": classified.run, "retrieval": retrieved.run, "reports": reported.run}
+        parts = {"classification": classified.run, "retrieval": retrieved.run}
+        if reported is not None:
+            parts["reports"] = reported.run
         children = {part: runs.place_of(child) for part, child in parts.items()}
         page.links |= {f"MLflow run of {part}": runs.page_of(child) for part, child in parts.items()}
         text = pipeline_report(summary, children)

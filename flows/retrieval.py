@@ -202,7 +202,7 @@ def _new_images(
     if not encoder_class(encoder.name).is_classifier or data.kind not in OWN:
         return None
     try:
-        known = in_use(encoder.name, phantoms=data.phantoms)
+        known = in_use(encoder.name, phantoms=data.phantoms, dataset=data.name)
     except DamagedFileError:  # the log says so when this run's index takes its place
         return None
     if known is None or known.dataset.trial is not None or known.dataset.size != data.size:

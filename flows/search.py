@@ -28,10 +28,10 @@ _SEARCH = SearchParameters()
 @in_plain_words
 def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     """Find the cases that are most like an image of the dataset, an image file or a text."""
-    searchable = find_published(search.encoder)
+    searchable = find_published(search.encoder, search.dataset)
     search = search.with_query()
     check_search(search, searchable)
-    picture = None if search.image is None else read_picture(search.image, searchable.dataset.size)
+    picture = None if search.image is None else read_picture(search.image, searchable.dataset.size, searchable.dataset.channels)
     # The picture counts by its content, not by where it lies.
     found = search_cases(searchable, search.model_copy(update={"image": None}), picture)
     report = Store().get(found.document).decode()

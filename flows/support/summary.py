@@ -33,7 +33,7 @@ def summarize(
     seconds: float,
     classified: ClassificationResult,
     retrieved: RetrievalResult,
-    reported: ReportsResult,
+    reported: ReportsResult | str | None,
     steps: Sequence[Outcome],
 ) -> dict[str, Any]:
     """Put together what `outputs/summary.json` says of a pipeline run.
@@ -43,7 +43,7 @@ def summarize(
         seconds: wall time of the flow.
         classified: result of the classification.
         retrieved: result of the retrieval.
-        reported: result of the reports.
+        reported: result of the reports, or why there are none.
         steps: how the steps ended.
 
     Returns:
@@ -75,7 +75,9 @@ def summarize(
         "classification": _stage(
             classified.run, classified.evaluation.metrics | {"train/seconds": classified.classifier.seconds}
         ),
-        "reports": _stage(reported.run, reported.audit.metrics),
+        "reports": _stage(reported.run, reported.audit.metrics)
+        if isinstance(reported, ReportsResult)
+        else {"mlflow_run_id": None, "metrics": {}, "left_out": reported},
         "retrieval": _stage(retrieved.run, retrieved.retrieval.metrics),
     }
     return contents | ({"phantoms": PHANTOM_NOTICE} if dataset.phantoms else {})
@@ -148,6 +150,7 @@ def pipeline_report(contents: dict[str, Any], children: Mapping[str, str]) -> st
         ("Results", results),
         ("Data", f"{escape(dataset['title'])}, {escape(dataset['kind'])}: {images}."),
         ("The stages' own runs", stages),
+        *([("Reports", escape(contents["reports"]["left_out"]))] if "left_out" in contents["reports"] else []),
     ]
     return document("Pipeline", sections, phantoms="phantoms" in contents)
 
@@ -177,6 +180,8 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         ],
         title=f"steps: {tasks['executed']} run, {tasks['cached']} hit",
     )
+    if "left_out" in contents["reports"]:
+        print_line(contents["reports"]["left_out"])
     for line in _where_to_look(contents, run, written):
         print_line(line)
 

@@ -35,6 +35,7 @@ class ClassifierEncoder(Encoder):
         self._side: int | None = card.get("image_size")
         self._normalization = Normalization(**card["normalization"])
         self.dimension = model.embedding_size
+        self.channels = model.channels
 
     def encode_images(self, images: NDArray[np.uint8], *, batch_size: int = 256) -> NDArray[np.float32]:
         """Embed images, as in `Encoder`; they must have the size that the classifier was trained on."""

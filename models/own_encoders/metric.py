@@ -51,7 +51,7 @@ class MetricEncoder(Encoder):
 
         super().__init__(device=device)
         self._classifier = ClassifierEncoder(classifier, device=device)
-        self._backbone = _backbone().to(device)
+        self._backbone = _backbone(self._classifier.channels).to(device)
         try:
             tensors = load_tensors(projection)
             self._mean, self._components = tensors["mean"].numpy(), tensors["components"].numpy()
@@ -69,7 +69,8 @@ class MetricEncoder(Encoder):
         """Find what to keep of the second part: the principal components of its standardised features.
 
         Args:
-            train_images: the training split, shape (images, height, width), 0–255, more images than components.
+            train_images: the training split, shape (images, height, width), or in colour (images, height, width, 3),
+                0–255, more images than components.
 
         Returns:
             Safetensors: the mean of each feature, shape (features,), and the components, shape (features, components),
@@ -79,7 +80,7 @@ class MetricEncoder(Encoder):
         from sklearn.decomposition import PCA
         from sklearn.preprocessing import StandardScaler
 
-        found = _features(_backbone(), train_images, 64).astype(np.float64)
+        found = _features(_backbone(1 if train_images.ndim == 3 else 3), train_images, 64).astype(np.float64)
         scaler = StandardScaler().fit(found)  # a feature that never moves is divided by one
         kept = min(COMPONENTS, len(found) - 1)
         principal = PCA(kept, svd_solver="covariance_eigh").fit(scaler.transform(found))
@@ -105,16 +106,16 @@ class MetricEncoder(Encoder):
         return np.concatenate([normalize(trained), SHARE * normalize(seen)], axis=1)
 
 
-def _backbone() -> "Classifier":
+def _backbone(channels: int) -> "Classifier":
     from models.classifier.classifiers import build_classifier
     from models.classifier.pretrained import imagenet_file
 
-    return build_classifier(_ARCHITECTURE, pretrained=imagenet_file(_ARCHITECTURE)).eval()
+    return build_classifier(_ARCHITECTURE, channels=channels, pretrained=imagenet_file(_ARCHITECTURE)).eval()
 
 
 def _features(backbone: "Classifier", images: NDArray[np.uint8], batch_size: int) -> NDArray[np.float32]:
     from models.classifier.prediction import predict
     from models.classifier.preprocessing import Normalization
 
-    as_trained = Normalization([0.5], [0.5])
+    as_trained = Normalization([0.5] * backbone.channels, [0.5] * backbone.channels)
     return predict(backbone, images, as_trained, batch_size=batch_size).embeddings

@@ -18,7 +18,15 @@ from tasks.data.validation import SPLITS, Splits, dump_splits, read_splits
 from tasks.execution.caching import step
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import StoredFile
-from tasks.records.data import OWN, OWN_FOLDER, UNKNOWN_LICENCE, DatasetRecord, PictureRecord, SourceRecord
+from tasks.records.data import (
+    CHEST_X_RAYS,
+    OWN,
+    OWN_FOLDER,
+    UNKNOWN_LICENCE,
+    DatasetRecord,
+    PictureRecord,
+    SourceRecord,
+)
 from tasks.storage.locations import data_folder
 from tasks.storage.store import Store
 
@@ -27,16 +35,27 @@ OFFICIAL_TEST, PHANTOM_TEST = (624, 234), (160, 60)
 """Images of the test split and how many of them are normal, the smaller class."""
 
 
-def require_pneumonia(parameters: DatasetParameters) -> None:
-    """Refuse a dataset that retrieval and reports are not made for.
+def why_no_reports(name: str) -> str | None:
+    """Say why no reports are written about the images of a dataset; None where they are.
+
+    Args:
+        name: MedMNIST's name of the dataset.
+    """
+    if name == CHEST_X_RAYS:
+        return None
+    return f"Reports, their prompts and their audit are about chest X-rays, so that none are written about {name}."
+
+
+def require_reports(parameters: DatasetParameters) -> None:
+    """Refuse a dataset that reports are not made for.
 
     Raises:
         InputError: it is not PneumoniaMNIST.
     """
-    if parameters.name != "pneumoniamnist":
+    if reason := why_no_reports(parameters.name):
         raise InputError(
-            f"--dataset.name {parameters.name}: retrieval and reports are about chest X-rays, normal or pneumonia; "
-            "choose pneumoniamnist, or run the classification or the sweep alone."
+            f"--dataset.name {parameters.name}: {reason} Choose pneumoniamnist, or run the pipeline, the retrieval or "
+            "the classification, which need no reports."
         )
 
 
@@ -93,7 +112,7 @@ def count_test_images(source: SourceRecord, limit: int | None) -> int | None:
     """Say how many images the test split will have, before any is read; None for one's own file or folder."""
     if source.kind in OWN:
         return None
-    images = (PHANTOM_TEST if source.kind == "phantoms" else OFFICIAL_TEST)[0]
+    images = PHANTOM_TEST[0] if source.kind == "phantoms" else look_up(source.name, source.size).images["test"]
     return images if limit is None else min(limit, images)
 
 
@@ -101,13 +120,14 @@ def smallest_test_class(source: SourceRecord, limit: int | None) -> int | None:
     """Say how many images the smaller class of the test split will have, before any is read.
 
     Args:
-        source: the chest X-rays, or the phantoms in their place.
+        source: the images, or the phantoms in their place.
         limit: most images of a split.
 
     Returns:
-        The number; None for one's own file or folder, which has to be read for that.
+        The number; None for one's own file or folder, and for another set than the chest X-rays, which have to be read
+        for that.
     """
-    if source.kind in OWN:
+    if source.kind in OWN or source.name != CHEST_X_RAYS:
         return None
     images, smallest = PHANTOM_TEST if source.kind == "phantoms" else OFFICIAL_TEST
     return smallest if limit is None or limit >= images else smallest * limit // images
@@ -215,8 +235,16 @@ def _read(source: SourceRecord, entry: Entry) -> Splits:
     return read_splits(content, labels=entry.labels, size=source.size, channels=entry.channels, name=source.path)
 
 
-def read_picture(path: str, size: int) -> PictureRecord:
+def read_picture(path: str, size: int, channels: int = 1) -> PictureRecord:
     """Read an image file, which may change any time and is therefore read in every run.
+
+    Args:
+        path: the file.
+        size: side of the images of the dataset in pixels.
+        channels: 1 where they are grey, 3 where they are in colour.
+
+    Returns:
+        The picture.
 
     Raises:
         InputError: it cannot be read.
@@ -224,6 +252,6 @@ def read_picture(path: str, size: int) -> PictureRecord:
     from tasks.data.pictures.image_file import read_image
     from tasks.shared.model_size import to_model_size
 
-    original = read_image(path)
+    original = read_image(path, colour=channels == 3)
     arrays = {"original": original, "image": to_model_size(original, size)}
     return PictureRecord(name=Path(path).name, arrays=Store().put_arrays(arrays))

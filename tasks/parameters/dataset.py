@@ -22,25 +22,29 @@ def _classifiable(value: object) -> object:
     return value
 
 
+SetName = Annotated[
+    Literal[
+        "pathmnist",
+        "dermamnist",
+        "octmnist",
+        "pneumoniamnist",
+        "retinamnist",
+        "breastmnist",
+        "bloodmnist",
+        "tissuemnist",
+        "organamnist",
+        "organcmnist",
+        "organsmnist",
+    ],
+    BeforeValidator(_classifiable),
+]
+"""MedMNIST's names of the sets of flat images."""
+
+
 class DatasetParameters(Parameters):
     """Which images to use."""
 
-    name: Annotated[
-        Literal[
-            "pathmnist",
-            "dermamnist",
-            "octmnist",
-            "pneumoniamnist",
-            "retinamnist",
-            "breastmnist",
-            "bloodmnist",
-            "tissuemnist",
-            "organamnist",
-            "organcmnist",
-            "organsmnist",
-        ],
-        BeforeValidator(_classifiable),
-    ] = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset of 2D images with one label per image.")
+    name: SetName = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset of 2D images with one label per image.")
     size: Annotated[Literal[28, 64, 128, 224], BeforeValidator(_number)] = Field(
         28, title="Image size", description="Side length of the images in pixels."
     )

@@ -1,11 +1,12 @@
 """What to look for."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from models.choices import EncoderName, Split
 from tasks.parameters.base import Parameters
+from tasks.parameters.dataset import SetName
 
 
 def _both(value: object) -> object:
@@ -55,8 +56,17 @@ class SearchParameters(Parameters):
         title="Among added pictures",
         description="Search the pictures too that were added to the index, which are of no split.",
     )
-    among_class: Annotated[Literal["both", "normal", "pneumonia"], BeforeValidator(_both)] = Field(
-        "both", title="Among class", description="Class to search."
+    among_class: Annotated[
+        str,
+        BeforeValidator(_both),
+        WithJsonSchema({"type": "string", "enum": ["both", "normal", "pneumonia"]}),  # what the UI lets one choose
+    ] = Field(
+        "both",
+        title="Among class",
+        description="Class to search, of both or more; the shell takes the classes of other datasets by their names.",
+    )
+    dataset: SetName = Field(
+        "pneumoniamnist", title="Dataset", description="MedMNIST dataset whose index is searched."
     )
 
     def with_query(self) -> Self:

@@ -5,6 +5,8 @@ from tasks.records.base import Record, StoredFile, provenance
 OWN_FOLDER = "own folder"
 OWN = ("own file", OWN_FOLDER)
 """Kinds of data that a user brings, of which nothing is known before they are read."""
+CHEST_X_RAYS = "pneumoniamnist"
+"""The set that prompts, reports and clinical codes are about."""
 GRADED = ("retinamnist",)
 """The sets of MedMNIST whose classes are grades; a test compares them with its own list."""
 UNKNOWN_LICENCE = "unknown: own data"

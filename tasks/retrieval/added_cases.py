@@ -31,7 +31,7 @@ class AddedGallery(NamedTuple):
     Attributes:
         cases: the pictures.
         vectors: of the index's encoder, shape (pictures, dimension).
-        images: as the dataset has its images, shape (pictures, size, size).
+        images: as the dataset has its images, shape (pictures, size, size), in colour (pictures, size, size, 3).
         labels: class of each picture, `NO_LABEL` where it has none, shape (pictures,).
     """
 
@@ -54,11 +54,12 @@ def read_added(store: Store, searchable: SearchableRecord) -> AddedGallery:
     parts = [store.get_arrays(part.arrays) for part in searchable.added]
     cases = tuple(case for part in searchable.added for case in part.cases)
     side, dimension = searchable.dataset.size, searchable.index.dimension
+    shape = (0, side, side) if searchable.dataset.channels == 1 else (0, side, side, 3)
     names = searchable.dataset.labels
     return AddedGallery(
         cases,
         np.concatenate([np.empty((0, dimension), np.float32), *(part["vectors"] for part in parts)]),
-        np.concatenate([np.empty((0, side, side), np.uint8), *(part["images"] for part in parts)]),
+        np.concatenate([np.empty(shape, np.uint8), *(part["images"] for part in parts)]),
         np.array([names.index(case.label) if case.label in names else NO_LABEL for case in cases], dtype=np.int64),
     )
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, computed_field
 from models.choices import EncoderName, Similarity, Split
 from models.errors import InputError
 from models.notices import RESEARCH_NOTICE
+from tasks.records.data import CHEST_X_RAYS
 from tasks.records.retrieval import AddedCase
 from tasks.shared.markdown import document, table
 
@@ -20,10 +21,11 @@ UNLABELLED = "unlabelled"
 
 _LIMITS = (
     "Similarity is the cosine of embeddings, from -1 to 1, distance the Euclidean one, from 0: it ranks the cases of "
-    "one search, is no probability, and must not be compared between encoders. The labels are those of the dataset, "
-    "children aged one to five from one hospital; those of added pictures are what was said when they were added. "
-    "Cases that look alike do not prove that the query has their finding."
+    "one search, is no probability, and must not be compared between encoders. The labels are those of the dataset{of}; "
+    "those of added pictures are what was said when they were added. Cases that look alike do not prove that the query "
+    "has their finding."
 )
+_CHILDREN = ", children aged one to five from one hospital"
 
 
 class _Part(BaseModel):
@@ -270,7 +272,7 @@ def search_report(result: SearchResult) -> str:
     sections = [
         ("Query", _query(result)),
         ("Nearest cases", f"{describe_shares(result)}\n\n{table(('rank', 'case', 'label', result.measure), rows)}"),
-        ("Limits", _LIMITS),
+        ("Limits", _LIMITS.format(of=_CHILDREN if result.index.dataset.startswith(CHEST_X_RAYS) else "")),
     ]
     return document("Similar cases", sections, phantoms=result.phantoms)
 
@@ -290,8 +292,12 @@ def describe_shares(result: SearchResult) -> str:
     without = len(result.hits) - len(labels)
     if len(result.hits) == 1:
         return "The nearest case is " + (f"labelled {result.class_names[labels[0]]}." if labels else "unlabelled.")
-    counts = [f"{labels.count(label)} {name}" for label, name in enumerate(result.class_names)]
-    told = f"Labels of the {len(result.hits)} nearest cases: {', '.join(counts[:-1])} and {counts[-1]}"
+    two = len(result.class_names) == 2
+    counts = [
+        f"{labels.count(label)} {name}" for label, name in enumerate(result.class_names) if two or label in labels
+    ]
+    listed = " and ".join(filter(None, [", ".join(counts[:-1]), *counts[-1:]])) or "none"
+    told = f"Labels of the {len(result.hits)} nearest cases: {listed}"
     return f"{told}; {without} unlabelled, not counted." if without else f"{told}."
 
 

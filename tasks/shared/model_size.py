@@ -12,11 +12,11 @@ def to_model_size(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     al., "MedMNIST v2", Scientific Data 2023). Resizing is bicubic and averages what it shrinks.
 
     Args:
-        image: grey levels, shape (height, width).
+        image: grey levels, shape (height, width), or colours, shape (height, width, 3).
         size: height and width of the result in pixels.
 
     Returns:
-        Grey levels, shape (size, size); an image of that size comes back as it is.
+        The same, shape (size, size) or (size, size, 3); an image of that size comes back as it is.
     """
     top, left, side = middle_square(*image.shape[:2])
     square = Image.fromarray(image[top : top + side, left : left + side])

@@ -60,15 +60,16 @@ class DecodingProcess:
         self._socket: socket.socket | None = None
         atexit.register(self.end)
 
-    def decode(self, file: BinaryIO, name: str) -> Picture:
+    def decode(self, file: BinaryIO, name: str, *, colour: bool = False) -> Picture:
         """Decode a file.
 
         Args:
             file: open for reading, with a file descriptor.
             name: what a message calls it, printable.
+            colour: whether its colours are wanted.
 
         Returns:
-            Its grey levels, and what else is known of it.
+            Its grey levels or its colours, and what else is known of it.
 
         Raises:
             InputError: its content is no picture that can be read within the bounds.
@@ -77,9 +78,9 @@ class DecodingProcess:
         with self._lock:
             reused = self._socket is not None and self._child is not None and self._child.poll() is None
             try:
-                answer = self._ask(file, name)
+                answer = self._ask(file, name, colour)
                 if reused and answer.get("fresh"):  # perhaps it failed of what earlier files left behind
-                    answer = self._ask(file, name)
+                    answer = self._ask(file, name, colour)
             except BaseException:  # such as Ctrl-C: an answer that nobody reads would be taken for the next file's
                 self._end()
                 raise
@@ -97,19 +98,20 @@ class DecodingProcess:
         with self._lock:
             self._end()
 
-    def _ask(self, file: BinaryIO, name: str) -> dict:
+    def _ask(self, file: BinaryIO, name: str, colour: bool) -> dict:
         file.seek(0)
         if self._socket is None or self._child is None or self._child.poll() is not None:
             self._begin()
         assert self._socket is not None
         deadline = time.monotonic() + self._seconds
         try:
-            socket.send_fds(self._socket, [json.dumps(name).encode()], [file.fileno()])
+            socket.send_fds(self._socket, [json.dumps({"name": name, "colour": colour}).encode()], [file.fileno()])
             answer = json.loads(self._receive(_LENGTH.unpack(self._receive(_LENGTH.size, deadline))[0], deadline))
             if "facts" in answer:
                 facts = PictureFacts(**answer["facts"])
-                levels = np.frombuffer(self._receive(facts.height * facts.width, deadline), np.uint8)
-                return {"picture": Picture(levels.reshape(facts.height, facts.width), facts)}
+                shape = (facts.height, facts.width, 3) if colour else (facts.height, facts.width)
+                levels = np.frombuffer(self._receive(math.prod(shape), deadline), np.uint8)
+                return {"picture": Picture(levels.reshape(shape), facts)}
         except TimeoutError:
             self._end()
             return {"failed": f"it takes more than {self._seconds} s"}
@@ -189,11 +191,11 @@ class DecodingProcesses:
         for process in self._all:
             self._idle.put(process)
 
-    def decode(self, file: BinaryIO, name: str) -> Picture:
+    def decode(self, file: BinaryIO, name: str, *, colour: bool = False) -> Picture:
         """Decode a file, as `DecodingProcess.decode` does, once one of them is free."""
         process = self._idle.get()
         try:
-            return process.decode(file, name)
+            return process.decode(file, name, colour=colour)
         finally:
             self._idle.put(process)
 
@@ -223,7 +225,7 @@ def serve() -> None:
         picture = None
         with os.fdopen(descriptors[0], "rb") as file:
             try:
-                picture = decode(file, json.loads(request))
+                picture = decode(file, **json.loads(request))
                 answer: dict = {"facts": asdict(picture.facts)}
             except InputError as error:
                 answer = {"sentence": str(error)}

@@ -21,8 +21,8 @@ _DECODERS = DecodingProcesses(min(os.cpu_count() or 1, 4))
 os.register_at_fork(after_in_child=_DECODERS.forget)
 
 
-def read_image(path: str | Path, *, name: str | None = None) -> NDArray[np.uint8]:
-    """Read an image file of any size in grey.
+def read_image(path: str | Path, *, name: str | None = None, colour: bool = False) -> NDArray[np.uint8]:
+    """Read an image file of any size, in grey unless colours are asked for.
 
     What a file is, is told by its content, never by its name; of several pictures or frames the first counts. For how
     values become grey levels see `picture_file.read_picture` and `dicom_file.read_dicom`. It is decoded in another
@@ -32,25 +32,27 @@ def read_image(path: str | Path, *, name: str | None = None) -> NDArray[np.uint8
     Args:
         path: the file; a leading `~` is the home folder.
         name: what a message calls it, printable; its path where there is none.
+        colour: whether its colours are wanted.
 
     Returns:
-        Grey levels from 0 (black) to 255, shape (height, width).
+        Grey levels from 0 (black) to 255, shape (height, width); or colours, shape (height, width, 3).
 
     Raises:
         InputError: there is no such file, it is no image, or it is damaged, contradictory or too large to be read.
     """
-    return read_picture_file(path, name).levels
+    return read_picture_file(path, name, colour=colour).levels
 
 
-def read_picture_file(source: str | Path | bytes, name: str | None = None) -> Picture:
-    """Read an image file of any size in grey, as `read_image` does, with what else it tells.
+def read_picture_file(source: str | Path | bytes, name: str | None = None, *, colour: bool = False) -> Picture:
+    """Read an image file of any size, as `read_image` does, with what else it tells.
 
     Args:
         source: the file, where a leading `~` is the home folder; or its content, which then never touches a disk.
         name: what a message calls it; its path, or "the picture", without one.
+        colour: whether its colours are wanted.
 
     Returns:
-        Its grey levels, and what else is known of it.
+        Its grey levels or its colours, and what else is known of it.
 
     Raises:
         InputError: as in `read_image`.
@@ -58,11 +60,11 @@ def read_picture_file(source: str | Path | bytes, name: str | None = None) -> Pi
     if isinstance(source, bytes):
         called = printable("the picture" if name is None else name)
         with _in_memory(source, called) as file:
-            return _DECODERS.decode(file, called)
+            return _DECODERS.decode(file, called, colour=colour)
     path = Path(source).expanduser()
     called = printable(path if name is None else name)
     with _open(path, called) as file:
-        return _DECODERS.decode(file, called)
+        return _DECODERS.decode(file, called, colour=colour)
 
 
 def _in_memory(content: bytes, name: str) -> BinaryIO:

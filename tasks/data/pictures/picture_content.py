@@ -33,25 +33,31 @@ def is_dicom(beginning: bytes) -> bool:
     return beginning[_PREAMBLE:BEGINNING] == b"DICM" or beginning[:2] in _FIRST_GROUPS
 
 
-def decode(file: BinaryIO, name: str) -> Picture:
+def decode(file: BinaryIO, name: str, *, colour: bool = False) -> Picture:
     """Read the picture in a file. It runs in the process of `tasks.data.pictures.decoding_process`.
 
     Args:
         file: positioned at the beginning.
         name: what a message calls the file, printable.
+        colour: whether its colours are wanted.
 
     Returns:
-        Its grey levels, and what else is known of it.
+        Its grey levels or its colours, and what else is known of it.
 
     Raises:
-        InputError: its content is no picture, damaged or contradictory.
+        InputError: its content is no picture, damaged or contradictory, or is DICOM where colours are wanted.
         MemoryError: it needs more memory than there is.
     """
     beginning = file.read(BEGINNING)
     file.seek(0)
     dicom = is_dicom(beginning)
+    if dicom and colour:
+        raise InputError(
+            f"{name} is a DICOM file, which is read in grey, but the images of this dataset are in colour: export it "
+            "as PNG."
+        )
     try:
-        return _read_dicom(file, name) if dicom else read_picture(file)
+        return _read_dicom(file, name) if dicom else read_picture(file, colour=colour)
     except (InputError, MemoryError):
         raise
     except UnidentifiedImageError as error:

@@ -50,7 +50,7 @@ class Picture(NamedTuple):
     """A picture that was read.
 
     Attributes:
-        levels: grey levels from 0 (black) to 255, shape (height, width).
+        levels: grey levels from 0 (black) to 255, shape (height, width); in colour (height, width, 3).
         facts: what else is known of it.
     """
 

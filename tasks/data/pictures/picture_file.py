@@ -20,8 +20,8 @@ _GREY = ("L", "I", "I;16", "I;16B", "F")
 TiffImagePlugin.OPEN_INFO[b"MM", _WHITE_IS_ZERO, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
 
 
-def read_picture(file: BinaryIO) -> Picture:
-    """Read the first picture of a file in grey.
+def read_picture(file: BinaryIO, *, colour: bool = False) -> Picture:
+    """Read the first picture of a file, in grey unless colours are asked for.
 
     Colour becomes grey by the luma of ITU-R BT.601, transparent places become black, the orientation (EXIF) is
     followed, and more than 8 bits are scaled as `tasks.data.pictures.grey_levels.to_grey_levels` says. A TIFF's
@@ -30,9 +30,10 @@ def read_picture(file: BinaryIO) -> Picture:
 
     Args:
         file: positioned at the beginning.
+        colour: whether its colours are wanted, of which a grey picture has equal ones.
 
     Returns:
-        Its grey levels, and what else is known of it.
+        Its grey levels or its colours, and what else is known of it.
 
     Raises:
         PIL.UnidentifiedImageError: it is no such file.
@@ -51,16 +52,20 @@ def read_picture(file: BinaryIO) -> Picture:
             levels = _grey_tiff(picture)
         else:
             levels = _levels(picture)
-        return Picture(levels, measure(levels, coloured=picture_coloured_share(picture)))
+        facts = measure(levels, coloured=picture_coloured_share(picture))
+        if not colour:
+            return Picture(levels, facts)
+        grey = picture.mode in _GREY
+        return Picture(np.repeat(levels[..., None], 3, axis=2) if grey else _levels(picture, "RGB"), facts)
 
 
-def _levels(upright: Image.Image) -> NDArray[np.uint8]:
+def _levels(upright: Image.Image, mode: str = "L") -> NDArray[np.uint8]:
     if upright.mode.startswith(("I", "F")):  # more than 8 bits
         return to_grey_levels(np.asarray(upright))
     if upright.has_transparency_data:
         black = Image.new("RGBA", upright.size, "black")
         upright = Image.alpha_composite(black, upright.convert("RGBA"))
-    return np.array(upright.convert("L"))
+    return np.array(upright.convert(mode))
 
 
 def _grey_tiff(picture: TiffImagePlugin.TiffImageFile) -> NDArray[np.uint8]:

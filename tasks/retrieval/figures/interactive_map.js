@@ -1,4 +1,4 @@
-// Shows the clicked point, or else the one under the pointer: its X-ray, what is known of it, its nearest images.
+// Shows the clicked point, or else the one under the pointer: its image, what is known of it, its nearest images.
 const place = points.selected.indices[0] ?? cb_data?.index?.indices[0]
 if (place === undefined) return
 

@@ -133,7 +133,7 @@ def interactive_map(
 
     columns = math.isqrt(len(shown) - 1) + 1  # of a sheet about as wide as high
     panel = Div(
-        text="<p>Hover over a point to see its X-ray and its nearest images. Click it to keep it.</p>",
+        text="<p>Hover over a point to see its image and its nearest images. Click it to keep it.</p>",
         width=_PANEL_WIDTH,
         stylesheets=[_STYLE.read_text(), _sprite_style(cases.images[shown], columns)],
         tags=[columns],

@@ -2,11 +2,12 @@
 
 Publishing is guarded like the promotion of a classifier. An index over a part of the data is a trial and stays out; one
 over whole data must find no worse than the one in use, leave-one-out on validation. A form's `publish` overrides both.
-Phantoms are a dataset of their own: their index lies beside that of real data, which it never replaces, and is searched
-where there is no other.
+Each dataset has its own: that of one never replaces another's. Phantoms are a dataset of their own: their index lies
+beside that of real data, which it never replaces, and is searched where there is no other.
 
 An encoder's index in use is one JSON file of the store, written whole or not at all. Two runs of one machine never
-decide at once. What was added to it, by `tasks.retrieval.published.additions`, is carried over to the next one.
+decide at once. What was added to that of the chest X-rays, by `tasks.retrieval.published.additions`, is carried over to
+the next one.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from models.bounded_json import parse_json
 from models.choices import Publish
 from models.errors import InputError
 from models.text import printable
+from tasks.records.data import CHEST_X_RAYS
 from tasks.records.retrieval import AddedVectorsRecord, SearchableRecord
 from tasks.retrieval.added_cases import embed_added
 from tasks.retrieval.published.added_list import read_added_list
@@ -46,17 +48,19 @@ class Publication:
     reason: str
 
 
-def pointer(name: str, *, phantoms: bool) -> str:
+def pointer(name: str, *, phantoms: bool, dataset: str = CHEST_X_RAYS) -> str:
     """Name the file that says which index of an encoder is in use."""
-    return f"retrieval/{'phantoms/' if phantoms else ''}{name}.json"
+    folder = "phantoms/" if phantoms else "" if dataset == CHEST_X_RAYS else f"{dataset}/"
+    return f"retrieval/{folder}{name}.json"
 
 
-def in_use(name: str, *, phantoms: bool) -> SearchableRecord | None:
+def in_use(name: str, *, phantoms: bool, dataset: str = CHEST_X_RAYS) -> SearchableRecord | None:
     """Read which index of an encoder is in use, where it says over which images it is.
 
     Args:
         name: of the encoder.
         phantoms: whether that over phantoms is meant.
+        dataset: MedMNIST's name of the images.
 
     Returns:
         The index; None where none was published.
@@ -64,25 +68,33 @@ def in_use(name: str, *, phantoms: bool) -> SearchableRecord | None:
     Raises:
         DamagedFileError: as `_read`, or it was published by an earlier version, which did not say what it is.
     """
-    found = _read(name, phantoms=phantoms)
+    found = _read(name, phantoms=phantoms, dataset=dataset)
     if found is not None and not found.run_id:
         raise DamagedFileError("it was published by an earlier version, which did not say over which images it is")
     return found
 
 
-def find_published(name: str) -> SearchableRecord:
+def find_published(name: str, dataset: str = CHEST_X_RAYS) -> SearchableRecord:
     """Find the index of an encoder that searches take: that over real data, and where there is none, over phantoms.
+
+    Args:
+        name: of the encoder.
+        dataset: MedMNIST's name of the images.
+
+    Returns:
+        The index.
 
     Raises:
         InputError: none was published, or it is damaged.
     """
-    again = f"(`python -m flows.retrieval --retrieval.encoders {name}`, or the deployment `retrieval`)."
-    for phantoms in (False, True):
+    named = "" if dataset == CHEST_X_RAYS else f" --dataset.name {dataset}"
+    again = f"(`python -m flows.retrieval{named} --retrieval.encoders {name}`, or the deployment `retrieval`)."
+    for phantoms in (False, True) if dataset == CHEST_X_RAYS else (False,):
         try:
-            found = _read(name, phantoms=phantoms)
+            found = _read(name, phantoms=phantoms, dataset=dataset)
         except DamagedFileError as error:
             raise InputError(
-                f"The index that {pointer(name, phantoms=phantoms)} in the store names is damaged "
+                f"The index that {pointer(name, phantoms=phantoms, dataset=dataset)} in the store names is damaged "
                 f"({printable(error)}): run the retrieval flow again {again}"
             ) from error
         if found is not None:
@@ -92,8 +104,10 @@ def find_published(name: str) -> SearchableRecord:
                     "flows.add`, which makes it anew."
                 )
             return found
+    over = "" if dataset == CHEST_X_RAYS else f" over {dataset}"
     raise InputError(
-        f"There is no index of the encoder {name} yet: run the retrieval flow with it first, over whole data {again}"
+        f"There is no index of the encoder {name}{over} yet: run the retrieval flow with it first, over whole data "
+        f"{again}"
     )
 
 
@@ -111,7 +125,7 @@ def publish(candidate: SearchableRecord, wanted: Publish, samples: int) -> Publi
     name, phantoms = candidate.encoder.name, candidate.dataset.phantoms
     with _alone(name):
         try:
-            known = in_use(name, phantoms=phantoms)
+            known = in_use(name, phantoms=phantoms, dataset=candidate.dataset.name)
         except DamagedFileError as error:
             known, damaged = None, f"The index in use cannot be read ({error}), so that this one takes its place."
         else:
@@ -126,7 +140,9 @@ def publish(candidate: SearchableRecord, wanted: Publish, samples: int) -> Publi
         if not decision.published:
             return decision
         named = candidate.model_copy(update={"run_id": run_id, "published_at": published_at})
-        grown, problem = _with_additions(named, _embedded_by(candidate, known))
+        grown, problem = named, ""
+        if candidate.dataset.name == CHEST_X_RAYS:  # the pictures that people add are of these
+            grown, problem = _with_additions(named, _embedded_by(candidate, known))
         _write(grown)
         return (
             replace(decision, reason=f"{decision.reason} It lacks an added picture: {problem}") if problem else decision
@@ -206,7 +222,8 @@ def _decide(
             f"{_NEVERTHELESS}.",
         )
     if known is None:
-        return Publication(True, damaged or f"The first index of the encoder {candidate.encoder.name} over whole data.")
+        over = "whole data" if dataset.name == CHEST_X_RAYS else f"the whole of {dataset.name}"
+        return Publication(True, damaged or f"The first index of the encoder {candidate.encoder.name} over {over}.")
     if known.dataset.limit is not None:
         return Publication(
             True, f"The index in use holds only the first {known.dataset.limit} images of each split, this one all."
@@ -240,14 +257,14 @@ def _decide(
     return Publication(False, f"Not published. {found.reason} In use stays that of the run {known.run_id}.")
 
 
-def _read(name: str, *, phantoms: bool) -> SearchableRecord | None:
+def _read(name: str, *, phantoms: bool, dataset: str = CHEST_X_RAYS) -> SearchableRecord | None:
     """Read a published index, and check that all of it is there, but for what was added, and belongs together.
 
     Raises:
         DamagedFileError: the record or a file that it names is damaged, or they contradict each other.
     """
     store = Store()
-    content = store.read(pointer(name, phantoms=phantoms))
+    content = store.read(pointer(name, phantoms=phantoms, dataset=dataset))
     if content is None:
         return None
     try:
@@ -272,5 +289,6 @@ def _belongs_together(store: Store, found: SearchableRecord) -> bool:
 
 
 def _write(searchable: SearchableRecord) -> None:
-    name = pointer(searchable.encoder.name, phantoms=searchable.dataset.phantoms)
+    dataset = searchable.dataset
+    name = pointer(searchable.encoder.name, phantoms=dataset.phantoms, dataset=dataset.name)
     Store().write(name, searchable.model_dump_json().encode())

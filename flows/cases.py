@@ -1,4 +1,7 @@
-"""Cases: one's own pictures → read → screened → classified → compared → explained → reported → shown."""
+"""Cases: one's own pictures → read → screened → classified → compared → explained → reported → shown.
+
+Reports and results for other systems (DICOM, FHIR) are about chest X-rays, and left out of other images.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -14,6 +17,7 @@ from prefect.tasks import exponential_backoff
 from flows.support import promotion
 from flows.support.naming import run_name
 from flows.support.predictions import predicted
+from flows.support.preflight import require_no_wish_for_reports
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_generator
 from flows.support.runners import require_workers, task_runner
@@ -31,7 +35,7 @@ from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.cases.summary import cases_summary
 from tasks.cases.table import as_table, case_metrics
 from tasks.classification.steps.registration import read_package
-from tasks.data.steps import locate_source, prepare_dataset, require_pneumonia
+from tasks.data.steps import locate_source, prepare_dataset, why_no_reports
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
 from tasks.execution.plain_words import in_plain_words
@@ -77,14 +81,15 @@ def cases(
 ) -> CasesResult:
     """Say of one's own pictures all that is known: foreign or not, class, heat map, similar cases and report."""
     addresses = sources.find_pictures(cases)
-    require_pneumonia(dataset)
+    require_no_wish_for_reports(dataset, reports)
     require_workers(execution)
     if reports.references is not None:
         raise InputError(
             "--reports.references compares reports on test images: leave it out here, or run the reports flow."
         )
-    generator = locate_generator(reports)
-    searchables = [find_published(name) for name in cases.encoders]
+    no_reports = why_no_reports(dataset.name)
+    generator = None if no_reports else locate_generator(reports)
+    searchables = [find_published(name, dataset.name) for name in cases.encoders]
     data, reference, _ = reference_of(dataset, cases.classifier)
     files, problems = _identify(addresses, cases.login_block)
     # Folders may name a patient: the tracker is told only how many files there are.
@@ -92,7 +97,8 @@ def cases(
     with stage_run("cases", {"cases": form, "reports": reports}) as stage:
         stage.page.pictures_first = True
         log_dataset(stage.run, data, "reference")
-        log_generator(stage.run, generator)
+        if generator is not None:
+            log_generator(stage.run, generator)
         with task_runner(execution) as runner:
             judged = judge_each(
                 files, reference, searchables, cases.neighbours,
@@ -100,16 +106,21 @@ def cases(
             )  # fmt: skip
         urgent = [case for case in most_urgent_first(judged) if case.problem is None]
         shown = _explain(urgent[: cases.pages], files, reference, searchables)
-        reported = _report(stage.run, shown, data, generator, reports.batch_size)
+        reported = _Reported(shown)
+        if generator is None:
+            get_run_logger().info("%s Results in DICOM and FHIR are left out likewise.", no_reports)
+        else:
+            reported = _report(stage.run, shown, data, generator, reports.batch_size)
         told = {case.digest: case for case in load_cases(Store(), reported.shown.judged)}
         everyone = most_urgent_first([*(told.get(case.digest, case) for case in judged), *problems])
         folder = outputs() / "cases" / str(flow_run.id)
         products = _products(everyone, reported, data, generator, {"MLflow": runs.page_of(stage.run)})
-        exported = export_cases(reported.shown, reported.answers, data, cases, folder)
-        products = replace(products, files={**products.files, **exported})
+        if generator is not None:
+            exported = export_cases(reported.shown, reported.answers, data, cases, folder)
+            products = replace(products, files={**products.files, **exported})
         publish(stage, products)
         _write(products.files, folder)
-    _print(everyone, folder, data)
+    _print(everyone, folder, data, no_reports)
     return CasesResult(
         flow_run_id=str(flow_run.id),
         run=stage.run,
@@ -185,19 +196,20 @@ def _products(
     everyone: Sequence[Case],
     reported: _Reported,
     data: DatasetRecord,
-    generator: GeneratorRecord,
+    generator: GeneratorRecord | None,
     links: dict[str, str],
 ) -> Products:
     """Write the pages, the tables and the report of the run."""
     shown, answers, audit = reported
     store, source = Store(), _source(data, generator, shown)
-    marks = {"phantoms": data.phantoms, "random_weights": generator.random_weights}
+    marks = {"phantoms": data.phantoms, "random_weights": generator is not None and generator.random_weights}
+    no_reports = why_no_reports(data.name)
     parts = [show_index(store_cases(store, everyone), shown, source, links, **marks)]
     for first in range(0, shown.judged.count, _PAGES_PER_TASK):
         last = min(first + _PAGES_PER_TASK, shown.judged.count)
-        parts.append(show_pages(shown, first, last, answers, audit, source, **marks))
+        parts.append(show_pages(shown, first, last, answers, audit, source, **marks, no_reports=no_reports or ""))
     figures = plot_cases(shown, data, min(shown.judged.count, _GALLERY)).figures if shown.judged.count else {}
-    document = cases_summary(everyone, phantoms=data.phantoms).encode()
+    document = cases_summary(everyone, phantoms=data.phantoms, dataset=data.name, no_reports=no_reports).encode()
     return Products(
         data,
         DocumentRecord(document=store.put(document, "text/markdown")),
@@ -210,15 +222,18 @@ def _products(
     )
 
 
-def _source(data: DatasetRecord, generator: GeneratorRecord, shown: ShownRecord) -> dict[str, str]:
+def _source(data: DatasetRecord, generator: GeneratorRecord | None, shown: ShownRecord) -> dict[str, str]:
     """Say where everything comes from."""
     reference, weights = shown.reference, shown.reference.classifier.weights
-    facts = generator.name, generator.model, generator.revision, generator.precision, generator.server
+    writer = {}
+    if generator is not None:
+        facts = generator.name, generator.model, generator.revision, generator.precision, generator.server
+        writer = {"reports": " ".join(filter(None, facts))}
     return {
         "classifier": f"{reference.version}, {reference.classifier.title}, SHA-256 {weights.sha256[:12]}",
         "trained and calibrated on": f"{data.title} {data.digest}",
         **{f"similar cases, {each.encoder.name}": f"index over {each.dataset.title}" for each in shown.searchables},
-        "reports": " ".join(filter(None, facts)),
+        **writer,
     }
 
 
@@ -230,7 +245,7 @@ def _write(files: Mapping[str, StoredFile], folder: Path) -> None:
         (folder / path).write_bytes(store.get(stored))
 
 
-def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord) -> None:
+def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord, no_reports: str | None) -> None:
     first = cases[:_PRINTED]
     print_table(
         [(name, "left") for name in ("picture", "look at first", "probability", "class", "similar cases")],
@@ -253,7 +268,9 @@ def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord) -> None:
             print_line(f"{case.name}: {case.why_not_counted}")
     if data.phantoms:
         print_line(PHANTOM_NOTICE, style="bold red")
-    print_line(f"Pages, table, FHIR and DICOM: {folder / 'index.html'}")
+    print_line(f"Pages, table{'' if no_reports else ', FHIR and DICOM'}: {folder / 'index.html'}")
+    if no_reports:
+        print_line(no_reports)
     print_line(RESEARCH_NOTICE)
 
 

@@ -92,7 +92,7 @@ def classification(
             end_if_pruned(stage, classifier, training.epochs)
             predictions = predict_classifier(data, classifier)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
-        scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
+        scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples, data.graded)
         corrupted = None
         if _corruptible(data, classifier, evaluation.corrupted_images):
             corrupted = predict_corrupted(data, classifier, evaluation.corrupted_images)

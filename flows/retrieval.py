@@ -89,7 +89,7 @@ def _judge(dataset: DatasetParameters, evaluation: EvaluationParameters, wanted:
     classifier = read_package(package, data, version.run_id)
     predictions = predicted(data, classifier)
     calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
-    scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples)
+    scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples, data.graded)
     return EvaluatedClassifier(dataset=data, classifier=classifier, evaluation=scores)
 
 

@@ -31,7 +31,11 @@ def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     searchable = find_published(search.encoder, search.dataset)
     search = search.with_query()
     check_search(search, searchable)
-    picture = None if search.image is None else read_picture(search.image, searchable.dataset.size, searchable.dataset.channels)
+    picture = (
+        None
+        if search.image is None
+        else read_picture(search.image, searchable.dataset.size, searchable.dataset.channels)
+    )
     # The picture counts by its content, not by where it lies.
     found = search_cases(searchable, search.model_copy(update={"image": None}), picture)
     report = Store().get(found.document).decode()

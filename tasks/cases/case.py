@@ -4,6 +4,7 @@ A case is named by the digest of its file, so that the same picture is one case,
 called. Of a path only the file's own name is kept, since folders may name a patient or a person.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -51,7 +52,7 @@ class Reliability(_Part):
         low: least probability of these images.
         high: highest.
         images: how many they are.
-        share: share of them that are of class 1.
+        share: share of them that are of class 1; of more than two classes, of the class that is predicted for each.
         share_low: lower bound of its 95 % interval.
         share_high: upper bound.
     """
@@ -68,18 +69,35 @@ class Classification(_Part):
     """What the classifier says of a picture.
 
     Attributes:
-        probability: calibrated, of class 1.
-        threshold: operating point, from which class 1 is predicted.
+        probability: calibrated, of class 1; of more than two classes, of the class that is predicted.
+        threshold: operating point, from which class 1 is predicted; None for more than two classes, of which the
+            likeliest is.
         label: the class that is predicted.
         sets: classes of the conformal set by its promised coverage, "0.90" and "0.95".
         reliability: what became of validation images with about this probability.
+        runner_up: of more than two classes, the second likeliest, and its probability; else None.
     """
 
     probability: Share
-    threshold: Share
+    threshold: Share | None
     label: str
     sets: dict[str, tuple[str, ...]]
     reliability: Reliability
+    runner_up: tuple[str, Share] | None = None
+
+    @property
+    def margin(self) -> float:
+        """How near the decision is: distance of the probability from the threshold, or from the runner-up's."""
+        other = self.threshold if self.runner_up is None else self.runner_up[1]
+        return abs(self.probability - (other or 0.0))
+
+    def positive(self, class_names: Sequence[str]) -> str:
+        """Return the class that the probability is of.
+
+        Args:
+            class_names: by label.
+        """
+        return class_names[1] if len(class_names) == 2 else self.label
 
 
 class SimilarCase(_Part):
@@ -189,13 +207,13 @@ def most_urgent_first(cases: list[Case]) -> list[Case]:
         cases: in any order.
 
     Returns:
-        By concern, then by the nearness of the probability to the threshold, then by name and digest.
+        By concern, then by how near the decision is, then by name and digest.
     """
     order = list(CONCERNS)
 
     def urgency(case: Case) -> tuple[int, float, str, str]:
         found = case.classification
-        distance = abs(found.probability - found.threshold) if found else 0.0
+        distance = found.margin if found else 0.0
         return order.index(case.concern), distance, case.name, case.digest
 
     return sorted(cases, key=urgency)

@@ -13,7 +13,6 @@ from tasks.cases.pictures import at_page_size
 from tasks.cases.wording import describe_majority, short_set
 from tasks.shared.figures import (
     BAD,
-    CLASS_COLORS,
     MOST_COLUMNS,
     MUTED,
     SMALL,
@@ -21,6 +20,7 @@ from tasks.shared.figures import (
     Source,
     caption_letters,
     cell_width,
+    class_colors,
     column_edge,
     drawable,
     frames,
@@ -56,7 +56,8 @@ def gallery(views: Sequence[CaseView], *, source: Source) -> bytes:
         return render_png(sentence("No picture could be read."), source, title="Cases")
     names = drawn[0].class_names
     sheet = Sheet(_HEADING + _ROW * len(drawn))
-    heat = f"heat: {short_name(names[1], caption_letters(_CELL) - 6)}"
+    of = names[1] if len(names) == 2 else "the predicted class"
+    heat = f"heat: {short_name(of, caption_letters(_CELL) - 6)}"
     for column, heading in ((0, "picture"), (1, heat), (2, "what is known"), (4, "nearest labelled cases")):
         sheet.text(column_edge(column, MOST_COLUMNS), 0.02, heading, color=MUTED)
     for place, view in enumerate(drawn):
@@ -66,7 +67,7 @@ def gallery(views: Sequence[CaseView], *, source: Source) -> bytes:
         source,
         title="Cases to look at first",
         shown=f"{len(drawn)} of {len(views)} pictures",
-        legend=frames(CLASS_COLORS, names),
+        legend=frames(class_colors(len(names)), names),
     )
 
 
@@ -77,7 +78,7 @@ def _draw(sheet: Sheet, view: CaseView, y: float) -> None:
     picture.thumbnail((_SHARP, _SHARP), reducing_gap=2)
     shown = np.asarray(picture)
     sheet.image(shown, column_edge(0, MOST_COLUMNS), y, _CELL, frame=BAD if case.foreign else None)
-    heat = view.heat.get(view.class_names[1])
+    heat = view.heat.get(view.positive)
     if heat is not None:
         sheet.image(heat_overlay(shown, heat), column_edge(1, MOST_COLUMNS), y, _CELL)
     for line, (text, style) in enumerate(_lines(view)):
@@ -98,7 +99,7 @@ def _lines(view: CaseView) -> list[tuple[str, dict[str, str]]]:
     found = case.classification
     if found is None:
         return lines
-    probability = f"p({names[1]}) = {found.probability:.2f}"
+    probability = f"p({short_name(view.positive, 20)}) = {found.probability:.2f}"
     if case.foreign and case.screening:
         lines.append(("foreign: not counted", {"color": BAD, "weight": "bold"}))
         lines.append((short_name(f"{probability}, not to be used", _LETTERS), {"color": MUTED}))
@@ -106,7 +107,10 @@ def _lines(view: CaseView) -> list[tuple[str, dict[str, str]]]:
         reasons = textwrap.wrap(drawable(" ".join(case.screening.reasons)), _LETTERS, max_lines=most, placeholder=" …")
         return lines + [(line, {}) for line in reasons]
     color = class_color(found.label, names)
-    lines.append((f"{found.label}: {probability}", {"color": color, "weight": "bold"}))
+    said = f"{found.label}: {probability}" if len(names) == 2 else f"{found.probability:.2f} {found.label}"
+    lines.append((said, {"color": color, "weight": "bold"}))
+    if found.runner_up is not None:
+        lines.append((f"then {found.runner_up[1]:.2f} {found.runner_up[0]}", {}))
     lines += [(f"set at {100 * float(level):g} %: {short_set(labels)}", {}) for level, labels in found.sets.items()]
     lines += [(f"alike, {similar.encoder}: {describe_majority(similar)}", {}) for similar in case.similar]
     lines += [(f"report, {strategy}: {label or 'no conclusion'}", {}) for strategy, label in case.reports.items()]
@@ -117,4 +121,4 @@ def _lines(view: CaseView) -> list[tuple[str, dict[str, str]]]:
 
 def class_color(label: str, class_names: Sequence[str]) -> str:
     """Return the colour of a class, grey for one that is not known."""
-    return CLASS_COLORS[class_names.index(label)] if label in class_names else MUTED
+    return class_colors(len(class_names))[class_names.index(label)] if label in class_names else MUTED

@@ -24,19 +24,21 @@ def heat_overlay(picture: NDArray[np.uint8], heat: NDArray[np.floating]) -> NDAr
     A white line surrounds where the heat is at least half of the strongest, which can be seen without colours.
 
     Args:
-        picture: grey levels, shape (height, width), as it is or enlarged or shrunk as a whole.
+        picture: grey levels, shape (height, width), or colours, shape (height, width, 3), as it is or enlarged or
+            shrunk as a whole.
         heat: in [0, 1], shape (rows, columns), of the classifier's image.
 
     Returns:
         Colours, shape (height, width, 3). No heat at all leaves the square blue and without a line.
     """
-    height, width = picture.shape
+    height, width = picture.shape[:2]
     top, left, side = middle_square(height, width)
     rows, columns = slice(top, top + side), slice(left, left + side)
     enlarged = enlarge(heat, side)
     seen = lay_over(picture[rows, columns], enlarged)
     seen[_border(enlarged >= HALF, max(1, round(side / _LINES_A_SIDE)))] = 255
-    shown = np.repeat(_veiled(picture)[..., None], 3, axis=2)
+    veiled = _veiled(picture)
+    shown = np.repeat(veiled[..., None], 3, axis=2) if picture.ndim == 2 else veiled
     shown[rows, columns] = seen
     return shown
 

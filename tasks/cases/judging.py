@@ -20,6 +20,7 @@ from tasks.classification.trust.calibration import calibrated_probabilities
 from tasks.data.pictures.image_file import read_picture_file
 from tasks.data.pictures.picture_facts import PictureFacts
 from tasks.records.cases import PictureFile, ReferenceRecord
+from tasks.records.data import CHEST_X_RAYS
 from tasks.records.retrieval import SearchableRecord
 from tasks.retrieval import encoders
 from tasks.retrieval.settings import SPLITS
@@ -34,7 +35,7 @@ class ReadPicture:
 
     Attributes:
         file: where it comes from.
-        image: as the classifier sees it, shape (size, size), 0–255.
+        image: as the classifier sees it, shape (size, size) or (size, size, 3), 0–255.
         facts: what is known of the original.
     """
 
@@ -43,12 +44,15 @@ class ReadPicture:
     facts: PictureFacts
 
 
-def read_pictures(files: Sequence[PictureFile], size: int) -> tuple[list[ReadPicture], dict[str, str]]:
+def read_pictures(
+    files: Sequence[PictureFile], size: int, channels: int = 1
+) -> tuple[list[ReadPicture], dict[str, str]]:
     """Read files, of which only the small picture is kept.
 
     Args:
         files: the files.
         size: side of the pictures that the classifier reads.
+        channels: 1 where it reads them in grey, 3 in colour.
 
     Returns:
         What could be read, and the sentence for each that could not, by digest.
@@ -56,7 +60,7 @@ def read_pictures(files: Sequence[PictureFile], size: int) -> tuple[list[ReadPic
     pictures, problems = [], {}
     for file in files:
         try:
-            picture = read_picture_file(sources.read(file), file.name)
+            picture = read_picture_file(sources.read(file), file.name, colour=channels == 3)
         except InputError as error:
             problems[file.sha256] = str(error)
         else:
@@ -79,7 +83,7 @@ def judge(
         A case of each file, in their order.
     """
     store = Store()
-    pictures, problems = read_pictures(files, reference.size)
+    pictures, problems = read_pictures(files, reference.size, reference.channels)
     found = {file.sha256: Case(digest=file.sha256, name=file.name, problem=problems.get(file.sha256)) for file in files}
     if not pictures:
         return list(found.values())
@@ -89,7 +93,8 @@ def judge(
     outputs = predict(loaded.model, images, loaded.normalization)
     probabilities = calibrated_probabilities(outputs.logits, reference.temperature)
     said = classify(probabilities, known, reference.threshold, reference.labels)
-    screened = screen(_screening(known), images, outputs.embeddings, [picture.facts for picture in pictures])
+    facts, chest = [picture.facts for picture in pictures], reference.dataset == CHEST_X_RAYS
+    screened = screen(_screening(known), images, outputs.embeddings, facts, chest_x_rays=chest)
     # As it was packed for the registry, and as the training left it.
     own = {reference.classifier.weights.sha256, loaded.card.get("weights_sha256")}
     similar = []
@@ -113,20 +118,37 @@ def judge(
     return list(found.values())
 
 
-def heat_maps(loaded: LoadedClassifier, images: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """Map the evidence for each of the two classes.
+def heat_maps(loaded: LoadedClassifier, images: NDArray[np.uint8], targets: NDArray[np.integer]) -> NDArray[np.float16]:
+    """Map the evidence for two classes of each image.
 
     Args:
         loaded: the classifier.
-        images: shape (images, height, width), 0–255.
+        images: shape (images, height, width) or (images, height, width, 3), 0–255.
+        targets: the classes, shape (images, 2).
 
     Returns:
         Shape (images, 2, height, width), in [0, 1].
     """
     from models.explanation.grad_cam import grad_cam
 
-    maps = [grad_cam(loaded.model, images, loaded.normalization, target=label) for label in range(2)]
+    maps = [grad_cam(loaded.model, images, loaded.normalization, target=column) for column in targets.T]
     return np.stack(maps, axis=1).astype(np.float16)
+
+
+def explained_classes(loaded: LoadedClassifier, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Choose the classes that are explained: of two both, of more the runner-up and the likeliest.
+
+    Args:
+        loaded: the classifier.
+        images: as for `heat_maps`.
+
+    Returns:
+        Shape (images, 2).
+    """
+    logits = predict(loaded.model, images, loaded.normalization).logits
+    if logits.ndim == 1:
+        return np.tile(np.arange(2), (len(images), 1))
+    return np.argsort(-logits, axis=1, kind="stable")[:, 1::-1].astype(np.int64)
 
 
 def _screening(known: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

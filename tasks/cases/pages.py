@@ -53,13 +53,15 @@ class CaseView:
 
     Attributes:
         case: what was computed.
-        picture: as it was brought, shape (height, width), 0–255.
+        picture: as it was brought, shape (height, width) or (height, width, 3), 0–255.
         image: as the classifier saw it, shape (rows, columns) or (rows, columns, 3), 0–255.
-        heat: map of the evidence for each class in [0, 1], shape (rows, columns), by the class's name.
+        heat: map of the evidence for two classes in [0, 1], shape (rows, columns), by the class's name, that of the
+            class that the probability is of last.
         neighbours: images of the similar cases by encoder, in the order of `case.similar`.
         answers: what came of each request for a report.
         claims: unsupported claims by the answer's row id.
-        class_names: of class 0 and of class 1, which the probability is of.
+        class_names: by label; of two the probability is of the second, of more of the class that is predicted.
+        no_reports: why no reports are asked for, in a sentence; empty where the reader need not be told.
     """
 
     case: Case
@@ -69,7 +71,14 @@ class CaseView:
     neighbours: Mapping[str, Sequence[NDArray[np.uint8]]]
     answers: Sequence[Answer] = ()
     claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
-    class_names: tuple[str, str] = ("normal", "pneumonia")
+    class_names: tuple[str, ...] = ("normal", "pneumonia")
+    no_reports: str = ""
+
+    @property
+    def positive(self) -> str:
+        """The class that the probability is of."""
+        found = self.case.classification
+        return found.positive(self.class_names) if found else self.class_names[1]
 
 
 class _Row(NamedTuple):
@@ -120,7 +129,7 @@ def case_page(
         cropped=case.height != case.width,
         shown=shown.shape,
         sets={f"{100 * float(level):g} %": describe_set(labels) for level, labels in sets},
-        reliability=describe_reliability(found.reliability, view.class_names[1]) if found else "",
+        reliability=describe_reliability(found.reliability, _counted_class(view)) if found else "",
         screening=describe_screening(case.screening) if case.screening else "",
         voices=said,
         verdict=_verdict(case, said),
@@ -145,7 +154,7 @@ def index_page(
     links: Mapping[str, str],
     phantoms: bool,
     random_weights: bool = False,
-    class_names: tuple[str, str] = ("normal", "pneumonia"),
+    class_names: tuple[str, ...] = ("normal", "pneumonia"),
 ) -> str:
     """Write the table of all cases of a run, to be sorted and filtered; without its script it is in order of urgency.
 
@@ -157,7 +166,7 @@ def index_page(
         links: as for `case_page`.
         phantoms: as for `case_page`.
         random_weights: as for `case_page`.
-        class_names: of class 0 and of class 1, which the probability is of.
+        class_names: as for `CaseView`.
 
     Returns:
         HTML.
@@ -169,7 +178,7 @@ def index_page(
         counts=describe_counts(cases),
         concerns=_found([case.concern for case in ordered], CONCERNS),
         labels=_found([case.classification.label for case in ordered if case.classification], class_names),
-        positive=class_names[1],
+        positive=class_names[1] if len(class_names) == 2 else "",
         order={concern: place for place, concern in enumerate(CONCERNS)},
         encoders=list(dict.fromkeys(each.encoder for case in ordered for each in case.similar)),
         strategies=list(dict.fromkeys(strategy for case in ordered for strategy in case.reports)),
@@ -200,7 +209,12 @@ def _row(case: Case, thumbnail: bytes | None, paged: Collection[str]) -> _Row:
 
 def _maps(view: CaseView) -> dict[str, NDArray[np.floating]]:
     """Return the maps, that of the class that the probability is of first."""
-    return {name: view.heat[name] for name in reversed(view.class_names) if name in view.heat}
+    return dict(reversed([*view.heat.items()]))
+
+
+def _counted_class(view: CaseView) -> str:
+    """Name the class whose share of similar probabilities is told."""
+    return view.positive if len(view.class_names) == 2 else "the class that was predicted"
 
 
 def _verdict(case: Case, said: Sequence[Voice]) -> str:

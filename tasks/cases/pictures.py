@@ -22,12 +22,12 @@ def at_page_size(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Shrink a large picture, and enlarge a small one by whole pixels.
 
     Args:
-        picture: grey levels, shape (height, width).
+        picture: grey levels, shape (height, width), or colours, shape (height, width, 3).
 
     Returns:
         The whole picture, its longer side between 400 and `MOST_SIDE` pixels.
     """
-    longest = max(picture.shape)
+    longest = max(picture.shape[:2])
     if longest > MOST_SIDE:
         return _shrunk(picture, MOST_SIDE / longest)
     factor = -(-_LEAST_SIDE // longest)
@@ -55,16 +55,16 @@ def thumbnail(picture: NDArray[np.uint8]) -> bytes:
     """Make of a picture what stands in a table: its middle square, small.
 
     Args:
-        picture: grey levels, shape (height, width).
+        picture: grey levels, shape (height, width), or colours, shape (height, width, 3).
 
     Returns:
         PNG bytes, about 2 kB.
     """
-    top, left, side = middle_square(*picture.shape)
+    top, left, side = middle_square(*picture.shape[:2])
     square = picture[top : top + side, left : left + side]
     return encode_png(_shrunk(square, min(1, _THUMBNAIL / side)))
 
 
 def _shrunk(picture: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
-    height, width = (max(1, round(length * factor)) for length in picture.shape)
+    height, width = (max(1, round(length * factor)) for length in picture.shape[:2])
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3))

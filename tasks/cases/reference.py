@@ -18,16 +18,16 @@ ALIKE = 50
 def classify(
     probabilities: NDArray[np.floating],
     known: Mapping[str, NDArray[Any]],
-    threshold: float,
+    threshold: float | None,
     labels: Sequence[str],
 ) -> list[Classification]:
     """Say what the classifier's probabilities mean.
 
     Args:
-        probabilities: calibrated, of class 1, shape (pictures,).
-        known: `val_probabilities` and `val_labels` of the validation images, shape (images,).
-        threshold: operating point.
-        labels: names of the two classes.
+        probabilities: calibrated, of class 1 of two, shape (pictures,), or (pictures, classes).
+        known: `val_probabilities` in the same layout and `val_labels`, shape (images,), of the validation images.
+        threshold: operating point of two classes; None for more.
+        labels: names of the classes.
 
     Returns:
         What the classifier says of each picture.
@@ -35,6 +35,10 @@ def classify(
     predicted = decide(probabilities, threshold)
     values = p_values(known["val_probabilities"], known["val_labels"], probabilities)
     sets = {f"{level:.2f}": prediction_sets(values, level) for level in LEVELS}
+    shown, validation, hits = probabilities, known["val_probabilities"], known["val_labels"]
+    if threshold is None:  # of each image the class that is predicted counts, and whether it is the true one
+        hits = (decide(validation, None) == hits).astype(np.int64)
+        shown, validation = probabilities.max(axis=1), validation.max(axis=1)
     return [
         Classification(
             probability=float(probability),
@@ -44,10 +48,16 @@ def classify(
                 level: tuple(name for name, inside in zip(labels, members[place], strict=True) if inside)
                 for level, members in sets.items()
             },
-            reliability=reliability(float(probability), known["val_probabilities"], known["val_labels"]),
+            reliability=reliability(float(probability), validation, hits),
+            runner_up=_runner_up(probabilities[place], labels) if threshold is None else None,
         )
-        for place, probability in enumerate(probabilities)
+        for place, probability in enumerate(shown)
     ]
+
+
+def _runner_up(probabilities: NDArray[np.floating], labels: Sequence[str]) -> tuple[str, float]:
+    second = int(np.argsort(-probabilities, kind="stable")[1])
+    return labels[second], float(probabilities[second])
 
 
 def reliability(
@@ -58,7 +68,7 @@ def reliability(
     Args:
         probability: of the picture, calibrated.
         probabilities: of the validation images, shape (images,).
-        labels: their classes, shape (images,).
+        labels: their classes, 0 or 1, shape (images,); of more than two classes 1 where the predicted one is true.
         alike: how many count: those of the nearest probabilities, ties by position.
 
     Returns:

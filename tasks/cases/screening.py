@@ -10,6 +10,8 @@ header says that it is a tomography. The others are distances to the training im
 
 Each is divided by what 95 % of the validation images stay within, so that they can be compared, and the larger one
 counts. The limit is such that both together keep 95 % of the validation images.
+
+The distances hold for any images. What plain reasons there are beside size and frames is known of chest X-rays alone.
 """
 
 import math
@@ -65,7 +67,8 @@ def fit_screening(
     """Learn what the classifier's own images look like.
 
     Args:
-        train_images: what it was trained on, without what validation holds too, shape (images, height, width).
+        train_images: what it was trained on, without what validation holds too, shape (images, height, width) or, in
+            colour, (images, height, width, 3).
         train_embeddings: the features of its head, shape (images, dimensions).
         val_images: images that it did not see, same size.
         val_embeddings: theirs.
@@ -140,14 +143,17 @@ def plain_reasons(facts: PictureFacts, size: int, *, chest_x_rays: bool = True) 
     """
     reasons = []
     height, width = facts.height, facts.width
+    one = "X-ray" if chest_x_rays else "picture"
     if chest_x_rays and facts.modality in MODALITIES.keys() - X_RAY_MODALITIES:
         reasons.append(f"Its header says {MODALITIES[facts.modality]}, and a chest X-ray was expected.")
     if chest_x_rays and facts.body_part in OTHER_PARTS:
         reasons.append(f"Its header says that it shows the body part {facts.body_part}, and a chest was expected.")
     if facts.frames > 1:
-        reasons.append(f"Its file holds {facts.frames:,} frames, and one X-ray was expected.")
+        reasons.append(f"Its file holds {facts.frames:,} frames, and one {one} was expected.")
     if min(height, width) < size:
         reasons.append(f"It has {height} × {width} pixels, and the classifier needs {size} × {size}.")
+    if not chest_x_rays:
+        return reasons
     if max(height, width) > MOST_ELONGATED * min(height, width):
         reasons.append(
             f"It has {height} × {width} pixels, and an X-ray is at most {MOST_ELONGATED:g} times as long as wide: only "
@@ -188,17 +194,18 @@ def thumbnails(images: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.float3
     """Shrink pictures to the means of equal fields, and take away brightness and contrast.
 
     Args:
-        images: shape (pictures, height, width), at least `side` a side.
+        images: shape (pictures, height, width) or (pictures, height, width, channels), at least `side` a side.
         side: fields a side.
 
     Returns:
         Unit vectors with mean zero, whose cosine is the correlation of the thumbnails; zeros for an even picture. Shape
-        (pictures, side × side).
+        (pictures, side × side × channels).
     """
-    rows, columns = (np.arange(side) * length // side for length in images.shape[1:])
+    rows, columns = (np.arange(side) * length // side for length in images.shape[1:3])
     sums = np.add.reduceat(np.add.reduceat(images, rows, axis=1, dtype=np.float32), columns, axis=2)
     heights, widths = np.diff(rows, append=images.shape[1]), np.diff(columns, append=images.shape[2])
-    small = (sums / np.outer(heights, widths)).reshape(len(images), -1)
+    fields = np.outer(heights, widths)
+    small = (sums / (fields if images.ndim == 3 else fields[..., None])).reshape(len(images), -1)
     return directions(small - small.mean(axis=1, keepdims=True))
 
 

@@ -5,23 +5,34 @@ from collections.abc import Sequence
 from models.markdown import escape
 from tasks.cases.case import Case
 from tasks.cases.wording import describe_counts
+from tasks.records.data import CHEST_X_RAYS
 from tasks.shared.markdown import document, table
 
 _ROWS = 50
-_LIMITS = (
+_CHEST_X_RAYS = (
     "No radiologist has seen these pictures. The classifier knows two classes of chest X-rays of children aged one to "
     "five from one hospital, at a few pixels a side; a picture of anything or anybody else gets a probability all the "
     "same. That a picture is not foreign means only that it is no stranger to these X-rays than all but one in twenty "
     "of them. Sets hold the true class as often as promised for pictures like those of validation, and for no others."
 )
+_OTHERS = (
+    "Nobody has seen these pictures. The classifier knows the classes of {name}, at a few pixels a side; a picture of "
+    "anything else gets a class all the same. That a picture is not foreign means only that it is no stranger to these "
+    "images than all but one in twenty of them. Sets hold the true class as often as promised for pictures like those "
+    "of validation, and for no others. {reports}"
+)
 
 
-def cases_summary(cases: Sequence[Case], *, phantoms: bool) -> str:
+def cases_summary(
+    cases: Sequence[Case], *, phantoms: bool, dataset: str = CHEST_X_RAYS, no_reports: str | None = None
+) -> str:
     """Write the report.
 
     Args:
         cases: all cases, the most urgent first.
         phantoms: whether the classifier was trained on drawn phantoms.
+        dataset: MedMNIST's name of the images that it was trained on.
+        no_reports: why no reports are written about these, where none are.
 
     Returns:
         Markdown.
@@ -36,7 +47,12 @@ def cases_summary(cases: Sequence[Case], *, phantoms: bool) -> str:
             f"{describe_counts(cases)} Foreign and unreadable ones are not counted.\n\n{table(header, rows)}{left}",
         ),
         *([("Why some are not counted", "\n".join(problems))] if problems else []),
-        ("Limits", _LIMITS),
+        (
+            "Limits",
+            _CHEST_X_RAYS
+            if dataset == CHEST_X_RAYS
+            else _OTHERS.format(name=dataset, reports=no_reports or "").strip(),
+        ),
     ]
     return document("Own pictures", sections, phantoms=phantoms)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.cases.case import Case, Classification, SimilarCase
+from tasks.shared.metric_names import class_word
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -62,7 +63,7 @@ def case_metrics(cases: Sequence[Case], labels: Sequence[str]) -> dict[str, floa
         "cases/borderline": concerns["borderline"],
         "cases/disagreement": concerns["disagreement"],
         "cases/counted": len(counted),
-        **{f"cases/{label}": predicted[label] for label in labels},
+        **{f"cases/{class_word(label)}": predicted[label] for label in labels},
     }
 
 

@@ -36,23 +36,26 @@ def case_views(
     """
     arrays, cases = store.get_arrays(shown.explained.arrays), load_cases(store, shown.judged)
     splits = {each.encoder.name: store.get_arrays(each.dataset.splits) for each in shown.searchables}
-    first, second = shown.reference.labels
+    names, colour = shown.reference.labels, shown.reference.channels == 3
     for place in places:
         file, case = shown.files.files[place], cases[place]
         try:
-            picture = read_picture_file(sources.read(file), file.name).levels
+            picture = read_picture_file(sources.read(file), file.name, colour=colour).levels
         except InputError:
             picture = arrays["images"][place]
         yield CaseView(
             case=case,
             picture=picture,
             image=arrays["images"][place],
-            heat=dict(zip(shown.reference.labels, arrays["maps"][place].astype(np.float64), strict=True)),
+            heat={
+                names[target]: heat.astype(np.float64)
+                for target, heat in zip(arrays["targets"][place], arrays["maps"][place], strict=True)
+            },
             neighbours={
                 each.encoder: [splits[each.encoder][f"{hit.split}_images"][hit.index] for hit in each.hits]
                 for each in case.similar
             },
             answers=[answer for answer in answers if answer.case_index == place],
-            class_names=(first, second),
+            class_names=names,
             claims={row: [Claim(*claim) for claim in found] for row, found in (claims or {}).items()},
         )

@@ -170,7 +170,11 @@ def voices(case: Case, answers: Sequence[Answer] = ()) -> list[Voice]:
         agrees = None if label is None or case.foreign or found is None else label == found.label
         return Voice(who, label or otherwise, label is not None, agrees, detail)
 
-    detail = f"probability {found.probability:.2f}, threshold {found.threshold:.2f}"
+    detail = f"probability {found.probability:.2f}" + (
+        f", threshold {found.threshold:.2f}" if found.threshold is not None else ""
+    )
+    if found.runner_up is not None:
+        detail += f"; then {found.runner_up[0]} {found.runner_up[1]:.2f}"
     said = [voice("classifier", found.label, "", detail)._replace(agrees=None)]
     for similar in case.similar:
         near = describe_similar(similar)

@@ -35,6 +35,7 @@ def evaluate(
     rule: str | None,
     thresholds: Mapping[str, float],
     samples: int,
+    graded: bool = False,
 ) -> Evaluation:
     """Score validation and test.
 
@@ -44,13 +45,14 @@ def evaluate(
         rule: the rule of the threshold in use; None for more than two classes.
         thresholds: by rule; empty for more than two classes.
         samples: number of bootstrap samples.
+        graded: whether the classes are grades.
 
     Returns:
         The scores.
     """
     threshold = None if rule is None else thresholds[rule]
     scores = {
-        split: score_with_intervals(probabilities, labels, threshold, samples=samples, seed=SEED)
+        split: score_with_intervals(probabilities, labels, threshold, samples=samples, seed=SEED, graded=graded)
         for split, (probabilities, labels) in splits.items()
     }
     test, labels = splits["test"]

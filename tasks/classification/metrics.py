@@ -13,6 +13,8 @@ METRICS = (
     "auc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "average_precision", "ece",
     "brier",
 )  # fmt: skip
+KAPPA = "quadratic_kappa"
+"""The metric that only classes which are grades have beside `METRICS`."""
 BLOCK_SIZE = 4_000_000  # cells of samples × images at once, which bounds the memory: a few hundred MB
 
 
@@ -54,6 +56,7 @@ def score_with_intervals(
     *,
     samples: int = 1000,
     seed: int = 0,
+    graded: bool = False,
 ) -> dict[str, float]:
     """Score predictions, with 95 % percentile bootstrap intervals over the images.
 
@@ -63,6 +66,7 @@ def score_with_intervals(
         threshold: as `score`.
         samples: number of bootstrap samples.
         seed: seed of the resampling.
+        graded: whether the classes are grades, which adds `KAPPA`.
 
     Returns:
         Each of `METRICS`, and under its name with `_ci_low` and `_ci_high` the bounds of its interval.
@@ -74,7 +78,39 @@ def score_with_intervals(
     resampled = bootstrap_scores(probabilities, labels, threshold, samples=samples, seed=seed)
     for name in METRICS:
         result[f"{name}_ci_low"], result[f"{name}_ci_high"] = interval(resampled[name])
+    if graded:
+        predicted = decide(np.asarray(probabilities), threshold)
+        drawn = _counts(resample(len(labels), samples, seed))
+        result[KAPPA] = float(quadratic_kappa(predicted, labels, np.ones((1, len(labels))))[0])
+        result[f"{KAPPA}_ci_low"], result[f"{KAPPA}_ci_high"] = interval(quadratic_kappa(predicted, labels, drawn))
     return result
+
+
+def quadratic_kappa(
+    predicted: NDArray[np.integer], labels: NDArray[np.integer], counts: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Compute Cohen's kappa of grades with quadratic weights (Cohen, 1968) in several samples at once.
+
+    It is one minus the mean squared distance of the predicted grade from the true one, divided by what it would be if
+    the two had nothing to do with each other: 1 where all are right, 0 by chance, below it worse than that.
+
+    Args:
+        predicted: grades, shape (images,).
+        labels: true grades, shape (images,).
+        counts: how often each sample holds each image, shape (samples, images).
+
+    Returns:
+        Shape (samples,), at most 1; NaN where all predicted and all true grades are one and the same.
+    """
+    total = counts.sum(axis=1)
+    first, second = predicted.astype(np.float64), labels.astype(np.float64)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(counts @ values / total)
+
+    observed = mean((first - second) ** 2)
+    expected = mean(first**2) + mean(second**2) - 2 * mean(first) * mean(second)
+    return 1 - _ratio(observed, expected, empty=np.nan)
 
 
 def confusion_counts(predicted: NDArray[np.integer], labels: NDArray[np.integer], classes: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.markdown import Markdown, escape
 from models.notices import PHANTOM_NOTICE, RANDOM_ENCODER_NOTICE, RESEARCH_NOTICE
-from tasks.classification.metrics import METRICS
+from tasks.classification.metrics import KAPPA, METRICS
 from tasks.classification.version_files import DATA_CARD, GRAPH, PACKAGE
 from tasks.records.classification import GraphRecord
 from tasks.records.data import DatasetRecord
@@ -75,7 +75,7 @@ def _metadata(
             metric_value=metrics[f"{prefix}/{metric}"],
         )
         for prefix, split in (("test", "test"), ("val", "validation"))
-        for metric in METRICS
+        for metric in (*METRICS, KAPPA)
         if f"{prefix}/{metric}" in metrics
     ]
     return ModelCardData(
@@ -126,8 +126,8 @@ def _sections(
         "Intervals are of a percentile bootstrap over its images, 95 %; they do not cover the seeds.\n"
     )
     yield f"#### Factors\n\n{_groups(dataset)}"
-    yield f"### Results\n\n{_measured(metrics, [f'test/{metric}' for metric in METRICS])}"
-    yield f"On validation:\n\n{_measured(metrics, [f'val/{metric}' for metric in METRICS])}"
+    yield f"### Results\n\n{_measured(metrics, [f'test/{metric}' for metric in (*METRICS, KAPPA)])}"
+    yield f"On validation:\n\n{_measured(metrics, [f'val/{metric}' for metric in (*METRICS, KAPPA)])}"
     for heading, said, families in _TRUST:
         found = _measured(metrics, families)
         if found:

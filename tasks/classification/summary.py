@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.markdown import Markdown, escape
 from models.notices import RANDOM_ENCODER_NOTICE
-from tasks.classification.metrics import METRICS
+from tasks.classification.metrics import KAPPA, METRICS
 from tasks.classification.trust.calibration import RULES
 from tasks.parameters.training import TrainingParameters
 from tasks.records.classification import CalibrationRecord, ClassifierRecord, EvaluationRecord
@@ -162,7 +162,8 @@ def _test_scores(class_names: Sequence[str], evaluation: EvaluationRecord) -> st
             f"{test[f'test/{name}_ci_low']:.3f} – {test[f'test/{name}_ci_high']:.3f}",
             validation[name],
         )
-        for name in METRICS
+        for name in (*METRICS, KAPPA)
+        if name in validation
     ]
     meaning = (
         f"Precision, recall, specificity, F1 and average precision are of the class “{escape(class_names[1])}”."
@@ -170,6 +171,8 @@ def _test_scores(class_names: Sequence[str], evaluation: EvaluationRecord) -> st
         else "AUC, precision, recall, specificity, F1 and average precision are means over the classes, each against "
         "the rest; the ECE is of the predicted class."
     )
+    if KAPPA in validation:
+        meaning += " The classes are grades, so that a mistake counts by the square of its distance in Cohen's quadratic kappa."
     return (
         table(("metric", "test", "95 % interval", "validation"), rows)
         + f"\n{meaning} The intervals are from a percentile bootstrap over the test images; they do not cover the "

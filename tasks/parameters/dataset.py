@@ -44,7 +44,9 @@ SetName = Annotated[
 class DatasetParameters(Parameters):
     """Which images to use."""
 
-    name: SetName = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset of 2D images with one label per image.")
+    name: SetName = Field(
+        "pneumoniamnist", title="Dataset", description="MedMNIST dataset of 2D images with one label per image."
+    )
     size: Annotated[Literal[28, 64, 128, 224], BeforeValidator(_number)] = Field(
         28, title="Image size", description="Side length of the images in pixels."
     )

@@ -65,9 +65,7 @@ class SearchParameters(Parameters):
         title="Among class",
         description="Class to search, of both or more; the shell takes the classes of other datasets by their names.",
     )
-    dataset: SetName = Field(
-        "pneumoniamnist", title="Dataset", description="MedMNIST dataset whose index is searched."
-    )
+    dataset: SetName = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset whose index is searched.")
 
     def with_query(self) -> Self:
         """Return the form with an example to search for where it names nothing, as a *Quick run* does."""

@@ -2,6 +2,7 @@
 
 from tasks.records.base import Record, RunReference, StoredFile, provenance
 from tasks.records.classification import ClassifierRecord
+from tasks.records.data import CHEST_X_RAYS
 from tasks.records.retrieval import SearchableRecord
 
 
@@ -41,9 +42,11 @@ class ReferenceRecord(Record):
         labels: names of the classes, by label.
         size: side of the images that it reads, in pixels.
         temperature: divisor of its logits.
-        threshold: operating point on the calibrated probability of class 1.
-        arrays: npz with `val_probabilities`, calibrated, and `val_labels`, both (images,), and `screening/…`, what the
-            screening was fitted to.
+        threshold: operating point on the calibrated probability of class 1; None for more than two classes.
+        arrays: npz with `val_probabilities`, calibrated, (images,) or (images, classes), `val_labels`, (images,), and
+            `screening/…`, what the screening was fitted to.
+        channels: 1 where the classifier reads grey images, 3 for colour images.
+        dataset: MedMNIST's name of the images that it was trained on.
         version: version in the registry.
     """
 
@@ -51,8 +54,10 @@ class ReferenceRecord(Record):
     labels: tuple[str, ...]
     size: int
     temperature: float
-    threshold: float
+    threshold: float | None
     arrays: StoredFile
+    channels: int = 1
+    dataset: str = CHEST_X_RAYS
     version: str = provenance("")
 
 
@@ -72,8 +77,9 @@ class ExplainedRecord(Record):
     """Heat maps of some pictures.
 
     Attributes:
-        arrays: npz with `images`, as the classifier saw them, (pictures, height, width) uint8, and `maps`, evidence for
-            each class, (pictures, classes, height, width) float16.
+        arrays: npz with `images`, as the classifier saw them, (pictures, height, width) uint8, in colour with a last axis
+            of 3; `maps`, evidence for two classes, (pictures, 2, height, width) float16; and `targets`, these classes,
+            (pictures, 2): both of two, of more the runner-up and the predicted one.
     """
 
     arrays: StoredFile

@@ -165,10 +165,10 @@ def _failures(protocol: Protocol, class_names: Sequence[str], k: int, worst: int
 
 
 _LIMITS = """\
-- Relevance is the class label alone: X-rays of one class may look nothing alike, and alike ones may differ in class.
+- Relevance is the class label alone: images of one class may look nothing alike, and alike ones may differ in class.
 - The embedding was trained to tell these classes apart, so the figures say more about that than about similarity.
-- Test and train differ in the share and the look of normal images, so figures of the two galleries are not comparable \
-without their chance levels.
+- Test and train may differ in the shares and the look of the classes, as they do for the chest X-rays, so figures of \
+the two galleries are not comparable without their chance levels.
 - MedMNIST carries no patient numbers: images of one patient may find each other.
 - One trained model, one test split: intervals cover the choice of queries, not of training.
 """

@@ -132,7 +132,7 @@ def _to_its_page(file: PictureFile, reference: ReferenceRecord, searchable: Sear
     (case,) = judge([file], reference, [searchable], NEIGHBOURS)
     (picture,), _ = read_pictures([file], reference.size)
     loaded = load_classifier(store.get(reference.classifier.weights))
-    (maps,) = heat_maps(loaded, picture.image[None])
+    (maps,) = heat_maps(loaded, picture.image[None], np.array([[0, 1]]))
     normal, pneumonia = reference.labels
     told = [each for each in gather_evidence([case], maps[None, 1], (normal, pneumonia)) if each is not None]
     TemplateGenerator("own pictures", reference.classifier.weights.sha256, False).generate(

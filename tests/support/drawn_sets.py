@@ -10,7 +10,9 @@ A_CLASS = {"train": 12, "val": 12, "test": 12}
 FLAT = tuple(flag for flag, info in medmnist.INFO.items() if "MD5_224" in info)
 
 
-def draw_set(folder: Path, flag: str, a_class: dict[str, int] | None = None, size: int = 28, spread: float = 25) -> Path:
+def draw_set(
+    folder: Path, flag: str, a_class: dict[str, int] | None = None, size: int = 28, spread: float = 25
+) -> Path:
     """Draw a set: noise of the level (or colour) of the class, which varies enough to take some images for others.
 
     Args:

@@ -36,7 +36,7 @@ def measure_drift_of_cases(
 
     store = Store()
     known, splits = store.get_arrays(predictions.outputs), store.get_arrays(dataset.splits)
-    pictures, _ = read_pictures(files.files, reference.size)
+    pictures, _ = read_pictures(files.files, reference.size, reference.channels)
     loaded = load_classifier(store.get(reference.classifier.weights))
     outputs = predict(loaded.model, np.stack([picture.image for picture in pictures]), loaded.normalization)
     labels = decide(calibrated_probabilities(outputs.logits, reference.temperature), reference.threshold)

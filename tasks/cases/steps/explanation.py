@@ -16,20 +16,23 @@ from tasks.storage.store import Store
 
 @step
 def explain_pictures(files: PicturesRecord, reference: ReferenceRecord) -> ExplainedRecord:
-    """Map the evidence for both classes in pictures that can be read; others have an empty picture and no heat."""
-    from tasks.cases.judging import heat_maps, read_pictures
+    """Map the evidence for two classes in pictures that can be read; others have an empty picture and no heat."""
+    from tasks.cases.judging import explained_classes, heat_maps, read_pictures
     from tasks.classification.classifier_file import load_classifier
 
     store, side = Store(), reference.size
     places = {file.sha256: place for place, file in enumerate(files.files)}
-    pictures, _ = read_pictures(files.files, side)
-    images = np.zeros((len(places), side, side), np.uint8)
-    maps = np.zeros((len(places), len(reference.labels), side, side), np.float16)
+    pictures, _ = read_pictures(files.files, side, reference.channels)
+    images = np.zeros((len(places), side, side) if reference.channels == 1 else (len(places), side, side, 3), np.uint8)
+    maps = np.zeros((len(places), 2, side, side), np.float16)
+    targets = np.tile(np.arange(2), (len(places), 1))
     if pictures:
         rows = [places[picture.file.sha256] for picture in pictures]
         images[rows] = np.stack([picture.image for picture in pictures])
-        maps[rows] = heat_maps(load_classifier(store.get(reference.classifier.weights)), images[rows])
-    return ExplainedRecord(arrays=store.put_arrays({"images": images, "maps": maps}))
+        loaded = load_classifier(store.get(reference.classifier.weights))
+        targets[rows] = explained_classes(loaded, images[rows])
+        maps[rows] = heat_maps(loaded, images[rows], targets[rows])
+    return ExplainedRecord(arrays=store.put_arrays({"images": images, "maps": maps, "targets": targets}))
 
 
 @step

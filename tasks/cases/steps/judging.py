@@ -29,7 +29,7 @@ _FEWEST = 16  # pictures of a task: fewer are not worth one
 def prepare_reference(
     dataset: DatasetRecord, classifier: ClassifierRecord, predictions: PredictionsRecord
 ) -> ReferenceRecord:
-    """Gather what a picture is judged by: the classifier, its scores of validation, and what a chest X-ray is like."""
+    """Gather what a picture is judged by: the classifier, its scores of validation, and what its images are like."""
     from models.classifier import weights
     from tasks.cases.screening import fit_screening
     from tasks.classification.trust.calibration import calibrated_probabilities
@@ -51,6 +51,8 @@ def prepare_reference(
         temperature=card["temperature"],
         threshold=card["threshold"],
         arrays=store.put_arrays(arrays),
+        channels=dataset.channels,
+        dataset=dataset.name,
     )
 
 

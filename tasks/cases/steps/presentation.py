@@ -1,5 +1,7 @@
 """Steps that show cases: their pages, the gallery, the table, and what the audit says of the reports."""
 
+from dataclasses import replace
+
 from tasks.cases.stored_cases import load_cases
 from tasks.execution.caching import step
 from tasks.records.base import FiguresRecord
@@ -37,6 +39,7 @@ def show_pages(
     source: dict[str, str],
     phantoms: bool,
     random_weights: bool,
+    no_reports: str,
 ) -> CaseFilesRecord:
     """Write the pages of some of the cases, those from `first` up to but without `last`."""
     from tasks.cases.pages import case_page
@@ -48,7 +51,7 @@ def show_pages(
     for view in case_views(store, shown, range(first, last), given, claims):
         name = view.case.short_name
         page = case_page(
-            view,
+            replace(view, no_reports=no_reports),
             source=source,
             links={"all cases": "index.html"},
             phantoms=phantoms,
@@ -73,7 +76,6 @@ def show_index(
     from tasks.shared.png import encode_png
 
     store, cases = Store(), load_cases(Store(), judged)
-    first, second = shown.reference.labels
     images = store.get_arrays(shown.explained.arrays)["images"]
     paged = [case.digest for case in load_cases(store, shown.judged)]
     thumbnails = {digest: encode_png(image) for digest, image in zip(paged, images, strict=True)}
@@ -83,7 +85,7 @@ def show_index(
         paged,
         source=source,
         links=links,
-        class_names=(first, second),
+        class_names=shown.reference.labels,
         phantoms=phantoms,
         random_weights=random_weights,
     )

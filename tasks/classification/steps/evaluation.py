@@ -23,9 +23,9 @@ def calibrate_classifier(predictions: PredictionsRecord, threshold_rule: str) ->
 
 @step
 def evaluate_classifier(
-    predictions: PredictionsRecord, calibration: CalibrationRecord, bootstrap_samples: int
+    predictions: PredictionsRecord, calibration: CalibrationRecord, bootstrap_samples: int, graded: bool = False
 ) -> EvaluationRecord:
-    """Score the test split, once, at the operating point."""
+    """Score the test split, once, at the operating point; of classes that are grades with the quadratic kappa."""
     from tasks.classification.evaluation import evaluate
     from tasks.classification.trust.calibration import calibrated_probabilities
     from tasks.classification.trust.failure_analysis import confidences
@@ -36,7 +36,7 @@ def evaluate_classifier(
     for split in ("test", "val"):
         probabilities = calibrated_probabilities(outputs[f"{split}_logits"], calibration.temperature)
         splits[split] = probabilities, outputs[f"{split}_labels"]
-    found = evaluate(splits, calibration.rule, calibration.candidates, bootstrap_samples)
+    found = evaluate(splits, calibration.rule, calibration.candidates, bootstrap_samples, graded)
     test, labels = splits["test"]
     confidence = confidences(test, calibration.threshold)
     arrays = {"probabilities": test, "predicted": found.predicted, "labels": labels, "confidence": confidence}

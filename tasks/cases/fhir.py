@@ -122,6 +122,7 @@ def _observation(case: Case, algorithm: Algorithm, subject: str, studied: str, i
 
 
 def _value(found: Classification, label: str) -> dict[str, Any]:
+    assert found.threshold is not None  # of more than two classes none is written
     positive = found.label == label
     coding = {"system": _INTERPRETATION, "code": "POS" if positive else "NEG"}
     sets = [

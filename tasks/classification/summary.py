@@ -172,7 +172,7 @@ def _test_scores(class_names: Sequence[str], evaluation: EvaluationRecord) -> st
         "the rest; the ECE is of the predicted class."
     )
     if KAPPA in validation:
-        meaning += " The classes are grades, so that a mistake counts by the square of its distance in Cohen's quadratic kappa."
+        meaning += " The classes are grades: in Cohen's quadratic kappa a mistake counts by the square of its distance."
     return (
         table(("metric", "test", "95 % interval", "validation"), rows)
         + f"\n{meaning} The intervals are from a percentile bootstrap over the test images; they do not cover the "

@@ -22,8 +22,8 @@ UNLABELLED = "unlabelled"
 _LIMITS = (
     "Similarity is the cosine of embeddings, from -1 to 1, distance the Euclidean one, from 0: it ranks the cases of "
     "one search, is no probability, and must not be compared between encoders. The labels are those of the "
-    "dataset{of}; those of added pictures are what was said when they were added. Cases that look alike do not prove that the query "
-    "has their finding."
+    "dataset{of}; those of added pictures are what was said when they were added. Cases that look alike do not prove "
+    "that the query has their finding."
 )
 _CHILDREN = ", children aged one to five from one hospital"
 

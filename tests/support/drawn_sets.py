@@ -1,6 +1,7 @@
-"""Any flat set of MedMNIST, drawn small in its exact layout: arrays, types, shapes and labels as `medmnist.INFO` says."""
+"""Any flat set of MedMNIST, drawn small in its exact layout: arrays, types, shapes and labels as in `medmnist.INFO`."""
 
 from pathlib import Path
+from typing import Any
 
 import medmnist
 import numpy as np
@@ -30,7 +31,7 @@ def draw_set(
     levels = np.array([np.unravel_index(label, (3,) * 3) for label in range(classes)]) * 55.0 - 55
     if channels == 1:
         levels = np.linspace(-70, 70, classes)[:, None]
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for split, count in (a_class or A_CLASS).items():
         several = "multi-label" in info["task"]
         labels = np.tile(np.arange(classes), count)[:, None]

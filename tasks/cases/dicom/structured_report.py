@@ -142,6 +142,7 @@ def _group(place: Origin, case: Case, algorithm: Algorithm) -> MeasurementsAndQu
 def _measurements(case: Case, label: str) -> list[Measurement]:
     if not case.counts or case.classification is None:
         return []
+    assert case.classification.threshold is not None  # of more than two classes none is written
     values = {
         coding.probability_code(label): case.classification.probability,
         coding.threshold_code(label): case.classification.threshold,

@@ -77,9 +77,9 @@ class ExplainedRecord(Record):
     """Heat maps of some pictures.
 
     Attributes:
-        arrays: npz with `images`, as the classifier saw them, (pictures, height, width) uint8, in colour with an axis of
-            3 more; `maps`, evidence for two classes, (pictures, 2, height, width) float16; and `targets`, these classes,
-            (pictures, 2): both of two, of more the runner-up and the predicted one.
+        arrays: npz with `images`, as the classifier saw them, (pictures, height, width) uint8, of colours with an axis
+            of 3 more; `maps`, evidence for two classes, (pictures, 2, height, width) float16; and `targets`, which
+            these are, (pictures, 2): both of two classes, of more the runner-up and the predicted one.
     """
 
     arrays: StoredFile

@@ -35,7 +35,7 @@ from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.cases.summary import cases_summary
 from tasks.cases.table import as_table, case_metrics
 from tasks.classification.steps.registration import read_package
-from tasks.data.steps import locate_source, prepare_dataset, why_no_reports
+from tasks.data.steps import locate_source, prepare_dataset, require_one_label, why_no_reports
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
 from tasks.execution.plain_words import in_plain_words
@@ -81,6 +81,7 @@ def cases(
 ) -> CasesResult:
     """Say of one's own pictures all that is known: foreign or not, class, heat map, similar cases and report."""
     addresses = sources.find_pictures(cases)
+    require_one_label(dataset.name, "look at one's own pictures")
     require_no_wish_for_reports(dataset, reports)
     require_workers(execution)
     if reports.references is not None:

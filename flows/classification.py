@@ -8,9 +8,10 @@ from prefect.runtime import flow_run
 
 from flows.support import promotion
 from flows.support.naming import run_name
-from flows.support.products import Products, publish, stage_run
+from flows.support.products import Products, Stage, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
 from flows.support.pruning import current_bars, end_if_pruned, ending_as_pruned
+from models.choices import PROBE
 from tasks.classification.epoch_curves import epoch_points
 from tasks.classification.steps.evaluation import calibrate_classifier, evaluate_classifier
 from tasks.classification.steps.explanation import check_explanation, explain_classifier
@@ -25,11 +26,17 @@ from tasks.classification.steps.registration import (
     write_model_card,
 )
 from tasks.classification.steps.robustness import assess_robustness, predict_corrupted
+from tasks.classification.steps.several_labels import (
+    calibrate_labels,
+    document_labels,
+    evaluate_labels,
+    plot_labels,
+)
 from tasks.classification.steps.training import check_training, predict_classifier, train_classifier
 from tasks.classification.steps.trust import assess_trust
 from tasks.classification.version_files import DATA_CARD, GRAPH, MODEL_CARD
 from tasks.data.catalogue import look_up
-from tasks.data.steps import locate_source, prepare_dataset
+from tasks.data.steps import locate_source, prepare_dataset, require_one_label, why_one_label_only
 from tasks.execution.mapping import steps_at_once
 from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
@@ -41,6 +48,7 @@ from tasks.records.classification import (
     ClassifierRecord,
     ComparisonRecord,
     FoldsRecord,
+    PredictionsRecord,
 )
 from tasks.records.data import DatasetRecord
 from tasks.records.retrieval import EncoderRecord
@@ -58,6 +66,10 @@ _SHOWN = (
     "score_shift",
     "robustness",
 )
+_LEFT_OUT = (
+    "Left out are the operating point, conformal sets, shift, heat maps, the label audit, the robustness report, the "
+    "registry and what is served from it."
+)
 CORRUPTED = "pneumoniamnist"  # the dataset that the corruptions are for
 LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates would take hours
 
@@ -70,16 +82,23 @@ def classification(
     training: TrainingParameters = _TRAINING,
     evaluation: EvaluationParameters = _EVALUATION,
 ) -> ClassificationResult:
-    """Train a classifier, calibrate it on validation, score it on test, once, and say how far it can be trusted."""
+    """Train a classifier, calibrate it on validation, score it on test, once, and say how far it can be trusted.
+
+    Where images have several labels each (ChestMNIST), every label is scored, and the run says what is left out.
+    """
     forms = {"dataset": dataset, "training": training, "evaluation": evaluation}
     published = look_up(dataset.name, dataset.size)
+    if training.architecture == PROBE:
+        require_one_label(dataset.name, "probe")
     start_from = check_training(training, dataset, len(published.labels), published.images["train"])
     source = locate_source(dataset)
     with stage_run("classification", forms) as stage:
         run = stage.run
         data = prepare_dataset(source, dataset.limit)
         log_dataset(run, data, "training")
-        folds = _folds(data, evaluation.label_folds)  # before the training, since they may turn out impossible
+        folds = (
+            None if data.several_labels else _folds(data, evaluation.label_folds)
+        )  # before the training, since they may turn out impossible
         if isinstance(start_from, EncoderRecord):
             log_encoder(run, start_from)
             embeddings = embed_images(data, start_from)
@@ -91,6 +110,8 @@ def classification(
             classifier = train_classifier(data, started, start_from, run, current_bars())
             end_if_pruned(stage, classifier, training.epochs)
             predictions = predict_classifier(data, classifier)
+        if data.several_labels:
+            return _label_by_label(stage, data, training, evaluation, classifier, predictions)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples, data.graded)
         corrupted = None
@@ -161,6 +182,44 @@ def classification(
         calibration=calibration,
         evaluation=scores,
         explanation=explanation,
+        figures=products.all_figures(),
+        decision=stage.page.decision,
+    )
+
+
+def _label_by_label(
+    stage: Stage,
+    data: DatasetRecord,
+    training: TrainingParameters,
+    evaluation: EvaluationParameters,
+    classifier: ClassifierRecord,
+    predictions: PredictionsRecord,
+) -> ClassificationResult:
+    """Score every label, and leave out what is defined for one class an image only."""
+    left_out = f"{why_one_label_only(data.name)} {_LEFT_OUT}"
+    get_run_logger().info(left_out)
+    calibration = calibrate_labels(predictions)
+    scores = evaluate_labels(data, predictions, calibration, evaluation.bootstrap_samples)
+    figures = plot_labels(data, classifier, scores).figures
+    document = document_labels(data, classifier, calibration, scores, training, left_out)
+    runs.log_points(stage.run, epoch_points(classifier.history))
+    points = {"train/seconds": classifier.seconds, "calibration/temperature": calibration.temperature}
+    files = {"data_audit.json": data.audit, "model/classifier.safetensors": classifier.weights}
+    if data.card is not None:
+        files[f"model/{DATA_CARD}"] = data.card
+    products = Products(data, document, scores.metrics | points, figures, files=files, shown=tuple(reversed(figures)))
+    publish(stage, products)
+    stage.page.decision = f"Not registered: {why_one_label_only(data.name)}"
+    runs.log_tags(stage.run, {registry.REASON: stage.page.decision})
+    return ClassificationResult(
+        flow_run_id=str(flow_run.id),
+        run=stage.run,
+        dataset=data,
+        classifier=classifier,
+        predictions=predictions,
+        calibration=calibration,
+        evaluation=scores,
+        explanation=None,
         figures=products.all_figures(),
         decision=stage.page.decision,
     )

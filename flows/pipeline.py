@@ -23,7 +23,7 @@ from flows.support.summary import (
     summarize,
     write_summary,
 )
-from tasks.data.steps import why_no_reports
+from tasks.data.steps import why_no_reports, why_one_label_only
 from tasks.execution.caching import outcomes
 from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
@@ -64,27 +64,30 @@ def pipeline(
     with stage_run("pipeline", forms) as stage:
         run, page = stage.run, stage.page
         classified = classification(dataset, training, evaluation)
-        retrieved = retrieve(judged(classified), located, retrieval, execution)
-        reported = None
-        if writers is None:
-            get_run_logger().info(why_no_reports(dataset.name))
-        else:
+        retrieved = None if located is None else retrieve(judged(classified), located, retrieval, execution)
+        reported, unsearched, unreported = None, why_one_label_only(dataset.name), why_no_reports(dataset.name)
+        for reason in filter(None, (unsearched, unreported)):
+            get_run_logger().info(reason)
+        if writers is not None and retrieved is not None:
             generator, references = writers
             writing = report.with_options(task_runner=task_runner(execution))
             reported = writing(classified, retrieved, generator, reports, references)
 
+        searches = () if retrieved is None else retrieved.flow_run_ids
         last = [] if reported is None else [reported.flow_run_id]
-        steps = outcomes([classified.flow_run_id, *retrieved.flow_run_ids, *last])
+        steps = outcomes([classified.flow_run_id, *searches, *last])
         seconds = time.monotonic() - started
         log_dataset(run, classified.dataset, "training")
-        left_out = why_no_reports(dataset.name)
-        summary = summarize(str(flow_run.id), seconds, classified, retrieved, reported or left_out, steps)
+        summary = summarize(
+            str(flow_run.id), seconds, classified, retrieved or unsearched, reported or unreported, steps
+        )
         page.dataset, page.decision, page.steps = classified.dataset, classified.decision, steps
-        figures = classified.figures | retrieved.figures | (reported.figures if reported else {})
+        figures = dict(classified.figures)
+        for part in (retrieved, reported):
+            figures |= part.figures if part else {}
         page.metrics, page.figures = all_metrics(summary), {name: figures[name] for name in _SHOWN if name in figures}
-        parts = {"classification": classified.run, "retrieval": retrieved.run}
-        if reported is not None:
-            parts["reports"] = reported.run
+        parts = {"classification": classified.run}
+        parts |= {name: part.run for name, part in (("retrieval", retrieved), ("reports", reported)) if part}
         children = {part: runs.place_of(child) for part, child in parts.items()}
         page.links |= {f"MLflow run of {part}": runs.page_of(child) for part, child in parts.items()}
         text = pipeline_report(summary, children)

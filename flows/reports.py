@@ -67,6 +67,7 @@ def report(
 ) -> ReportsResult:
     """Write and audit reports, once there are a classifier and neighbours."""
     data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation
+    assert explanation is not None  # reports are about chest X-rays, normal or pneumonia
     with stage_run("reports", {"reports": reports}) as stage:
         run = stage.run
         log_dataset(run, data, "evaluation")

@@ -10,7 +10,7 @@ from flows.support.naming import run_name
 from flows.support.page import Page
 from flows.support.terminal import print_line, print_table
 from models.notices import PHANTOM_NOTICE
-from tasks.data.steps import read_picture
+from tasks.data.steps import read_picture, require_one_label
 from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.search import SearchParameters
 from tasks.records.retrieval import SearchRecord
@@ -28,6 +28,7 @@ _SEARCH = SearchParameters()
 @in_plain_words
 def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     """Find the cases that are most like an image of the dataset, an image file or a text."""
+    require_one_label(search.dataset, "search for similar cases")
     searchable = find_published(search.encoder, search.dataset)
     search = search.with_query()
     check_search(search, searchable)

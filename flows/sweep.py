@@ -17,7 +17,7 @@ from models.text import printable
 from tasks.classification.sweep.grid import grid
 from tasks.classification.sweep.leaderboard import leaderboard, rows_as_numbers, sweep_report
 from tasks.data.catalogue import look_up
-from tasks.data.steps import locate_source, prepare_dataset
+from tasks.data.steps import locate_source, prepare_dataset, require_one_label
 from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -47,6 +47,7 @@ def sweep(
     """Train combinations of settings, all or those that a search proposes, and put them in order by validation."""
     started = time.monotonic()
     require_workers(execution)
+    require_one_label(dataset.name, "sweep")
     classes = len(look_up(dataset.name, dataset.size).labels)
     search = _search(training, sweep, classes) if sweep.search == "tpe" else None
     trials = [] if search else grid(training, sweep, classes)

@@ -29,6 +29,7 @@ LOSSES: dict[LossName, str] = {
 
 TWO_CLASS_LOSSES: tuple[LossName, ...] = ("balanced_bce", "bce", "focal")
 MORE_CLASS_LOSSES: tuple[LossName, ...] = ("balanced_cross_entropy", "cross_entropy", "focal")
+SEVERAL_LABEL_LOSSES: tuple[LossName, ...] = ("balanced_bce", "bce")
 
 ScheduleName = Literal["one_cycle", "cosine", "step"]
 SCHEDULES: dict[ScheduleName, str] = {

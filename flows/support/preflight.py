@@ -2,7 +2,15 @@
 
 from flows.support.runners import require_workers
 from models.errors import InputError
-from tasks.data.steps import count_test_images, locate_source, require_reports, smallest_test_class, why_no_reports
+from tasks.data.steps import (
+    count_test_images,
+    locate_source,
+    require_one_label,
+    require_reports,
+    smallest_test_class,
+    why_no_reports,
+    why_one_label_only,
+)
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
@@ -24,6 +32,7 @@ def preflight(
     Raises:
         InputError: something is missing, or does not fit.
     """
+    require_one_label(dataset.name, "search for similar cases")
     check_cutoffs(retrieval, smallest_test_class(locate_source(dataset), dataset.limit))
     require_workers(execution)
     return locate_encoders(retrieval)
@@ -34,12 +43,12 @@ def preflight_pipeline(
     retrieval: RetrievalParameters,
     reports: ReportParameters,
     execution: ExecutionParameters,
-) -> tuple[list[EncoderRecord], tuple[GeneratorRecord, ReferencesRecord | None] | None]:
+) -> tuple[list[EncoderRecord] | None, tuple[GeneratorRecord, ReferencesRecord | None] | None]:
     """Check what the pipeline needs; about other images than chest X-rays it writes no reports.
 
     Returns:
-        The published encoders of the form; and what is to write the reports with what they are compared with, None
-        where none are written.
+        The published encoders of the form, None where the images have several labels each and are not searched; and
+        what is to write the reports with what they are compared with, None where none are written.
 
     Raises:
         InputError: as `preflight_with_reports`, or reports are asked for that do not apply to the dataset.
@@ -49,6 +58,9 @@ def preflight_pipeline(
         return encoders, (generator, references)
     require_no_wish_for_reports(dataset, reports)
     _require_own_classifier(retrieval)
+    if why_one_label_only(dataset.name):
+        require_workers(execution)
+        return None, None
     return preflight(dataset, retrieval, execution), None
 
 

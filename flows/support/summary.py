@@ -32,7 +32,7 @@ def summarize(
     flow_run_id: str,
     seconds: float,
     classified: ClassificationResult,
-    retrieved: RetrievalResult,
+    retrieved: RetrievalResult | str | None,
     reported: ReportsResult | str | None,
     steps: Sequence[Outcome],
 ) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def summarize(
         flow_run_id: Prefect flow run.
         seconds: wall time of the flow.
         classified: result of the classification.
-        retrieved: result of the retrieval.
+        retrieved: result of the retrieval, or why there is none.
         reported: result of the reports, or why there are none.
         steps: how the steps ended.
 
@@ -77,8 +77,10 @@ def summarize(
         ),
         "reports": _stage(reported.run, reported.audit.metrics)
         if isinstance(reported, ReportsResult)
-        else {"mlflow_run_id": None, "metrics": {}, "left_out": reported},
-        "retrieval": _stage(retrieved.run, retrieved.retrieval.metrics),
+        else _left_out(reported),
+        "retrieval": _stage(retrieved.run, retrieved.retrieval.metrics)
+        if isinstance(retrieved, RetrievalResult)
+        else _left_out(retrieved),
     }
     return contents | ({"phantoms": PHANTOM_NOTICE} if dataset.phantoms else {})
 
@@ -150,7 +152,7 @@ def pipeline_report(contents: dict[str, Any], children: Mapping[str, str]) -> st
         ("Results", results),
         ("Data", f"{escape(dataset['title'])}, {escape(dataset['kind'])}: {images}."),
         ("The stages' own runs", stages),
-        *([("Reports", escape(contents["reports"]["left_out"]))] if "left_out" in contents["reports"] else []),
+        *([("What is left out", escape(" ".join(told)))] if (told := _all_left_out(contents)) else []),
     ]
     return document("Pipeline", sections, phantoms="phantoms" in contents)
 
@@ -180,8 +182,8 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         ],
         title=f"steps: {tasks['executed']} run, {tasks['cached']} hit",
     )
-    if "left_out" in contents["reports"]:
-        print_line(contents["reports"]["left_out"])
+    for told in _all_left_out(contents):
+        print_line(told)
     for line in _where_to_look(contents, run, written):
         print_line(line)
 
@@ -192,6 +194,14 @@ _COLUMNS = ("metric", "value", "95 % interval")
 def _stage(run: RunReference, metrics: dict[str, float]) -> dict[str, Any]:
     finite = {name: value for name, value in metrics.items() if abs(value) < float("inf")}
     return {"mlflow_run_id": run.run_id, "metrics": finite}
+
+
+def _left_out(reason: str | None) -> dict[str, Any]:
+    return {"mlflow_run_id": None, "metrics": {}, "left_out": reason}
+
+
+def _all_left_out(contents: dict[str, Any]) -> list[str]:
+    return [contents[stage]["left_out"] for stage in ("retrieval", "reports") if "left_out" in contents[stage]]
 
 
 def _where_to_look(contents: dict[str, Any], run: RunReference, written: Path) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """Losses of classification, for hard labels and for soft targets (mixup).
 
 Targets are probabilities: of class 1, shape (images,), where there are two classes and one logit; else of every class,
-shape (images, classes). Every loss is linear in them: a soft target costs the weighted mean of what its classes cost.
+shape (images, classes), which add up to one unless an image may have several labels. Every loss is linear in them: a
+soft target costs the weighted mean of what its classes cost.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -25,15 +26,16 @@ def bce(
     targets: torch.Tensor,
     *,
     label_smoothing: float = 0.0,
-    class_weights: tuple[float, ...] = (1.0, 1.0),
+    class_weights: Sequence[float | torch.Tensor] = (1.0, 1.0),
 ) -> torch.Tensor:
     """Compute the mean binary cross-entropy.
 
     Args:
-        logits: log-odds of class 1, shape (images,).
-        targets: probability of class 1, shape (images,).
+        logits: log-odds of class 1, shape (images,); or of each label, shape (images, labels).
+        targets: probability of class 1, or of each label, of the same shape.
         label_smoothing: share of the target that moves to one half, in [0, 1) (Szegedy et al., 2016).
-        class_weights: weights of class 0 and class 1, by the unsmoothed targets.
+        class_weights: weights of class 0 and class 1, by the unsmoothed targets; of several labels those of not having
+            and of having each, shape (labels,).
 
     Returns:
         The loss, a scalar.
@@ -134,13 +136,30 @@ def balanced_class_weights(labels: NDArray[np.integer], classes: int = 2) -> tup
     return tuple(float(len(labels) / (classes * count)) for count in counts)
 
 
+def balanced_label_weights(labels: NDArray[np.integer]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute the weights by which images with a label count as much as those without it.
+
+    Args:
+        labels: which labels an image has, 0 or 1, shape (images, labels).
+
+    Returns:
+        Weights of not having and of having each label, float32, each of shape (labels,).
+
+    Raises:
+        InputError: a label is in all images or in none.
+    """
+    each = [balanced_class_weights(column) for column in np.asarray(labels).T]
+    without, having = zip(*each, strict=True)
+    return torch.tensor(without), torch.tensor(having)
+
+
 def build_loss(settings: TrainingSettings, labels: NDArray[np.integer], classes: int = 2) -> Loss:
     """Build the loss of a training.
 
     Args:
         settings: its name and its parameters.
-        labels: training labels, 0 … classes - 1, shape (images,).
-        classes: number of classes.
+        labels: training labels, 0 … classes - 1, shape (images,); or 0 and 1, shape (images, labels).
+        classes: number of classes, or of labels.
 
     Returns:
         A function of logits and targets, both of shape (images,) for two classes, else (images, classes), that returns
@@ -149,8 +168,23 @@ def build_loss(settings: TrainingSettings, labels: NDArray[np.integer], classes:
     Raises:
         InputError: the loss does not fit the number of classes, or a class is missing.
     """
-    check_loss(settings.loss, classes, focal_alpha=settings.focal_alpha)
+    several = labels.ndim == 2
+    check_loss(settings.loss, classes, focal_alpha=settings.focal_alpha, several=several)
+    if several:
+        weights = balanced_label_weights(labels) if settings.loss == "balanced_bce" else None
+        return partial(_of_each_label, weights=weights, label_smoothing=settings.label_smoothing)
     return _losses(classes)[settings.loss](settings, balanced_class_weights(labels, classes))
+
+
+def _of_each_label(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    *,
+    weights: tuple[torch.Tensor, torch.Tensor] | None,
+    label_smoothing: float,
+) -> torch.Tensor:
+    placed = (1.0, 1.0) if weights is None else tuple(each.to(logits) for each in weights)
+    return bce(logits, targets, label_smoothing=label_smoothing, class_weights=placed)
 
 
 def _like(logits: torch.Tensor, class_weights: tuple[float, ...] | None) -> torch.Tensor:

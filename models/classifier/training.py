@@ -20,7 +20,14 @@ from models.classifier.augmentation import mixup, views
 from models.classifier.classifiers import build_classifier
 from models.classifier.device import computes_in_bf16, resolve_device
 from models.classifier.epoch_metrics import EpochMetrics
-from models.classifier.losses import Loss, balanced_class_weights, bce, build_loss, cross_entropy
+from models.classifier.losses import (
+    Loss,
+    balanced_class_weights,
+    balanced_label_weights,
+    bce,
+    build_loss,
+    cross_entropy,
+)
 from models.classifier.preprocessing import Normalization, to_tensor
 from models.classifier.pretrained import find_weights
 from models.classifier.schedules import learning_rate
@@ -91,9 +98,9 @@ def train(
     Args:
         train_images: shape (images, height, width) or (images, height, width, 3), 0–255, without the images that
             validation also holds.
-        train_labels: 0 … classes - 1, shape (images,).
+        train_labels: 0 … classes - 1, shape (images,); or of several labels an image 0 and 1, shape (images, classes).
         val_images: of the same shape but for the number of images, 0–255.
-        val_labels: 0 … classes - 1, shape (images,).
+        val_labels: likewise.
         normalization: statistics of the training pixels.
         settings: how to train.
         classes: number of classes.
@@ -176,12 +183,17 @@ def validation_scores(logits: torch.Tensor, labels: NDArray[np.integer], classes
 
     Args:
         logits: float64, of class 1, shape (images,), or of each class, shape (images, classes).
-        labels: 0 … classes - 1, shape (images,).
+        labels: 0 … classes - 1, shape (images,); or 0 and 1, shape (images, classes).
         classes: number of classes.
 
     Returns:
-        The class-balanced log-loss, in nats, and the AUC, macro one-vs-rest as MedMNIST's evaluator.
+        The class-balanced log-loss, in nats, and the AUC, macro one-vs-rest as MedMNIST's evaluator; of several labels
+        an image both are the means over the labels.
     """
+    if labels.ndim == 2:
+        balanced = tuple(each.double() for each in balanced_label_weights(labels))
+        loss = bce(logits, torch.from_numpy(labels).double(), class_weights=balanced)
+        return float(loss), float(roc_auc_score(labels, logits.numpy(), average="macro"))
     targets, weights = _targets(labels, classes).double(), balanced_class_weights(labels, classes)
     if classes == 2:
         return float(bce(logits, targets, class_weights=weights)), float(roc_auc_score(labels, logits.numpy()))
@@ -265,12 +277,16 @@ def check_labels(classes: int, train_labels: NDArray[np.integer], val_labels: ND
 
     Args:
         classes: number of classes.
-        train_labels: 0 … classes - 1, shape (images,).
+        train_labels: 0 … classes - 1, shape (images,); or 0 and 1, shape (images, classes).
         val_labels: the same of validation.
 
     Raises:
         InputError: a class is missing, or there is another label.
     """
+    if train_labels.ndim == 2:
+        for column in range(classes):
+            check_labels(2, train_labels[:, column], val_labels[:, column])
+        return
     for name, labels in (("training", train_labels), ("validation", val_labels)):
         found = set(np.unique(labels).tolist())
         if found != set(range(classes)):
@@ -283,7 +299,7 @@ def check_labels(classes: int, train_labels: NDArray[np.integer], val_labels: ND
 def _targets(labels: NDArray[np.integer], classes: int) -> torch.Tensor:
     """Turn labels into probabilities, as the losses take them."""
     hard = torch.from_numpy(labels.astype(np.int64))
-    return hard.float() if classes == 2 else F.one_hot(hard, classes).float()
+    return hard.float() if classes == 2 or hard.ndim == 2 else F.one_hot(hard, classes).float()
 
 
 @torch.inference_mode()

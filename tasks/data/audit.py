@@ -94,7 +94,12 @@ def audit(splits: Splits, labels: Mapping[int, str]) -> Audit:
     looks = {name: _looks(splits.images(name), splits.labels(name), labels) for name in SPLITS}
     return Audit(
         splits={
-            name: _audit_split(looks[name], looks["train"], repeats=len(digests[name]) - len(occurrences[name]))
+            name: _audit_split(
+                looks[name],
+                looks["train"],
+                images=len(digests[name]),
+                repeats=len(digests[name]) - len(occurrences[name]),
+            )
             for name in SPLITS
         },
         overlaps=[
@@ -102,7 +107,9 @@ def audit(splits: Splits, labels: Mapping[int, str]) -> Audit:
             for first, second in combinations(SPLITS, 2)
         ],
         contradictions=_contradictions(
-            chain.from_iterable(zip(digests[name], splits.labels(name).tolist(), strict=True) for name in SPLITS)
+            chain.from_iterable(
+                zip(digests[name], map(str, splits.labels(name).tolist()), strict=True) for name in SPLITS
+            )
         ),
         train_shared_with_validation=[
             index for index, digest in enumerate(digests["train"]) if digest in occurrences["val"]
@@ -173,7 +180,7 @@ def _looks(images: NDArray[np.uint8], targets: NDArray[np.int64], labels: Mappin
     """Sum in whole numbers, a chunk at a time: exact, and no copy of the images in floating point."""
     looks = {}
     for label, word in sorted(labels.items()):
-        members = np.flatnonzero(targets == label)
+        members = np.flatnonzero(targets == label if targets.ndim == 1 else targets[:, label])
         total, squares = np.zeros((2, *images.shape[1:]), np.int64)
         for start in range(0, len(members), _CHUNK):
             chunk = images[members[start : start + _CHUNK]]
@@ -184,8 +191,9 @@ def _looks(images: NDArray[np.uint8], targets: NDArray[np.int64], labels: Mappin
     return looks
 
 
-def _audit_split(looks: Mapping[str, _Look], reference: Mapping[str, _Look], *, repeats: int) -> SplitAudit:
-    images = sum(look.images for look in looks.values())
+def _audit_split(
+    looks: Mapping[str, _Look], reference: Mapping[str, _Look], *, images: int, repeats: int
+) -> SplitAudit:
     brightness, shift, by_chance = {}, {}, {}
     for word, look in looks.items():
         train = reference[word]
@@ -204,9 +212,9 @@ def _audit_split(looks: Mapping[str, _Look], reference: Mapping[str, _Look], *, 
     )
 
 
-def _contradictions(labelled: Iterable[tuple[bytes, int]]) -> int:
+def _contradictions(labelled: Iterable[tuple[bytes, str]]) -> int:
     """Count the distinct digests that come with more than one label."""
-    first_label: dict[bytes, int] = {}
+    first_label: dict[bytes, str] = {}
     contradictory = set()
     for digest, label in labelled:
         if first_label.setdefault(digest, label) != label:

@@ -17,7 +17,8 @@ from models.text import printable
 from tasks.data.image_folder import list_folder
 from tasks.data.validation import refuse_oversize
 
-Task = Literal["binary-class", "multi-class", "ordinal-regression"]
+Task = Literal["binary-class", "multi-class", "ordinal-regression", "multi-label, binary-class"]
+SEVERAL: Task = "multi-label, binary-class"
 SIZES = (28, 64, 128, 224)
 PHANTOMS = "pneumoniamnist"  # the one dataset that drawn phantoms can stand in for
 _NETWORK_PATIENCE = 20  # seconds without an answer; MedMNIST sets no limit and would wait for ever
@@ -53,7 +54,8 @@ class Entry:
         flag: MedMNIST's name of the dataset.
         file_name: name of its file at the size asked for.
         md5: published checksum of that file, hexadecimal.
-        task: what MedMNIST makes of the labels; each is one class per image, of an ordinal set its grade.
+        task: what MedMNIST makes of the labels; each is one class per image, of an ordinal set its grade, of
+            `SEVERAL` each label may be there or not.
         labels: the classes, from label to name.
         channels: 1 for grey images, 3 for colour images.
         images: number of images by split.
@@ -85,7 +87,7 @@ def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
         The entry.
 
     Raises:
-        InputError: MedMNIST has no such dataset or size, or it is not one of images with one label each.
+        InputError: MedMNIST has no such dataset or size, or it is not one of flat images.
     """
     published = _published()
     obstacles = {flag: _obstacle(info) for flag, info in published.items()}
@@ -190,7 +192,7 @@ def _obstacle(info: dict[str, Any]) -> str:
     if f"MD5_{SIZES[-1]}" not in info:  # only the sets of flat images are published at this size
         return "its images are volumes and the networks read flat images"
     if info["task"] not in get_args(Task):
-        return "its images have several labels each and the networks choose one class per image"
+        return f"its task is {info['task']}, of which nothing is known here"
     return ""
 
 
@@ -222,6 +224,11 @@ def _own_folder(folder: Path, entry: Entry, size: int) -> Source:
             f"--dataset.path {printable(folder, 60)} is a folder, whose pictures are read in grey, but the images of "
             f"{entry.flag} are in colour: give an .npz file in MedMNIST's layout, or choose a grey set with "
             "--dataset.name."
+        )
+    if entry.task == SEVERAL:
+        raise InputError(
+            f"--dataset.path {printable(folder, 60)} is a folder, which gives each picture one class, but the images "
+            f"of {entry.flag} have several labels each: give an .npz file in MedMNIST's layout."
         )
     found = list_folder(folder, entry.labels, entry.flag)
     return Source(folder, "own folder", entry.flag, size, found.md5, found.sha256)

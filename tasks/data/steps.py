@@ -8,7 +8,7 @@ from typing import Any
 from models.errors import InputError
 from models.text import printable
 from tasks.data.audit import Audit, audit, audit_table
-from tasks.data.catalogue import Entry, locate, look_up
+from tasks.data.catalogue import SEVERAL, Entry, locate, look_up
 from tasks.data.corrections import LARGEST, corrected_labels, corrections_csv, read_corrections
 from tasks.data.data_card import DataFacts, data_card
 from tasks.data.image_folder import ImageFolder, describe_folder, list_folder, listing, read_folder
@@ -22,6 +22,7 @@ from tasks.records.data import (
     CHEST_X_RAYS,
     OWN,
     OWN_FOLDER,
+    SEVERAL_LABELS,
     UNKNOWN_LICENCE,
     DatasetRecord,
     PictureRecord,
@@ -59,6 +60,31 @@ def require_reports(parameters: DatasetParameters) -> None:
         )
 
 
+def why_one_label_only(name: str) -> str | None:
+    """Say why what counts cases of one class does not apply to a dataset; None where it does.
+
+    Args:
+        name: MedMNIST's name of the dataset.
+    """
+    if name not in SEVERAL_LABELS:
+        return None
+    return f"The images of {name} have several labels each, so that they are classified label by label and no more."
+
+
+def require_one_label(name: str, wanted: str) -> None:
+    """Refuse a dataset whose images have several labels.
+
+    Args:
+        name: MedMNIST's name of the dataset.
+        wanted: what was asked for, for the sentence.
+
+    Raises:
+        InputError: they have.
+    """
+    if reason := why_one_label_only(name):
+        raise InputError(f"--dataset.name {name} has no {wanted}: {reason} Choose a set with one class an image.")
+
+
 def locate_source(parameters: DatasetParameters) -> SourceRecord:
     """Find the dataset and take its digests, which is quick and therefore done in every run.
 
@@ -74,6 +100,7 @@ def locate_source(parameters: DatasetParameters) -> SourceRecord:
     )
     corrections = None
     if parameters.corrections is not None:
+        require_one_label(parameters.name, "--dataset.corrections")
         if parameters.limit is not None:
             raise InputError(
                 f"--dataset.corrections names images of the whole file, and --dataset.limit {parameters.limit} leaves "
@@ -232,7 +259,14 @@ def _read(source: SourceRecord, entry: Entry) -> Splits:
     content = Path(source.path).read_bytes()
     if hashlib.sha256(content).hexdigest() != source.sha256:
         raise InputError(f"{source.path} changed while it was being read: run again once it is complete.")
-    return read_splits(content, labels=entry.labels, size=source.size, channels=entry.channels, name=source.path)
+    return read_splits(
+        content,
+        labels=entry.labels,
+        size=source.size,
+        channels=entry.channels,
+        name=source.path,
+        several=entry.task == SEVERAL,
+    )
 
 
 def read_picture(path: str, size: int, channels: int = 1) -> PictureRecord:

@@ -11,7 +11,7 @@ from tasks.data.validation import SPLITS, Splits
 
 
 def take_first(splits: Splits, limit: int) -> Splits:
-    """Keep the first images of each split, each class with its share.
+    """Keep the first images of each split, each class with its share; of several labels per image the very first ones.
 
     Args:
         splits: the dataset.
@@ -23,7 +23,17 @@ def take_first(splits: Splits, limit: int) -> Splits:
     Raises:
         InputError: the share of a class is less than one image.
     """
-    train, val, test = (first_of_each_class(splits.labels(split), limit, split) for split in SPLITS)
+    if splits.train_labels.ndim == 2:  # an image of several labels has no one class
+        train, val, test = (np.arange(min(limit, len(splits.labels(split)))) for split in SPLITS)
+        for split in SPLITS:
+            kept = splits.labels(split)[:limit]
+            if not (kept.any(axis=0) & (kept == 0).any(axis=0)).all():
+                raise InputError(
+                    f"--dataset.limit {limit} leaves no image with or without one of the labels in {split}: expected "
+                    "both of each; raise it or leave it out."
+                )
+    else:
+        train, val, test = (first_of_each_class(splits.labels(split), limit, split) for split in SPLITS)
     return Splits(
         train_images=splits.train_images[train],
         val_images=splits.val_images[val],

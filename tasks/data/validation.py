@@ -36,7 +36,8 @@ class Splits:
         train_images: uint8, shape (images, size, size) if grey, (images, size, size, 3) if in colour.
         val_images: likewise.
         test_images: likewise.
-        train_labels: one class per image, int64, shape (images,).
+        train_labels: one class per image, int64, shape (images,); or of several labels per image which it has, 0 or 1,
+            shape (images, labels).
         val_labels: likewise.
         test_labels: likewise.
     """
@@ -54,13 +55,19 @@ class Splits:
         return images
 
     def labels(self, split: Split) -> NDArray[np.int64]:
-        """Look up the labels of a split by its name, shape (images,)."""
+        """Look up the labels of a split by its name, shape as in `train_labels`."""
         labels: NDArray[np.int64] = getattr(self, f"{split}_labels")
         return labels
 
 
 def read_splits(
-    source: Path | bytes, *, labels: Mapping[int, str], size: int, channels: int, name: str = "the dataset"
+    source: Path | bytes,
+    *,
+    labels: Mapping[int, str],
+    size: int,
+    channels: int,
+    name: str = "the dataset",
+    several: bool = False,
 ) -> Splits:
     """Read and check a dataset in MedMNIST's layout.
 
@@ -72,6 +79,7 @@ def read_splits(
         size: expected height and width of the images in pixels.
         channels: 1 for grey images, 3 for colour images.
         name: what messages call the file when its content is given; a path speaks for itself.
+        several: whether an image may have several of the labels, or none.
 
     Returns:
         The arrays.
@@ -91,11 +99,12 @@ def read_splits(
         members = _members(archive, name)
         headers = {array: _read_header(archive, member, name, array) for array, member in members.items()}
         lengths = {array: member.file_size for array, member in members.items()}
-        _check_headers(headers, lengths, size, channels, name)
+        _check_headers(headers, lengths, size, channels, name, len(labels) if several else 1)
         arrays = {array: _read_array(archive, member, name, array) for array, member in members.items()}
     for array in ARRAYS:
         if array.endswith("_labels"):
-            arrays[array] = _check_labels(arrays[array], labels, name, array)
+            check = _check_several_labels if several else _check_labels
+            arrays[array] = check(arrays[array], labels, name, array)
     return Splits(**arrays)
 
 
@@ -196,7 +205,7 @@ def _parse_header(file: IO[bytes]) -> _Header:
 
 
 def _check_headers(
-    headers: Mapping[str, _Header], lengths: Mapping[str, int], size: int, channels: int, name: str
+    headers: Mapping[str, _Header], lengths: Mapping[str, int], size: int, channels: int, name: str, columns: int
 ) -> None:
     for array, header in headers.items():
         if header.dtype.hasobject:
@@ -207,7 +216,7 @@ def _check_headers(
         if array.endswith("_images"):
             _check_image_header(header, size, channels, name, array)
         else:
-            _check_label_header(header, name, array)
+            _check_label_header(header, name, array, columns)
         if math.prod(header.shape) == 0:
             raise InputError(f"{name}: {array} is empty: expected at least one image of each class in every split.")
         declared = header.length + math.prod(header.shape) * header.dtype.itemsize
@@ -251,9 +260,13 @@ def _check_image_header(header: _Header, size: int, channels: int, name: str, ar
         )
 
 
-def _check_label_header(header: _Header, name: str, array: str) -> None:
+def _check_label_header(header: _Header, name: str, array: str, columns: int) -> None:
     shape = header.shape
-    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
+    if columns > 1 and shape[1:] != (columns,):
+        raise InputError(
+            f"{name}: {array} has the shape {shape}: expected which labels each image has, (images, {columns})."
+        )
+    if columns == 1 and (len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1)):
         raise InputError(
             f"{name}: {array} has the shape {shape}: expected one label per image, (images, 1) or (images,)."
         )
@@ -284,6 +297,22 @@ def _check_labels(values: NDArray, labels: Mapping[int, str], name: str, array: 
         raise InputError(
             f"{name}: {array} holds no case of the class {', '.join(absent)}: expected every split to hold "
             f"each of {known}, since a class without cases can be neither learned nor measured."
+        )
+    return values.astype(np.int64)
+
+
+def _check_several_labels(values: NDArray, labels: Mapping[int, str], name: str, array: str) -> NDArray[np.int64]:
+    if strange := np.argwhere((values != 0) & (values != 1)).tolist():
+        image, label = strange[0]
+        raise InputError(
+            f"{name}: {array} holds {values[image, label]} for the label {labels[label]} of the image at index "
+            f"{image}: expected 1 where the image has it, else 0."
+        )
+    alike = [word for label, word in sorted(labels.items()) if len(np.unique(values[:, label])) < 2]
+    if alike:
+        raise InputError(
+            f"{name}: {array} has the label {', '.join(alike)} in all images or in none: expected every split to hold "
+            "images with it and without it, since else it can be neither learned nor measured."
         )
     return values.astype(np.int64)
 

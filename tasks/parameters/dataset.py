@@ -15,8 +15,6 @@ def _number(value: object) -> object:
 
 def _classifiable(value: object) -> object:
     """Say why a MedMNIST set that exists is not among the names, which a `Literal` would not."""
-    if value == "chestmnist":
-        raise PydanticCustomError("multi_label", "Its images have several labels each: choose a dataset with one")
     if isinstance(value, str) and value.endswith("mnist3d"):
         raise PydanticCustomError("volumes", "Its images are volumes: choose a dataset of 2D images")
     return value
@@ -25,6 +23,7 @@ def _classifiable(value: object) -> object:
 SetName = Annotated[
     Literal[
         "pathmnist",
+        "chestmnist",
         "dermamnist",
         "octmnist",
         "pneumoniamnist",
@@ -44,9 +43,7 @@ SetName = Annotated[
 class DatasetParameters(Parameters):
     """Which images to use."""
 
-    name: SetName = Field(
-        "pneumoniamnist", title="Dataset", description="MedMNIST dataset of 2D images with one label per image."
-    )
+    name: SetName = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset of 2D images.")
     size: Annotated[Literal[28, 64, 128, 224], BeforeValidator(_number)] = Field(
         28, title="Image size", description="Side length of the images in pixels."
     )

@@ -113,7 +113,8 @@ class EvaluationRecord(Record):
         predictions: npz of the test split with `probabilities` (calibrated), `predicted`, `confidence` in what is
             predicted, and `labels`.
         classifier_sha256: digest of the weights.
-        threshold: operating point on the calibrated probability; None for more than two classes.
+        threshold: operating point on the calibrated probability; None for more than two classes. Where an image may
+            have several labels, there are neither operating points nor a confusion, and the arrays a column a label.
         classifier: title of the classifier.
     """
 
@@ -214,7 +215,7 @@ class ClassificationResult(Record):
         predictions: its logits.
         calibration: temperature and operating point.
         evaluation: its scores.
-        explanation: Grad-CAM maps of the test images.
+        explanation: Grad-CAM maps of the test images; None where an image may have several labels.
         figures: PNG by name, those of the findings included.
         decision: whether the classifier is champion now, and why.
     """
@@ -226,7 +227,7 @@ class ClassificationResult(Record):
     predictions: PredictionsRecord
     calibration: CalibrationRecord
     evaluation: EvaluationRecord
-    explanation: ArrayRecord
+    explanation: ArrayRecord | None
     figures: dict[str, StoredFile] = provenance({})
     decision: str = provenance("")
 

@@ -9,6 +9,8 @@ CHEST_X_RAYS = "pneumoniamnist"
 """The set that prompts, reports and clinical codes are about."""
 GRADED = ("retinamnist",)
 """The sets of MedMNIST whose classes are grades; a test compares them with its own list."""
+SEVERAL_LABELS = ("chestmnist",)
+"""The sets of MedMNIST whose images have several labels each, or none; a test compares them with its own list."""
 UNKNOWN_LICENCE = "unknown: own data"
 
 
@@ -49,7 +51,7 @@ class DatasetRecord(Record):
         md5: MD5 of the source file; with corrected labels, of its MD5 and theirs.
         sha256: likewise.
         splits: npz with `train_images` (N, size, size) uint8, in colour (N, size, size, 3), `train_labels` (N,) int64,
-            likewise `val` and `test`.
+            or where an image has several labels (N, labels) of 0 and 1, likewise `val` and `test`.
         audit: JSON of the data audit.
         audit_table: the same as markdown.
         counts: images by split.
@@ -90,6 +92,11 @@ class DatasetRecord(Record):
     def graded(self) -> bool:
         """Whether the classes are grades, of which some are nearer to each other than others."""
         return self.name in GRADED
+
+    @property
+    def several_labels(self) -> bool:
+        """Whether an image may have several labels, or none; then `labels` names what it may have."""
+        return self.name in SEVERAL_LABELS
 
     @property
     def title(self) -> str:

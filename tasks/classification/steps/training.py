@@ -19,7 +19,7 @@ from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.training import TrainingParameters
 from tasks.records.base import RunReference
 from tasks.records.classification import ClassifierRecord, PredictionsRecord, PretrainedRecord
-from tasks.records.data import DatasetRecord
+from tasks.records.data import SEVERAL_LABELS, DatasetRecord
 from tasks.records.retrieval import EncoderRecord
 from tasks.storage.checkpoints import StoredCheckpoints
 from tasks.storage.store import Store
@@ -47,7 +47,8 @@ def check_training(
         from tasks.shared.published_encoders import locate_published, own_device
 
         return locate_published(training.encoder, training.pretrained, own_device())
-    check_loss(training.loss, classes, focal_alpha=training.focal_alpha)
+    several = dataset.name in SEVERAL_LABELS
+    check_loss(training.loss, classes, focal_alpha=training.focal_alpha, several=several)
     images = min(train_images, dataset.limit or train_images)
     if dataset.path is None and training.batch_size > images:
         larger = "" if dataset.limit is None else ", or a larger --dataset.limit"

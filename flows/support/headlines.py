@@ -15,11 +15,13 @@ class Headline(NamedTuple):
         metric: its name.
         title: what it is called; `{first}` and `{second}` stand for the names of the first two classes.
         meaning: what it says.
+        of_two: whether it says something of two classes only; of more it would be another figure once again.
     """
 
     metric: str
     title: str
     meaning: str
+    of_two: bool = False
 
 
 _CLASSIFICATION = (
@@ -32,8 +34,13 @@ _CLASSIFICATION = (
     Headline(
         "test/balanced_accuracy", "Balanced accuracy", "Accuracy with each class counted alike, whatever its share."
     ),
-    Headline("test/recall", "Sensitivity", "Share of the images of {second} that are found."),
-    Headline("test/specificity", "Specificity", "Share of the images of {first} that are called so."),
+    Headline("test/recall", "Sensitivity", "Share of the images of {second} that are found.", of_two=True),
+    Headline("test/specificity", "Specificity", "Share of the images of {first} that are called so.", of_two=True),
+    Headline(
+        "test/quadratic_kappa",
+        "Quadratic kappa",
+        "Agreement of the grades beyond chance; a mistake counts by the square of its distance: 1 is perfect.",
+    ),
     Headline(
         "test/ece", "Calibration error", "How far the probabilities are from the shares that come true: 0 is best."
     ),
@@ -100,24 +107,29 @@ def title_of(metric: str) -> str:
     return known.get(metric, metric)
 
 
-def headlines(stage: str, metrics: Mapping[str, float], labels: Sequence[str]) -> list[tuple[str, str, str, str]]:
+def headlines(
+    stage: str, metrics: Mapping[str, float], labels: Sequence[str], *, several: bool = False
+) -> list[tuple[str, str, str, str]]:
     """Put the figures that say most of a stage into words.
 
     Args:
         stage: name of the stage.
         metrics: its metrics, the bounds of intervals and the levels of chance (`chance/…`) among them.
         labels: names of the classes.
+        several: whether an image may have several of them, so that each metric is a mean over them.
 
     Returns:
         Title, value, 95 % interval and meaning of each, at most five.
     """
     first, second, *_ = (*labels, "class 0", "class 1")
     rows = []
-    for metric, title, meaning in HEADLINES.get(stage, ()):
-        if metric in metrics:
+    for metric, title, meaning, of_two in HEADLINES.get(stage, ()):
+        if metric in metrics and not (of_two and len(labels) > 2):
             low, high = metrics.get(f"{metric}_ci_low"), metrics.get(f"{metric}_ci_high")
             interval = "" if low is None or high is None else f"{low:.3f} – {high:.3f}"
             chance = metrics.get(f"chance/{metric}")
             said = meaning.format(first=first, second=second) + (f" By chance: {chance:.3f}." if chance else "")
+            if several:
+                said = f"Mean over the labels, each against its absence. {said}"
             rows.append((title, format_value(metrics[metric]), interval, said))
     return rows[:MOST]

@@ -58,7 +58,8 @@ class Page:
         update_artifact(self._artifact, self._text(), self._card())
 
     def _rows(self) -> list[tuple[str, str, str, str]]:
-        return headlines(self.stage, self.metrics, self.dataset.labels if self.dataset else ())
+        labels, several = (self.dataset.labels, self.dataset.several_labels) if self.dataset else ((), False)
+        return headlines(self.stage, self.metrics, labels, several=several)
 
     def _card(self) -> str:
         rows = [

@@ -55,7 +55,8 @@ def score_labels(
         found[name] = float(np.mean([scores[name] for scores in single]))
         drawn = np.array([scores[name] for scores in resampled])
         known = ~np.isnan(drawn)
-        means = np.divide(np.nansum(drawn, axis=0), known.sum(axis=0), where=known.any(axis=0))
+        counted = known.sum(axis=0)
+        means = np.where(counted > 0, np.nansum(drawn, axis=0) / np.maximum(counted, 1), np.nan)
         found[f"{name}_ci_low"], found[f"{name}_ci_high"] = interval(means)
     for column, label in enumerate(label_names):
         name = class_metric("auc", label)
@@ -132,8 +133,8 @@ def label_report(
     data.append(("all images", *images.values()))
     said = (
         f"An image may have several of the {len(label_names)} labels, or none. Each is scored against its absence, and "
-        f"predicted from a probability of {THRESHOLD:g} on; AUC and accuracy are those of MedMNIST's evaluator. Of "
-        "a label that few images have, its absence is called correctly nearly always: read AUC and recall, not accuracy."
+        f"predicted from a probability of {THRESHOLD:g} on; AUC and accuracy are those of MedMNIST's evaluator. "
+        "Where few images have a label, nearly all are called correctly without it: read AUC and recall, not accuracy."
     )
     sections = [
         ("Test scores", f"{escape(said)}\n\n{means}"),

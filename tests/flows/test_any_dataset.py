@@ -4,6 +4,8 @@ import base64
 import csv
 import io
 import json
+import re
+import shutil
 from pathlib import Path
 
 import medmnist
@@ -11,27 +13,38 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient, artifacts
 from PIL import Image
+from pydicom.data import get_testdata_file
 
+from flows.cases import cases
 from flows.classification import classification
 from flows.pipeline import pipeline
 from flows.reports import reports
 from flows.retrieval import retrieval
+from flows.search import search
 from flows.support.shell import main, parse
+from flows.sweep import sweep
 from models.classifier.onnx_graph import onnx_probabilities
+from models.classifier.prediction import predict
+from models.classifier.preprocessing import Normalization
 from models.classifier.weights import load
+from models.errors import InputError
 from models.markdown import escape
 from models.notices import RESEARCH_NOTICE
+from tasks.cases.case import Case
 from tasks.classification.version_files import MODEL_CARD
 from tasks.execution.caching import outcomes
 from tasks.records.data import UNKNOWN_LICENCE
+from tasks.retrieval.published.publication import find_published
+from tasks.shared.metric_names import class_metric, class_word
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tasks.tracking import registry, runs
-from tests.flows.small import CLASSIFICATION, FEW_IMAGES
+from tests.flows.small import CLASSIFICATION, FEW_IMAGES, executed, run_flow
+from tests.support.drawn_sets import draw_set
 from tests.support.model_cards import assert_every_figure_is_a_metric, assert_headings_are_hugging_faces, run_code
 
 CLASSES = 8
-A_CLASS = {"train": 10, "val": 6, "test": 6}  # images
+A_CLASS = {"train": 10, "val": 6, "test": 12}  # images, so that a query finds ten others of its class in test
 METRICS = (
     "auc", "accuracy", "balanced_accuracy", "precision", "recall", "specificity", "f1", "average_precision", "ece",
     "brier",
@@ -41,6 +54,11 @@ STEPS = {
     "evaluate-classifier", "assess-trust", "explain-classifier", "check-explanation", "predict-fold", "audit-labels",
     "plot-classification", "document-classification", "package-classifier", "export-graph", "write-model-card",
 }  # fmt: skip
+
+FEW_FIGURES = (
+    "--retrieval.bootstrap_samples", "50", "--retrieval.galleries", "1", "--retrieval.neighbours", "2",
+)  # fmt: skip
+LEFT_OUT = "Reports, their prompts and their audit are about chest X-rays, so that none are written about bloodmnist."
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
 
@@ -205,7 +223,7 @@ def test_a_second_run_executes_nothing_and_adds_no_version(first, words):
 
 def test_a_part_of_the_data_registers_no_version_and_says_why(first, words):
     limited = classification(**parse(classification, [*words, *FEW_IMAGES]))
-    assert limited.dataset.counts == {"train": 64, "val": 48, "test": 48}
+    assert limited.dataset.counts == {"train": 64, "val": 48, "test": 64}
     (version,) = registry.versions("bloodmnist-classifier")
     assert (version.run_id, version.aliases) == (first.run.run_id, ("champion",))
     tags = MlflowClient(tracking_uri()).get_run(limited.run.run_id).data.tags
@@ -281,10 +299,180 @@ def test_a_wrong_correction_is_one_sentence_with_its_line(words, doubted, capsys
     assert "none.csv cannot be read (No such file or directory)" in told
 
 
-@pytest.mark.parametrize("flow", [pipeline, retrieval, reports])
-def test_retrieval_and_reports_refuse_it_in_one_sentence(flow, words, capsys):
-    told = _mistake(flow, words, capsys)
-    assert told.startswith("error: --dataset.name bloodmnist: retrieval and reports are about chest X-rays")
+@pytest.fixture(scope="module")
+def searched(first, words):
+    return run_flow(retrieval, [*words, *FEW_FIGURES])[0]
+
+
+def test_retrieval_follows_the_classes_of_the_set(first, searched):
+    run = run_of(searched)
+    metrics = run.data.metrics
+    for name in first.dataset.labels:
+        for family in ("loo/map", "drift/domain_auc", "drift/reference_auc"):
+            assert 0 <= metrics[class_metric(family, name)] <= 1
+    assert metrics["loo/precision_at_1"] > metrics["chance/loo/precision_at_1"] + 0.2  # it has learnt the colours
+    assert metrics["chance/loo/precision_at_1"] == pytest.approx(
+        (A_CLASS["test"] - 1) / (CLASSES * A_CLASS["test"] - 1)
+    )
+    assert not [name for name in metrics if "pneumonia" in name or name.endswith("_normal")]
+    report = _artifact(run, "report.md")
+    assert all(escape(name) in report for name in first.dataset.labels)
+    assert not re.search("pneumonia|radiolog", report.replace("as they do for the chest X-rays", ""), re.IGNORECASE)
+    assert searched.index.offsets["train"] == 0 or searched.index.offsets
+    assert find_published("classifier", "bloodmnist").run_id == run.info.run_id
+
+
+def test_its_index_takes_no_place_of_that_of_the_chest_x_rays(searched, capsys):
+    with pytest.raises(InputError, match=r"There is no index of the encoder classifier yet: .*flows\.retrieval --retr"):
+        find_published("classifier")
+    with pytest.raises(InputError, match=r"classifier over dermamnist yet: .* --dataset\.name dermamnist"):
+        find_published("classifier", "dermamnist")
+    assert "There is no index" in _mistake(search, ["--search.index", "0"], capsys)
+
+
+def test_a_search_finds_a_colour_picture_and_names_its_classes(first, searched, tmp_path):
+    images = Store().get_arrays(first.dataset.splits)["test_images"]
+    path = tmp_path / "cell.png"
+    Image.fromarray(images[5]).save(path)
+    asked = ["--search.dataset", "bloodmnist", "--search.image", str(path), "--search.k", "4"]
+    found, _ = run_flow(search, asked)
+    result = Store().get_json(found.result)
+    assert result["class_names"] == list(first.dataset.labels)
+    nearest = result["hits"][0]
+    assert (nearest["split"], nearest["index"], nearest["label"]) == ("test", 5, 5)
+    assert nearest["similarity"] == pytest.approx(1, abs=1e-5)
+    only, _ = run_flow(search, [*asked, "--search.among_class", first.dataset.labels[2]])
+    assert {hit["label"] for hit in Store().get_json(only.result)["hits"]} == {2}
+    report = Store().get(found.document).decode()
+    assert "children" not in report
+    assert "pneumonia" not in report
+
+
+def test_a_class_that_the_set_lacks_is_one_sentence(searched, capsys):
+    words = ["--search.dataset", "bloodmnist", "--search.index", "0", "--search.among_class", "pneumonia"]
+    assert "--search.among_class pneumonia: the classes of the dataset are basophil" in _mistake(search, words, capsys)
+
+
+@pytest.fixture(scope="module")
+def judged(first, searched, words, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cells")
+    images = Store().get_arrays(first.dataset.splits)["test_images"]
+    for place in range(3):
+        Image.fromarray(images[place]).save(folder / f"{place}.png")
+    noise = np.random.default_rng(3).integers(0, 256, (64, 64), np.uint8)
+    Image.fromarray(noise).save(folder / "grey noise.png")
+    shutil.copy(get_testdata_file("CT_small.dcm"), folder / "ct.dcm")
+    own = ["--dataset.name", "bloodmnist", "--dataset.path", words[words.index("--dataset.path") + 1]]
+    return run_flow(cases, [*own, "--cases.images", str(folder), "--cases.neighbours", "3"])[0]
+
+
+def test_ones_own_pictures_are_judged_by_all_classes_in_colour(first, judged):
+    found = {case.name: case for case in map(Case.model_validate, Store().get_json(judged.cases))}
+    arrays = Store().get_arrays(first.evaluation.predictions)
+    for place in range(3):
+        said = found[f"{place}.png"].classification
+        best, second = np.argsort(-arrays["probabilities"][place])[:2]
+        assert said.label == first.dataset.labels[best]
+        assert said.probability == pytest.approx(arrays["probabilities"][place, best], abs=1e-5)
+        assert said.runner_up[0] == first.dataset.labels[second]
+        assert said.runner_up[1] == pytest.approx(arrays["probabilities"][place, second], abs=1e-5)
+        assert said.threshold is None
+        (similar,) = found[f"{place}.png"].similar
+        assert (similar.hits[0].split, similar.hits[0].index) == ("test", place)
+    assert found["grey noise.png"].foreign
+    assert "ct.dcm is a DICOM file, which is read in grey" in found["ct.dcm"].problem
+    counted = [case for case in found.values() if case.counts]
+    for label in first.dataset.labels:
+        assert judged.metrics[f"cases/{class_word(label)}"] == sum(c.classification.label == label for c in counted)
+
+
+def test_the_pages_of_the_pictures_name_the_classes_and_why_there_are_no_reports(judged):
+    client, run = MlflowClient(tracking_uri()), judged.run.run_id
+    names = {file.path for file in client.list_artifacts(run)}
+    assert not {"fhir", "dicom"} & names
+    case = next(each for each in Store().get_json(judged.cases) if each["name"] == "0.png")
+    page = Path(client.download_artifacts(run, f"{case['digest'][:12]}.html")).read_text(encoding="utf-8")
+    classification = case["classification"]
+    for said in (
+        f"Calibrated probability of {classification['label']}",
+        f"Evidence for {escape(classification['runner_up'][0])}",
+        "had the class that was predicted",
+        "none are written about bloodmnist",
+    ):
+        assert said in page
+    for text in (page, _artifact(run_of(judged), "report.md")):
+        assert not re.search("pneumonia|children", text.replace("pneumonia-workflow", ""), re.IGNORECASE)
+    assert "figures/cases.png" in {file.path for file in client.list_artifacts(run, "figures")}
+
+
+def test_the_pipeline_leaves_reports_out_and_says_so(first, searched, words, capsys):
+    summary, steps = run_flow(pipeline, [*words, *FEW_FIGURES])
+    assert executed(steps) == set()
+    assert summary["retrieval"]["metrics"]["loo/map"] == searched.retrieval.metrics["loo/map"]
+    assert summary["reports"] == {"mlflow_run_id": None, "metrics": {}, "left_out": LEFT_OUT}
+    assert LEFT_OUT in " ".join(capsys.readouterr().out.split())
+
+
+def test_reports_that_are_asked_for_are_refused_in_one_sentence(words, capsys):
+    for flow, more in (
+        (reports, []),
+        (pipeline, ["--reports.generator", "medgemma"]),
+        (cases, ["--reports.generator", "medgemma", "--cases.images", __file__]),
+    ):
+        given = [*words, *more] if flow is not cases else ["--dataset.name", "bloodmnist", *more]
+        told = _mistake(flow, given, capsys)
+        assert told.startswith(f"error: --dataset.name bloodmnist: {LEFT_OUT}")
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """A file of several labels an image, and what the pipeline makes of it."""
+    path = draw_set(tmp_path_factory.mktemp("several"), "chestmnist", {"train": 8, "val": 6, "test": 6})
+    words = [
+        *CLASSIFICATION, "--dataset.name", "chestmnist", "--dataset.path", str(path), "--dataset.limit", "None",
+        "--training.epochs", "2", "--training.ema_decay", "0.5",
+    ]  # fmt: skip
+    return path, words, run_flow(pipeline, words)
+
+
+def test_images_of_several_labels_are_scored_label_by_label_as_the_evaluator_does(several):
+    path, _, (summary, steps) = several
+    metrics = summary["classification"]["metrics"]
+    run = MlflowClient(tracking_uri()).get_run(summary["classification"]["mlflow_run_id"])
+    assert executed(steps) == {
+        "prepare-dataset", "train-classifier", "predict-classifier", "calibrate-labels", "evaluate-labels",
+        "plot-labels", "document-labels",
+    }  # fmt: skip
+    payload = Path(MlflowClient(tracking_uri()).download_artifacts(run.info.run_id, "model/classifier.safetensors"))
+    model, card = load(payload.read_bytes())
+    arrays = np.load(path)
+    logits = predict(model, arrays["test_images"], Normalization(**card["normalization"])).logits
+    official = medmnist.Evaluator("chestmnist", "test", root=path.parent).evaluate(1 / (1 + np.exp(-logits)))
+    assert metrics["test/auc"] == pytest.approx(official.AUC, abs=1e-6)
+    assert metrics["test/accuracy"] == pytest.approx(official.ACC, abs=1e-6)
+    report = _artifact(run, "report.md")
+    for label in medmnist.INFO["chestmnist"]["label"].values():
+        assert f"| {label} | " in report
+        assert metrics[f"test/{class_metric('auc', label)}_ci_low"] <= metrics[f"test/{class_metric('auc', label)}"]
+    assert "Left out are the operating point" in report
+    assert "have several labels each" in summary["retrieval"]["left_out"]
+
+
+def test_what_counts_cases_of_one_class_refuses_several_labels_in_one_sentence(several, capsys):
+    path, words, _ = several
+    named = ["--dataset.name", "chestmnist", "--dataset.path", str(path)]
+    for flow, given, part in (
+        (retrieval, words, "search for similar cases"),
+        (sweep, named, "sweep"),
+        (cases, [*named, "--cases.images", str(path)], "look at one's own pictures"),
+        (search, ["--search.dataset", "chestmnist"], "search for similar cases"),
+        (classification, [*named, "--training.architecture", "probe"], "probe"),
+        (classification, [*named, "--dataset.corrections", str(path)], "--dataset.corrections"),
+    ):
+        told = _mistake(flow, given, capsys)
+        assert told.startswith(f"error: --dataset.name chestmnist has no {part}: The images of chestmnist have several")
+    told = _mistake(classification, [*named, "--training.loss", "cross_entropy"], capsys)
+    assert "does not fit a data set of 14 labels, several an image; choose one of: balanced_bce, bce." in told
 
 
 def test_a_loss_of_two_classes_is_refused_before_the_file_is_looked_for(words, tmp_path, capsys):
@@ -311,6 +499,10 @@ def test_a_batch_larger_than_the_file_is_one_sentence(words, capsys):
     told = _mistake(classification, [*words, "--training.batch_size", "128"], capsys)
     assert "128" in told
     assert "80" in told
+
+
+def _artifact(run, path):
+    return Path(MlflowClient(tracking_uri()).download_artifacts(run.info.run_id, path)).read_text(encoding="utf-8")
 
 
 def _mistake(flow, words, capsys):

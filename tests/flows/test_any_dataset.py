@@ -318,7 +318,6 @@ def test_retrieval_follows_the_classes_of_the_set(first, searched):
     report = _artifact(run, "report.md")
     assert all(escape(name) in report for name in first.dataset.labels)
     assert not re.search("pneumonia|radiolog", report.replace("as they do for the chest X-rays", ""), re.IGNORECASE)
-    assert searched.index.offsets["train"] == 0 or searched.index.offsets
     assert find_published("classifier", "bloodmnist").run_id == run.info.run_id
 
 

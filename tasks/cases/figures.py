@@ -56,7 +56,7 @@ def gallery(views: Sequence[CaseView], *, source: Source) -> bytes:
         return render_png(sentence("No picture could be read."), source, title="Cases")
     names = drawn[0].class_names
     sheet = Sheet(_HEADING + _ROW * len(drawn))
-    of = names[1] if len(names) == 2 else "the predicted class"
+    of = names[1] if len(names) == 2 else "its class"
     heat = f"heat: {short_name(of, caption_letters(_CELL) - 6)}"
     for column, heading in ((0, "picture"), (1, heat), (2, "what is known"), (4, "nearest labelled cases")):
         sheet.text(column_edge(column, MOST_COLUMNS), 0.02, heading, color=MUTED)
@@ -111,7 +111,10 @@ def _lines(view: CaseView) -> list[tuple[str, dict[str, str]]]:
     lines.append((said, {"color": color, "weight": "bold"}))
     if found.runner_up is not None:
         lines.append((f"then {found.runner_up[1]:.2f} {found.runner_up[0]}", {}))
-    lines += [(f"set at {100 * float(level):g} %: {short_set(labels)}", {}) for level, labels in found.sets.items()]
+    lines += [
+        (f"set at {100 * float(level):g} %: {short_set(labels, len(names))}", {})
+        for level, labels in found.sets.items()
+    ]
     lines += [(f"alike, {similar.encoder}: {describe_majority(similar)}", {}) for similar in case.similar]
     lines += [(f"report, {strategy}: {label or 'no conclusion'}", {}) for strategy, label in case.reports.items()]
     urgent = [] if case.concern == "none" else [(case.concern, {"color": BAD, "weight": "bold"})]

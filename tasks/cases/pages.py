@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -128,7 +128,7 @@ def case_page(
         shrunk=max(case.height, case.width) > MOST_SIDE,
         cropped=case.height != case.width,
         shown=shown.shape,
-        sets={f"{100 * float(level):g} %": describe_set(labels) for level, labels in sets},
+        sets={f"{100 * float(level):g} %": describe_set(labels, len(view.class_names)) for level, labels in sets},
         reliability=describe_reliability(found.reliability, _counted_class(view)) if found else "",
         screening=describe_screening(case.screening) if case.screening else "",
         voices=said,
@@ -185,7 +185,7 @@ def index_page(
         pictured=bool(pictured),
         unpictured=MOST_THUMBNAILS if pictured and len(ordered) > MOST_THUMBNAILS else 0,
         unpaged=bool({case.digest for case in ordered if not case.problem} - set(paged)),
-        short_set=short_set,
+        short_set=partial(short_set, classes=len(class_names)),
         agreeing=_agreeing,
         script=Markup(script),
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -45,11 +45,12 @@ class Voice(NamedTuple):
     detail: str
 
 
-def describe_set(labels: Sequence[str]) -> str:
+def describe_set(labels: Sequence[str], classes: int = 2) -> str:
     """Say what a conformal set means.
 
     Args:
         labels: classes in the set.
+        classes: how many there are.
 
     Returns:
         A few words, such as "cannot tell: both classes are possible".
@@ -58,21 +59,24 @@ def describe_set(labels: Sequence[str]) -> str:
         return "cannot tell: no class fits"
     if len(labels) == 1:
         return f"only {labels[0]} is possible"
-    return f"cannot tell: {'both' if len(labels) == 2 else f'{len(labels)}'} classes are possible"
+    if len(labels) == classes == 2:
+        return "cannot tell: both classes are possible"
+    return f"cannot tell: {len(labels)} classes are possible, {', '.join(labels)}"
 
 
-def short_set(labels: Sequence[str]) -> str:
+def short_set(labels: Sequence[str], classes: int = 2) -> str:
     """Name a conformal set in a word.
 
     Args:
         labels: classes in the set.
+        classes: how many there are.
 
     Returns:
         The one class, "both", "neither", or the classes.
     """
-    if len(labels) == 2:
+    if len(labels) == classes == 2:
         return "both"
-    return ", ".join(labels) or "neither"
+    return ", ".join(labels) or ("neither" if classes == 2 else "none")
 
 
 def describe_reliability(found: Reliability, label: str) -> str:

@@ -310,8 +310,9 @@ def _check_several_labels(values: NDArray, labels: Mapping[int, str], name: str,
         )
     alike = [word for label, word in sorted(labels.items()) if len(np.unique(values[:, label])) < 2]
     if alike:
+        more = f" (and {len(alike) - 1} more labels)" if len(alike) > 1 else ""
         raise InputError(
-            f"{name}: {array} has the label {', '.join(alike)} in all images or in none: expected every split to hold "
+            f"{name}: {array} has the label {alike[0]}{more} in all images or in none: expected every split to hold "
             "images with it and without it, since else it can be neither learned nor measured."
         )
     return values.astype(np.int64)

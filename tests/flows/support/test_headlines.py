@@ -22,9 +22,14 @@ def test_the_first_five_that_there_are_have_a_value_an_interval_and_a_meaning():
 
 
 def test_where_there_are_more_classes_others_take_the_places_of_what_is_not_defined():
-    some = {name: value for name, value in METRICS.items() if name not in ("test/recall", "test/specificity")}
-    titles = [title for title, *_ in headlines("classification", some, ("a", "b", "c"))]
-    assert titles == ["Test AUC", "Accuracy", "Balanced accuracy", "Calibration error"]
+    graded = METRICS | {"test/quadratic_kappa": 0.5}  # recall is there too: the mean over the classes once again
+    titles = [title for title, *_ in headlines("classification", graded, ("a", "b", "c"))]
+    assert titles == ["Test AUC", "Accuracy", "Balanced accuracy", "Quadratic kappa", "Calibration error"]
+
+
+def test_where_an_image_may_have_several_labels_each_figure_says_that_it_is_a_mean():
+    rows = headlines("classification", METRICS, ("a", "b", "c"), several=True)
+    assert all(row[3].startswith("Mean over the labels, each against its absence. ") for row in rows)
 
 
 def test_the_level_of_chance_is_said_where_it_is_known():

@@ -31,3 +31,26 @@ def test_sets_hold_the_classes_whose_validation_images_are_as_strange_in_one_of_
                 p_value = (sum(value >= own for value in strange) + 1) / (len(strange) + 1)
                 assert (name in members) == (p_value > 1 - float(level) + 1e-9)
     assert [each.label for each in said] == ["normal", "pneumonia", "pneumonia"]
+
+
+def test_of_more_classes_the_likeliest_counts_and_its_reliability_is_how_often_it_was_right():
+    names = ("basophil", "platelet", "monocyte")
+    generator = np.random.default_rng(1)
+    known = generator.dirichlet((1, 1, 1), 120)
+    labels = np.array([generator.choice(3, p=each) for each in known])
+    pictures = generator.dirichlet((1, 1, 1), 5)
+    said = classify(pictures, {"val_probabilities": known, "val_labels": labels}, None, names)
+    for each, picture in zip(said, pictures, strict=True):
+        likeliest, second, _ = sorted(range(3), key=lambda place: -picture[place])
+        assert (each.label, each.probability, each.threshold) == (names[likeliest], picture[likeliest], None)
+        assert each.runner_up == (names[second], picture[second])
+        assert each.margin == pytest.approx(picture[likeliest] - picture[second])
+        assert each.positive(names) == each.label
+        nearest = sorted(range(120), key=lambda place: (abs(known[place].max() - each.probability), place))[:50]
+        right = sum(known[place].argmax() == labels[place] for place in nearest)
+        assert each.reliability.share == pytest.approx(right / 50)
+        for level, members in each.sets.items():
+            for label, name in enumerate(names):
+                strange = 1 - known[labels == label, label]
+                p_value = (sum(strange >= 1 - picture[label]) + 1) / (len(strange) + 1)
+                assert (name in members) == (p_value > 1 - float(level) + 1e-9)

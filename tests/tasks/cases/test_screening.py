@@ -176,6 +176,26 @@ def test_the_header_does_not_count_for_a_classifier_of_other_images():
     assert len(plain_reasons(tomography, 28)) == 2
 
 
+def test_of_other_images_only_size_and_frames_speak_plainly():
+    odd = replace(FACTS, coloured=0.9, white=0.9, flat=0.9, contrast=3, width=9 * FACTS.height)
+    assert plain_reasons(odd, 28, chest_x_rays=False) == []
+    (small, many) = plain_reasons(replace(FACTS, height=20, frames=3), 28, chest_x_rays=False)[::-1]
+    assert "needs 28 × 28" in small
+    assert many == "Its file holds 3 frames, and one picture was expected."
+
+
+def test_thumbnails_in_colour_are_those_of_a_loop_and_tell_colours_apart():
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 3), dtype=np.uint8)
+    for found, image in zip(thumbnails(images), images, strict=True):
+        cells = [image[r : r + 4, c : c + 4].mean(axis=(0, 1)) for r in range(0, 28, 4) for c in range(0, 28, 4)]
+        small = np.concatenate(cells) - np.mean(cells)
+        np.testing.assert_allclose(found, small / np.linalg.norm(small), atol=1e-5)
+    red, blue = np.zeros((2, 28, 28, 3), np.uint8)
+    red[..., 0] = blue[..., 2] = 200
+    first, second = thumbnails(np.stack([red, blue]))
+    assert first @ second < 0
+
+
 def test_validation_that_lies_in_train_leaves_finite_distances(images):
     train = np.repeat(images[0][:10], NEIGHBOURS, axis=0)
     fitted = fit_screening(train, embed(train), train, embed(train))

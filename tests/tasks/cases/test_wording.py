@@ -16,17 +16,20 @@ from tests.tasks.reports.test_pages import unread
 
 
 @pytest.mark.parametrize(
-    ("labels", "sentence", "word"),
+    ("labels", "classes", "sentence", "word"),
     [
-        ((), "cannot tell: no class fits", "neither"),
-        (("pneumonia",), "only pneumonia is possible", "pneumonia"),
-        (("normal", "pneumonia"), "cannot tell: both classes are possible", "both"),
-        (("a", "b", "c"), "cannot tell: 3 classes are possible", "a, b, c"),
+        ((), 2, "cannot tell: no class fits", "neither"),
+        (("pneumonia",), 2, "only pneumonia is possible", "pneumonia"),
+        (("normal", "pneumonia"), 2, "cannot tell: both classes are possible", "both"),
+        ((), 8, "cannot tell: no class fits", "none"),
+        (("a",), 8, "only a is possible", "a"),
+        (("a", "b"), 8, "cannot tell: 2 classes are possible, a, b", "a, b"),
+        (("a", "b", "c"), 8, "cannot tell: 3 classes are possible, a, b, c", "a, b, c"),
     ],
 )
-def test_a_conformal_set_in_words(labels, sentence, word):
-    assert describe_set(labels) == sentence
-    assert short_set(labels) == word
+def test_a_conformal_set_in_words(labels, classes, sentence, word):
+    assert describe_set(labels, classes) == sentence
+    assert short_set(labels, classes) == word
 
 
 @pytest.mark.parametrize(

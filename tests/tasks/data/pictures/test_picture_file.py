@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from pydicom.data import get_testdata_file
 
 from models.errors import InputError
 from tasks.data.pictures.image_file import read_image
@@ -103,3 +104,24 @@ def test_a_name_with_control_characters_is_shown_harmless(tmp_path):
     with pytest.raises(InputError, match="is no image") as caught:
         read_image(path)
     assert str(caught.value).isprintable()
+
+
+def test_colours_are_read_where_they_are_wanted_and_grey_ones_are_equal(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(colours).save(tmp_path / "colour.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "colour.png", colour=True), colours)
+    grey = read_image(tmp_path / "colour.png")
+    np.testing.assert_array_equal(grey, np.asarray(Image.fromarray(colours).convert("L")))
+    Image.fromarray(IMAGE).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png", colour=True), np.dstack([IMAGE] * 3))
+    deep = IMAGE.astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "deep.tif", deep)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.tif", colour=True), np.dstack([IMAGE] * 3))
+    clear = np.dstack([colours, np.zeros((20, 30), np.uint8)])
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    assert read_image(tmp_path / "clear.png", colour=True).max() == 0  # transparent places become black
+
+
+def test_a_dicom_file_where_colours_are_wanted_is_one_sentence():
+    with pytest.raises(InputError, match=r"ct\.dcm is a DICOM file, which is read in grey, but the images of this"):
+        read_image(get_testdata_file("CT_small.dcm"), name="ct.dcm", colour=True)

@@ -162,3 +162,16 @@ def test_of_two_at_once_the_worse_does_not_win():
         for thread in threads:
             thread.join()
         assert _searched() == "good"
+
+
+def test_each_dataset_has_its_own_index_and_what_people_added_is_of_the_chest_x_rays_alone():
+    _publish(searchable("chest"))
+    other = searchable("cells")
+    cells = other.model_copy(update={"dataset": other.dataset.model_copy(update={"name": "bloodmnist"})})
+    decision = _publish(cells)
+    assert decision.reason == "The first index of the encoder classifier over the whole of bloodmnist."
+    assert _searched() == "chest"
+    assert find_published("classifier", "bloodmnist").run_id == "cells"
+    assert in_use("classifier", phantoms=False, dataset="bloodmnist").dataset.name == "bloodmnist"
+    with pytest.raises(InputError, match=r"over retinamnist yet: .*flows\.retrieval --dataset\.name retinam"):
+        find_published("classifier", "retinamnist")

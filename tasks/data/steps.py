@@ -44,7 +44,10 @@ def why_no_reports(name: str) -> str | None:
     """
     if name == CHEST_X_RAYS:
         return None
-    return f"Reports, their prompts and their audit are about chest X-rays, so that none are written about {name}."
+    return (
+        f"Reports, their prompts and their audit are about chest X-rays, normal or pneumonia, so that none are written "
+        f"about {name}."
+    )
 
 
 def require_reports(parameters: DatasetParameters) -> None:

@@ -58,7 +58,10 @@ STEPS = {
 FEW_FIGURES = (
     "--retrieval.bootstrap_samples", "50", "--retrieval.galleries", "1", "--retrieval.neighbours", "2",
 )  # fmt: skip
-LEFT_OUT = "Reports, their prompts and their audit are about chest X-rays, so that none are written about bloodmnist."
+LEFT_OUT = (
+    "Reports, their prompts and their audit are about chest X-rays, normal or pneumonia, so that none are written "
+    "about bloodmnist."
+)
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
 

@@ -88,6 +88,11 @@ def document_labels(
     arrays = store.get_arrays(dataset.splits)
     decided = dict(protocol(dataset, training, classifier, calibration))
     decided["operating point"] = f"{THRESHOLD:g} for each label, fixed beforehand"
+    if training.loss == "balanced_bce":
+        decided["temperature"] += (
+            "; it cannot undo that the loss counts a label like its absence, so that probabilities are as if half of "
+            "the images had it, which the calibration error shows"
+        )
     report = label_report(
         label_names=dataset.labels,
         protocol=list(decided.items()),

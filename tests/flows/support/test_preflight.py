@@ -1,11 +1,12 @@
 import pytest
 
-from flows.support.preflight import preflight, preflight_with_reports
+from flows.support.preflight import preflight, preflight_pipeline, preflight_with_reports
 from models.errors import InputError
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
+from tests.support.drawn_sets import draw_set
 
 THREADS, CLASSIFIER = ExecutionParameters(), {"encoders": ["classifier"]}
 
@@ -18,7 +19,6 @@ def _data(official_file, outputs, monkeypatch):
 @pytest.mark.parametrize(
     ("dataset", "retrieval", "execution", "told"),
     [
-        ({"name": "bloodmnist"}, CLASSIFIER, {}, "--dataset.name bloodmnist: retrieval and reports are about"),
         ({"limit": 32}, {**CLASSIFIER, "k_values": [30]}, {}, "--retrieval.k_values: k = 30 neighbours are more"),
         ({}, {"encoders": ["classifier", "classifier"]}, {}, "--retrieval.encoders classifier, classifier: one is"),
         ({}, CLASSIFIER, {"scheduler": "tcp://127.0.0.1:9"}, "--execution.scheduler tcp://127.0.0.1:9 is for Dask"),
@@ -30,6 +30,31 @@ def test_what_cannot_be_done_is_told_alike_by_both(dataset, retrieval, execution
         preflight(*forms, ExecutionParameters(**execution))
     with pytest.raises(InputError, match=told):
         preflight_with_reports(*forms, ReportParameters(), ExecutionParameters(**execution))
+
+
+def test_reports_and_searches_are_refused_where_they_do_not_apply_and_the_pipeline_leaves_them_out(tmp_path):
+    path = draw_set(tmp_path, "bloodmnist", {"train": 1, "val": 1, "test": 1})
+    blood, several = DatasetParameters(name="bloodmnist", path=str(path)), DatasetParameters(name="chestmnist")
+    search, written = RetrievalParameters(**CLASSIFIER), ReportParameters()
+    assert preflight(blood, search, THREADS) == []
+    assert preflight_pipeline(blood, search, written, THREADS) == ([], None)
+    assert preflight_pipeline(several, search, written, THREADS) == (None, None)
+    encoders, writers = preflight_pipeline(DatasetParameters(), search, written, THREADS)
+    assert encoders == []
+    assert writers is not None
+    with pytest.raises(
+        InputError, match=r"--dataset\.name bloodmnist: Reports, their prompts and their audit are about"
+    ):
+        preflight_with_reports(blood, search, written, THREADS)
+    with pytest.raises(
+        InputError, match=r"--dataset\.name bloodmnist: Reports, their prompts and their audit are about"
+    ):
+        preflight_pipeline(blood, search, ReportParameters(references="r.csv"), THREADS)
+    with pytest.raises(InputError, match=r"--dataset\.name chestmnist has no search for similar cases: The images of"):
+        preflight(several, search, THREADS)
+    champion = RetrievalParameters(classifier="champion", **CLASSIFIER)
+    with pytest.raises(InputError, match=r"--retrieval\.classifier champion: this flow searches with the classifier"):
+        preflight_pipeline(several, champion, written, THREADS)
 
 
 def test_only_a_flow_that_trains_no_classifier_takes_another():

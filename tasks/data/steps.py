@@ -58,8 +58,8 @@ def require_reports(parameters: DatasetParameters) -> None:
     """
     if reason := why_no_reports(parameters.name):
         raise InputError(
-            f"--dataset.name {parameters.name}: {reason} Choose pneumoniamnist, or run the pipeline, the retrieval or "
-            "the classification, which need no reports."
+            f"--dataset.name {parameters.name}: {reason} Choose pneumoniamnist; pipeline, retrieval and cases run "
+            "without reports where none are asked for."
         )
 
 

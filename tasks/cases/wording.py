@@ -72,10 +72,12 @@ def short_set(labels: Sequence[str], classes: int = 2) -> str:
         classes: how many there are.
 
     Returns:
-        The one class, "both", "neither", or the classes.
+        The one class, "both", "neither", or of more classes the two, how many they are, or "none".
     """
     if len(labels) == classes == 2:
         return "both"
+    if len(labels) > 2:
+        return f"{len(labels)} of {classes}"
     return ", ".join(labels) or ("neither" if classes == 2 else "none")
 
 

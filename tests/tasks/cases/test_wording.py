@@ -24,7 +24,7 @@ from tests.tasks.reports.test_pages import unread
         ((), 8, "cannot tell: no class fits", "none"),
         (("a",), 8, "only a is possible", "a"),
         (("a", "b"), 8, "cannot tell: 2 classes are possible, a, b", "a, b"),
-        (("a", "b", "c"), 8, "cannot tell: 3 classes are possible, a, b, c", "a, b, c"),
+        (("a", "b", "c"), 8, "cannot tell: 3 classes are possible, a, b, c", "3 of 8"),
     ],
 )
 def test_a_conformal_set_in_words(labels, classes, sentence, word):

@@ -22,7 +22,8 @@ from tasks.tracking import runs
 
 STAGES = ("classification", "retrieval", "reports")
 SHOWN = (
-    "test/auc", "test/accuracy", "test/balanced_accuracy", "test/recall", "test/specificity", "test/ece",
+    "test/auc", "test/accuracy", "test/balanced_accuracy", "test/quadratic_kappa", "test/recall", "test/specificity",
+    "test/ece",
     "loo/precision_at_1", "loo/precision_at_5", "loo/map", "gallery/precision_at_1",
     "reports/count", "reports/label_accuracy", "reports/unsupported_claims_per_report",
 )  # fmt: skip

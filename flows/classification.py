@@ -139,19 +139,19 @@ def classification(
             files["data_splits.csv"] = data.listing
         if data.corrections is not None:
             files["corrections.csv"] = data.corrections
+        ran = f"Training of {classifier.title}, for {_epochs(training.epochs)},"
         products = Products(
-            data, document, metrics, figures, findings, files, shown=_SHOWN, pages={"model card": _CARD_OF_RUN}
-        )
-        publish(stage, products)
-        if evaluation.promote:
+            data, document, ran, metrics, figures, findings, files, shown=_SHOWN, pages={"model card": _CARD_OF_RUN},
+        )  # fmt: skip
 
+        def decide() -> str:
             def judge(other: StoredFile) -> ComparisonRecord:
                 return compare_with_champion(data, predictions, calibration, other, evaluation.bootstrap_samples)
 
             log_loss = validation_log_loss(predictions, calibration)
-            stage.page.decision = promotion.challenge(
-                run, data, package, log_loss, judge, beside, runs.place_of(run, _CARD_OF_RUN)
-            )
+            return promotion.challenge(run, data, package, log_loss, judge, beside, runs.place_of(run, _CARD_OF_RUN))
+
+        publish(stage, products, decide if evaluation.promote else None)
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,
@@ -164,6 +164,10 @@ def classification(
         figures=products.all_figures(),
         decision=stage.page.decision,
     )
+
+
+def _epochs(count: int) -> str:
+    return "one epoch" if count == 1 else f"{count} epochs"
 
 
 def _corruptible(data: DatasetRecord, classifier: ClassifierRecord, images: int) -> bool:

@@ -173,14 +173,18 @@ def retrieve_with(
         files |= {f"index/{kind}.index": stored for kind, stored in index.indices.items()}
         metrics = scores.metrics | index.metrics
         pages = {"map of the images": "map.html"}
-        products = Products(data, document, metrics, figures, findings, files, shown=_SHOWN, pages=pages)
-        publish(stage, products)
-        if new is not None:
-            events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
+        ran = f"Search by the encoder {name} ({embeddings.dimension} dimensions, {retrieval.similarity})"
+        products = Products(data, document, ran, metrics, figures, findings, files, shown=_SHOWN, pages=pages)
         searchable = SearchableRecord(
             dataset=data, encoder=encoder, embeddings=embeddings, index=index, run_id=run.run_id
         )
-        stage.page.decision = _publish_index(run, searchable, retrieval)
+
+        def decide() -> str:
+            if new is not None:
+                events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
+            return _publish_index(run, searchable, retrieval)
+
+        publish(stage, products, decide)
     return RetrievalResult(
         flow_run_id=str(flow_run.id),
         run=run,

@@ -16,7 +16,7 @@ from tasks.records.classification import ClassificationResult
 from tasks.records.reports import ReportsResult
 from tasks.records.retrieval import RetrievalResult
 from tasks.shared.estimates import format_value
-from tasks.shared.markdown import document, table
+from tasks.shared.markdown import document, picture, table
 from tasks.storage.locations import outputs
 from tasks.tracking import runs
 
@@ -130,6 +130,7 @@ def compared_metrics(contents: dict[str, Any]) -> dict[str, float]:
     """
     metrics = all_metrics(contents)
     names = [name + end for name in ("val/auc", *SHOWN) for end in ("", "_ci_low", "_ci_high")]
+    names += [f"chance/{name}" for name in SHOWN]
     return {name: metrics[name] for name in names if name in metrics}
 
 
@@ -146,6 +147,8 @@ def pipeline_report(contents: dict[str, Any], children: Mapping[str, str]) -> st
     stages = "\n".join(f"- [{stage}]({address})" for stage, address in children.items())
     sections = [
         ("Results", results),
+        ("Where it errs", _FAILURES),
+        ("What it reports", _REPORTS),
         ("Data", f"{escape(dataset['title'])}, {escape(dataset['kind'])}: {images}."),
         ("The stages' own runs", stages),
     ]
@@ -181,6 +184,10 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         print_line(line)
 
 
+_FAILURES = picture(
+    "failure_cases", "The errors that the classifier is surest of, framed in their true class's colour."
+)
+_REPORTS = picture("contact_sheet", "Some cases: the image, where the evidence lies, what classifier and report say.")
 _COLUMNS = ("metric", "value", "95 % interval")
 
 

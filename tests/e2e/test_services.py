@@ -135,7 +135,7 @@ def test_an_artifact_shows_pictures_and_folds_long_tables(services, client):
         picture = page.get_by_alt_text("inline")
         assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 300
         assert not page.get_by_role("cell", name="row").first.is_visible()
-        page.get_by_text(f"{FOLDED + 1} rows: name, value").click()
+        page.locator("summary", has_text=f"{FOLDED + 1} rows: name, value").click()
         page.get_by_role("cell", name="row").first.wait_for(state="visible")
 
 

@@ -34,7 +34,7 @@ from tasks.records.base import DocumentRecord
 from tasks.storage.store import Store
 from tasks.tracking import runs
 
-_SHOWN = ("roc_curve", "gallery_test", "failure_cases", "contact_sheet")
+_SHOWN = ("roc_curve", "failure_cases", "gallery_test", "contact_sheet")
 _RAN = "Classification, retrieval and reports"
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()

@@ -147,7 +147,7 @@ def pipeline_report(contents: dict[str, Any], children: Mapping[str, str]) -> st
     stages = "\n".join(f"- [{stage}]({address})" for stage, address in children.items())
     sections = [
         ("Results", results),
-        ("Where it errs", _FAILURES),
+        ("What it finds", _NEIGHBOURS),
         ("What it reports", _REPORTS),
         ("Data", f"{escape(dataset['title'])}, {escape(dataset['kind'])}: {images}."),
         ("The stages' own runs", stages),
@@ -184,9 +184,7 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         print_line(line)
 
 
-_FAILURES = picture(
-    "failure_cases", "The errors that the classifier is surest of, framed in their true class's colour."
-)
+_NEIGHBOURS = picture("gallery_test", "Test images and those nearest to them: green frames have the query's class.")
 _REPORTS = picture("contact_sheet", "Some cases: the image, where the evidence lies, what classifier and report say.")
 _COLUMNS = ("metric", "value", "95 % interval")
 

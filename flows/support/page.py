@@ -91,7 +91,7 @@ class Page:
             parts = [head, *pictures, *self._summary(), *self._about(), links]
         else:
             parts = [head, *self._summary(), *self._about(), links, *pictures]
-        data = self._pictures([*names, *figures_of(text)], len(report))
+        data = self._pictures([*first, *after, *figures_of(text)], len(report))
         page = place_pictures(join([*parts, text]), data.get)
         if left:
             headings = ", ".join(section.partition("\n")[0].removeprefix("## ") for section in left)

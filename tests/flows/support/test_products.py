@@ -127,12 +127,16 @@ def test_a_page_has_the_first_sections_that_say_something_and_leads_to_all():
     sections = [("Seen above", picture("shift", "A shift.")), *((f"Section {place}", "Text.") for place in range(5))]
     text = document("Report", [*sections, ("Last", picture("other", "Another.") + "Text.")], phantoms=False)
     report = DocumentRecord(document=Store().put(text.encode(), "text/markdown"))
-    made = _products(document=report, figures={"other": _png()}, shown=("shift",), pages={"every case": "all.html"})
+    made = _products(
+        document=report, figures={"second": _png(), "other": _png()}, shown=("shift", "second", "other"),
+        pages={"every case": "all.html"},
+    )  # fmt: skip
     flow_run_id, run_id = _in_stage(lambda stage: publish(stage, made))
     page, at = page_of(flow_run_id), f"/runs/{run_id}/artifacts"
     headings = [line for line in page.splitlines() if line.startswith("## ") and "Steps" not in line]
     assert headings == ["## Results in short", "## Section 0", "## Section 1", "## Section 2"]
-    assert page.index("![shift]") < page.index(headings[0])
+    assert page.index("![shift]") < page.index("![second]") < page.index(headings[0])
+    assert page.count("data:image/png") == 2
     assert "): Section 3, Section 4, Last." in page.partition("Further sections are in [the report](")[2]
     assert "Further figures are in the MLflow run: other." in page
     opening = page.partition("![shift]")[0]

@@ -214,8 +214,8 @@ def _products(
     return Products(
         data,
         DocumentRecord(document=store.put(document, "text/markdown")),
-        case_metrics(everyone, data.labels) | (audit.metrics if audit else {}),
-        figures,
+        metrics=case_metrics(everyone, data.labels) | (audit.metrics if audit else {}),
+        figures=figures,
         files={path: file for part in parts for path, file in part.files.items()},
         tables={"table.json": as_table(everyone)},
         shown=tuple(figures),

@@ -160,19 +160,19 @@ def classification(
             files["data_splits.csv"] = data.listing
         if data.corrections is not None:
             files["corrections.csv"] = data.corrections
+        ran = _ran(classifier, training)
         products = Products(
-            data, document, metrics, figures, findings, files, shown=_SHOWN, pages={"model card": _CARD_OF_RUN}
-        )
-        publish(stage, products)
-        if evaluation.promote:
+            data, document, ran, metrics, figures, findings, files, shown=_SHOWN, pages={"model card": _CARD_OF_RUN},
+        )  # fmt: skip
 
+        def decide() -> str:
             def judge(other: StoredFile) -> ComparisonRecord:
                 return compare_with_champion(data, predictions, calibration, other, evaluation.bootstrap_samples)
 
             log_loss = validation_log_loss(predictions, calibration)
-            stage.page.decision = promotion.challenge(
-                run, data, package, log_loss, judge, beside, runs.place_of(run, _CARD_OF_RUN)
-            )
+            return promotion.challenge(run, data, package, log_loss, judge, beside, runs.place_of(run, _CARD_OF_RUN))
+
+        publish(stage, products, decide if evaluation.promote else None)
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=run,
@@ -207,10 +207,17 @@ def _label_by_label(
     files = {"data_audit.json": data.audit, "model/classifier.safetensors": classifier.weights}
     if data.card is not None:
         files[f"model/{DATA_CARD}"] = data.card
-    products = Products(data, document, scores.metrics | points, figures, files=files, shown=tuple(reversed(figures)))
-    publish(stage, products)
-    stage.page.decision = f"Not registered: {why_one_label_only(data.name)}"
-    runs.log_tags(stage.run, {registry.REASON: stage.page.decision})
+    ran = _ran(classifier, training)
+    products = Products(
+        data, document, ran, scores.metrics | points, figures, files=files, shown=tuple(reversed(figures))
+    )
+
+    def leave_out() -> str:
+        reason = f"Not registered: {why_one_label_only(data.name)}"
+        runs.log_tags(stage.run, {registry.REASON: reason})
+        return reason
+
+    publish(stage, products, leave_out)
     return ClassificationResult(
         flow_run_id=str(flow_run.id),
         run=stage.run,
@@ -223,6 +230,11 @@ def _label_by_label(
         figures=products.all_figures(),
         decision=stage.page.decision,
     )
+
+
+def _ran(classifier: ClassifierRecord, training: TrainingParameters) -> str:
+    epochs = "one epoch" if training.epochs == 1 else f"{training.epochs} epochs"
+    return f"Training of {classifier.title}, for {epochs},"
 
 
 def _corruptible(data: DatasetRecord, classifier: ClassifierRecord, images: int) -> bool:

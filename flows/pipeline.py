@@ -12,7 +12,7 @@ from flows.reports import report
 from flows.retrieval import judged, retrieve
 from flows.support.naming import run_name
 from flows.support.preflight import preflight_pipeline
-from flows.support.products import Products, stage_run, to_tracker
+from flows.support.products import Products, opening_lines, report_to_tracker, stage_run, to_tracker
 from flows.support.provenance import log_dataset
 from flows.support.runners import task_runner
 from flows.support.summary import (
@@ -37,6 +37,7 @@ from tasks.storage.store import Store
 from tasks.tracking import runs
 
 _SHOWN = ("roc_curve", "failure_cases", "gallery_test", "contact_sheet")
+_RAN = "Classification, retrieval and reports"
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
@@ -93,9 +94,12 @@ def pipeline(
         text = pipeline_report(summary, children)
         document = DocumentRecord(document=Store().put(text.encode(), "text/markdown"))
         metrics = compared_metrics(summary) | {"pipeline/seconds": seconds}
-        to_tracker(
-            stage, Products(page.dataset, document, metrics, page.figures, shown=tuple(page.figures), links=children)
+        products = Products(
+            page.dataset, document, _RAN, metrics, page.figures, shown=tuple(page.figures), links=children
         )
+        to_tracker(stage, products)
+        report_to_tracker(stage, products)
+        page.opening = opening_lines(stage, products)
     print_results(summary, run, write_summary(summary))
     return summary
 

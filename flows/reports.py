@@ -1,5 +1,7 @@
 """Reports: choose cases → classifier evidence → report batches → audit → compare."""
 
+from pathlib import PurePath
+
 from prefect import flow
 from prefect.runtime import flow_run
 from prefect.tasks import exponential_backoff
@@ -100,8 +102,10 @@ def report(
         tables = {"reports.json": (table["columns"], table["data"])}
         metrics = audit.metrics | throughput_metrics(batches)
         cases_page = {"every case with its evidence and reports": "cases/index.html"}
+        author = PurePath(generator.model or generator.name).name
+        ran = f"Reports on {len(cases.indices)} cases by {author}, {requests.rows} answers with the controls,"
         products = Products(
-            data, document, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN, pages=cases_page
+            data, document, ran, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN, pages=cases_page
         )
         publish(stage, products)
         trace_answers(run, data, requests, answers, audit)

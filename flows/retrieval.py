@@ -9,6 +9,7 @@ from prefect.runtime import flow_run
 
 from flows.classification import classification
 from flows.support import promotion
+from flows.support.history import HISTORY, write_history
 from flows.support.naming import run_name
 from flows.support.predictions import predicted
 from flows.support.preflight import preflight
@@ -173,14 +174,22 @@ def retrieve_with(
         files |= {f"index/{kind}.index": stored for kind, stored in index.indices.items()}
         metrics = scores.metrics | index.metrics
         pages = {"map of the images": "map.html"}
-        products = Products(data, document, metrics, figures, findings, files, shown=_SHOWN, pages=pages)
-        publish(stage, products)
-        if new is not None:
-            events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
+        if retrieval.classifier == registry.CHAMPION:
+            measured = metrics | {name: value for found in findings for name, value in found.metrics.items()}
+            files[HISTORY] = write_history(data, name, measured)
+            pages["history by week"] = HISTORY
+        ran = f"Search by the encoder {name} ({embeddings.dimension} dimensions, {retrieval.similarity})"
+        products = Products(data, document, ran, metrics, figures, findings, files, shown=_SHOWN, pages=pages)
         searchable = SearchableRecord(
             dataset=data, encoder=encoder, embeddings=embeddings, index=index, run_id=run.run_id
         )
-        stage.page.decision = _publish_index(run, searchable, retrieval)
+
+        def decide() -> str:
+            if new is not None:
+                events.drift_measured(registry.registered_name(data.name), new.result().metrics, drift_threshold())
+            return _publish_index(run, searchable, retrieval)
+
+        publish(stage, products, decide)
     return RetrievalResult(
         flow_run_id=str(flow_run.id),
         run=run,

@@ -86,7 +86,10 @@ def sweep(
             figures = store.put_pictures({"parallel_coordinates": lines, **pictures})
             metrics |= {f"best/{name}": value.mean for name, value in rows[0].summaries.items()}
         tables = {"leaderboard.json": rows_as_numbers(rows)}
-        publish(stage, Products(data, document, metrics, figures, tables=tables, shown=tuple(figures)))
+        publish(
+            stage,
+            Products(data, document, metrics=metrics, figures=figures, tables=tables, shown=tuple(figures)),
+        )
         get_run_logger().info("Leaderboard and figure: %s", runs.page_of(run))
         if failed := [result for result in results if result.state == "failed"]:
             first = printable(failed[0].error, 160)

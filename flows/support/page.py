@@ -12,11 +12,13 @@ from tasks.execution.artifacts import create_artifact, update_artifact
 from tasks.execution.caching import Outcome
 from tasks.records.base import StoredFile
 from tasks.records.data import DatasetRecord
-from tasks.shared.markdown import document, figures_of, place_pictures, table
+from tasks.shared.markdown import divide, document, figures_of, fold, join, place_pictures, table
 from tasks.shared.png import with_few_colors
 from tasks.storage.store import Store
 
 _PICTURES = 4
+OPENING_PICTURES = 2
+"""Pictures that follow the first lines of a report."""
 _SECTIONS = 3
 _MOST_BYTES = 1_400_000  # Prefect publishes no event that is larger than 1.5 MB
 
@@ -31,7 +33,9 @@ class Page:
         dataset: its images.
         decision: what became of its product, and why: a classifier that is champion or not, an index in use or not.
         links: addresses by label.
-        figures: PNG by name, the first of which stand above the report, and others where it has them.
+        figures: PNG by name, the first of which stand above the report.
+        others: PNG by name, which stand where the report has them.
+        opening: the lines with which the report begins, Markdown; they say what data and decision would say.
         report: the stage's report, Markdown that begins with a title and notices.
         whole: address of the whole report; with it, the page has the first sections and names the others.
         steps: how its steps ended.
@@ -44,6 +48,8 @@ class Page:
     dataset: DatasetRecord | None = None
     decision: str = ""
     figures: Mapping[str, StoredFile] = field(default_factory=dict)
+    others: Mapping[str, StoredFile] = field(default_factory=dict)
+    opening: str = ""
     report: str = ""
     whole: str = ""
     steps: Sequence[Outcome] = ()
@@ -72,57 +78,66 @@ class Page:
     def _text(self) -> str:
         phantoms = self.dataset is not None and self.dataset.phantoms
         report = self.report or document(str(flow_run.name), (), phantoms=phantoms)
-        captions, data = figures_of(report), self._pictures(len(report))
-        first = [name for name in self.figures if name in data][:_PICTURES]
-        pictures = [
-            place_pictures(f"{captions[name]}\n", data.get) if name in captions else f"![{_title(name)}]({data[name]})"
-            for name in first
-        ]
-        report = place_pictures(report, lambda name: None if name in first else data.get(name))
-        opening, *sections = report.split("\n## ")
-        sections = [section.strip() for section in sections if "\n" in section.strip()]  # its pictures may stand above
-        shown = sections[:_SECTIONS] if self.whole else sections
-        text = "\n\n".join(f"## {section}" for section in shown)
-        summary = self._summary()
-        parts = [opening.rstrip(), *([*pictures, *summary] if self.pictures_first else [*summary, *pictures]), text]
-        if left := [section.partition("\n")[0] for section in sections[len(shown) :]]:
-            parts.append(f"Further sections are in {link('the report', self.whole)}: {', '.join(left)}.")
-        placed = {*first, *(name for name in captions if f"]({data.get(name)})" in text)}
-        further = [_title(name) for name in {**self.figures, **captions} if name not in placed]
-        parts += [f"Further figures are in the MLflow run: {', '.join(further)}."] if further else []
-        return "\n\n".join(filter(None, map(str.strip, [*parts, self._steps()]))) + "\n"
+        captions, names = figures_of(report), list(self.figures)[:_PICTURES]
+        first = names[:OPENING_PICTURES] if self.opening else names
+        after = [name for name in names if name not in (*first, *captions)]
+        head, pictures, sections = divide(report, first)
+        left = sections[_SECTIONS:] if self.whole else ()
+        text = join(map(fold, sections[: len(sections) - len(left)]))
+        further = [_placed(name) for name in after]
+        links = " · ".join(link(label, address) for label, address in self.links.items())
+        if self.opening:
+            parts = [head, self.opening, links, *pictures, *self._summary(), *further]
+        elif self.pictures_first:
+            parts = [head, *pictures, *self._summary(), *self._about(), links]
+        else:
+            parts = [head, *self._summary(), *self._about(), links, *pictures]
+        data = self._pictures([*first, *after, *figures_of(text)], len(report))
+        page = place_pictures(join([*parts, text]), data.get)
+        if left:
+            headings = ", ".join(section.partition("\n")[0].removeprefix("## ") for section in left)
+            page += f"\nFurther sections are in {link('the report', self.whole)}: {headings}.\n"
+        if missing := [_title(name) for name in {**self.figures, **captions} if name not in data]:
+            page += f"\nFurther figures are in the MLflow run: {', '.join(missing)}.\n"
+        return join([page, self._steps()])
 
     def _summary(self) -> list[str]:
-        rows, parts = self._rows(), []
-        if rows and any(interval for _, _, interval, _ in rows):
-            parts += ["## Results in short", table(["", "value", "95 % interval", "meaning"], rows).rstrip()]
-        elif rows:
-            short = [(title, value, meaning) for title, value, _, meaning in rows]
-            parts += ["## Results in short", table(["", "value", "meaning"], short).rstrip()]
+        rows = self._rows()
+        if any(interval for _, _, interval, _ in rows):
+            return ["## Results in short", table(["", "value", "95 % interval", "meaning"], rows).rstrip()]
+        short = [(title, value, meaning) for title, value, _, meaning in rows]
+        return ["## Results in short", table(["", "value", "meaning"], short).rstrip()] if rows else []
+
+    def _about(self) -> list[str]:
+        parts = []
         if self.dataset is not None:
             counts = ", ".join(f"{count} {split}" for split, count in self.dataset.counts.items())
             side = self.dataset.size
             parts.append(f"**Dataset:** {escape(self.dataset.title)}: {counts} images of {side} × {side} pixels")
         if self.decision:
             parts.append(f"**Decision:** {escape(self.decision)}")
-        parts.append(" · ".join(link(label, address) for label, address in self.links.items()))
         return parts
 
-    def _pictures(self, size: int) -> dict[str, str]:
+    def _pictures(self, names: Sequence[str], size: int) -> dict[str, str]:
         """Give pictures as data, the one form in which the UI shows one beside text, as long as there is room."""
-        store, data = Store(), {}
-        for name, stored in self.figures.items():
-            encoded = base64.b64encode(with_few_colors(store.get(stored))).decode()
-            size += len(encoded)
-            if size < _MOST_BYTES:
-                data[name] = f"data:image/png;base64,{encoded}"
+        store, data, figures = Store(), dict[str, str](), {**self.others, **self.figures}
+        for name in dict.fromkeys(names):
+            if name in figures:
+                encoded = base64.b64encode(with_few_colors(store.get(figures[name]))).decode()
+                size += len(encoded)
+                if size < _MOST_BYTES:
+                    data[name] = f"data:image/png;base64,{encoded}"
         return data
 
     def _steps(self) -> str:
         if not self.steps:
             return ""
         rows = [(step.step, "hit" if step.hit else "run", f"{step.seconds:.2f}", step.why) for step in self.steps]
-        return "## Steps\n\n" + table(["step", "hit or run", "seconds", "why"], rows).rstrip()
+        return fold("## Steps\n\n" + table(["step", "hit or run", "seconds", "why"], rows))
+
+
+def _placed(name: str) -> str:
+    return f"![{_title(name)}](figures/{name}.png)\n"
 
 
 def _title(name: str) -> str:

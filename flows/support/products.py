@@ -8,13 +8,15 @@ from typing import Any
 from prefect.runtime import flow_run
 from pydantic import BaseModel
 
+from flows.support.opening import Finding, opening
 from flows.support.overview import show_overview
-from flows.support.page import Page
+from flows.support.page import OPENING_PICTURES, Page
+from models.markdown import link
 from tasks.execution.caching import outcomes
 from tasks.records.base import DocumentRecord, FindingsRecord, RunReference, StoredFile
 from tasks.records.data import DatasetRecord
 from tasks.shared.html_page import html_page
-from tasks.shared.markdown import figures_of, place_links, place_pictures
+from tasks.shared.markdown import divide, figures_of, join, place_links, place_pictures
 from tasks.storage.store import Store
 from tasks.tracking import runs
 
@@ -29,6 +31,7 @@ class Products:
     Attributes:
         dataset: its images.
         document: its report.
+        ran: what was run, in words, with which the report begins.
         metrics: figures of its own; those of the findings come beside them.
         figures: PNG by name; likewise.
         findings: of its analyses.
@@ -41,6 +44,7 @@ class Products:
 
     dataset: DatasetRecord
     document: DocumentRecord
+    ran: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
     figures: Mapping[str, StoredFile] = field(default_factory=dict)
     findings: Sequence[FindingsRecord] = ()
@@ -59,24 +63,23 @@ class Products:
         return dict(self.figures) | {name: png for found in self.findings for name, png in found.figures.items()}
 
     def all_files(self) -> dict[str, StoredFile]:
-        """Return every file by the path at which it is published."""
+        """Return every file but the report, by the path at which it is published."""
         files = {f"figures/{name}.png": png for name, png in self.all_figures().items()}
         files |= {f"findings/{found.name}.json": found.findings for found in self.findings}
         for found in self.findings:
             files |= found.files
-        return files | dict(self.files) | {"report.md": self.report().document}
+        return files | dict(self.files)
 
     def shown_figures(self) -> dict[str, StoredFile]:
         """Return the figures that are shown with the report, in their order."""
         figures = self.all_figures()
         return {name: figures[name] for name in self.shown if name in figures}
 
-    def report(self) -> DocumentRecord:
-        """Return the report without the figures that turned out not to be drawn."""
-        store, figures = Store(), self.all_figures()
-        text = store.get(self.document.document).decode()
-        placed = place_pictures(text, lambda name: f"figures/{name}.png" if name in figures else None)
-        return self.document if placed == text else DocumentRecord(document=store.put(placed.encode(), "text/markdown"))
+    def report(self) -> str:
+        """Return the report, Markdown, without the figures that turned out not to be drawn."""
+        figures = self.all_figures()
+        text = Store().get(self.document.document).decode()
+        return place_pictures(text, lambda name: f"figures/{name}.png" if name in figures else None)
 
 
 @dataclass(frozen=True)
@@ -92,37 +95,49 @@ class Stage:
     page: Page
 
 
-def report_page(products: Products) -> StoredFile:
-    """Store the report as a page with its figures, for viewers that show no picture in Markdown."""
-    store = Store()
-    text = store.get(products.report().document).decode()
-    shown = products.shown_figures() | {name: products.all_figures()[name] for name in figures_of(text)}
-    page = html_page(text, {f"figures/{name}.png": store.get(png) for name, png in shown.items()})
-    return store.put(page.encode(), "text/html")
-
-
 def to_tracker(stage: Stage, products: Products) -> None:
-    """Log everything to the stage's run of the tracker."""
+    """Log everything but the report to the stage's run of the tracker."""
     run = stage.run
     runs.log_metrics(run, products.all_metrics())
     for path, (columns, rows) in products.tables.items():
         runs.log_table(run, path, columns, rows)
-    page = report_page(products)
-    runs.log_files(run, products.all_files() | {_REPORT: page})
+    runs.log_files(run, products.all_files())
     if products.shown_figures():
         runs.log_images(run, products.shown_figures())
     links = {said: runs.place_of(run, path) for said, path in _pages(products).items()}
     runs.log_links(run, links | dict(products.links))
 
 
-def to_prefect(stage: Stage, products: Products) -> None:
+def report_to_tracker(stage: Stage, products: Products) -> None:
+    """Log the report, as Markdown and as a page with its figures, since MLflow shows no picture in Markdown."""
+    store, figures, text = Store(), products.all_figures(), products.report()
+    if lines := opening_lines(stage, products):
+        head, first, sections = divide(text, list(products.shown_figures())[:OPENING_PICTURES])
+        whole = link("The report with its figures", runs.page_of_file(stage.run, _REPORT))
+        text, page = (join([head, lines, *more, *first, *sections]) for more in ((whole,), ()))
+    else:
+        page = text
+    shown = products.shown_figures() | {name: figures[name] for name in figures_of(page)}
+    pictures = {f"figures/{name}.png": store.get(png) for name, png in shown.items()}
+    files = {"report.md": (text, "text/markdown"), _REPORT: (html_page(page, pictures), "text/html")}
+    runs.log_files(stage.run, {path: store.put(text.encode(), kind) for path, (text, kind) in files.items()})
+
+
+def report_to_prefect(stage: Stage, products: Products) -> None:
     """Let the page of the flow run say what there is."""
     page = stage.page
-    page.dataset, page.metrics, page.figures = products.dataset, products.all_metrics(), products.shown_figures()
-    report = Store().get(products.report().document).decode()
-    page.report = place_links(report, lambda path: runs.page_of_file(stage.run, path))
+    page.dataset, page.metrics = products.dataset, products.all_metrics()
+    page.figures, page.others = products.shown_figures(), products.all_figures()
+    page.opening = opening_lines(stage, products)
+    page.report = place_links(products.report(), lambda path: runs.page_of_file(stage.run, path))
     page.whole = runs.page_of_file(stage.run, _REPORT)
     page.links |= {said: runs.page_of_file(stage.run, path) for said, path in _pages(products).items()}
+
+
+def opening_lines(stage: Stage, products: Products) -> str:
+    """Write the five lines with which the report of a stage begins; nothing for a stage that has none."""
+    found = Finding(products.ran, products.all_metrics(), products.dataset, stage.page.decision)
+    return opening(stage.page.stage, found)
 
 
 def _pages(products: Products) -> dict[str, str]:
@@ -130,18 +145,25 @@ def _pages(products: Products) -> dict[str, str]:
     return {"report with figures": _REPORT} | dict(products.pages)
 
 
-PLACES: tuple[Callable[[Stage, Products], None], ...] = (to_tracker, to_prefect)
+PLACES: tuple[Callable[[Stage, Products], None], ...] = (to_tracker,)
+REPORT_PLACES: tuple[Callable[[Stage, Products], None], ...] = (report_to_tracker, report_to_prefect)
 
 
-def publish(stage: Stage, products: Products) -> None:
-    """Publish what a stage has produced in every place.
+def publish(stage: Stage, products: Products, decide: Callable[[], str] | None = None) -> None:
+    """Publish what a stage has produced in every place, and its report last, since it says what became of it all.
 
     Args:
         stage: the stage.
         products: what it has produced.
+        decide: decides what becomes of its product once that is published, a classifier or an index, and says so.
     """
     for place in PLACES:
         place(stage, products)
+    try:
+        stage.page.decision = decide() if decide is not None else ""
+    finally:  # where nothing could be decided, there is a report all the same
+        for place in REPORT_PLACES:
+            place(stage, products)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from tasks.records.classification import ClassificationResult
 from tasks.records.reports import ReportsResult
 from tasks.records.retrieval import RetrievalResult
 from tasks.shared.estimates import format_value
-from tasks.shared.markdown import document, table
+from tasks.shared.markdown import document, picture, table
 from tasks.storage.locations import outputs
 from tasks.tracking import runs
 
@@ -135,6 +135,7 @@ def compared_metrics(contents: dict[str, Any]) -> dict[str, float]:
     """
     metrics = all_metrics(contents)
     names = [name + end for name in ("val/auc", *SHOWN) for end in ("", "_ci_low", "_ci_high")]
+    names += [f"chance/{name}" for name in SHOWN]
     return {name: metrics[name] for name in names if name in metrics}
 
 
@@ -151,6 +152,8 @@ def pipeline_report(contents: dict[str, Any], children: Mapping[str, str]) -> st
     stages = "\n".join(f"- [{stage}]({address})" for stage, address in children.items())
     sections = [
         ("Results", results),
+        ("What it finds", _NEIGHBOURS),
+        ("What it reports", _REPORTS),
         ("Data", f"{escape(dataset['title'])}, {escape(dataset['kind'])}: {images}."),
         ("The stages' own runs", stages),
         *([("What is left out", escape(" ".join(told)))] if (told := _all_left_out(contents)) else []),
@@ -189,6 +192,8 @@ def print_results(contents: dict[str, Any], run: RunReference, written: Path) ->
         print_line(line)
 
 
+_NEIGHBOURS = picture("gallery_test", "Test images and those nearest to them: green frames have the query's class.")
+_REPORTS = picture("contact_sheet", "Some cases: the image, where the evidence lies, what classifier and report say.")
 _COLUMNS = ("metric", "value", "95 % interval")
 
 

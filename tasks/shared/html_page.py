@@ -7,11 +7,14 @@ nothing from elsewhere, in a frame in which no link leads out: so links become t
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from tasks.shared.markdown import FOLDED, folded_title
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE = """
@@ -30,6 +33,8 @@ table { display: block; overflow-x: auto; border-collapse: collapse; font-size: 
 th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 blockquote { margin: 1rem 0; padding-left: 1rem; border-left: 4px solid var(--line); }
 code { overflow-wrap: anywhere; }
+summary { cursor: pointer; color: var(--soft); }
+details { margin: 1rem 0; }
 """
 
 
@@ -37,7 +42,7 @@ def html_page(markdown: str, pictures: Mapping[str, bytes]) -> str:
     """Write a report as a page with its pictures where it has them, and others before its first section.
 
     Args:
-        markdown: the report. HTML in it is shown as text.
+        markdown: the report. HTML in it is shown as text; tables of more than `FOLDED` rows are folded.
         pictures: PNG by address, that of a picture of the report or any other.
 
     Returns:
@@ -54,6 +59,8 @@ def html_page(markdown: str, pictures: Mapping[str, bytes]) -> str:
         return _image(caption, pictures[address]) if address in pictures else caption
 
     renderer.add_render_rule("image", image)
+    renderer.add_render_rule("table_open", _table_open)
+    renderer.add_render_rule("table_close", _table_close)
     head, section, rest = markdown.partition("\n## ")
     title = html.escape(head.partition("\n")[0].lstrip("# "))
     opening, body = renderer.render(head), renderer.render(section + rest)
@@ -66,6 +73,25 @@ def html_page(markdown: str, pictures: Mapping[str, bytes]) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n'
         f"<style>{_STYLE}</style>\n</head>\n<body>\n{opening}\n{figures}\n{body}</body>\n</html>\n"
     )
+
+
+def _table_open(_: Any, tokens: Sequence[Token], index: int, options: Any, environment: dict[str, Any]) -> str:
+    kinds = [token.type for token in tokens[index:]]
+    within = tokens[index : index + kinds.index("table_close")]
+    rows = sum(token.type == "tr_open" for token in within) - 1
+    environment["folded"] = rows > FOLDED
+    if not environment["folded"]:
+        return "<table>\n"
+    columns = [_plain(after) for token, after in pairwise(within) if token.type == "th_open"]
+    return f"<details><summary>{html.escape(folded_title(columns, rows))}</summary>\n<table>\n"
+
+
+def _table_close(_: Any, tokens: Sequence[Token], index: int, options: Any, environment: dict[str, Any]) -> str:
+    return "</table>\n" + "</details>\n" * environment["folded"]
+
+
+def _plain(inline: Token) -> str:
+    return "".join(child.content for child in inline.children or ())
 
 
 def _figure(name: str, png: bytes) -> str:

@@ -3,7 +3,9 @@
 All runs begin at once, when the services are up; the tests look what came of them, and meanwhile at what is there.
 """
 
+import base64
 import contextlib
+import io
 import json
 import re
 import subprocess
@@ -20,8 +22,9 @@ import psutil
 import pytest
 import yaml
 from mlflow import MlflowClient
+from PIL import Image
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
+from prefect.client.schemas.actions import ArtifactCreate, DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import IntervalSchedule
@@ -32,8 +35,11 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.local.services import GPUS
+from docs.tools.screenshots import opened_page
 from tasks.parameters.presets import PRESETS
+from tasks.shared.markdown import FOLDED, fold, table
 from tests.conftest import CHECKOUT
+from tests.e2e.browser import needs_chromium
 from tests.e2e.client import client_of
 from tests.e2e.page import address, dropped, foreign, xray  # noqa: F401  fixtures of its tests
 from tests.e2e.services import call, deployment_like, end, kill, process_of, running, service_environment, wait_for
@@ -112,6 +118,25 @@ def test_the_address_of_the_start_page_that_is_printed_is_that_of_the_start_page
     artifact = httpx.get(f"{services['prefect_api']}/artifacts/{page}", timeout=60).json()
     assert artifact["key"] == "overview"
     assert artifact["data"].startswith("# Overview")
+
+
+@needs_chromium
+def test_an_artifact_shows_pictures_and_folds_long_tables(services, client):
+    """What the pages of runs rest on, and no document of Prefect says."""
+    png = io.BytesIO()
+    Image.new("RGB", (300, 120), "teal").save(png, "PNG")
+    inline = f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"
+    rows = table(["name", "value"], [["row", number] for number in range(FOLDED + 1)])
+    text = f"# Shown\n\n1. **First:** words\n\n![inline]({inline})\n\n{fold(rows)}"
+    made = client.create_artifact(ArtifactCreate(type="markdown", data=text))
+    with opened_page() as page:
+        page.goto(f"{services['prefect_api'].removesuffix('/api')}/v2/artifacts/artifact/{made.id}")
+        page.get_by_role("heading", name="Shown").wait_for()
+        picture = page.get_by_alt_text("inline")
+        assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 300
+        assert not page.get_by_role("cell", name="row").first.is_visible()
+        page.locator("summary", has_text=f"{FOLDED + 1} rows: name, value").click()
+        page.get_by_role("cell", name="row").first.wait_for(state="visible")
 
 
 def test_up_again_is_harmless(services, environment):

@@ -153,10 +153,10 @@ def test_a_trial_is_neither_registered_nor_searched_and_its_runs_say_why(first):
 def test_one_page_of_the_prefect_run_says_all_in_the_order_in_which_it_is_read(first):
     page = page_of(first["flow_run_id"])
     links = [f"/runs/{first[stage]['mlflow_run_id']}" for stage in ("classification", "retrieval", "reports")]
-    pictures = ["![roc curve](data:image/png", "![failure cases]", "![gallery test]", "![contact sheet]"]
     order = [
-        "## Results in short", "| Test AUC | 0.", "pneumoniamnist (first 160 of each split):",
-        "Not registered, since it is a trial", *links, *pictures, "## Steps", "| train-classifier | run |",
+        "1. **What was run:**", "pneumoniamnist (first 160 of each split):", "Not registered, since it is a trial",
+        *links, "![roc curve](data:image/png", "![failure cases]", "## Results in short", "| Test AUC | 0.",
+        "![gallery test]", "![contact sheet]", "## Steps", "| train-classifier | run |",
     ]  # fmt: skip
     assert [page.index(text) for text in order] == sorted(page.index(text) for text in order)
     assert page.count("data:image/png") == 4

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from flows.support.shell import main, parse
 from tasks.execution.events import DRIFT_FOUND
 from tasks.retrieval.published.publication import find_published
 from tasks.storage.locations import tracking_uri
-from tasks.tracking import registry
+from tasks.tracking import registry, runs
 from tests.flows.small import FEW_IMAGES, LIMIT, RETRIEVAL
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
@@ -91,6 +92,11 @@ def test_a_trial_does_not_take_the_search_over_and_says_why(first, file, capsys,
     assert entry.dataset.name == "pneumoniamnist (own file, first 32 of each split)"
     assert json.loads(entry.dataset.profile)["images"]["test"] <= 32
     assert first.info.run_id in _printed(capsys)
+    page = Path(runs.new_client().download_artifacts(run.info.run_id, "history.html")).read_text()
+    assert (
+        f"on {entry.dataset.name}, this run included" in page
+        and "/artifacts/history.html?" in run.data.tags["mlflow.note.content"]
+    )
 
 
 def test_drift_is_told_of_new_images_only_and_only_once(

@@ -3,6 +3,7 @@
 Looked at in a browser, on a real server.
 """
 
+import base64
 import contextlib
 import io
 import os
@@ -18,6 +19,7 @@ from docs.tools import screenshots
 from tasks.records.base import RunReference
 from tasks.reports.pages import case_pages
 from tasks.shared.html_page import html_page
+from tasks.shared.markdown import FOLDED, fold, table
 from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tasks.tracking import runs
@@ -53,8 +55,11 @@ def logged(shared_outputs):
         made.append(run.run_id)
     best = RunReference(run_id=made[0])
     cases = case_pages([view([answer("concise")])], source={}, phantoms=False, random_weights=False)
-    report = html_page("# The report\n\n## Section\n", {"roc curve": _picture()})
-    files = {"cases/index.html": cases["index.html"], "report.html": report}
+    rows = table(["name", "value"], [["row", number] for number in range(FOLDED + 1)])
+    report = html_page(f"# The report\n\n## Section\n\n{rows}", {"roc curve": _picture()})
+    inline = f"data:image/png;base64,{base64.b64encode(_picture()).decode()}"
+    plain = f"# Plain\n\n{fold(rows)}\n![inline]({inline})\n"
+    files = {"cases/index.html": cases["index.html"], "report.html": report, "report.md": plain}
     runs.log_files(best, {path: store.put(page.encode(), "text/html") for path, page in files.items()})
     runs.log_links(best, {"report with figures": runs.place_of(best, "report.html")})
     for run_id in made:
@@ -154,4 +159,17 @@ def test_the_report_with_its_figures_is_one_click_from_the_run(page, logged, ser
     frame = _frame(page)
     frame.get_by_text("The report").wait_for()
     assert frame.locator("img").evaluate("image => image.naturalWidth") == 1200
+    assert not frame.get_by_role("cell", name="row").first.is_visible()
+    frame.get_by_text(f"{FOLDED + 1} rows: name, value").click()
+    frame.get_by_role("cell", name="row").first.wait_for(state="visible")
     assert "workflowType=machine_learning" in page.url
+
+
+def test_markdown_is_shown_without_its_pictures_and_html(page, logged):
+    """So the report is logged as HTML too, and its Markdown folds nothing and leads there."""
+    page.goto("about:blank")
+    page.goto(run_page(logged[0], logged[1][0], "report.md"))
+    page.get_by_role("heading", name="Plain").wait_for()
+    page.get_by_text("<details>").wait_for()
+    assert page.locator("details").count() == 0
+    assert page.get_by_alt_text("inline").evaluate("image => image.naturalWidth") == 0

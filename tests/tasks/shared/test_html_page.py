@@ -3,6 +3,7 @@
 import base64
 
 from tasks.shared.html_page import html_page
+from tasks.shared.markdown import FOLDED, table
 
 REPORT = """# A & B
 
@@ -43,3 +44,12 @@ def test_links_and_html_are_text():
 
 def test_a_report_without_sections_is_a_page_too():
     assert "<h1>Short</h1>" in html_page("# Short\n", {})
+
+
+def test_long_tables_are_folded_and_short_ones_stay():
+    short, long = (table(["", "a|b", "<c>"], [[1, 2, rows]] * rows) for rows in (FOLDED, FOLDED + 1))
+    page = html_page(f"# T\n\n{long}\n{short}\nwords\n", {})
+    folded, rest = page.partition("<details>")[2].split("</details>")
+    assert folded.startswith(f"<summary>{FOLDED + 1} rows: a|b, &lt;c&gt;</summary>\n<table>")
+    assert folded.count("<tr>") == FOLDED + 2
+    assert rest.count("<table>") == rest.count("</table>") == 1 and rest.count("<tr>") == FOLDED + 1

@@ -1,5 +1,19 @@
+from html import unescape
+
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
-from tasks.shared.markdown import LONG, document, figures_of, picture, place_links, place_pictures, table
+from tasks.shared.markdown import (
+    FOLDED,
+    LONG,
+    divide,
+    document,
+    figures_of,
+    fold,
+    join,
+    picture,
+    place_links,
+    place_pictures,
+    table,
+)
 
 
 def test_a_table_has_its_cells_in_order_and_escapes_what_would_break_it():
@@ -36,3 +50,30 @@ def test_pictures_are_placed_with_their_captions_or_taken_out():
 def test_links_to_files_beside_a_document_are_placed_and_no_others():
     text = "[pages](cases/index.html), [out](https://example.org/a.html), \\[no\\](x.html)"
     assert place_links(text, lambda path: f"http://there/{path}") == text.replace("(cases", "(http://there/cases")
+
+
+def test_a_document_can_begin_with_some_of_its_figures_which_leave_their_sections():
+    one, two = picture("one", "First."), picture("two", "Second.")
+    text = document("T", [("A", one), ("B", f"{two}words"), ("C", "more")], phantoms=False)
+    head, figures, sections = divide(text, ["two", "one", "no_place"])
+    assert head == f"# T\n\n> {RESEARCH_NOTICE}"
+    assert figures == (two.strip(), one.strip(), "![no place](figures/no_place.png)")
+    assert sections == ("## B\n\nwords", "## C\n\nmore")
+    assert join([*divide(text, []).sections[:2], "", "last"]) == f"## A\n\n{one}## B\n\n{two}words\n\nlast\n"
+    shown = place_pictures(join(figures), {"no_place": "data:,"}.get)
+    assert shown == "![no place](data:,)\n"
+
+
+def test_long_tables_are_folded_under_the_titles_of_their_columns_and_short_ones_stay():
+    short, long = (table(["", "a|b", "<c> & d_"], [[1, 2, 3]] * rows) for rows in (FOLDED, FOLDED + 1))
+    assert fold(f"words\n\n{short}\nwords\n") == f"words\n\n{short}\nwords\n"
+    title = f"{FOLDED + 1} rows: a|b, &lt;c&gt; &amp; d_"
+    folded = f"<details><summary>{title}</summary>\n\n{long}\n</details>\n"
+    assert fold(f"words\n\n{long}\nwords\n") == f"words\n\n{folded}\n\nwords\n"
+
+
+def test_the_title_of_a_folded_table_is_text():
+    hostile = "</summary><script>alert(1)</script>&lt;b&gt; *x* `y`"
+    title = fold(table([hostile], [[1]] * (FOLDED + 1))).partition("<summary>")[2].partition("</summary>\n")[0]
+    assert "<" not in title and ">" not in title
+    assert unescape(title) == f"{FOLDED + 1} rows: {hostile}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 LARGEST_BYTES = 10_000_000
 KEPT = 3
-_SECONDS = 30
+_SECONDS = 10
 
 
 def rotate(log: Path, largest: int = LARGEST_BYTES, kept: int = KEPT) -> bool:

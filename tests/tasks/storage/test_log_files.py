@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from tasks.storage.log_files import rotate, rotate_all
+from tasks.storage.log_files import keep_small, rotate, rotate_all
+from tests.e2e.services import wait_for
 from tests.server_logs import ServerLogs
 
 
@@ -91,3 +92,13 @@ def test_who_reads_the_logs_sees_what_went_into_a_copy_once(tmp_path):
         assert f"ERROR: after {number}" in str(found.value)
         assert "seen" not in str(found.value)
     logs.check()
+
+
+def test_a_process_looks_after_the_logs_of_a_folder_that_comes_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.storage.log_files._SECONDS", 0.05)
+    folder = tmp_path / "services"
+    keep_small(folder)
+    folder.mkdir()
+    (folder / "mlflow.log").write_bytes(b"x" * 10_000_001)
+    wait_for((folder / "mlflow.1.log").exists)
+    wait_for(lambda: (folder / "mlflow.log").stat().st_size == 0)

@@ -32,7 +32,7 @@ def main() -> int:
     """
     os.environ.update(environment())
     try:
-        for line in _upgrade():
+        for line in upgrade():
             sys.stdout.write(f"{line}\n")
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -40,7 +40,15 @@ def main() -> int:
     return 0
 
 
-def _upgrade() -> list[str]:
+def upgrade() -> list[str]:
+    """Make a backup, then bring both databases to this version.
+
+    Returns:
+        What was done, in lines.
+
+    Raises:
+        InputError: the services are up, or a database cannot be read or upgraded.
+    """
     if running():
         raise InputError("The services are up: end them with `make down`, then upgrade. Nothing was changed.")
     found = _found()

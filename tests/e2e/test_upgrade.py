@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from deployments.local.upgrade import upgrade
+from models.errors import InputError
 from tasks.tracking import runs
 from tests.conftest import CHECKOUT
 
@@ -87,13 +89,10 @@ def test_a_database_of_a_later_version_is_left_as_it_is(earlier, tmp_path):
     assert _rows(earlier / "mlflow.db", "SELECT name FROM experiments") == [("pneumonia/classification",)]
 
 
-def test_nothing_is_changed_while_the_services_are_up(earlier, tmp_path):
+def test_nothing_is_changed_while_the_services_are_up(earlier):
     me = psutil.Process()
     notes = {"processes": [{"name": "prefect", "pid": me.pid, "created": me.create_time()}]}
     (earlier / "services.json").write_text(json.dumps(notes))
-    done = _upgrade(tmp_path)
-    assert done.returncode == 2
-    assert done.stderr == (
-        "error: The services are up: end them with `make down`, then upgrade. Nothing was changed.\n"
-    )
+    with pytest.raises(InputError, match="The services are up: end them with `make down`, then upgrade"):
+        upgrade()
     assert _rows(earlier / "mlflow.db", "SELECT version_num FROM alembic_version") == [("cc1f77228345",)]

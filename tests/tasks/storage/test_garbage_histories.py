@@ -20,7 +20,7 @@ from tasks.storage.store import Store
 from tests.conftest import isolated_outputs
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
-HISTORIES = int(os.environ.get("GARBAGE_HISTORIES", "3"))
+HISTORIES = int(os.environ.get("GARBAGE_HISTORIES", "1"))
 """How many are drawn; the same ones each time, unless more are asked for."""
 DAYS = 30.0
 ROWS = TypeAdapter(list[int])

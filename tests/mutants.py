@@ -14,6 +14,7 @@ import contextlib
 import importlib
 import importlib.abc
 import importlib.util
+import itertools
 import os
 import random
 import signal
@@ -191,27 +192,25 @@ def main(arguments: Sequence[str]) -> int:
     _say(f"Seed {asked.seed}: {asked.count} mutants of {len(asked.module)} modules")
     for name in _PRELOADED.split():
         importlib.import_module(name)
-    drawn, usual = [], dict[str, float]()
     every = list(all_mutants(asked.module))
     random.Random(asked.seed).shuffle(every)
-    for mutant in every:
-        if len(drawn) < asked.count and matters(mutant):
-            drawn.append(mutant)
+    usual = dict[str, float]()  # seconds that the tests of a module take
     survivors, killed = 0, 0
-    for mutant in drawn:
-        if mutant.module not in usual:
-            passed, seconds = run_tests(mutant.module, (CHECKOUT / mutant.module).read_text(), 600)
-            usual[mutant.module] = seconds if passed else 0.0
-            if not passed:
-                _say(f"The tests of {mutant.module} fail without any fault: it is left out.")
-        if not usual[mutant.module]:
-            continue
-        passed, _ = run_tests(mutant.module, mutant.source(), _PATIENCE * usual[mutant.module] + _PATIENCE)
-        survivors, killed = survivors + passed, killed + (not passed)
-        if passed:
-            _say(f"survived {mutant.line()}")
-        elif (killed + survivors) % 10 == 0:
-            _say(f"{killed} of {killed + survivors} killed")
+    with contextlib.suppress(KeyboardInterrupt):  # what was tried until then counts
+        for mutant in itertools.islice(filter(matters, every), asked.count):
+            if mutant.module not in usual:
+                passed, seconds = run_tests(mutant.module, (CHECKOUT / mutant.module).read_text(), 600)
+                usual[mutant.module] = seconds if passed else 0.0
+                if not passed:
+                    _say(f"The tests of {mutant.module} fail without any fault: it is left out.")
+            if not usual[mutant.module]:
+                continue
+            passed, _ = run_tests(mutant.module, mutant.source(), _PATIENCE * usual[mutant.module] + _PATIENCE)
+            survivors, killed = survivors + passed, killed + (not passed)
+            if passed:
+                _say(f"survived {mutant.line()}")
+            elif (killed + survivors) % 10 == 0:
+                _say(f"{killed} of {killed + survivors} killed")
     tried = killed + survivors
     _say(f"{killed} of {tried} killed ({killed / max(tried, 1):.1%}), drawn from {len(every):,}, seed {asked.seed}")
     return 0 if all(usual.values()) else 1

@@ -5,6 +5,9 @@
 # make site  the documents as pages, outputs/site     make notebook    docs/quickstart.ipynb again, with its output
 # make gpu-check  what only a GPU shows: right, how fast, how much memory
 # make register  deployments again (ARGS=--reset: without what people changed in the UI)
+# make backup / restore  all products and both databases in one file, and back (BACKUP=file, OUTPUTS=dir)
+# make upgrade  databases of an earlier version to this one's, after a backup
+# make mutants  small faults in pure modules, and which of them the tests do not see (ARGS="--count 300 --seed 1")
 # make gc    what the products hold that nothing needs any more (ARGS=--delete removes it)
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -22,7 +25,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 
 COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
 
-.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench gpu-check up down register gc clean
+.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench gpu-check up down register gc backup restore upgrade mutants clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -88,6 +91,19 @@ register: setup
 
 gc: setup
 	@$(BIN)/python -m deployments.local.gc $(ARGS)
+
+mutants: setup
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
+backup: setup
+	@$(BIN)/python -m deployments.local.backup backup $(if $(BACKUP),"$(BACKUP)")
+
+restore: setup
+	@$(if $(BACKUP),,echo "error: name the backup: make restore BACKUP=file" >&2; exit 2;) \
+	  $(BIN)/python -m deployments.local.backup restore "$(BACKUP)"
+
+upgrade: setup
+	@$(BIN)/python -m deployments.local.upgrade
 
 # The results in outputs/ stay; remove that folder by hand.
 clean:

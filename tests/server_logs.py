@@ -158,6 +158,7 @@ class ServerLogs:
     """
 
     _read: ClassVar[dict[Path, int]] = {}  # how much of each log; one server serves several files
+    _copies: ClassVar[dict[Path, int]] = {}  # inode of the latest copy of each, see `tasks.storage.log_files`
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = list(names)
@@ -187,19 +188,27 @@ class ServerLogs:
             (file, names)
             for place, names in self.watched.items()
             for file in (sorted(place.glob("*.log")) if place.is_dir() else [place])
-            if file.exists()
+            if file.exists() and not file.stem.rpartition(".")[2].isdigit()  # those are read with the one after them
         ]
 
     def _new(self, file: Path, names: Iterable[str]) -> list[str]:
-        start = self._read.get(file, 0)
-        text = _from(file, start)
-        found = unexpected(text, names)
+        parts = self._unread(file)
+        texts = [_from(*part) for part in parts]
+        found = unexpected("".join(texts), names)
         if found:  # perhaps its traceback is still being written
             time.sleep(1)
-            text = _from(file, start)
-            found = unexpected(text, names)
-        self._read[file] = start + len(text.encode(errors="surrogateescape"))
+            texts = [_from(*part) for part in parts]
+            found = unexpected("".join(texts), names)
+        self._read[file] = parts[-1][1] + len(texts[-1].encode(errors="surrogateescape"))
         return found
+
+    def _unread(self, file: Path) -> list[tuple[Path, int]]:
+        """Return what was not read yet: files, and where it begins; some is in a copy if the log was begun anew."""
+        read = self._read.get(file, 0)
+        copy = file.with_name(f"{file.stem}.1{file.suffix}")
+        known = self._copies.get(file, 0)
+        self._copies[file] = copy.stat().st_ino if copy.exists() else 0
+        return [(file, read)] if self._copies[file] == known else [(copy, read), (file, 0)]
 
 
 def _from(file: Path, start: int) -> str:

@@ -1,8 +1,9 @@
 """`make gc`: show what nothing needs any more in the folder of products, and remove it where one says so.
 
-    python -m deployments.local.gc [--older-than DAYS] [--delete]
+    python -m deployments.local.gc [--older-than DAYS] [--at-most GB] [--runs-older-than DAYS] [--delete]
 
-What is looked at is said in `tasks.storage.garbage`. Runs in Prefect and MLflow are deleted there.
+What is looked at is said in `tasks.storage.garbage`, and of MLflow's runs in `tasks.tracking.old_runs`. Those of
+Prefect leave by its own service, see docs/operations.md.
 """
 
 import argparse
@@ -14,10 +15,10 @@ from pathlib import Path
 
 from models.errors import InputError
 from models.text import printable
-from tasks.storage.garbage import YOUNGEST_DAYS, Leftover, find_leftovers, remove
-from tasks.storage.locations import environment, outputs, store_uri
+from tasks.storage.garbage import YOUNGEST_DAYS, Leftover, find_beyond, remove
+from tasks.storage.locations import environment, locks, outputs, store_uri
 
-_MEGABYTE = 1e6
+_MEGABYTE, _GIGABYTE = 1e6, 1e9
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,17 +33,23 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parser().parse_args(arguments)
     os.environ.update(environment())  # which Prefect and MLflow read when they are imported
     from tasks.execution.caching import last_uses
+    from tasks.tracking.old_runs import remove_runs
 
     try:
         store, results = _places()
         if asked.delete:
             _require_rest()
         try:
-            leftovers = find_leftovers(store, results, last_uses(), asked.older_than)
+            most = float("inf") if asked.at_most is None else asked.at_most * _GIGABYTE
+            days, leftovers = find_beyond(most, store, results, last_uses(), asked.older_than, locks=locks())
             sys.stdout.write(_table(leftovers))
+            if days < asked.older_than:
+                sys.stdout.write(f"Results leave from {days:.1f} days on, so that {asked.at_most:g} GB are kept.\n")
+            old = _old_runs(store, asked.runs_older_than)
             if not asked.delete:
                 sys.stdout.write("Nothing was removed: add ARGS=--delete to `make gc`, or --delete here.\n")
             else:
+                remove_runs(old)
                 sys.stdout.write(f"Removed: {remove(leftovers) / _MEGABYTE:,.1f} MB are free again.\n")
         except OSError as error:
             raise InputError(
@@ -75,6 +82,18 @@ def _places() -> tuple[Path, Path]:
     return store.resolve(), results
 
 
+def _old_runs(store: Path, days: float | None) -> list[str]:
+    if days is None:
+        return []
+    named = [path.read_text(errors="replace") for path in sorted((store / "retrieval").rglob("*")) if path.is_file()]
+    from tasks.tracking.old_runs import old_runs
+
+    found = old_runs(days, named)
+    many = "1 run of MLflow" if len(found) == 1 else f"{len(found):,} runs of MLflow"
+    sys.stdout.write(f"{many} that ended over {days:g} days ago, with no version, published index or younger kin.\n")
+    return found
+
+
 def _require_rest() -> None:
     from tasks.tracking import runs
 
@@ -102,6 +121,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DAYS",
         help=f"age from which results that no run used leave (30); at least {YOUNGEST_DAYS:g}",
     )
+    parser.add_argument(
+        "--at-most",
+        type=_size,
+        metavar="GB",
+        help=f"of store and results: what was used longest ago leaves first, down to {YOUNGEST_DAYS:g} days",
+    )
+    parser.add_argument(
+        "--runs-older-than",
+        type=_days,
+        metavar="DAYS",
+        help="also runs of MLflow that ended so long ago and that no version or published index comes from",
+    )
     parser.add_argument("--delete", action="store_true", help="remove what is shown")
     return parser
 
@@ -111,6 +142,13 @@ def _days(text: str) -> float:
     if not days >= YOUNGEST_DAYS:
         raise argparse.ArgumentTypeError(f"{text} days are too few: at least {YOUNGEST_DAYS:g}.")
     return days
+
+
+def _size(text: str) -> float:
+    gigabytes = float(text)
+    if not 0 <= gigabytes < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no size: gigabytes, 0 or more.")
+    return gigabytes
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Prefect server of `make up`: `prefect server`, with four changes.
+"""The Prefect server of `make up`: `prefect server`, with four changes. It also keeps the logs of all services small.
 
 Late runs say in their state what they may wait for.
 
@@ -32,6 +32,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from deployments.local.own_pages import OwnPagesOnly
 from deployments.page.settings import LOOPBACK_NAMES
+from tasks.storage.locations import outputs
+from tasks.storage.log_files import keep_small
 
 LATE = (
     "No worker has taken this run in time: its work pool has none (`gpu` needs one on a machine with a GPU), or has no "
@@ -91,6 +93,7 @@ if __name__ == "__main__":
     begin_as_writers()
     keep_pages_at_home()
     explain_late_runs()
+    keep_small(outputs() / "services")
     sys.argv[0] = "prefect"
     sys.argv.insert(1, "server")
     runpy.run_module("prefect", run_name="__main__")

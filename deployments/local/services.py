@@ -43,6 +43,7 @@ from tasks.storage.locations import (
     services_file,
     tracking_artifacts,
 )
+from tasks.storage.log_files import rotate_all
 from tasks.storage.proxies import require_proxies
 from tasks.tracking.pages import LEADERBOARD, start_page, view_page
 from tasks.tracking.relocation import follow_the_move
@@ -116,6 +117,11 @@ def up() -> int:
     return 0
 
 
+def running() -> list[str]:
+    """Return the names of the services that `up` started and that live."""
+    return [entry["name"] for entry in _notes().get("processes", []) if _alive(entry)]
+
+
 def register(*arguments: str) -> int:
     """Make pools, limits, deployments and automations on the Prefect server that `PREFECT_API_URL` names.
 
@@ -143,11 +149,10 @@ def down() -> int:
     Returns:
         Exit code 0.
     """
-    known = _notes().get("processes", [])
-    running = [entry for entry in known if _alive(entry)]
-    _end(known)
+    ended = running()
+    _end(_notes().get("processes", []))
     _note({})
-    _say(f"Ended {len(running)} services." if running else "Nothing was running.")
+    _say(f"Ended {len(ended)} services." if ended else "Nothing was running.")
     return 0
 
 
@@ -156,6 +161,7 @@ def _bring_up(
 ) -> None:
     """Start what is missing: servers; once they answer, what is registered with them; then workers, until they poll."""
     (outputs() / "prefect").mkdir(parents=True, exist_ok=True)
+    rotate_all((outputs() / "services").glob("*.log"))  # while they are up the Prefect server does it
     if "mlflow" in missing:
         follow_the_move()
     for name in ("prefect", "mlflow"):

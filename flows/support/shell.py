@@ -29,6 +29,7 @@ from tasks.execution.server import is_embedded, require_server
 from tasks.parameters.presets import PRESETS, Preset, form
 from tasks.storage.disks import disk_error, require_room
 from tasks.storage.locations import embedded_log, locks
+from tasks.storage.log_files import rotate_all
 from tasks.storage.proxies import require_proxies
 from tasks.tracking import runs
 
@@ -229,6 +230,7 @@ def _start_embedded_server() -> None:
         return
     sys.stderr.write(f"Starting a Prefect server for this run, which logs to {printable(embedded_log())}\n")
     with FileLock(locks() / "prefect.lock"):
+        rotate_all([embedded_log()])
         with written_to(embedded_log()), get_client(sync_client=True) as client:
             client.hello()
         ensure_limit()

@@ -3,6 +3,7 @@
 This module imports neither Prefect nor MLflow, as `tasks.storage.locations`.
 """
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -10,8 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
+
 from models.errors import NO_ROOM, DiskError, InputError
-from models.text import printable
+from models.text import printable, reason
 from tasks.storage.locations import outputs, store_uri, tracking_uri
 
 LEAST_FREE_MB = 100
@@ -61,6 +64,23 @@ def _refusal() -> DiskError | None:
             _try(place)
         except OSError as error:
             return _sentence(printable(place), error.strerror or str(error), setting)
+    return _try_store() if "://" in store_uri() else None
+
+
+def _try_store() -> DiskError | None:
+    """Write an empty file to a store that is no folder of this machine, and remove it."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(store_uri())
+        probe = f"{root.rstrip('/')}/probe.tmp"
+        filesystem.pipe_file(probe, b"")
+        with contextlib.suppress(FileNotFoundError):  # another run has removed it
+            filesystem.rm_file(probe)
+    except Exception as error:  # each file system has its own
+        return DiskError(
+            f"The store at {printable(store_uri())} cannot be written ({reason(error)}): see that it answers "
+            "and that its credentials are valid, or name another with STORE_URI; then run again: what was finished is "
+            "kept."
+        )
     return None
 
 

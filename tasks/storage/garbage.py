@@ -3,18 +3,23 @@
 Results and rows that were kept leave by age, counted from when they were last written or used. The content of the
 store leaves once nothing names it: every file that stays is searched for names of content, and the content that it
 names for further ones (mark and sweep). Any text of the form of such a name is taken for one, so that no kind of record
-has to be known here, and too much is kept rather than too little.
+has to be known here, and too much is kept rather than too little. With the last result of a step goes the note by which
+its runs are compared, and with a result its lock file.
 
 What people made or changed is never among it: published indices and added pictures, lists of handled files, pages of
 cases, searches, and all that MLflow and Prefect hold.
 """
 
+import contextlib
 import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 DAY = 86_400.0
 YOUNGEST_DAYS = 7.0
@@ -22,6 +27,7 @@ YOUNGEST_DAYS = 7.0
 
 _CONTENT = re.compile(rb"sha256/[0-9a-f]{2}/[0-9a-f]{64}\.[a-z]+")
 _NAMES_OTHERS = {".json", ".ndjson"}  # content that may name other content
+_LOCK = re.compile(r"(.+)-([0-9a-f]{64})\.lock")
 _AGEING = ("jobs", "cases", "checkpoints", "ledger")  # folders of the store: rows, judged pictures, trainings, outcomes
 
 
@@ -30,7 +36,7 @@ class Leftover:
     """A file that nothing needs.
 
     Attributes:
-        kind: `results`, `content`, `temporary files` or the folder of the store.
+        kind: `results`, `content`, `temporary files`, `locks` or the folder of the store.
         path: where it is.
         size: bytes.
     """
@@ -49,7 +55,12 @@ class _File:
 
 
 def find_leftovers(
-    store: Path, results: Path, used: Mapping[str, float], days: float, now: float | None = None
+    store: Path,
+    results: Path,
+    used: Mapping[str, float],
+    days: float,
+    now: float | None = None,
+    locks: Path | None = None,
 ) -> list[Leftover]:
     """Find what can be removed; nothing is changed.
 
@@ -59,6 +70,7 @@ def find_leftovers(
         used: Unix time of the last use by key of a result.
         days: age from which unused results and rows leave, above 0.
         now: Unix time that counts as now; None takes the clock.
+        locks: folder of the lock files, of which those leave whose results are not there; None looks at none.
 
     Returns:
         The files, in the order in which they may be removed: results before content, so that a removal that is
@@ -76,6 +88,8 @@ def find_leftovers(
             leftovers.append(Leftover("results", file.path, file.size))
         else:
             kept.append(file)
+    left = {file.name for file in kept}
+    steps = {name.split("/")[0] for name in left}
     newest: dict[str, float] = {}
     for file in files:
         newest[_unit(file.name)] = max(newest.get(_unit(file.name), 0), file.modified)
@@ -84,7 +98,9 @@ def find_leftovers(
         if file.name.endswith(".tmp"):
             if file.modified < moment - DAY:
                 leftovers.append(Leftover("temporary files", file.path, file.size))
-        elif kind in _AGEING and newest[_unit(file.name)] < moment - days * DAY:
+        elif newest[_unit(file.name)] < moment - days * DAY and (
+            kind in _AGEING or (kind == "keys" and Path(file.name).stem not in steps)
+        ):
             leftovers.append(Leftover(kind, file.path, file.size))
         elif kind not in {"sha256", "ledger"}:  # outcomes name no content
             kept.append(file)
@@ -97,7 +113,48 @@ def find_leftovers(
         for file in content.values()
         if file.name not in marked and file.modified < oldest and not file.name.endswith(".tmp")
     ]
+    for file in _files(locks) if locks else ():
+        of_result = _LOCK.fullmatch(file.name)
+        if of_result and "/".join(of_result.groups()) not in left and file.modified < moment - DAY:
+            leftovers.append(Leftover("locks", file.path, file.size))
     return leftovers
+
+
+def find_beyond(
+    most: float, store: Path, results: Path, used: Mapping[str, float], days: float, **others: Any
+) -> tuple[float, list[Leftover]]:
+    """Find what can be removed so that no more than some bytes stay: what was used longest ago leaves first.
+
+    Args:
+        most: bytes of store and results.
+        store: root of the store.
+        results: root of the results of steps.
+        used: Unix time of the last use by key of a result.
+        days: age from which unused results leave in any case.
+        others: those of `find_leftovers`.
+
+    Returns:
+        The age that was taken, between `YOUNGEST_DAYS` and `days`; the files. More may stay than was asked for, since
+        nothing younger leaves.
+    """
+    total = sum(file.size for root in (store, results) for file in _files(root))
+
+    def fits(found: list[Leftover]) -> bool:
+        return total - sum(each.size for each in found) <= most
+
+    enough = find_leftovers(store, results, used, days, **others)
+    if fits(enough) or days <= YOUNGEST_DAYS:
+        return days, enough
+    oldest, youngest = days, YOUNGEST_DAYS
+    enough = find_leftovers(store, results, used, youngest, **others)
+    while fits(enough) and oldest - youngest > 1:  # a day more or less does not count
+        middle = (oldest + youngest) / 2
+        found = find_leftovers(store, results, used, middle, **others)
+        if fits(found):
+            youngest, enough = middle, found
+        else:
+            oldest = middle
+    return youngest, enough
 
 
 def remove(leftovers: Iterable[Leftover]) -> int:
@@ -111,6 +168,10 @@ def remove(leftovers: Iterable[Leftover]) -> int:
     """
     freed = 0
     for each in leftovers:
+        if each.kind == "locks":
+            with contextlib.suppress(Timeout), FileLock(each.path, timeout=0):  # one that is held stays
+                each.path.unlink(missing_ok=True)
+            continue
         each.path.unlink(missing_ok=True)
         freed += each.size
         for folder in each.path.parents[:2]:

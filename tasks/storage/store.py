@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import fsspec
@@ -124,7 +124,8 @@ class Store:
         """
         path = self._path(name)
         if not isinstance(self.filesystem, LocalFileSystem):
-            self.filesystem.pipe_file(path, content)
+            with _reached():
+                self.filesystem.pipe_file(path, content)
             return
         temporary = f"{path}.{uuid.uuid4().hex}.tmp"
         try:
@@ -145,9 +146,14 @@ class Store:
             raise
 
     def read(self, name: str) -> bytes | None:
-        """Read what lies under a name; None where nothing does."""
+        """Read what lies under a name; None where nothing does.
+
+        Raises:
+            OSError: it cannot be read now.
+        """
         try:
-            return self.filesystem.cat_file(self._path(name))
+            with _reached():
+                return self.filesystem.cat_file(self._path(name))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -169,9 +175,17 @@ class Store:
             return None
 
     def list(self, folder: str) -> list[str]:
-        """List the names of the files in a folder, sorted; empty where there is no such folder."""
+        """List the names of the files in a folder, sorted; empty where there is no such folder.
+
+        What another process has written since the last time is among them.
+
+        Raises:
+            OSError: it cannot be listed now.
+        """
         try:
-            paths = self.filesystem.ls(self._path(folder), detail=False)
+            with _reached():
+                self.filesystem.invalidate_cache()  # fsspec keeps listings of object stores for as long as it lives
+                paths = self.filesystem.ls(self._path(folder), detail=False)
         except (FileNotFoundError, NotADirectoryError):
             return []
         names = [f"{folder}/{path.rsplit('/', 1)[-1]}" for path in paths]
@@ -179,7 +193,8 @@ class Store:
 
     def remove(self, name: str) -> None:
         """Remove a file or a folder, if it is there."""
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError), _reached():
+            self.filesystem.invalidate_cache()
             self.filesystem.rm(self._path(name), recursive=True)
 
     def put_json(self, value: Any) -> StoredFile:
@@ -216,6 +231,21 @@ class Store:
 
     def _path(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"
+
+
+@contextlib.contextmanager
+def _reached() -> Iterator[None]:
+    """Make an `OSError` of what the library behind a file system raises where it is away; botocore has its own.
+
+    Raises:
+        OSError: with the library's words.
+    """
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise OSError(printable(error)) from error
 
 
 def _name(digest: str, media_type: str) -> str:

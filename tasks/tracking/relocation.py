@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from tasks.storage.locations import outputs, tracking_artifacts, tracking_uri
 
-_ADDRESSES = {  # of MLflow 3.17; a table that another version lacks is left out
+_ADDRESSES = {  # of MLflow 3.17; what an earlier version lacks is left out
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
     "logged_models": ("artifact_location",),
@@ -46,9 +46,9 @@ def _moved_from(name: str, location: str, here: str) -> str | None:
 
 def _rename(connection: sqlite3.Connection, old: str, new: str) -> int:
     changed = 0
-    known = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table, columns in _ADDRESSES.items():
-        for column in columns if table in known else ():
+        known = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        for column in (column for column in columns if column in known):
             changed += connection.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
                 (new, len(old) + 1, len(old) + 1, f"{old}/"),

@@ -354,6 +354,11 @@ def prepare() -> None:
         if full is not None:
             raise full from error
         shown = printable(without_login(tracking_uri()))
+        if "out-of-date database schema" in str(error):
+            raise InputError(
+                f"The database of MLflow at {shown} is of another version than this one: `make upgrade` brings an "
+                "earlier one here, after a backup."
+            ) from error
         raise InputError(f"MLflow at {shown} cannot be used: {printable(error, 180)}") from error
     _prepared.add(tracking_uri())
 

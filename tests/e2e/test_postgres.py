@@ -325,6 +325,41 @@ def test_what_is_lost_comes_back_from_the_backup_of_the_guide(machines, postgres
     assert _kept(machines, postgres) == before
 
 
+def test_both_databases_come_back_from_a_backup_of_all_into_empty_ones(machines, postgres, pair, tmp_path):
+    """Outside containers; with the password in no argument of a program."""
+    archive, place = tmp_path / "backup.zip", tmp_path / "another place"
+    names = {"prefect": "prefect", "mlflow": "mlflow"}
+    _back_up(postgres, machines.outputs, names, "backup", str(archive))
+    for name in names:
+        postgres.query("postgres", f"CREATE DATABASE restored_{name} OWNER {name}")
+    into = {name: f"restored_{name}" for name in names}
+    refused = _back_up(postgres, place, names, "restore", str(archive), code=2)
+    assert "holds tables already, and nothing is overwritten" in refused
+    assert not place.exists()
+    _back_up(postgres, place, into, "restore", str(archive))
+    for name in names:
+        assert postgres.query(f"restored_{name}", ROWS) == postgres.query(name, ROWS)
+    assert (place / "summary.json").read_bytes() == (machines.outputs / "summary.json").read_bytes()
+
+
+def _back_up(postgres, outputs, names, *words, code=0):
+    """Call the backup with the variables of both servers."""
+
+    def address(server):
+        login = f"{server}:{PASSWORDS[f'{server}_database_password']}"
+        return f"{login}@127.0.0.1:{postgres.port}/{names[server]}"
+
+    variables = {
+        "OUTPUTS": str(outputs),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{address('prefect')}",
+        "MLFLOW_BACKEND_STORE_URI": f"postgresql+psycopg2://{address('mlflow')}",
+    }
+    command = [sys.executable, "-m", "deployments.local.backup", *words]
+    done = subprocess.run(command, cwd=CHECKOUT, env=os.environ | variables, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    return done.stderr
+
+
 def _kept(machines, postgres):
     """What both databases and the shared folders hold."""
     folders = (machines.room / "artifacts", machines.outputs)

@@ -1,7 +1,9 @@
 """Runs as a person starts them: processes of their own, side by side, and refused."""
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +67,20 @@ def test_two_runs_started_together_both_end_well(outputs):
     ledger = [json.loads(path.read_text()) for path in (outputs / "store" / "ledger").glob("*/*.json")]
     ran = [entry["step"] for entry in ledger if not entry["hit"]]
     assert sorted(ran) == sorted({entry["step"] for entry in ledger})
+
+
+def test_the_history_of_both_comes_back_from_a_backup_on_another_path(outputs, tmp_path):
+    archive, place = tmp_path / "backup.zip", tmp_path / "another place"
+    for where, asked in ((outputs, ["backup", str(archive)]), (place, ["restore", str(archive)])):
+        _end(_start("deployments.local.backup", asked, where, None))
+    with contextlib.closing(sqlite3.connect(place / "prefect" / "prefect.db")) as prefect:
+        states = prefect.execute("SELECT state_type FROM flow_run").fetchall()
+        (shown,) = prefect.execute("SELECT count(*) FROM artifact").fetchone()
+    assert states == [("COMPLETED",), ("COMPLETED",)]
+    assert shown > 0
+    client = MlflowClient(f"sqlite:///{place / 'mlflow.db'}")
+    (experiment,) = [each for each in client.search_experiments() if each.name == "pneumonia/classification"]
+    assert experiment.artifact_location == f"{(place / 'mlartifacts').as_uri()}/pneumonia/classification"
 
 
 def _computed(outputs: Path) -> dict[Path, int]:

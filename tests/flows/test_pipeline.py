@@ -3,10 +3,13 @@
 import json
 import os
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from mlflow import MlflowClient
+from prefect.settings import PREFECT_RESULTS_LOCAL_STORAGE_PATH, temporary_settings
 
+from deployments.local.backup import main as backup
 from deployments.local.gc import main
 from flows.pipeline import pipeline
 from flows.retrieval import retrieval
@@ -220,3 +223,22 @@ def _collect_garbage(outputs, capsys):
 def _stored(store):
     folders = store.filesystem.ls(f"{store.root}/sha256", detail=False)
     return [name for folder in folders for name in store.list(f"sha256/{folder.rsplit('/', 1)[-1]}")]
+
+
+def test_a_backup_that_is_restored_elsewhere_is_all_hits_and_keeps_its_pages(first, tmp_path, monkeypatch, capsys):
+    archive, place = tmp_path / "backup.zip", tmp_path / "another place"
+    assert backup(["backup", str(archive)]) == 0, capsys.readouterr().err
+    monkeypatch.setenv("OUTPUTS", str(place))
+    assert backup(["restore", str(archive)]) == 0, capsys.readouterr().err
+    client = MlflowClient(tracking_uri())
+    for stage in ("classification", "retrieval", "reports"):
+        run = client.get_run(first[stage]["mlflow_run_id"])
+        artifacts = Path(unquote(urlsplit(run.info.artifact_uri).path))
+        assert artifacts.is_relative_to(place)
+        assert (artifacts / "report.html").is_file()
+    with temporary_settings({PREFECT_RESULTS_LOCAL_STORAGE_PATH: place / "results"}):
+        again = _run()
+    assert again["tasks"]["executed"] == 0
+    assert again["retrieval"]["metrics"] == first["retrieval"]["metrics"]
+    assert backup(["restore", str(archive)]) == 2
+    assert "is not empty, and nothing is overwritten" in capsys.readouterr().err

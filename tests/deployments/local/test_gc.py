@@ -68,3 +68,29 @@ def test_a_folder_that_cannot_be_read_is_one_sentence(old, monkeypatch, capsys):
     assert main(["--delete"]) == 2
     assert "cannot be read or removed (Permission denied): mend that" in capsys.readouterr().err
     assert old.is_file()
+
+
+def test_sizes_and_runs_leave_where_one_asks_for_it(old, outputs, capsys):
+    client = new_client()
+    run = client.create_run(client.get_experiment_by_name("pneumonia/reports").experiment_id)
+    client.set_terminated(run.info.run_id, end_time=int((time.time() - 40 * 86_400) * 1000))
+    result = outputs / "results" / "step" / ("a" * 64)
+    result.parent.mkdir(parents=True)
+    result.write_text("x" * 1000)
+    os.utime(result, (time.time() - 20 * 86_400,) * 2)
+    asked = ["--at-most", "0.0000001", "--runs-older-than", "30"]
+    assert main(asked) == 0
+    shown = capsys.readouterr().out
+    assert "days on, so that 1e-07 GB are kept." in shown
+    assert "1 run of MLflow that ended over 30 days ago" in shown
+    assert result.is_file()
+    assert client.search_runs([run.info.experiment_id])
+    assert main([*asked[:2], "--delete"]) == 0
+    assert not result.exists()
+
+
+@pytest.mark.parametrize("size", ["-1", "nan", "inf", "much"])
+def test_what_is_no_size_is_refused(old, size, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--at-most", size])
+    assert ended.value.code == 2

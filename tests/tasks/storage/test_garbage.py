@@ -4,9 +4,10 @@ import os
 import random
 
 import pytest
+from filelock import FileLock
 
 from tasks.storage.finished_rows import FinishedRows
-from tasks.storage.garbage import DAY, find_leftovers, remove
+from tasks.storage.garbage import DAY, find_beyond, find_leftovers, remove
 from tasks.storage.store import Store
 
 NOW = 2_000_000_000.0
@@ -80,7 +81,6 @@ def test_what_people_made_stays_and_keeps_what_it_names(places):
         _write(store, "retrieval/classifier.json", json.dumps({"index": {"uri": pictures}}), 900),
         _write(store, "retrieval/added/pictures.json", "{}", 900),
         _write(store, "inbox/0123456789abcdef/shards/a.json", "[]", 900),
-        _write(store, "keys/train-classifier.json", "[]", 900),
     ]
     assert _find(places) == set()
     assert all((store / name).is_file() for name in kept)
@@ -139,3 +139,44 @@ def test_a_folder_that_cannot_be_read_ends_it_since_what_it_names_is_unknown(pla
     monkeypatch.setattr(os, "scandir", scan)
     with pytest.raises(PermissionError):
         find_leftovers(*places, {}, DAYS, NOW)
+
+
+def test_lock_files_and_notes_leave_with_the_results_they_are_about(places, tmp_path):
+    store, results = places
+    locks = tmp_path / "locks"
+    kept, gone = "a" * 64, "b" * 64
+    _write(results, f"step/{kept}", "{}", 1)
+    for name, days in ((f"step-{kept}.lock", 100), (f"step-{gone}.lock", 100), ("mlflow.lock", 100)):
+        _write(locks, name, "", days)
+    _write(locks, f"other-step-{gone}.lock", "", 0.5)
+    held = FileLock(locks / f"held-{gone}.lock")
+    held.acquire()
+    os.utime(held.lock_file, (NOW - 100 * DAY,) * 2)
+    for name, days in (("step", 900), ("renamed-step", 900), ("new-step", 1)):
+        _write(store, f"keys/{name}.json", "[]", days)
+    remove(find_leftovers(store, results, {}, DAYS, NOW, locks))
+    held.release()
+    assert sorted(path.name for path in locks.iterdir()) == sorted(
+        [f"step-{kept}.lock", "mlflow.lock", f"other-step-{gone}.lock", f"held-{gone}.lock"]
+    )
+    assert sorted(path.name for path in (store / "keys").iterdir()) == ["new-step.json", "step.json"]
+
+
+@pytest.mark.parametrize(
+    ("most", "stay"), [(1000, [8, 15, 20, 25]), (350, [8, 15, 20]), (250, [8, 15]), (0, []), (150, [8])]
+)
+def test_a_limit_of_size_lets_leave_what_was_used_longest_ago(places, most, stay):
+    store, results = places
+    for days in (8, 15, 20, 25):
+        _write(results, f"step/{days:064x}", "x" * 100, days)
+    days, found = find_beyond(most, store, results, {}, DAYS, now=NOW)
+    assert 7 <= days <= 30
+    left = {path.name for path in results.rglob("*") if path.is_file()} - {each.path.name for each in found}
+    assert left == {f"{days:064x}" for days in stay}
+
+
+def test_no_limit_of_size_takes_what_is_young_or_needed(places):
+    store, results = places
+    content = _content(store, "x" * 1000, 100)
+    _write(results, "step/a", json.dumps({"uri": content}), 6)
+    assert find_beyond(0, store, results, {}, DAYS, now=NOW) == (7, [])

@@ -350,3 +350,10 @@ def test_a_database_that_cannot_be_opened_is_one_sentence(monkeypatch, outputs):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{outputs / 'damaged.db'}")
     with pytest.raises(InputError, match=r"MLflow at sqlite.*damaged.db cannot be used: .*file is not a database"):
         runs.prepare()
+
+
+def test_a_database_of_another_version_is_one_sentence(outputs):
+    with contextlib.closing(sqlite3.connect(outputs / "mlflow.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'cc1f77228345'")
+    with pytest.raises(InputError, match="is of another version than this one: `make upgrade` brings an earlier one"):
+        runs.new_client()

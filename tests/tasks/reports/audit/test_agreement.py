@@ -11,13 +11,14 @@ P, N = "pneumonia", "normal"
 
 
 def test_scores_of_a_hand_made_set():
-    scores = label_scores([P, P, N, None, N, P, None], [P, P, P, P, N, N, N])
+    """No rate is a half, which those who are wrong would have too."""
+    scores = label_scores([P, P, P, P, N, None, N, P, None], [P, P, P, P, P, P, N, N, N])
     assert {name: (rate.value, rate.n) for name, rate in scores.items()} == {
-        "label_accuracy": (3 / 7, 7),
-        "sensitivity": (2 / 4, 4),
+        "label_accuracy": (5 / 9, 9),
+        "sensitivity": (4 / 6, 6),
         "specificity": (1 / 3, 3),
     }
-    assert (scores["sensitivity"].low, scores["sensitivity"].high) == pytest.approx(wilson(2, 4))
+    assert (scores["sensitivity"].low, scores["sensitivity"].high) == pytest.approx(wilson(4, 6))
 
 
 def test_a_class_that_is_missing_leaves_its_score_unknown():

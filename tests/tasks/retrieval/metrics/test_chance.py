@@ -1,3 +1,6 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
 
@@ -68,3 +71,24 @@ def test_random_vectors_score_the_gallery_level():
     spread = np.std(runs, axis=0) / np.sqrt(len(runs))
     assert (np.abs(np.mean(runs, axis=0) - expected) < 4 * spread).all()
     assert spread.max() < 0.01
+
+
+def test_graded_levels_are_the_means_over_all_orders():
+    """Of few items, so that every order can be looked at."""
+    grades, k = [0, 1, 2, 2, 0], 3
+    found = chance.leave_one_out(np.array(grades), np.arange(5), [k], grades=3).values["ndcg_at_3"]
+    in_gallery = chance.from_gallery(np.array(grades), np.arange(5), np.array(grades), [k], grades=3)
+    for query, grade in enumerate(grades):
+        gains = [2 - abs(grade - other) for other in grades]
+        others = gains[:query] + gains[query + 1 :]
+        assert found[query] == pytest.approx(_mean_over_orders(others, k))
+        assert in_gallery.values["ndcg_at_3"][query] == pytest.approx(_mean_over_orders(gains, k))
+
+
+def _mean_over_orders(gains, k):
+    def discounted(order):
+        return sum(gain / math.log2(rank + 2) for rank, gain in enumerate(order[:k]))
+
+    best = discounted(sorted(gains, reverse=True))
+    orders = list(itertools.permutations(gains))
+    return sum(discounted(order) / best for order in orders) / len(orders)

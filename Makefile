@@ -5,6 +5,7 @@
 # make site  the documents as pages, outputs/site     make notebook    docs/quickstart.ipynb again, with its output
 # make gpu-check  what only a GPU shows: right, how fast, how much memory
 # make register  deployments again (ARGS=--reset: without what people changed in the UI)
+# make fuzz  100,000 hostile files for every reader (CASES=n)
 # make gc    what the products hold that nothing needs any more (ARGS=--delete removes it)
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -22,7 +23,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 
 COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
 
-.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench gpu-check up down register gc clean
+.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench fuzz gpu-check up down register gc clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -74,6 +75,9 @@ notebook: setup
 bench: setup
 	@$(BIN)/python -m tests.benchmarks
 
+fuzz: setup
+	@$(BIN)/python -m tests.hostile.fuzz $(CASES) $(ARGS)
+
 gpu-check: setup
 	@$(BIN)/python -m tests.gpu.check $(ARGS)
 
@@ -91,5 +95,5 @@ gc: setup
 
 # The results in outputs/ stay; remove that folder by hand.
 clean:
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

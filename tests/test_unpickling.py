@@ -1,0 +1,106 @@
+"""Nothing is unpickled, no code comes with a file, and what is downloaded is pinned: read from the code itself."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CHECKOUT
+
+FOLDERS = ("flows", "tasks", "models", "deployments", "docs", "tests")
+MODULES = {
+    "pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "jsonpickle", "pickletools",
+    "hickle", "klepto",
+}  # fmt: skip
+CALLS = {
+    "read_pickle", "unsafe_load", "full_load", "unsafe_load_all", "full_load_all", "load_module",
+    "load_learner", "read_hdf",
+}  # fmt: skip
+"""Functions that run what a file holds, by their last name."""
+REASONS = {
+    "flows/support/processes.py": "a call goes to a process of its own through a pipe, whose other end this one holds",
+    "tests/tasks/hostile_results.py": "writes the poisoned results that must not be read",
+    "tests/hostile/poison.py": "writes the poisoned files that must not be read",
+    "tests/models/classifier/test_weights.py": "writes a poisoned file",
+    "tests/tasks/execution/test_caching.py": "asks whether a step can be sent to Dask, of its own bytes",
+    "tests/models/classifier/test_onnx_graph.py": "runs the code that a page shows",
+    "tests/support/model_cards.py": "runs the code that a model card shows",
+}
+"""Files that use one of them, and why they may."""
+_SUSPECT = re.compile(r"pickle|load|eval|exec|weights_only|trust_remote|shelve|marshal|dill|read_hdf")
+
+
+def files() -> list[Path]:
+    return sorted(path for folder in FOLDERS for path in (CHECKOUT / folder).rglob("*.py"))
+
+
+def misuses(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Find what runs code of a file, with its line."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names if alias.name.split(".")[0] in MODULES)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in MODULES:
+            yield node.lineno, node.module or ""
+        elif isinstance(node, ast.Call):
+            yield from ((node.lineno, found) for found in _calls(node))
+
+
+def _calls(node: ast.Call) -> Iterator[str]:
+    function = node.func
+    name = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
+    owner = ast.unparse(function.value) if isinstance(function, ast.Attribute) else ""
+    told = {keyword.arg: keyword.value for keyword in node.keywords}
+    if name in CALLS or (not owner and name in ("eval", "exec")):
+        yield name
+    if owner == "torch" and name == "load" and not _is(told.get("weights_only"), True):
+        yield "torch.load without weights_only"
+    if "weights_only" in told and not _is(told["weights_only"], True):
+        yield "weights_only"
+    if "allow_pickle" in told and not _is(told["allow_pickle"], False):
+        yield "allow_pickle"
+    if "trust_remote_code" in told and not _is(told["trust_remote_code"], False):
+        yield "trust_remote_code"
+    if owner == "yaml" and name in ("load", "load_all"):
+        yield "yaml.load"
+
+
+def _is(node: ast.expr | None, value: bool) -> bool:
+    return isinstance(node, ast.Constant) and node.value is value
+
+
+def test_nothing_is_unpickled_but_for_the_reasons_that_are_named():
+    found: dict[str, list[str]] = {}
+    for path in files():
+        text = path.read_text()
+        for line, what in misuses(ast.parse(text)) if _SUSPECT.search(text) else ():
+            found.setdefault(path.relative_to(CHECKOUT).as_posix(), []).append(f"line {line}: {what}")
+    assert {name: uses for name, uses in found.items() if name not in REASONS} == {}
+    assert set(REASONS) <= set(found), "a reason is left over"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import pickle", "from joblib import load", "import cloudpickle.compat", "torch.load(path)",
+        "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)", "pandas.read_pickle(path)",
+        "yaml.load(text, Loader=yaml.Loader)", "yaml.unsafe_load(text)", "eval(text)", "exec(text)",
+        "AutoModel.from_pretrained(path, trust_remote_code=True)", "np.load(path, allow_pickle=chosen)",
+    ],
+)  # fmt: skip
+def test_each_kind_is_found(code):
+    assert list(misuses(ast.parse(code)))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "torch.load(path, weights_only=True)",
+        "np.load(path, allow_pickle=False)",
+        "model.eval()",
+        "yaml.safe_load(text)",
+    ],
+)
+def test_what_is_safe_is_not(code):
+    assert not list(misuses(ast.parse(code)))

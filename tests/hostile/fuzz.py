@@ -21,15 +21,10 @@ from typing import Any, NamedTuple
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from models.bounds import FILE_BYTES, FILE_SECONDS
 from tests.hostile.mutations import one_of
 from tests.hostile.readers import READERS, ROOM, Reader
 from tests.hostile.watching import watched
-
-SECONDS = 5.0
-"""Processor time that a file may take."""
-
-MEMORY = 1 << 30
-"""Bytes that a file may take beyond what the process has."""
 
 _HANGS = 60  # seconds after which a file counts as one that is never done with
 _LONGEST = 300  # characters of a sentence
@@ -88,7 +83,7 @@ def check(reader: Reader, content: bytes) -> bool:
     for line in lines:
         if not line.isprintable() or len(line) > _LONGEST_LINE:
             raise Fault(f"what it logs is not fit to be shown: {line[:200]!r}")
-    if (took := time.thread_time() - started) > SECONDS:
+    if (took := time.thread_time() - started) > FILE_SECONDS:
         raise Fault(f"it took {took:.1f} s of the processor")
     return accepted
 
@@ -241,7 +236,7 @@ def alone(reader: Reader, cases: int, random: int) -> Count:
     check(reader, reader.valid()[0])
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + FILE_BYTES, hard))
     count = fuzz(reader, cases, random, note)
     faulthandler.cancel_dump_traceback_later()
     if not count.lost:

@@ -119,6 +119,8 @@ def _with_another(draw: st.DrawFn, value: Any) -> Any:
         copy[draw(st.sampled_from(NASTY))] = copy.pop(key)
     elif change == 1:
         copy.append(copy[key])
+    elif change == 2 and isinstance(copy, dict):
+        copy[draw(st.sampled_from(NASTY))] = draw(st.sampled_from(_VALUES))
     else:
         copy[key] = _with_another(draw, copy[key])
     return copy

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from models.bounds import FILE_BYTES
 from tests.conftest import CHECKOUT
 from tests.hostile import fuzz, poison
 from tests.hostile.readers import READERS, Reader
@@ -24,7 +25,7 @@ def test_a_hostile_file_is_accepted_or_refused_in_one_sentence(reader: Reader, o
     found = fuzz.fuzz(reader, CASES, random=1)
     assert found.lost == ()
     assert found.tried >= CASES / 2
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < fuzz.MEMORY
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10 < FILE_BYTES
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@
 # make site  the documents as pages, outputs/site     make notebook    docs/quickstart.ipynb again, with its output
 # make gpu-check  what only a GPU shows: right, how fast, how much memory
 # make register  deployments again (ARGS=--reset: without what people changed in the UI)
+# make audit  known weaknesses of the lock, a bill of materials with licences, what is newer than upstream speaks of
 # make fuzz  100,000 hostile files for every reader (CASES=n)
 # make gc    what the products hold that nothing needs any more (ARGS=--delete removes it)
 SHELL := /bin/bash
@@ -23,7 +24,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 
 COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
 
-.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench fuzz gpu-check up down register gc clean
+.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench audit fuzz gpu-check up down register gc clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -74,6 +75,9 @@ notebook: setup
 
 bench: setup
 	@$(BIN)/python -m tests.benchmarks
+
+audit: setup
+	@$(BIN)/python -m tests.supply_chain
 
 fuzz: setup
 	@$(BIN)/python -m tests.hostile.fuzz $(CASES) $(ARGS)

@@ -2,11 +2,15 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import medmnist
 import pytest
+from torchvision.models import EfficientNet_B0_Weights, ResNet18_Weights
 
+from models.choices import PUBLISHED_ENCODERS
+from models.encoders.loading import published_class
 from tests.conftest import CHECKOUT
 
 FOLDERS = ("flows", "tasks", "models", "deployments", "docs", "tests")
@@ -104,3 +108,43 @@ def test_each_kind_is_found(code):
 )
 def test_what_is_safe_is_not(code):
     assert not list(misuses(ast.parse(code)))
+
+
+DOWNLOADS: dict[str, Callable[[dict[str | None, ast.expr]], bool]] = {
+    "from_pretrained": lambda told: _is(told.get("local_files_only"), True),
+    "snapshot_download": lambda told: "revision" in told,
+    "download_url_to_file": lambda told: "hash_prefix" in told,
+    "urlretrieve": lambda told: False,
+    "hf_hub_download": lambda told: False,
+    "load_state_dict_from_url": lambda told: False,
+    "create_model_and_transforms": lambda told: False,
+}
+"""What libraries download by, and whether a call of it is pinned or asks nobody."""
+
+
+def test_every_download_is_pinned_in_the_code():
+    found, loose = set(), []
+    for path in files():
+        if path.relative_to(CHECKOUT).parts[0] not in ("flows", "tasks", "models", "deployments"):
+            continue
+        text = path.read_text()
+        if not any(name in text for name in DOWNLOADS):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            name = getattr(node.func, "attr", getattr(node.func, "id", "")) if isinstance(node, ast.Call) else ""
+            if name in DOWNLOADS and isinstance(node, ast.Call):
+                found.add(name)
+                if not DOWNLOADS[name]({keyword.arg: keyword.value for keyword in node.keywords}):
+                    loose.append(f"{path}:{node.lineno}: {name}")
+    assert loose == []
+    assert found == {"from_pretrained", "snapshot_download", "download_url_to_file"}
+
+
+def test_what_is_fetched_without_being_asked_for_comes_over_https_by_digest_or_commit():
+    for name in PUBLISHED_ENCODERS:
+        assert re.fullmatch(r"[0-9a-f]{40}", published_class(name).revision), name
+    for weights in (ResNet18_Weights.IMAGENET1K_V1, EfficientNet_B0_Weights.IMAGENET1K_V1):
+        assert re.fullmatch(r"https://\S+-[0-9a-f]{8}\.pth", weights.url)
+    for name, about in medmnist.INFO.items():
+        assert about["url"].startswith("https://"), name
+        assert re.fullmatch(r"[0-9a-f]{32}", about["MD5"]), name

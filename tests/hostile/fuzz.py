@@ -158,13 +158,16 @@ def fuzz(reader: Reader, cases: int, random: int, note: Callable[[bytes], object
     return Count(reader.name, *counts, ())
 
 
-def fuzz_all(cases: int, random: int = 0, at_once: int = 1) -> list[Count]:
+def fuzz_all(
+    cases: int, random: int = 0, at_once: int = 1, ended: Callable[[Count], object] = lambda count: None
+) -> list[Count]:
     """Try cases on all readers, each in a process of its own, which is forked from this one.
 
     Args:
         cases: how many, together.
         random: seed.
         at_once: processes.
+        ended: is told of each reader that is done.
 
     Returns:
         The counts, in the order of the table.
@@ -191,6 +194,7 @@ def fuzz_all(cases: int, random: int = 0, at_once: int = 1) -> list[Count]:
                 end = process.exitcode
                 found[reader.name] = Count(reader.name, 0, 0, 0, (f"the process ends with {end}: see outputs/fuzz",))
             process.join()
+            ended(found[reader.name])
     return [found[reader.name] for reader in READERS]
 
 
@@ -256,7 +260,7 @@ def main() -> int:
         reader = next(reader for reader in READERS if reader.name == given.only)
         sys.stdout.write(table([alone(reader, given.cases, given.seed)]) + "\n")
         return 0
-    counts = fuzz_all(given.cases, given.seed, given.at_once)
+    counts = fuzz_all(given.cases, given.seed, given.at_once, lambda count: sys.stderr.write(f"{count}\n"))
     sys.stdout.write(table(counts) + "\n")
     return 1 if any(each.lost for each in counts) else 0
 

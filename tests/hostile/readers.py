@@ -86,7 +86,7 @@ from tests.hostile.mutations import (
 from tests.tasks.data.pictures.dicom_files import IMAGE, dicom
 
 LABELS = {0: "normal", 1: "pneumonia"}
-_ROOM = tempfile.TemporaryDirectory(prefix="hostile-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
+_ROOM = tempfile.TemporaryDirectory(prefix="hostile-")
 ROOM = Path(_ROOM.name)
 """Where cases are written that are read by their path."""
 

@@ -8,6 +8,8 @@
 # make backup / restore  all products and both databases in one file, and back (BACKUP=file, OUTPUTS=dir)
 # make upgrade  databases of an earlier version to this one's, after a backup
 # make mutants  small faults in pure modules, and which of them the tests do not see (ARGS="--count 300 --seed 1")
+# make audit  known weaknesses of the lock, a bill of materials with licences, what is newer than upstream speaks of
+# make fuzz  100,000 hostile files for every reader (CASES=n)
 # make gc    what the products hold that nothing needs any more (ARGS=--delete removes it)
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -25,7 +27,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 
 COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
 
-.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench gpu-check up down register gc backup restore upgrade mutants clean
+.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench gpu-check up down register gc backup restore upgrade audit fuzz mutants clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -77,6 +79,12 @@ notebook: setup
 bench: setup
 	@$(BIN)/python -m tests.benchmarks
 
+audit: setup
+	@$(BIN)/python -m tests.supply_chain
+
+fuzz: setup
+	@$(BIN)/python -m tests.hostile.fuzz $(CASES) $(ARGS)
+
 gpu-check: setup
 	@$(BIN)/python -m tests.gpu.check $(ARGS)
 
@@ -107,5 +115,5 @@ upgrade: setup
 
 # The results in outputs/ stay; remove that folder by hand.
 clean:
-	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

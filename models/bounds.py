@@ -1,8 +1,18 @@
 """How much of a file is believed before it is read: whoever reads a file that may be damaged or hostile asks here.
 
-Each bound is far above what the project or a publisher of weights writes, and low enough that what lies below it is
-read within seconds.
+A file takes at most `FILE_BYTES` of memory and `FILE_SECONDS` of a processor, or is refused. Only what is large by
+nature may be larger, up to `UNPACKED_BYTES`: datasets and weights, which are refused for what they declare before they
+are read. Each bound is far above what the project or a publisher of weights writes.
 """
+
+FILE_BYTES = 1 << 30
+"""Memory for a file beyond the program itself."""
+
+FILE_SECONDS = 5
+"""Processor time for a file; an X-ray of 20 million pixels in JPEG 2000, the slowest, takes half of it."""
+
+TEXT_BYTES = 1 << 20
+"""A text that a person writes: prompts. YAML is parsed at some hundred kilobytes a second."""
 
 JSON_BYTES = 16 * 2**20
 """A JSON text: records of results, notes of the ledger, cards of weights, configurations of checkpoints."""

@@ -23,8 +23,9 @@ from huggingface_hub.errors import (
 )
 from safetensors import SafetensorError, safe_open
 
+from models.bounded_file import read_file
 from models.bounded_json import parse_json
-from models.bounds import SAFETENSORS_HEADER_BYTES
+from models.bounds import JSON_BYTES, SAFETENSORS_HEADER_BYTES
 from models.errors import InputError
 from models.text import printable
 from models.zip_archive import open_archive
@@ -114,7 +115,7 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: the file is missing, damaged, or holds something else.
     """
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_file(path, JSON_BYTES))
     except FileNotFoundError as error:
         raise InputError(
             f"{path.parent} is no checkpoint: it has no {path.name}; give the folder that holds the model's files."

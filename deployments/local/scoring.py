@@ -1,7 +1,7 @@
 """What the scoring server answers: a probability by the name of each class, for arrays of pixels and for image files.
 
-MLflow loads this module as a model of its own, which asks the registered one. That takes stored pixels alone, and
-answers what it cannot take with NaN; here it is refused in one sentence.
+MLflow loads this module as a model of its own. The registered one takes stored pixels alone, and answers what it cannot
+take with NaN; here it is refused in one sentence.
 """
 
 import base64
@@ -9,23 +9,21 @@ import binascii
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 from numpy.typing import NDArray
 
+from models.classifier.serving import ServedPackage
 from models.errors import InputError
 from models.text import printable
 from tasks.data.pictures.image_file import read_image
 from tasks.shared.model_size import to_model_size
 
-if TYPE_CHECKING:
-    from mlflow.pyfunc import PyFuncModel
-
-SOURCE = "source"
-"""File, beside `MLmodel`, that holds the URI of the registered model."""
+PACKAGE = "classifier.safetensors"
+"""File, beside `MLmodel`, with the classifier: of what is registered, the part that runs no code when it is read."""
 
 
 class RefusedInput(MlflowException):
@@ -44,12 +42,12 @@ class NamedClassifier:
     """A registered classifier that takes images in several forms and names its classes.
 
     Args:
-        model: the registered model; its metadata hold the card of the classifier.
+        payload: safetensors of `models.classifier.weights.dump`.
     """
 
-    def __init__(self, model: "PyFuncModel") -> None:
-        card = model.metadata.metadata or {}
-        self._model = model
+    def __init__(self, payload: bytes) -> None:
+        self._model = ServedPackage(payload)
+        card = self._model.card
         self._labels = list(card["labels"])
         self._size = int(card["image_size"])
         self._shape = (self._size, self._size, *([] if card["channels"] == 1 else [int(card["channels"])]))
@@ -72,7 +70,7 @@ class NamedClassifier:
             raise RefusedInput(f'Give the images as a list: {{"inputs": …}}, {self._expected()}.')
         values = np.atleast_1d(np.asarray(data))
         images = self._stored(values) if values.dtype.kind in "iuf" else self._decoded(values)
-        rows: Any = self._model.predict(images.astype(np.float32))
+        rows = self._model.predict(images.astype(np.float32))
         return [dict(zip(self._labels, map(float, row), strict=True)) for row in rows]
 
     def _stored(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -115,9 +113,7 @@ def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> Named
     """Load the model, as MLflow asks for it by this name.
 
     Args:
-        path: the file `SOURCE`.
+        path: the file `PACKAGE`.
         model_config: MLflow's; there is none.
     """
-    import mlflow.pyfunc
-
-    return NamedClassifier(mlflow.pyfunc.load_model(Path(path).read_text(encoding="utf-8")))
+    return NamedClassifier(Path(path).read_bytes())

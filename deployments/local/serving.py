@@ -23,7 +23,8 @@ def main(words: Sequence[str]) -> None:
         words: options of `mlflow models serve`, such as `--host` and `--port`.
     """
     os.environ.update(environment())
-    from tasks.tracking.registry import CHAMPION, registered_name, versions  # imports what reads the environment
+    from tasks.storage.store import DamagedFileError, Store
+    from tasks.tracking.registry import CHAMPION, read_package, registered_name, versions  # read the environment
     from tasks.tracking.runs import require_tracker
 
     name = registered_name("pneumoniamnist")
@@ -32,10 +33,11 @@ def main(words: Sequence[str]) -> None:
         champion = next((version for version in versions(name) if CHAMPION in version.aliases), None)
         if champion is None:
             raise InputError(f"No version of {name} is the champion: make one it with `python -m flows.champion`.")
-    except InputError as error:
+        package = Store().get(read_package(champion))
+    except (InputError, DamagedFileError) as error:
         sys.stderr.write(f"error: {error}\n")
         raise SystemExit(2) from error
-    model = _written(f"models:/{name}/{champion.version}", outputs() / "services" / f"{name}-{champion.version}")
+    model = write_served(package, outputs() / "services" / f"{name}-{champion.version}")
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     os.environ["PYTHONPATH"] = f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
@@ -43,17 +45,28 @@ def main(words: Sequence[str]) -> None:
     os.execv(sys.executable, [*command, "--env-manager", "local", *words])
 
 
-def _written(uri: str, folder: Path) -> Path:
-    """Write the model that asks the one at a URI, as MLflow serves it."""
+def write_served(package: bytes, folder: Path) -> Path:
+    """Write the model that MLflow serves: weights and card, without the graph that is registered beside them.
+
+    To load that graph, PyTorch unpickles parts of it, so that whoever may write to the tracker's files could let this
+    server run anything (`torch.export.load`, PyTorch 2.11 to 2.15).
+
+    Args:
+        package: the registered classifier.
+        folder: where it is written.
+
+    Returns:
+        The folder.
+    """
     from mlflow import pyfunc
     from mlflow.models import Model
 
-    from deployments.local.scoring import SOURCE
+    from deployments.local.scoring import PACKAGE
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SOURCE).write_text(uri, encoding="utf-8")
+    (folder / PACKAGE).write_bytes(package)
     described = Model()
-    pyfunc.add_to_model(described, loader_module="deployments.local.scoring", data=SOURCE)
+    pyfunc.add_to_model(described, loader_module="deployments.local.scoring", data=PACKAGE)
     described.save(str(folder / "MLmodel"))
     return folder
 

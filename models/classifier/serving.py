@@ -58,15 +58,19 @@ class ServedClassifier(nn.Module):
         return probabilities.where(stored.flatten(1).all(dim=1, keepdim=True), torch.nan)
 
 
-class ServedProbe:
-    """A probe as a service asks it, with its encoder, which is read from where the card says.
+class ServedPackage:
+    """A classifier as a service asks it, from its weights and card; the encoder of a probe is read where the card says.
 
     Args:
-        payload: the probe, as it is registered.
+        payload: the classifier, as it is registered.
+
+    Attributes:
+        card: what its file says beside the weights.
     """
 
     def __init__(self, payload: bytes) -> None:
-        model, card = weights.load(payload)
+        model, self.card = weights.load(payload)
+        card = self.card
         self._served = ServedClassifier(model, Normalization(**card["normalization"]), card["temperature"])
         self._batch = model.largest_batch
 
@@ -85,11 +89,11 @@ class ServedProbe:
         return torch.cat(parts).numpy()
 
 
-def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ServedProbe:
+def _load_pyfunc(path: str, model_config: dict[str, Any] | None = None) -> ServedPackage:
     """Load a registered probe, as MLflow asks a module for it by this name.
 
     Args:
         path: the file of the probe.
         model_config: MLflow's; there is none.
     """
-    return ServedProbe(Path(path).read_bytes())
+    return ServedPackage(Path(path).read_bytes())

@@ -68,7 +68,7 @@ def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
         frozen = _frozen(card) if card["architecture"] == PROBE else None
         model = build_classifier(card["architecture"], classes=classes, channels=channels, frozen=frozen)
         model.load_state_dict(load_tensors(payload))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise InputError(
             f"The weights cannot be read as a classifier of this project ({printable(error)}); supply the file as it "
             "was saved, or train again."

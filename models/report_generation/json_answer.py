@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from models.report_generation.schema import Finding, Presence, ReportContent
 from models.report_generation.unreadable import UnreadableReport
+from models.text import printable
 
 # Private, without docstrings: pydantic would copy those into the schema, where they would change what is asked for.
 
@@ -67,8 +68,8 @@ def read_json(text: str) -> ReportContent:
         answer = _Answer.model_validate_json(written)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UnreadableReport(f"The JSON does not fit the schema: {where}: {first['msg']}.") from error
+        where = printable(".".join(str(part) for part in first["loc"]))  # of a name that the model made up
+        raise UnreadableReport(f"The JSON does not fit the schema: {where}: {printable(first['msg'])}.") from error
     words = (answer.impression, *(finding.name for finding in answer.findings))
     if not all(any(character.isalpha() for character in part) for part in words):
         raise UnreadableReport("The JSON holds an impression or the name of a finding without words.")

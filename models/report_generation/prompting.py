@@ -12,6 +12,8 @@ from typing import Annotated, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from models.bounded_file import read_file
+from models.bounds import TEXT_BYTES
 from models.errors import InputError
 from models.report_generation.schema import Answer, Case, Request
 from models.text import printable
@@ -144,7 +146,7 @@ def read_strategy(path: Path) -> Strategy:
         InputError: the file cannot be read, is not such a file, or names a strategy other than itself.
     """
     try:
-        strategy = Strategy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        strategy = Strategy.model_validate(yaml.safe_load(read_file(path, TEXT_BYTES).decode()))
     except ValidationError as error:
         first = error.errors()[0]
         where = printable(".".join(str(part) for part in first["loc"]) or "the whole")

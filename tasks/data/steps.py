@@ -5,8 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from models.bounded_file import read_file
 from models.errors import InputError
-from models.text import printable
+from models.text import printable, reason
 from tasks.data.audit import Audit, audit, audit_table
 from tasks.data.catalogue import SEVERAL, Entry, locate, look_up
 from tasks.data.corrections import LARGEST, corrected_labels, corrections_csv, read_corrections
@@ -125,15 +126,15 @@ def locate_source(parameters: DatasetParameters) -> SourceRecord:
 def _corrections(path: Path) -> bytes:
     file = path.expanduser()
     try:
-        if file.stat().st_size > LARGEST:
-            raise InputError(
-                f"--dataset.corrections {printable(path, 80)} is larger than {LARGEST >> 20} MiB: expected a list of "
-                "corrected labels, such as doubtful_labels.csv of a run."
-            )
-        return file.read_bytes()
+        return read_file(file, LARGEST)
+    except ValueError as error:
+        raise InputError(
+            f"--dataset.corrections {printable(path, 80)} is larger than {LARGEST >> 20} MiB: expected a list of "
+            "corrected labels, such as doubtful_labels.csv of a run."
+        ) from error
     except OSError as error:
         raise InputError(
-            f"--dataset.corrections {printable(path, 80)} cannot be read ({error.strerror}): give a list of corrected "
+            f"--dataset.corrections {printable(path, 80)} cannot be read ({reason(error)}): give a list of corrected "
             "labels, such as doubtful_labels.csv of a run."
         ) from error
 

@@ -10,16 +10,19 @@ A row is done once it is in a shard or in quarantine. A killed run loses the bat
 """
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from models.report_generation.generator import ReportGenerator, Row, Written
 from tasks.records.base import StoredFile
 from tasks.storage.finished_rows import FinishedRows
 from tasks.storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 _BATCH: TypeAdapter[Sequence[Written]] = TypeAdapter(list[Written])
 
@@ -48,9 +51,14 @@ class Job:
             found.setdefault(row.row_id, row)
         for name in self._store.list(f"{self._folder}/quarantine"):
             content = self._store.read(name)
-            if content is not None:
+            if content is None:
+                continue
+            try:
                 failed = Written.model_validate_json(content)
-                found.setdefault(failed.row_id, failed)
+            except ValidationError:
+                logger.warning("%s in the store is ignored, since it holds no row: it is written again.", name)
+                continue
+            found.setdefault(failed.row_id, failed)
         return found
 
     def keep(self, batch: Sequence[Written]) -> None:

@@ -6,12 +6,15 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from tasks.storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
@@ -65,7 +68,12 @@ class FinishedRows(Generic[R]):
                 content = self._store.read(name)
                 if content is not None and hashlib.sha256(content).hexdigest() in name:
                     self._read.add(name)
-                    yield from self._rows.validate_json(content)
+                    try:
+                        rows = self._rows.validate_json(content)
+                    except ValidationError:
+                        logger.warning("%s in the store is ignored, since it holds no such rows.", name)
+                        continue
+                    yield from rows
 
     def write(self, rows: Sequence[R]) -> None:
         """Keep a finished shard, whole or not at all."""

@@ -13,7 +13,9 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from models.bounded_file import read_file
 from models.bounded_json import parse_json
+from models.bounds import JSON_BYTES
 from tasks.storage.proxies import loopback_without_proxy
 
 OVERVIEW = "overview"
@@ -79,7 +81,7 @@ def services_file() -> Path:
 def noted_services() -> dict[str, Any]:
     """Read what `make up` noted; empty where it noted nothing, or what is there cannot be read."""
     try:
-        notes = parse_json(services_file().read_bytes())
+        notes = parse_json(read_file(services_file(), JSON_BYTES))
     except (OSError, ValueError):
         return {}
     return notes if isinstance(notes, dict) else {}

@@ -202,8 +202,16 @@ class Store:
         return self.put(json.dumps(value, indent=1, sort_keys=True).encode(), "application/json")
 
     def get_json(self, stored: StoredFile) -> Any:
-        """Read a stored JSON value."""
-        return json.loads(self.get(stored))
+        """Read a stored JSON value.
+
+        Raises:
+            DamagedFileError: as in `get`, or the content is no JSON.
+        """
+        content = self.get(stored)
+        try:
+            return parse_json(content, len(content))  # of its own making: long lists of rows are among them
+        except ValueError as error:
+            raise DamagedFileError(f"{stored.uri} holds no JSON ({printable(error)}).") from error
 
     def put_pictures(self, pictures: Mapping[str, bytes]) -> dict[str, StoredFile]:
         """Store PNG images by name."""

@@ -1,8 +1,8 @@
 """MLflow's model registry: the versions of a classifier, and which of them is the champion.
 
-A version holds the classifier twice: as an exported graph (pt2) for serving, and as safetensors with a card for
-analysis; beside them lie what its run made for it: an ONNX graph, a model card and a data card. Nothing in it is
-pickled. A probe is held once, without a graph, which would hold the weights of its encoder:
+A version holds the classifier twice: as an exported graph (pt2) for others, and as safetensors with a card, which alone
+is read here, since PyTorch unpickles parts of a graph that it loads; beside them lie what its run made for it: an ONNX
+graph, a model card and a data card. A probe is held once, without a graph, which would hold the weights of its encoder:
 those stay where their licence has them, and whoever serves the probe reads them there. The aliases `champion` and
 `previous` name the version in use and the one before it; who gets them is decided elsewhere.
 
@@ -277,7 +277,7 @@ def _write(folder: Path, payload: bytes, run: RunReference, model_id: str) -> di
 
     from models.classifier import weights
     from models.classifier.preprocessing import Normalization
-    from models.classifier.serving import ServedClassifier, ServedProbe
+    from models.classifier.serving import ServedClassifier, ServedPackage
 
     model, card = weights.load(payload)
     shape = (card["image_size"], card["image_size"], *([] if card["channels"] == 1 else [card["channels"]]))
@@ -302,7 +302,7 @@ def _write(folder: Path, payload: bytes, run: RunReference, model_id: str) -> di
     else:
         folder.mkdir()
         described.signature, described.metadata = signature, card
-        mlflow.pyfunc.add_to_model(described, loader_module=ServedProbe.__module__, data=PACKAGE)
+        mlflow.pyfunc.add_to_model(described, loader_module=ServedPackage.__module__, data=PACKAGE)
     described.save(str(folder / "MLmodel"))
     (folder / PACKAGE).parent.mkdir()
     (folder / PACKAGE).write_bytes(payload)

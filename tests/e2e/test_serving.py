@@ -9,7 +9,9 @@ import shlex
 import subprocess
 import sys
 import urllib.error
+import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from tasks.storage.store import Store
 from tasks.tracking import registry, runs
 from tests.conftest import CHECKOUT
 from tests.e2e.services import wait_for
+from tests.hostile.poison import poisoned_graph
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.e2e
@@ -55,6 +58,8 @@ def classifier(shared_outputs):
     package = Store().put(weights.dump(model, card), "application/x-safetensors")
     version = registry.register(run, "pneumonia-classifier", package)
     promote(run, version, lambda stored: (True, ""))
+    folder = urllib.parse.urlsplit(client.get_model_version_download_uri(version.name, str(version.version))).path
+    (Path(folder) / "data" / "model.pt2").write_bytes(poisoned_graph(shared_outputs / "marker"))  # not to be read
     return model
 
 
@@ -133,6 +138,11 @@ def test_a_request_is_answered_with_the_probabilities_of_predict_by_class(addres
     np.testing.assert_allclose(found, np.stack([1 - expected, expected], axis=1), atol=1e-5)
     assert expected.min() > 0.01
     assert expected.max() < 0.99
+
+
+def test_the_registered_graph_is_not_read_since_pytorch_unpickles_it(address, shared_outputs):
+    _ask(address, np.zeros((1, 28, 28)).tolist())
+    assert not (shared_outputs / "marker").exists()
 
 
 def test_a_file_of_another_size_is_cropped_and_resized_as_a_search_does(address, classifier):

@@ -5,11 +5,11 @@ and answers that take too long; after as long as `Retry-After` asks for, up to t
 doubled each time up to eight, less a random part. Here is decided what it means when that does not help.
 """
 
-import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from models.bounded_json import parse_json
 from models.errors import InputError
 from models.report_generation.openai_server.address import is_loopback
 from models.report_generation.openai_server.exchange import RefusedError
@@ -92,7 +92,7 @@ class Connection:
         for _ in range(UNREADABLE_TRIES):
             text = await self._post(body)
             try:
-                return json.loads(text)
+                return parse_json(text)
             except ValueError:
                 continue
         raise RefusedError(f"no JSON was answered: {self._shown(text)}")
@@ -119,7 +119,7 @@ class Connection:
         except library.APIConnectionError as error:
             self._fail(error)
         try:
-            return json.loads(response.text), response.headers
+            return parse_json(response.text), response.headers
         except ValueError:
             return None, response.headers
 

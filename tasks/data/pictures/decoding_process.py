@@ -26,12 +26,11 @@ from typing import BinaryIO
 
 import numpy as np
 
+from models.bounds import FILE_BYTES, FILE_SECONDS
 from models.errors import InputError
 from tasks.data.pictures.picture_facts import Picture, PictureFacts
 
-MAXIMUM_CPU_SECONDS = 10  # a file; an X-ray of 20 million pixels in JPEG 2000, the slowest, takes up to 5
 MAXIMUM_SECONDS = 60  # a file, where other programs keep the processors busy
-MAXIMUM_BYTES = 1 << 30  # of memory beyond the program itself
 
 _ROOT = Path(__file__).parents[3]
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tasks.data.pictures.decoding_process import serve; serve()"
@@ -50,9 +49,9 @@ class DecodingProcess:
 
     def __init__(
         self,
-        cpu_seconds: int = MAXIMUM_CPU_SECONDS,
+        cpu_seconds: int = FILE_SECONDS,
         seconds: float = MAXIMUM_SECONDS,
-        memory_bytes: int = MAXIMUM_BYTES,
+        memory_bytes: int = FILE_BYTES,
     ) -> None:
         self._cpu_seconds, self._seconds, self._memory_bytes = cpu_seconds, seconds, memory_bytes
         self._lock = threading.Lock()

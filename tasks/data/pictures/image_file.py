@@ -8,13 +8,14 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from models.bounds import FILE_BYTES
 from models.errors import InputError
 from models.text import printable
 from tasks.data.pictures.decoding_process import DecodingProcesses
 from tasks.data.pictures.picture_content import EXPECTED
 from tasks.data.pictures.picture_facts import Picture
 
-MAXIMUM_FILE_BYTES = 1 << 31
+MAXIMUM_FILE_BYTES = FILE_BYTES
 
 _LARGE, _EMPTY = f"a file of more than {MAXIMUM_FILE_BYTES >> 30} GB", "an empty file"
 _DECODERS = DecodingProcesses(min(os.cpu_count() or 1, 4))

@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.bounded_file import read_file
+from models.bounded_json import parse_json
+from models.bounds import TEXT_BYTES
 from models.errors import InputError
-from models.text import printable
+from models.text import printable, reason
 from models.vector_index import normalize
 from tasks.retrieval.metrics import chance, ranking
 from tasks.retrieval.metrics.protocols import Protocol
@@ -102,10 +105,10 @@ def read_prompts(path: Path = PROMPTS) -> PromptSet:
         InputError: the file is missing, is no such JSON, repeats an id or a text, or pairs prompts it does not hold.
     """
     try:
-        content = _File.model_validate_json(path.read_bytes())
+        content = _File.model_validate(parse_json(read_file(path, TEXT_BYTES)))
     except OSError as error:
         raise InputError(
-            f"The prompt file {path} cannot be read ({error.strerror}); name a file of prompts by class."
+            f"The prompt file {path} cannot be read ({reason(error)}); name a file of prompts by class."
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -113,6 +116,10 @@ def read_prompts(path: Path = PROMPTS) -> PromptSet:
         raise InputError(
             f"The prompt file {printable(path)} is not as expected at {place}: {printable(first['msg'], 60)}; write it "
             f"like {PROMPTS.name}."
+        ) from error
+    except ValueError as error:
+        raise InputError(
+            f"The prompt file {printable(path)} is no JSON ({printable(error)}); write it again."
         ) from error
 
     names = tuple(content.prompts)

@@ -19,6 +19,10 @@ CARD = {
 }
 
 
+PROBE_CARD = CARD | {"architecture": PROBE}
+ENDLESS = {"name": "clip", "model": "a/b", "revision": "1", "dimension": float("inf")}
+
+
 @pytest.fixture(scope="module")
 def model():
     return build_classifier("compact28", classes=3, seed=4)
@@ -76,11 +80,12 @@ class Evil:
         lambda payload: safetensors.torch.save({}, {"card": json.dumps({**CARD, "channels": 10**9})}),
         lambda payload: safetensors.torch.save({}, {"card": json.dumps({**CARD, "architecture": "x" * 10**6})}),
         lambda payload: (2**40).to_bytes(8, "little") + payload[8:],
+        lambda payload: safetensors.torch.save({}, {"card": json.dumps(PROBE_CARD | {"encoder": ENDLESS})}),
     ],
     ids=[
         *("empty", "header", "tail", "length", "pickle", "no card", "tensors", "list", "no JSON"),
         *("architecture", "type", "classes", "no classes", "deep card", "many classes", "many channels"),
-        *("long name", "long header"),
+        *("long name", "long header", "endless dimension"),
     ],
 )
 def test_damaged_or_foreign_bytes_are_refused_in_one_sentence(payload, damage):

@@ -358,6 +358,7 @@ def test_json_may_be_wrapped(around: str):
         (json.dumps(FULL) * 2, "There is more than one JSON object in it."),
         (json.dumps(FULL)[:-1] + ', "label": "normal"}', "The JSON gives a field twice."),
         (json.dumps(FULL | {"mood": "good"}), "does not fit the schema: mood: Extra inputs"),
+        (json.dumps(FULL | {"\x1b[2J" + "x" * 9_000: 1}), r"does not fit the schema: \\x1b\[2Jx+…x+: Extra inputs"),
         (json.dumps({k: v for k, v in FULL.items() if k != "label"}), "does not fit the schema: label: Field required"),
         (json.dumps(FULL | {"label": "Pneumonia"}), "does not fit the schema: label: Input should be 'normal', 'pneu"),
         (json.dumps(FULL | {"label": None}), "does not fit the schema: label:"),

@@ -106,6 +106,16 @@ def test_failed_rows_are_quarantined_with_their_error_and_tried_again_once_their
     assert not any(written.error for written in healed)
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"row_id": 5}', b"[" * 100_000])
+def test_a_failed_row_whose_file_is_damaged_is_tried_again(store, content):
+    rows = [row("a", 0), row("b", 1), row("c", 2)]
+    job, _ = _run(store, PairGenerator(poison=(1,)), rows)
+    store.write(job.quarantine("b").uri, content)
+    _, healed = _run(store, PairGenerator(), rows)
+    assert not any(written.error for written in healed)
+    assert len(healed) == 3
+
+
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-3])])
 def test_a_damaged_shard_is_written_again(store, damage):
     rows = [row(name) for name in "abcd"]

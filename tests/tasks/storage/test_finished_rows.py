@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_a_damaged_shard_counts_as_missing(store):
     assert list(finished.read()) == []
     finished.write(["a"])
     assert list(finished.read_new()) == ["a"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", b'{"a": 1}', b"[1, 2]", b"[" * 100_000])
+def test_a_shard_of_other_content_under_its_own_digest_counts_as_missing(store, content, caplog):
+    finished = _finished(store)
+    finished.write(["a"])
+    store.write(f"{finished.place}/shards/{hashlib.sha256(content).hexdigest()}.json", content)
+    assert list(finished.read()) == ["a"]
+    assert "is ignored, since it holds no such rows" in caplog.text
 
 
 def test_nothing_leaves_no_file(store):

@@ -188,6 +188,13 @@ def test_notes_are_read_by_their_type_or_ignored(store, caplog):
     assert caplog.text.count("notes/a.json in the store is ignored") == 6
 
 
+def test_content_that_is_no_json_is_damaged(store):
+    for content in (b"", b"{", b"\xff", b"[" * 100_000):
+        with pytest.raises(DamagedFileError, match="holds no JSON"):
+            store.get_json(store.put(content, "application/json"))
+    assert store.get_json(store.put_json(["x" * 2**25])) == ["x" * 2**25]  # what is kept has no bound of its own
+
+
 def test_content_that_is_no_archive_of_arrays_is_damaged(store):
     for content in (b"", b"hello", b"PK\x03\x04", b"\x93NUMPY"):
         with pytest.raises(DamagedFileError, match="holds no arrays"):

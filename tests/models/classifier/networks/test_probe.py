@@ -15,7 +15,7 @@ from models.classifier.classifiers import build_classifier
 from models.classifier.networks.probe import FrozenFeatures
 from models.classifier.prediction import predict
 from models.classifier.preprocessing import Normalization
-from models.classifier.serving import ServedProbe
+from models.classifier.serving import ServedPackage
 from models.encoders import loading
 from models.encoders.biomedclip import BiomedClip
 from models.encoders.loading import load_published
@@ -166,7 +166,7 @@ def test_a_service_answers_as_the_probe_and_not_a_number_for_what_is_no_stored_p
     colour = np.random.default_rng(1).integers(0, 256, (20, 28, 28, 3), dtype=np.uint8)
     logits = predict(model, colour, model.frozen.normalization).logits / 1.5
     wanted = torch.from_numpy(logits).softmax(1).numpy()
-    served = ServedProbe(weights.dump(model, card_of(model)))
+    served = ServedPackage(weights.dump(model, card_of(model)))
     np.testing.assert_allclose(served.predict(colour.astype(np.float32)), wanted, atol=1e-5)
     scaled = colour.astype(np.float32)
     scaled[1] /= 255

@@ -64,6 +64,7 @@ def test_a_slow_answer_is_asked_for_again_and_then_given_up(monkeypatch):
         (status(422, "no"), "^422: no$", 1),
         (status(500, "the grammar failed"), "^500: the grammar failed$", RETRIES + 1),
         (page, "no JSON was answered: <html>Welcome</html>", UNREADABLE_TRIES),
+        (lambda handler: handler.answer(200, b"[" * 100_000), r"no JSON was answered: \[+…\[+$", UNREADABLE_TRIES),
     ],
 )
 def test_what_does_not_pass_is_told_in_the_servers_words(fault, told, tries):

@@ -54,6 +54,14 @@ def test_members_that_share_their_bytes_are_refused():
     refused(content[: second + 42] + struct.pack("<I", 0) + content[second + 46 :], "overlap")
 
 
+def test_members_that_overlap_by_one_byte_are_refused():
+    """The first begins at 0 and takes 30 bytes of header and 1,000 of content at least."""
+    content = archive([("a", b"1" * 1000), ("b", b"2" * 1000)])
+    second = content.index(b"PK\x01\x02", content.index(b"PK\x01\x02") + 1)
+    assert struct.unpack("<I", content[second + 42 : second + 46]) == (1031,)
+    refused(content[: second + 42] + struct.pack("<I", 1029) + content[second + 46 :], "overlap")
+
+
 def test_what_unpacks_to_too_much_is_refused():
     content = archive([("a", b"")], compression=zipfile.ZIP_DEFLATED)
     refused(declare(content, ZIP_INFLATION_FROM + 1), "times its size, more than 100 times")

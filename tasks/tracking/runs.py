@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from filelock import FileLock
 from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.logging import get_run_logger
@@ -38,6 +37,7 @@ from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, tracking_artifacts, tracking_uri
 from tasks.storage.store import Store
+from tasks.storage.temporary_files import process_identity
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tasks.tracking.relocation import follow_the_move
 from tasks.tracking.views import LEADERBOARDS, TAG, figure_view, is_outdated, leaderboard
@@ -470,7 +470,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         "mlflow.source.git.commit": _git_commit(),
         "mlflow.user": getpass.getuser(),
         _HOST: platform.node(),
-        _PROCESS: _process_identity(os.getpid()),
+        _PROCESS: process_identity(os.getpid()),
     }
     parents = _runs_of_flow_run(client, this_flow_run.parent_flow_run_id)
     if parents:
@@ -502,18 +502,10 @@ def _close_abandoned_runs(client: "MlflowClient") -> None:
     )
     for run in running:
         identity = run.data.tags.get(_PROCESS, "")
-        if identity != _process_identity(int(identity.split("@")[0] or 0)):
+        if identity != process_identity(int(identity.split("@")[0] or 0)):
             client.set_tag(run.info.run_id, "status.reason", "its process ended without closing the run")
             client.set_terminated(run.info.run_id, "KILLED")
             _warn("MLflow run %s was left running by a dead process.", run.info.run_id)
-
-
-def _process_identity(process_id: int) -> str:
-    """Name a process so that another one which got the same number later is told apart; empty if there is none."""
-    try:
-        return f"{process_id}@{psutil.Process(process_id).create_time():.0f}"
-    except psutil.Error:
-        return ""
 
 
 def _git_commit() -> str:

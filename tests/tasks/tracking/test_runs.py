@@ -21,6 +21,7 @@ from models.errors import InputError
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import Point, RunReference
 from tasks.storage.store import Store
+from tasks.storage.temporary_files import process_identity
 from tasks.tracking import runs
 from tasks.tracking.pages import FIGURES, LEADERBOARD, view_page
 from tasks.tracking.views import LEADERBOARDS, TAG, leaderboard
@@ -284,7 +285,7 @@ def test_an_experiment_that_was_deleted_is_restored_and_the_log_says_so(new_proc
 
 def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    identity = runs._process_identity(child.pid)
+    identity = process_identity(child.pid)
     assert identity
     run_id = in_flow()
     client = new_client()

@@ -30,9 +30,6 @@ class Job:
     Args:
         store: where it lies.
         identity: all that decides what the rows' texts are, beside the rows; JSON values.
-
-    Raises:
-        JobMismatchError: if the folder belongs to another job.
     """
 
     def __init__(self, store: Store, identity: Mapping[str, object]) -> None:
@@ -47,9 +44,8 @@ class Job:
         for row in self._written.read():
             found.setdefault(row.row_id, row)
         for name in self._store.list(f"{self._folder}/quarantine"):
-            content = self._store.read(name)
-            if content is not None:
-                failed = Written.model_validate_json(content)
+            failed = self._store.read_note(name, Written)
+            if failed is not None and name == self._quarantined(failed.row_id):
                 found.setdefault(failed.row_id, failed)
         return found
 

@@ -38,6 +38,7 @@ from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, tracking_artifacts, tracking_uri
 from tasks.storage.store import Store
 from tasks.storage.temporary_files import process_identity
+from tasks.tracking.busy_database import wait_for_others
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tasks.tracking.relocation import follow_the_move
 from tasks.tracking.views import LEADERBOARDS, TAG, figure_view, is_outdated, leaderboard
@@ -384,6 +385,7 @@ def _prepare(uri: str) -> None:
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
         follow_the_move()
+        wait_for_others()
         client = MlflowClient(uri)
         for name in EXPERIMENTS:
             _furnish(client, experiment_id(client, name), name)

@@ -37,20 +37,24 @@ def main() -> int:
             outcome = fault(world, program, random.Random(f"{asked.seed} {name} {number}"))
             tried += outcome.tried
             failed += bool(outcome.lost)
-            print(f"{name}, round {number}: {'; '.join(outcome.moments)} ({time.monotonic() - started:.0f} s)")
+            _say(f"{name}, round {number}: {'; '.join(outcome.moments)} ({time.monotonic() - started:.0f} s)")
             for said in outcome.lost:
-                print(f"  LOST (--seed {asked.seed} --only '{name}', round {number}): {said}")
-            sys.stdout.flush()
+                _say(f"  LOST (--seed {asked.seed} --only '{name}', round {number}): {said}")
         rows.append((name, tried, tried - failed, failed))
         lost += failed
-    print(f"\n{'fault':<44}{'tried':>8}{'survived':>10}{'lost':>6}   seed {asked.seed}")
+    _say(f"\n{'fault':<44}{'tried':>8}{'survived':>10}{'lost':>6}   seed {asked.seed}")
     for name, *numbers in rows:
-        print(f"{name:<44}{numbers[0]:>8}{numbers[1]:>10}{numbers[2]:>6}")
+        _say(f"{name:<44}{numbers[0]:>8}{numbers[1]:>10}{numbers[2]:>6}")
     if lost:
-        print(f"What was lost is kept in {room}.")
+        _say(f"What was lost is kept in {room}.")
     elif not asked.room:
         shutil.rmtree(room)
     return int(lost > 0)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -42,9 +42,9 @@ def look(outputs: Path, temporary: Path) -> Aftermath:
 def losses(right: Aftermath, found: Aftermath) -> list[str]:
     """Say what differs from what an undisturbed run leaves."""
     lost = list(found.wrong)
-    for key in sorted(right.results.keys() | found.results.keys()):
-        if right.results.get(key) != found.results.get(key):
-            lost.append(f"result {key[:40]}: {found.results.get(key)} instead of {right.results.get(key)}")
+    one, other = right.results, found.results
+    different = (key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key))
+    lost += [f"result {key[:40]}: {other.get(key)} instead of {one.get(key)}" for key in different]
     for experiment, expected in right.last_runs.items():
         if experiment not in found.last_runs:
             lost.append(f"no finished run in {experiment}")
@@ -53,6 +53,16 @@ def losses(right: Aftermath, found: Aftermath) -> list[str]:
             if one != other:
                 lost.append(f"{what} of {experiment}: {_difference(one, other)}")
     return lost
+
+
+def computed(outputs: Path) -> Counter[str]:
+    """Count how often each result was computed, by its key: once, where nothing was damaged."""
+    found: Counter[str] = Counter()
+    for file in (outputs / "store" / "ledger").glob("*/*.json"):
+        outcome = json.loads(file.read_bytes())
+        if not outcome["hit"]:
+            found[outcome["key"]] += 1
+    return found
 
 
 def _difference(one: Any, other: Any) -> str:
@@ -89,7 +99,8 @@ def _tracking(outputs: Path) -> tuple[dict[str, int], dict[str, tuple[dict[str, 
         named = dict(ask("SELECT experiment_id, name FROM experiments"))
         runs = list(
             ask(
-                "SELECT run_uuid, experiment_id, status, artifact_uri FROM runs WHERE lifecycle_stage = 'active' ORDER BY start_time"
+                "SELECT run_uuid, experiment_id, status, artifact_uri FROM runs "
+                "WHERE lifecycle_stage = 'active' ORDER BY start_time"
             )
         )
         wrong += [f"MLflow run {run} is {status}" for run, _, status, _ in runs if status in ("RUNNING", "SCHEDULED")]

@@ -12,9 +12,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.soak.aftermath import losses, look
+import numpy as np
+from PIL import Image
+
+from tests.soak.aftermath import computed, look, losses
 from tests.soak.runs import Place, Program, Undisturbed, processor_seconds, run_undisturbed
 
+_FEW, _PICTURES = 64, 4
 MOST_KILLS = 3
 """Of one run, before it is left in peace."""
 
@@ -26,7 +30,6 @@ class World:
     Attributes:
         room: folder for all products.
         data: folder of the dataset.
-        keep: whether the products of what was lost stay.
     """
 
     room: Path
@@ -37,7 +40,7 @@ class World:
     def place(self, program: Program) -> Place:
         """Make a place with the products that a program needs."""
         self._places += 1
-        place = Place(self.room / f"{self._places:03d}-{program.name}", self.data)
+        place = Place(self.room / f"{self._places:03d}-{program.name}", self.data, self._material())
         if program.before:
             shutil.copytree(self._prepared(program), place.outputs)
         return place
@@ -50,8 +53,19 @@ class World:
             shutil.rmtree(place.outputs)
         return self._undisturbed[program.name]
 
+    def _material(self) -> Path:
+        """Make a small whole dataset, whose classifier becomes champion, and pictures from it."""
+        folder = self.room / "material"
+        if not folder.exists():
+            (folder / "pictures").mkdir(parents=True)
+            with np.load(self.data / "pneumoniamnist.npz") as arrays:
+                np.savez(folder / "few.npz", **{name: values[:_FEW] for name, values in arrays.items()})
+                for place, image in enumerate(arrays["test_images"][:_PICTURES]):
+                    Image.fromarray(image).save(folder / "pictures" / f"{place}.png")
+        return folder
+
     def _prepared(self, program: Program) -> Path:
-        place = Place(self.room / f"before-{program.name}", self.data)
+        place = Place(self.room / f"before-{program.name}", self.data, self._material())
         if not place.outputs.exists():
             for earlier in program.before:
                 if place.run(earlier) != 0:
@@ -113,6 +127,10 @@ def _run_in_peace(place: Place, program: Program, right: Undisturbed, outcome: O
     elif "Traceback" in place.said():
         outcome.lost.append(f"the next run prints a traceback, see {place.log[-1]}")
     outcome.lost += [f"lives on: {name}" for name in place.wait_until_left()]
+    _compare(place, right, outcome)
+
+
+def _compare(place: Place, right: Undisturbed, outcome: Outcome) -> None:
     outcome.lost += losses(right.aftermath, look(place.outputs, place.temporary))
     if not outcome.lost:
         shutil.rmtree(place.room)
@@ -159,6 +177,121 @@ def store_lost(world: World, program: Program, chance: random.Random) -> Outcome
         away.rename(store)
     _run_in_peace(place, program, world.undisturbed(program), outcome)
     return outcome
+
+
+_IN_A_DISK_OF_ITS_OWN = """
+mount -t tmpfs -o size=1g tmpfs "$OUTPUTS" && cp -a "$SOAK_BEFORE/." "$OUTPUTS" || exit 99
+%s
+"$@"; first=$?
+%s
+unset SOAK_ACT SOAK_LUCK
+"$@"; second=$?
+cp -a "$OUTPUTS/." "$SOAK_AFTER"; echo $first $second > "$SOAK_CODES"
+"""
+"""What is done in a name space of its own, where anybody may mount: a run with bad luck, and one in peace."""
+_READ_ONLY = 'mkdir -p "$OUTPUTS/store"; mount --bind "$OUTPUTS/store" "$OUTPUTS/store"; mount -o remount,bind,ro %s'
+
+
+def on_a_disk(before: str, after: str, luck: str = "") -> Fault:
+    """Make a fault of a disk.
+
+    Args:
+        before: what is done to the disk before the run, in the words of a shell.
+        after: what mends it.
+        luck: what happens at a random act of the run.
+    """
+
+    def run(world: World, program: Program, chance: random.Random) -> Outcome:
+        right, place, outcome = world.undisturbed(program), world.place(program), Outcome(tried=1)
+        act = 1 + int(chance.random() * right.acts)
+        outcome.moments.append(f"act {act} of {right.acts}" if luck else "from the beginning")
+        kept, empty, codes = (place.room / name for name in ("after", "before", "codes"))
+        kept.mkdir()
+        place.outputs.rename(empty) if place.outputs.exists() else empty.mkdir()
+        place.outputs.mkdir()
+        wrapper = ("unshare", "--user", "--map-root-user", "--mount", "bash", "-c")
+        wrapper = (*wrapper, _IN_A_DISK_OF_ITS_OWN % (before, after), "bash")
+        places = {"SOAK_BEFORE": str(empty), "SOAK_AFTER": str(kept), "SOAK_CODES": str(codes)}
+        place.finish(place.start(program, wrapper, **places, SOAK_ACT=str(act), SOAK_LUCK=luck))
+        first, second = codes.read_text().split() if codes.exists() else ("99", "99")
+        said = place.said()
+        if first not in ("0", "2") or second != "0" or "Traceback" in said:
+            outcome.lost.append(f"it ends with {first}, the next with {second}: {said[-400:]}")
+        place.outputs.rmdir()
+        kept.rename(place.outputs)
+        outcome.lost += [f"lives on: {name}" for name in place.wait_until_left()]
+        _compare(place, right, outcome)
+        return outcome
+
+    return run
+
+
+disk_full = on_a_disk("", 'rm -f "$OUTPUTS/ballast"', "fill")
+"""The disk of the products is full from a random act on; then there is room again."""
+read_only = on_a_disk(_READ_ONLY % '"$OUTPUTS/store"', 'umount "$OUTPUTS/store"')
+"""The store cannot be written; then it can."""
+
+
+def crowd(*others: tuple[Program, int]) -> Fault:
+    """Make the trial that a program and others run at once on one store and one tracker.
+
+    Args:
+        others: a program, and how often it runs; it needs nothing that the first one does not.
+    """
+
+    def run(world: World, program: Program, chance: random.Random) -> Outcome:
+        right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
+        members = [program, *(other for other, times in others for _ in range(times))]
+        chance.shuffle(members)
+        outcome.moments.append(", ".join(member.name for member in members))
+        started = [(member, place.start(member)) for member in members]
+        outcome.tried = len(started)
+        for member, process in started:
+            if (code := place.finish(process)) != 0:
+                outcome.lost.append(f"{member.name} ends with {code}, see {place.room / 'log'}")
+        outcome.lost += [f"lives on: {name}" for name in place.wait_until_left()]
+        found = look(place.outputs, place.temporary)
+        outcome.lost += found.wrong + [
+            f"result {key} differs"
+            for key, digest in right.aftermath.results.items()
+            if found.results.get(key) != digest
+        ]
+        outcome.lost += [
+            f"{key} was computed {times} times" for key, times in computed(place.outputs).items() if times > 1
+        ]
+        if not outcome.lost:
+            shutil.rmtree(place.room)
+        return outcome
+
+    return run
+
+
+def clock(offset: str) -> Fault:
+    """Make the fault that the clock jumps in mid-run, and is right again in the next; it takes Debian's `faketime`."""
+
+    def run(world: World, program: Program, chance: random.Random) -> Outcome:
+        right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
+        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+        if library is None:
+            outcome.moments.append("left out: apt-get install faketime")
+            return outcome
+        share, told = chance.random(), place.room / "clock"
+        outcome.tried = 1
+        outcome.moments.append(f"{offset} at {share:.2f} of the processor seconds")
+        told.write_text("+0")
+        variables = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(told), "FAKETIME_NO_CACHE": "1"}
+        process = place.start(program, **variables, FAKETIME_DONT_FAKE_MONOTONIC="1")
+        for used in processor_seconds(process):
+            if used >= share * right.processor_seconds:
+                told.write_text(offset)
+            time.sleep(0.05)
+        code = place.finish(process)
+        if code != 0 or "Traceback" in place.said():
+            outcome.lost.append(f"it ends with {code}, see {place.log[-1]}: {place.said()[-400:]}")
+        _run_in_peace(place, program, right, outcome)
+        return outcome
+
+    return run
 
 
 def rotten(world: World, program: Program, chance: random.Random) -> Outcome:

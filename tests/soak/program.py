@@ -41,22 +41,22 @@ def kill_all(_event: str, _arguments: tuple[object, ...]) -> None:
 
 def fill(_event: str, _arguments: tuple[object, ...]) -> None:
     """Leave no room on the disk of the products."""
-    ballast = Path(_OUTPUTS, "ballast").open("wb", buffering=0)
     size = 1 << 20
-    while size:
-        try:
-            ballast.write(bytes(size))
-        except OSError:
-            size //= 2
+    with Path(_OUTPUTS, "ballast").open("wb", buffering=0) as ballast:
+        while size:
+            try:
+                ballast.write(bytes(size))
+            except OSError:
+                size //= 2
 
 
 def refuse_reading(event: str, arguments: tuple[object, ...]) -> bool:
     """Let the first file of store or results that is read from now on be unreadable, once."""
     path = os.fspath(arguments[0]) if event == "open" else ""
     reads = event == "open" and not int(arguments[2]) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if reads and isinstance(path, str) and path.startswith((f"{_OUTPUTS}/store/", f"{_OUTPUTS}/results/")):
-        if os.path.isfile(path):
-            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+    kept = isinstance(path, str) and path.startswith((f"{_OUTPUTS}/store/", f"{_OUTPUTS}/results/"))
+    if reads and kept and os.path.isfile(path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
     return True
 
 

@@ -45,11 +45,13 @@ class Place:
     Attributes:
         room: holds `outputs/` and `temporary/`.
         data: folder of the dataset.
+        material: folder that stands for `{material}` in the words of programs.
         log: what the runs printed.
     """
 
     room: Path
     data: Path
+    material: Path
     log: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -77,9 +79,10 @@ class Place:
         self.room.joinpath("log").mkdir(exist_ok=True)
         file = self.room / "log" / f"{len(self.log):02d}-{program.name}.log"
         self.log.append(str(file))
+        words = [word.replace("{material}", str(self.material)) for word in program.words]
         with file.open("wb") as log:
             return subprocess.Popen(
-                [*wrapper, sys.executable, "-m", "tests.soak.program", program.module, *program.words],
+                [*wrapper, sys.executable, "-m", "tests.soak.program", program.module, *words],
                 cwd=CHECKOUT,
                 env=self.environment(**luck),
                 stdin=subprocess.DEVNULL,

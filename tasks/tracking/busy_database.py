@@ -1,6 +1,6 @@
 """How long MLflow waits where its tracker is a SQLite file that another process writes: a backup, a migration, a copy.
 
-SQLite lets one write at a time. MLflow waits for its turn for twenty seconds, which it says to SQLite at the beginning of
+SQLite lets one write at a time. MLflow waits twenty seconds for its turn, which it says to SQLite at the beginning of
 every session; then the run fails.
 """
 

@@ -251,14 +251,10 @@ def crowd(*others: tuple[Program, int]) -> Fault:
                 outcome.lost.append(f"{member.name} ends with {code}, see {place.room / 'log'}")
         outcome.lost += [f"lives on: {name}" for name in place.wait_until_left()]
         found = look(place.outputs, place.temporary)
-        outcome.lost += found.wrong + [
-            f"result {key} differs"
-            for key, digest in right.aftermath.results.items()
-            if found.results.get(key) != digest
-        ]
-        outcome.lost += [
-            f"{key} was computed {times} times" for key, times in computed(place.outputs).items() if times > 1
-        ]
+        expected, times = right.aftermath.results.items(), computed(place.outputs)
+        outcome.lost += found.wrong
+        outcome.lost += [f"result {key} differs" for key, digest in expected if found.results.get(key) != digest]
+        outcome.lost += [f"{key} was computed {count} times" for key, count in times.items() if count > 1]
         if not outcome.lost:
             shutil.rmtree(place.room)
         return outcome

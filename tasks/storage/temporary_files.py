@@ -11,11 +11,11 @@ import re
 import uuid
 from pathlib import Path
 
-import psutil
+from tasks.storage.process_identity import process_identity
 
 FOLDER = "unfinished"
 """Below the root of a store or of the products: on the same disk, so that a file can be renamed."""
-_NAME = re.compile(r"(?P<host>.+)-(?P<process>\d+@\d+)\.[0-9a-f]{32}\.tmp")
+_NAME = re.compile(r"(?P<host>.+)-(?P<process>\d+@[0-9a-f.]+)\.[0-9a-f]{32}\.tmp")
 
 
 def write_whole(path: Path, content: bytes, root: Path) -> None:
@@ -44,14 +44,6 @@ def write_whole(path: Path, content: bytes, root: Path) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-
-
-def process_identity(process_id: int) -> str:
-    """Name a process so that another one which got the same number later is told apart; empty if there is none."""
-    try:
-        return f"{process_id}@{psutil.Process(process_id).create_time():.0f}"
-    except psutil.Error:
-        return ""
 
 
 @functools.lru_cache(maxsize=1)

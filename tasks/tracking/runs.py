@@ -36,8 +36,8 @@ from tasks.execution.termination import asked_for
 from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, tracking_artifacts, tracking_uri
+from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
-from tasks.storage.temporary_files import process_identity
 from tasks.tracking.busy_database import wait_for_others
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tasks.tracking.relocation import follow_the_move

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from tasks.storage import temporary_files
+from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
-from tasks.storage.temporary_files import FOLDER, process_identity, write_whole
+from tasks.storage.temporary_files import FOLDER, write_whole
 
 ENDING = f".{'0' * 32}.tmp"
 

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 from models.errors import InputError
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import Point, RunReference
+from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
-from tasks.storage.temporary_files import process_identity
 from tasks.tracking import runs
 from tasks.tracking.pages import FIGURES, LEADERBOARD, view_page
 from tasks.tracking.views import LEADERBOARDS, TAG, leaderboard

@@ -83,10 +83,14 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
 
     Yields:
         The reference by which steps and the functions of this module address the run.
+
+    Raises:
+        InputError: somebody deleted the run meanwhile.
     """
+    from mlflow.exceptions import MlflowException
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    client, status, monitor = new_client(), "FAILED", None
+    client, status, monitor, run = new_client(), "FAILED", None, None
     _close_abandoned_runs(client)
     try:
         run = RunReference(run_id=_open(client, stage))
@@ -100,12 +104,26 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
         # MLflow calls a pruned trial of Optuna killed.
         if asked_for() or isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal | PrunedError):
             status = "KILLED"
+        if run is not None and isinstance(error, MlflowException) and _is_deleted(client, run):
+            raise InputError(
+                f"The MLflow run {run.run_id} or its experiment was deleted in MLflow while it went on: run again, which "
+                "logs a new one. What was finished is kept."
+            ) from error
         raise
     finally:
         if monitor is not None:
             monitor.finish()
         for run_id in _runs_of_flow_run(client, str(this_flow_run.id)):  # also where it was interrupted as it opened
             client.set_terminated(run_id, status)
+
+
+def _is_deleted(client: "MlflowClient", run: RunReference) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run.run_id).info.lifecycle_stage != "active")
+    except MlflowException as error:  # for good, where it is not only that nobody answers
+        return error.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def log_metrics(run: RunReference, metrics: Mapping[str, float]) -> None:

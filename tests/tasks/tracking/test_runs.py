@@ -100,6 +100,31 @@ def test_the_status_is_true_after_a_failure(error, status):
     assert new_client().get_run(seen[0]).info.status == status
 
 
+def _delete_run(run):
+    new_client().delete_run(run.run_id)
+
+
+def _delete_experiment(run):
+    new_client().delete_experiment(new_client().get_run(run.run_id).info.experiment_id)
+
+
+def _delete_for_good(run):
+    new_client()._tracking_client.store._hard_delete_run(run.run_id)
+
+
+@pytest.mark.parametrize("delete", [_delete_run, _delete_experiment, _delete_for_good])
+def test_a_run_that_is_deleted_while_it_goes_on_is_one_sentence_and_the_next_is_logged(delete):
+    def log_afterwards(run):
+        delete(run)
+        runs.log_metrics(run, {"test/auc": 1.0})
+
+    with pytest.raises(
+        InputError, match=r"^The MLflow run \w{32} or its experiment was deleted in MLflow while it went on"
+    ):
+        in_flow(log_afterwards)
+    assert new_client().get_run(in_flow()).info.status == "FINISHED"
+
+
 def test_a_run_whose_params_are_refused_does_not_stay_open():
     seen = []
 

@@ -106,8 +106,8 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
             status = "KILLED"
         if run is not None and isinstance(error, MlflowException) and _is_deleted(client, run):
             raise InputError(
-                f"The MLflow run {run.run_id} or its experiment was deleted in MLflow while it went on: run again, which "
-                "logs a new one. What was finished is kept."
+                f"The MLflow run {run.run_id} or its experiment was deleted in MLflow while it went on: run again, "
+                "which logs a new one. What was finished is kept."
             ) from error
         raise
     finally:

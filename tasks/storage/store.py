@@ -54,6 +54,10 @@ class DamagedFileError(RuntimeError):
     """A stored file is missing or its content is not what its name says."""
 
 
+class MissingFileError(DamagedFileError):
+    """A stored file is not there."""
+
+
 class Store:
     """A content-addressed store on one fsspec URI.
 
@@ -98,7 +102,7 @@ class Store:
             raise DamagedFileError(f"{printable(stored.uri)} is no place in the store.")
         content = self.read(stored.uri)
         if content is None:
-            raise DamagedFileError(f"{stored.uri} is missing from the store at {self.root}.")
+            raise MissingFileError(f"{stored.uri} is missing from the store at {printable(self.root)}.")
         if hashlib.sha256(content).hexdigest() != stored.sha256:
             raise DamagedFileError(f"{stored.uri} in the store at {self.root} does not have the digest in its name.")
         return content

@@ -137,9 +137,7 @@ def _is_in_store(name: object) -> bool:
 
 
 def _gone(what: str) -> DiskError:
-    return DiskError(
-        f"{what}: see whether the disk or share of the store is there; then run again: what is there counts."
-    )
+    return DiskError(f"{what}: bring the disk or share of the store back and run again; what was finished is kept.")
 
 
 def _sentence(place: str, reason: str, setting: str) -> DiskError:

@@ -275,7 +275,8 @@ def clock(offset: str) -> Fault:
         outcome.tried = 1
         outcome.moments.append(f"{offset} at {share:.2f} of the processor seconds")
         told.write_text("+0")
-        variables = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(told), "FAKETIME_NO_CACHE": "1"}
+        variables = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(told), "NO_FAKE_STAT": "1"}
+        variables |= {"FAKETIME_CACHE_DURATION": "1"}  # seconds, after which it reads its file again
         process = place.start(program, **variables, FAKETIME_DONT_FAKE_MONOTONIC="1")
         for used in processor_seconds(process):
             if used >= share * right.processor_seconds:

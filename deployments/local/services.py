@@ -44,7 +44,9 @@ from tasks.storage.locations import (
     tracking_artifacts,
 )
 from tasks.storage.log_files import rotate_all
+from tasks.storage.process_identity import process_identity
 from tasks.storage.proxies import require_proxies
+from tasks.storage.temporary_files import write_whole
 from tasks.tracking.pages import LEADERBOARD, start_page, view_page
 from tasks.tracking.relocation import follow_the_move
 
@@ -305,8 +307,8 @@ def _start(name: str, command: Sequence[str], notes: dict[str, Any], variables: 
             stderr=file,
             start_new_session=True,
         )
-    created = psutil.Process(process.pid).create_time()
-    entry = {"name": name, "pid": process.pid, "created": created, "mark": mark, "log": str(log)}
+    identity = process_identity(process.pid)
+    entry = {"name": name, "pid": process.pid, "identity": identity, "mark": mark, "log": str(log)}
     notes["processes"] = [*notes["processes"], entry]
     _note(notes)
 
@@ -395,7 +397,7 @@ class _Notes(BaseModel):
 
 def _note(notes: dict[str, Any]) -> None:
     if notes.get("processes"):
-        services_file().write_text(json.dumps(notes, indent=1))
+        write_whole(services_file(), json.dumps(notes, indent=1).encode(), outputs())
     else:
         services_file().unlink(missing_ok=True)
 
@@ -408,7 +410,7 @@ def _alive(entry: dict[str, Any]) -> bool:
     """Tell whether a noted process is still the one that was started; its number may have gone to another."""
     try:
         process = psutil.Process(entry["pid"])
-        return process.create_time() == entry["created"] and process.status() != psutil.STATUS_ZOMBIE
+        return process_identity(process.pid) == entry.get("identity") and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
         return False
 

@@ -24,6 +24,8 @@ from models import operating_system
 from models.errors import LONGEST_SENTENCE, DiskError, InputError
 from models.standard_streams import written_to
 from models.text import printable
+from tasks.execution import abandoned_runs
+from tasks.execution.embedded_server import end_with_this_process
 from tasks.execution.gpu import ensure_limit
 from tasks.execution.server import is_embedded, require_server
 from tasks.parameters.presets import PRESETS, Preset, form
@@ -84,7 +86,8 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
         gc.freeze()  # the libraries stay; to look for garbage among them takes longer than many a step
         # Heartbeats tell a server that a run is alive; one that ends with the run they would only keep from ending.
         frequency = None if is_embedded() else PREFECT_FLOWS_HEARTBEAT_FREQUENCY.value()
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: frequency}), named(name):
+        of_the_dead = abandoned_runs.closed() if is_embedded() else contextlib.nullcontext()
+        with of_the_dead, temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: frequency}), named(name):
             flow(**values)
     except (ValidationError, ParameterTypeError, SettingsError) as error:
         sys.stderr.write(f"error: {_sentence(error)}\n")
@@ -229,6 +232,7 @@ def _start_embedded_server() -> None:
     if not is_embedded():
         return
     sys.stderr.write(f"Starting a Prefect server for this run, which logs to {printable(embedded_log())}\n")
+    end_with_this_process()
     with FileLock(locks() / "prefect.lock"):
         rotate_all([embedded_log()])
         with written_to(embedded_log()), get_client(sync_client=True) as client:

@@ -1,7 +1,6 @@
 """The end of a pipeline run: one table for the person, one JSON file for programs."""
 
 import json
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from tasks.records.retrieval import RetrievalResult
 from tasks.shared.estimates import format_value
 from tasks.shared.markdown import document, picture, table
 from tasks.storage.locations import outputs
+from tasks.storage.temporary_files import write_whole
 from tasks.tracking import runs
 
 STAGES = ("classification", "retrieval", "reports")
@@ -93,10 +93,8 @@ def write_summary(contents: dict[str, Any]) -> Path:
         Its path.
     """
     path = outputs() / "summary.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"summary.{uuid.uuid4().hex}.tmp")
-    temporary.write_text(json.dumps(contents, indent=1))
-    return temporary.replace(path)
+    write_whole(path, json.dumps(contents, indent=1).encode(), outputs())
+    return path
 
 
 def result_rows(contents: dict[str, Any]) -> list[dict[str, str]]:

@@ -7,6 +7,7 @@ only if every file that the cached record names still has its digest; else the s
 Every step notes in the store's ledger how it ended (hit or run), why, and how long it took, so that a flow can tell.
 """
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -24,7 +25,7 @@ from prefect.results import ResultStore, get_result_store
 from prefect.transactions import IsolationLevel, get_transaction
 from pydantic import BaseModel, TypeAdapter
 
-from models.errors import keep_printable
+from models.errors import DiskError, keep_printable
 from models.text import printable
 from tasks.execution import imports
 from tasks.execution.fingerprint import fingerprint
@@ -247,7 +248,8 @@ def _changes(store: Store, key: str, parts: dict[str, dict[str, Any]]) -> str:
     name = f"keys/{key.split('/')[0]}.json"
     earlier = store.read_note(name, list[dict[str, dict[str, Any]]]) or []
     latest = [parts, *(other for other in earlier if other != parts)][:_REMEMBERED]
-    store.write(name, json.dumps(latest, sort_keys=True).encode())
+    with contextlib.suppress(OSError, DiskError):  # else the step would run without a key, and its result not be kept
+        store.write(name, json.dumps(latest, sort_keys=True).encode())
     if parts in earlier:
         return "no result of an earlier run is stored"
     if not earlier:

@@ -4,8 +4,13 @@ A file of a result names the serializer that reads it, and Prefect believes the 
 so does Prefect's JSON, which calls any function that it names. Everything that reads a result, asks whether there is
 one, or takes one out of a state goes through `ResultRecord`, in whatever storage it lies. So the guard stands there,
 from the moment this module is imported, which every step does.
+
+A result is written with its digest: the store knows its files by theirs, but one bit of a record that the disk turned
+could be another metric, and look right. Results that were written before have none, and are read as they are.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,10 +24,31 @@ from tasks.records.base import Record
 
 SERIALIZER = JSONSerializer()
 """What every result is written with."""
+_DIGEST = "sha256"
 
 
 class DamagedRecordError(ValueError):
     """A result that was not written by this project, or is damaged. It is not read."""
+
+
+_serialize = ResultRecord.serialize
+
+
+def serialize(record: ResultRecord[Any]) -> bytes:
+    """Write a result with its metadata and the digest of both.
+
+    Args:
+        record: the result.
+
+    Returns:
+        Content of the file.
+    """
+    content = json.loads(_serialize(record))
+    return json.dumps(content | {_DIGEST: _digest(content)}).encode()
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps([content["metadata"], content["result"]], sort_keys=True).encode()).hexdigest()
 
 
 def deserialize(data: bytes, backup_serializer: Serializer | None = None) -> ResultRecord[Any]:
@@ -42,7 +68,9 @@ def deserialize(data: bytes, backup_serializer: Serializer | None = None) -> Res
     if not data:
         raise ValueError("There is no result.")
     content = _parse(data)
-    if isinstance(content, dict) and content.keys() == {"metadata", "result"}:
+    if isinstance(content, dict) and content.keys() - {_DIGEST} == {"metadata", "result"}:
+        if _DIGEST in content and content[_DIGEST] != _digest(content):
+            raise DamagedRecordError("it does not have its digest")
         return _record(content["result"], content["metadata"])
     if backup_serializer is None or (isinstance(content, dict) and content.keys() & {"metadata", "serializer"}):
         raise DamagedRecordError("it is no result of a step")
@@ -118,6 +146,7 @@ def _kinds(kind: type[Record]) -> Iterator[type[Record]]:
         yield from _kinds(each)
 
 
+ResultRecord.serialize = serialize  # type: ignore[method-assign, assignment]
 ResultRecord.deserialize = staticmethod(deserialize)  # type: ignore[method-assign]
 ResultRecord.deserialize_from_result_and_metadata = staticmethod(  # type: ignore[method-assign]
     deserialize_from_result_and_metadata

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from models.report_generation.generator import ReportGenerator, Row, Written
 from tasks.records.base import StoredFile
@@ -33,9 +33,6 @@ class Job:
     Args:
         store: where it lies.
         identity: all that decides what the rows' texts are, beside the rows; JSON values.
-
-    Raises:
-        JobMismatchError: if the folder belongs to another job.
     """
 
     def __init__(self, store: Store, identity: Mapping[str, object]) -> None:
@@ -50,15 +47,9 @@ class Job:
         for row in self._written.read():
             found.setdefault(row.row_id, row)
         for name in self._store.list(f"{self._folder}/quarantine"):
-            content = self._store.read(name)
-            if content is None:
-                continue
-            try:
-                failed = Written.model_validate_json(content)
-            except ValidationError:
-                logger.warning("%s in the store is ignored, since it holds no row: it is written again.", name)
-                continue
-            found.setdefault(failed.row_id, failed)
+            failed = self._store.read_note(name, Written)
+            if failed is not None and name == self._quarantined(failed.row_id):
+                found.setdefault(failed.row_id, failed)
         return found
 
     def keep(self, batch: Sequence[Written]) -> None:

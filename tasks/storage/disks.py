@@ -1,9 +1,10 @@
-"""Disks that take no more: full, out of quota, read-only, or closed to this user.
+"""Disks that take no more: full, out of quota, read-only, closed to this user, or gone.
 
 This module imports neither Prefect nor MLflow, as `tasks.storage.locations`.
 """
 
 import contextlib
+import errno
 import os
 import shutil
 import sqlite3
@@ -16,10 +17,12 @@ import fsspec
 from models.errors import NO_ROOM, DiskError, InputError
 from models.text import printable, reason
 from tasks.storage.locations import outputs, store_uri, tracking_uri
+from tasks.storage.store import MissingFileError
 
 LEAST_FREE_MB = 100
 """What a short run needs; with less, databases fail in ways that nobody understands."""
 _TRIED_BYTES = 1 << 22  # what a database adds to its files at once is less
+_GONE = {errno.EIO, errno.ENODEV, errno.ENOENT, errno.ENOTCONN, errno.ENOTDIR, errno.ENXIO, errno.ESTALE}
 _UNWRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR}
 
 
@@ -143,7 +146,18 @@ def _said(error: BaseException) -> DiskError | None:
     if isinstance(error, OSError) and error.errno in NO_ROOM:
         named = printable(error.filename) if error.filename else "A disk that the run writes to"
         return _sentence(named, os.strerror(error.errno), "OUTPUTS=dir or TMPDIR=dir")
-    return None
+    if isinstance(error, OSError) and error.errno in _GONE and _is_in_store(error.filename):
+        return _gone(f"{printable(error.filename)} cannot be used ({os.strerror(error.errno)})")
+    return _gone(str(error).rstrip(".")) if isinstance(error, MissingFileError) else None
+
+
+def _is_in_store(name: object) -> bool:
+    local = "://" not in store_uri()
+    return local and isinstance(name, str) and Path(name).is_relative_to(Path(store_uri()).absolute())
+
+
+def _gone(what: str) -> DiskError:
+    return DiskError(f"{what}: bring the disk or share of the store back and run again; what was finished is kept.")
 
 
 def _sentence(place: str, reason: str, setting: str) -> DiskError:

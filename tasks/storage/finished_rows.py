@@ -19,10 +19,6 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 
-class JobMismatchError(RuntimeError):
-    """A job's folder holds the work of another job."""
-
-
 class FinishedRows(Generic[R]):
     """The finished rows of one job: all that is computed with one identity.
 
@@ -35,9 +31,6 @@ class FinishedRows(Generic[R]):
     Attributes:
         fingerprint: digest of the identity.
         place: folder of the job in the store.
-
-    Raises:
-        JobMismatchError: the folder belongs to another job.
     """
 
     def __init__(
@@ -48,12 +41,7 @@ class FinishedRows(Generic[R]):
         described = json.dumps(dict(identity), indent=1, sort_keys=True).encode()
         self.fingerprint = hashlib.sha256(described).hexdigest()
         self.place = f"{folder}/{self.fingerprint[:16]}"
-        known = store.read(f"{self.place}/job.json")
-        if known is not None and known != described:
-            raise JobMismatchError(
-                f"{self.place} in the store at {store.root} belongs to another job: its job.json does not describe "
-                "this one. Move the folder away; its rows will be computed again."
-            )
+        # It is for people, since the folder is named by its digest: one that is damaged is whole again with this.
         store.write(f"{self.place}/job.json", described)  # also where it is there: garbage goes by the last use
 
     def read(self) -> Iterator[R]:

@@ -12,8 +12,8 @@ import json
 import logging
 import os
 import re
-import uuid
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import fsspec
@@ -29,6 +29,7 @@ from models.zip_archive import open_archive
 from tasks.records.base import StoredFile
 from tasks.storage.locations import store_uri
 from tasks.storage.parsing import one_parses
+from tasks.storage.temporary_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,10 @@ _SUFFIXES = {
 
 class DamagedFileError(RuntimeError):
     """A stored file is missing or its content is not what its name says."""
+
+
+class MissingFileError(DamagedFileError):
+    """A stored file is not there."""
 
 
 class Store:
@@ -97,7 +102,7 @@ class Store:
             raise DamagedFileError(f"{printable(stored.uri)} is no place in the store.")
         content = self.read(stored.uri)
         if content is None:
-            raise DamagedFileError(f"{stored.uri} is missing from the store at {self.root}.")
+            raise MissingFileError(f"{stored.uri} is missing from the store at {printable(self.root)}.")
         if hashlib.sha256(content).hexdigest() != stored.sha256:
             raise DamagedFileError(f"{stored.uri} in the store at {self.root} does not have the digest in its name.")
         return content
@@ -127,18 +132,10 @@ class Store:
             with _reached():
                 self.filesystem.pipe_file(path, content)
             return
-        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
         try:
-            self.filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-            with open(temporary, "wb") as file:  # noqa: PTH123 - the store's paths are fsspec's
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)  # noqa: PTH105
-        except BaseException as error:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)  # noqa: PTH107
-            if isinstance(error, OSError) and error.errno in NO_ROOM:
+            write_whole(Path(path), content, Path(self.root))
+        except OSError as error:
+            if error.errno in NO_ROOM:
                 raise DiskError(
                     f"The store at {printable(self.root)} takes no more ({error.strerror}): make room, or name another "
                     "place with STORE_URI or OUTPUTS; then run again: what was finished is kept."

@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 from filelock import FileLock
 from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.logging import get_run_logger
@@ -37,7 +36,9 @@ from tasks.execution.termination import asked_for
 from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, tracking_artifacts, tracking_uri
+from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
+from tasks.tracking.busy_database import wait_for_others
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tasks.tracking.relocation import follow_the_move
 from tasks.tracking.views import LEADERBOARDS, TAG, figure_view, is_outdated, leaderboard
@@ -82,10 +83,14 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
 
     Yields:
         The reference by which steps and the functions of this module address the run.
+
+    Raises:
+        InputError: somebody deleted the run meanwhile.
     """
+    from mlflow.exceptions import MlflowException
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    client, status, monitor = new_client(), "FAILED", None
+    client, status, monitor, run = new_client(), "FAILED", None, None
     _close_abandoned_runs(client)
     try:
         run = RunReference(run_id=_open(client, stage))
@@ -99,12 +104,26 @@ def tracked_run(stage: str, parameters: Mapping[str, BaseModel]) -> Iterator[Run
         # MLflow calls a pruned trial of Optuna killed.
         if asked_for() or isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal | PrunedError):
             status = "KILLED"
+        if run is not None and isinstance(error, MlflowException) and _is_deleted(client, run):
+            raise InputError(
+                f"The MLflow run {run.run_id} or its experiment was deleted in MLflow while it went on: run again, "
+                "which logs a new one. What was finished is kept."
+            ) from error
         raise
     finally:
         if monitor is not None:
             monitor.finish()
         for run_id in _runs_of_flow_run(client, str(this_flow_run.id)):  # also where it was interrupted as it opened
             client.set_terminated(run_id, status)
+
+
+def _is_deleted(client: "MlflowClient", run: RunReference) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run.run_id).info.lifecycle_stage != "active")
+    except MlflowException as error:  # for good, where it is not only that nobody answers
+        return error.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
 def log_metrics(run: RunReference, metrics: Mapping[str, float]) -> None:
@@ -389,6 +408,7 @@ def _prepare(uri: str) -> None:
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
         follow_the_move()
+        wait_for_others()
         client = MlflowClient(uri)
         for name in EXPERIMENTS:
             _furnish(client, experiment_id(client, name), name)
@@ -475,7 +495,7 @@ def _open(client: "MlflowClient", stage: str) -> str:
         "mlflow.source.git.commit": _git_commit(),
         "mlflow.user": getpass.getuser(),
         _HOST: platform.node(),
-        _PROCESS: _process_identity(os.getpid()),
+        _PROCESS: process_identity(os.getpid()),
     }
     parents = _runs_of_flow_run(client, this_flow_run.parent_flow_run_id)
     if parents:
@@ -507,18 +527,10 @@ def _close_abandoned_runs(client: "MlflowClient") -> None:
     )
     for run in running:
         identity = run.data.tags.get(_PROCESS, "")
-        if identity != _process_identity(int(identity.split("@")[0] or 0)):
+        if identity != process_identity(int(identity.split("@")[0] or 0)):
             client.set_tag(run.info.run_id, "status.reason", "its process ended without closing the run")
             client.set_terminated(run.info.run_id, "KILLED")
             _warn("MLflow run %s was left running by a dead process.", run.info.run_id)
-
-
-def _process_identity(process_id: int) -> str:
-    """Name a process so that another one which got the same number later is told apart; empty if there is none."""
-    try:
-        return f"{process_id}@{psutil.Process(process_id).create_time():.0f}"
-    except psutil.Error:
-        return ""
 
 
 def _git_commit() -> str:

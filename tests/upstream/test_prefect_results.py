@@ -9,13 +9,19 @@ from prefect.transactions import get_transaction
 
 from tasks.execution import caching
 from tasks.execution.caching import step
-from tasks.execution.result_records import SERIALIZER, deserialize, deserialize_from_result_and_metadata
+from tasks.execution.result_records import (
+    SERIALIZER,
+    deserialize,
+    deserialize_from_result_and_metadata,
+    serialize,
+)
 from tasks.records.base import RunReference
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "outputs")
 
 
-def test_every_result_is_read_through_two_functions_that_can_be_replaced():
+def test_every_result_is_written_and_read_through_functions_that_can_be_replaced():
+    assert ResultRecord.serialize is results.ResultRecord[int].serialize is serialize
     assert ResultRecord.deserialize is results.ResultRecord[int].deserialize is deserialize
     assert ResultRecord.deserialize_from_result_and_metadata is deserialize_from_result_and_metadata
 

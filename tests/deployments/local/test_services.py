@@ -66,6 +66,14 @@ def test_what_a_dead_worker_started_is_found_and_ended_and_nothing_else(worker):
     bystander.wait()
 
 
+def test_a_service_is_known_again_when_the_clock_is_set(worker, monkeypatch):
+    started = psutil.boot_time()
+    monkeypatch.setattr(psutil._psplatform, "boot_time", lambda: started + 86_400)
+    assert services._alive(worker)
+    services._end([worker])
+    assert not services._alive(worker)
+
+
 def _lives(process):
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 

@@ -220,6 +220,25 @@ def test_a_damaged_note_of_what_ran_before_stops_nothing(outputs, content):
     assert all(_hits(_run(Form(), times=3)[0]).values())
 
 
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), DiskError("no room")])
+def test_a_note_that_cannot_be_written_costs_no_result(monkeypatch, error):
+    write = Store.write
+
+    def refuse_notes(store, name, content):
+        if name.startswith("keys/"):
+            raise error
+        write(store, name, content)
+
+    monkeypatch.setattr(Store, "write", refuse_notes)
+
+    @flow
+    def keep_and_ask() -> tuple[DocumentRecord, bool]:
+        made = write_text(Form(size=7), RUN)
+        return made, is_kept(write_text, {"form": Form(size=7), "run": RUN})
+
+    assert keep_and_ask()[1]
+
+
 def test_results_are_json_and_name_no_pickle(outputs):
     _run(Form())
     (result,) = (outputs / "results" / "write-text").iterdir()

@@ -1,6 +1,7 @@
 """The guard against results that run code, in every way in which Prefect reads one."""
 
 import asyncio
+import contextlib
 import json
 import subprocess
 import sys
@@ -107,3 +108,20 @@ def test_damaged_deep_huge_and_foreign_json_is_refused_in_one_line(results, resu
         deserialize(json.dumps(content | {"result": result}).encode())
     assert len(str(caught.value)) < 200
     assert str(caught.value).isprintable()
+
+
+def test_a_result_of_which_the_disk_turned_a_bit_is_damaged(results, tmp_path):
+    results.write(RECORD, key="step/key")
+    content = (tmp_path / "step" / "key").read_bytes()
+    for place, byte in enumerate(content):
+        for bit in range(8):
+            turned = content[:place] + bytes([byte ^ 1 << bit]) + content[place + 1 :]
+            with contextlib.suppress(DamagedRecordError):
+                assert deserialize(turned).result == RECORD
+
+
+def test_a_result_that_was_written_without_a_digest_is_read(results, tmp_path):
+    results.write(RECORD, key="step/key")
+    content = json.loads((tmp_path / "step" / "key").read_bytes())
+    del content["sha256"]
+    assert deserialize(json.dumps(content).encode()).result == RECORD

@@ -6,7 +6,6 @@ import pytest
 
 from models.report_generation.generator import Written
 from tasks.reports.jobs import Job, done_rows, write_rows
-from tasks.storage.finished_rows import JobMismatchError
 from tasks.storage.store import Store
 from tests.tasks.reports.pair_generator import PairGenerator, row
 
@@ -132,9 +131,17 @@ def test_a_damaged_shard_is_written_again(store, damage):
 def test_a_folder_belongs_to_one_job(store):
     job = Job(store, IDENTITY)
     assert Job(store, IDENTITY | {"revision": "2"}).fingerprint != job.fingerprint
-    (_folder(store, job) / "job.json").write_text(json.dumps({"model": "another"}))
-    with pytest.raises(JobMismatchError, match="belongs to another job"):
-        Job(store, IDENTITY)
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"row_id": 3}', '{"row_id": "a", "error": "that of another row"}'])
+def test_a_damaged_note_of_a_failed_row_has_it_tried_again(store, content):
+    rows = [row("a", 0), row("b", 1)]
+    job, _ = _run(store, PairGenerator(poison=(1,)), rows)
+    store.write(job.quarantine("b").uri, content.encode())
+    generator = PairGenerator()
+    _, done = _run(store, generator, rows)
+    assert generator.written == ["b"]
+    assert [written.error for written in done] == [None, None]
 
 
 def test_other_jobs_rows_are_not_taken(store):

@@ -12,6 +12,7 @@ from mlflow.exceptions import MlflowException
 
 from models.errors import LONGEST_SENTENCE, DiskError
 from tasks.storage.disks import disk_error
+from tasks.storage.store import DamagedFileError, Store
 from tests.conftest import CHECKOUT
 
 TAKES_NO_MORE = """
@@ -91,6 +92,42 @@ def test_what_a_database_says_counts_where_the_disks_take_something(outputs, wri
     assert isinstance(said, DiskError)
     assert f"({reason})" in str(said)
     assert len(str(said)) <= LONGEST_SENTENCE
+
+
+def _write(store, stored):
+    store.put(b"another", "text/markdown")
+
+
+def _read(store, stored):
+    store.get(stored)
+
+
+@pytest.mark.parametrize(
+    ("act", "instead", "said"),
+    [
+        (_write, "a file", "cannot be used (Not a directory)"),
+        (_read, "a file", "is missing from the store"),
+        (_read, None, "is missing from the store"),
+    ],
+)
+def test_a_store_that_is_gone_in_mid_run_is_told(outputs, act, instead, said):
+    store = Store()
+    stored = store.put(b"content", "text/markdown")
+    shutil.rmtree(outputs / "store")
+    if instead:
+        (outputs / "store").write_text(instead)
+    with pytest.raises((OSError, DamagedFileError)) as caught:
+        act(store, stored)
+    told = disk_error(caught.value)
+    assert isinstance(told, DiskError)
+    assert said in str(told)
+    assert str(told).endswith("and run again; what was finished is kept.")
+
+
+def test_what_is_missing_elsewhere_is_no_matter_of_disks(outputs, tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "absent").read_bytes()
+    assert disk_error(caught.value) is None
 
 
 def test_errors_that_led_to_each_other_in_a_ring_are_told_apart(outputs):

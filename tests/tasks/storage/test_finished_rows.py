@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from tasks.storage.finished_rows import FinishedRows, JobMismatchError
+from tasks.storage.finished_rows import FinishedRows
 from tasks.storage.store import Store
 
 ROWS = TypeAdapter(list[str])
@@ -59,7 +59,11 @@ def test_nothing_leaves_no_file(store):
     assert store.list(f"{_finished(store).place}/shards") == []
 
 
-def test_the_folder_of_another_job_is_refused(store):
-    store.write(f"{_finished(store).place}/job.json", b"{}")
-    with pytest.raises(JobMismatchError, match="belongs to another job"):
-        _finished(store)
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"version": 1', b"\0\xff"])
+def test_a_damaged_description_costs_no_row(store, content):
+    finished = _finished(store)
+    finished.write(["a"])
+    described = store.read(f"{finished.place}/job.json")
+    store.write(f"{finished.place}/job.json", content)
+    assert list(_finished(store).read()) == ["a"]
+    assert store.read(f"{finished.place}/job.json") == described

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from models.errors import InputError
 from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import Point, RunReference
+from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
 from tasks.tracking import runs
 from tasks.tracking.pages import FIGURES, LEADERBOARD, view_page
@@ -97,6 +98,31 @@ def test_the_status_is_true_after_a_failure(error, status):
     with pytest.raises(BaseException):  # noqa: B017 - Prefect wraps some of them
         in_flow(fail)
     assert new_client().get_run(seen[0]).info.status == status
+
+
+def _delete_run(run):
+    new_client().delete_run(run.run_id)
+
+
+def _delete_experiment(run):
+    new_client().delete_experiment(new_client().get_run(run.run_id).info.experiment_id)
+
+
+def _delete_for_good(run):
+    new_client()._tracking_client.store._hard_delete_run(run.run_id)
+
+
+@pytest.mark.parametrize("delete", [_delete_run, _delete_experiment, _delete_for_good])
+def test_a_run_that_is_deleted_while_it_goes_on_is_one_sentence_and_the_next_is_logged(delete):
+    def log_afterwards(run):
+        delete(run)
+        runs.log_metrics(run, {"test/auc": 1.0})
+
+    with pytest.raises(
+        InputError, match=r"^The MLflow run \w{32} or its experiment was deleted in MLflow while it went on"
+    ):
+        in_flow(log_afterwards)
+    assert new_client().get_run(in_flow()).info.status == "FINISHED"
 
 
 def test_a_run_whose_params_are_refused_does_not_stay_open():
@@ -284,7 +310,7 @@ def test_an_experiment_that_was_deleted_is_restored_and_the_log_says_so(new_proc
 
 def test_a_run_left_by_a_dead_process_is_closed_by_the_next():
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    identity = runs._process_identity(child.pid)
+    identity = process_identity(child.pid)
     assert identity
     run_id = in_flow()
     client = new_client()

@@ -1,0 +1,63 @@
+"""Files that are written under another name first, and what dead processes have left of such.
+
+A name says which process writes it. What is left of one that has died is removed by whoever writes next in that place.
+"""
+
+import contextlib
+import functools
+import os
+import platform
+import re
+import uuid
+from pathlib import Path
+
+from tasks.storage.process_identity import process_identity
+
+FOLDER = "unfinished"
+"""Below the root of a store or of the products: on the same disk, so that a file can be renamed."""
+_NAME = re.compile(r"(?P<host>.+)-(?P<process>\d+@[0-9a-f.]+)\.[0-9a-f]{32}\.tmp")
+
+
+def write_whole(path: Path, content: bytes, root: Path) -> None:
+    """Write a file whole or not at all: under another name, synced to the disk, and renamed.
+
+    Args:
+        path: of the file.
+        content: the bytes.
+        root: folder above it, on the same disk.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    folder = root / FOLDER
+    _tidied(folder, os.getpid())
+    temporary = folder / f"{_writer(os.getpid())}.{uuid.uuid4().hex}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@functools.lru_cache(maxsize=1)
+def _writer(process_id: int) -> str:
+    return f"{platform.node()}-{process_identity(process_id)}"
+
+
+@functools.lru_cache(maxsize=64)
+def _tidied(folder: Path, _process_id: int) -> None:
+    """Remove what processes of this machine have left that are dead; once a process, which may be a fork."""
+    with contextlib.suppress(OSError):
+        for file in folder.iterdir():
+            named = _NAME.fullmatch(file.name)
+            if named is None or named["host"] != platform.node():
+                continue
+            if named["process"] != process_identity(int(named["process"].partition("@")[0])):
+                file.unlink(missing_ok=True)

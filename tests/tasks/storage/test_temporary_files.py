@@ -1,0 +1,63 @@
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from tasks.storage import temporary_files
+from tasks.storage.process_identity import process_identity
+from tasks.storage.store import Store
+from tasks.storage.temporary_files import FOLDER, write_whole
+
+ENDING = f".{'0' * 32}.tmp"
+
+
+@pytest.fixture
+def dead():
+    """The identity of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = process_identity(process.pid)
+    process.communicate()
+    return identity
+
+
+@pytest.fixture(autouse=True)
+def _first_write_of_the_process():
+    temporary_files._tidied.cache_clear()
+
+
+def test_what_dead_processes_left_goes_with_the_next_write_and_what_others_write_stays(tmp_path, dead):
+    folder = tmp_path / FOLDER
+    folder.mkdir()
+    here, alive = platform.node(), process_identity(os.getppid())
+    left = folder / f"{here}-{dead}{ENDING}"
+    stay = {f"{here}-{alive}{ENDING}", f"elsewhere-{dead}{ENDING}", "notes.txt", f"{here}-x@1{ENDING}"}
+    for name in (left.name, *stay):
+        (folder / name).write_text("half a fi")
+    write_whole(tmp_path / "a" / "file", b"content", tmp_path)
+    assert {file.name for file in folder.iterdir()} == stay
+    assert (tmp_path / "a" / "file").read_bytes() == b"content"
+
+
+def test_a_file_of_the_store_appears_whole_and_under_no_other_name(tmp_path, monkeypatch):
+    store = Store(str(tmp_path))
+    seen = []
+    monkeypatch.setattr(
+        temporary_files.os, "fsync", lambda _: seen.extend(file.parent.name for file in tmp_path.rglob("*.tmp"))
+    )
+    store.write("ledger/run/step.json", b"{}")
+    assert seen == [FOLDER]
+    assert [file.name for file in tmp_path.rglob("*") if file.is_file()] == ["step.json"]
+
+
+def test_a_write_that_is_interrupted_leaves_what_was_there(tmp_path, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    write_whole(tmp_path / "file", b"before", tmp_path)
+    monkeypatch.setattr(temporary_files.os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "file", b"after", tmp_path)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == [tmp_path / "file"]
+    assert (tmp_path / "file").read_bytes() == b"before"

@@ -1,4 +1,4 @@
-"""The classifier's embedding tuned for search, by two descriptions of an image that no label has shaped."""
+"""The classifier's embedding tuned for search, by what a network sees that never learnt these classes."""
 
 import hashlib
 from typing import TYPE_CHECKING
@@ -16,28 +16,25 @@ if TYPE_CHECKING:
     from models.classifier.classifiers import Classifier
 
 SHARE = 0.5
-"""Length of each other part beside the first, whose length is one: chosen on validation (docs/protocol.md)."""
+"""Length of the second part beside the first, whose length is one: chosen on validation among .3, .5 and .7."""
 
 COMPONENTS = 256
-"""Principal components of each other part: fewer change little on validation, and more only take space."""
+"""Principal components of the second part: fewer change little on validation, and more only take space."""
 
 _ARCHITECTURE: Architecture = "efficientnet_lite0"
-_CELLS, _BLOCK, _DIRECTIONS = 7, 2, 9  # cells a side, of 4 pixels where an image has 28; of a block; of an edge
-_EDGES = ((_CELLS - _BLOCK + 1) * _BLOCK) ** 2 * _DIRECTIONS
 
 
 class MetricEncoder(Encoder):
-    """Three vectors side by side: the classifier's embedding, features of a network for photographs, and edges.
+    """Two unit vectors side by side: the classifier's embedding, and features of a network for photographs.
 
     A classifier's embedding keeps little but the class, so that among images of one class chance decides who is near,
     and an image of the other class beside them is not told apart. Features of EfficientNet-Lite0, trained on ImageNet
-    and on no X-ray, and histograms of oriented gradients (Dalal and Triggs, "Histograms of Oriented Gradients for Human
-    Detection", 2005) say what the images look like. No label draws them together, which would carry the shift between
-    the splits along. The cosine of the result is the weighted mean of the three cosines.
+    and on no X-ray, say what the images look like. No label draws them together, which would carry the shift between
+    the splits along. The cosine of the result is the weighted mean of both cosines.
 
     Args:
         classifier: the classifier, as `models.classifier.weights.dump` wrote it.
-        projection: what becomes of the other features, as `fit` made it.
+        projection: what becomes of the other network's features, as `fit` made it.
         device: "cpu" or "cuda".
 
     Raises:
@@ -57,34 +54,40 @@ class MetricEncoder(Encoder):
         self._backbone = _backbone().to(device)
         try:
             tensors = load_tensors(projection)
-            self._photograph, self._edges = (
-                _Projection(tensors[f"{part}mean"].numpy(), tensors[f"{part}components"].numpy())
-                for part in ("", "edges/")
-            )
+            self._mean, self._components = tensors["mean"].numpy(), tensors["components"].numpy()
+            if self._mean.ndim != 1 or self._components.ndim != 2 or len(self._mean) != len(self._components):
+                raise ValueError("its shapes do not belong together")
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"The projection of the encoder `metric` cannot be read ({printable(error)}); fit it again on the "
                 "training split."
             ) from error
-        self.dimension = self._classifier.dimension + self._photograph.dimension + self._edges.dimension
+        self.dimension = self._classifier.dimension + self._components.shape[1]
 
     @staticmethod
     def fit(train_images: NDArray[np.uint8]) -> bytes:
-        """Find what to keep of the other parts: their principal components, those of Lite0 standardised before.
+        """Find what to keep of the second part: the principal components of its standardised features.
 
         Args:
-            train_images: the training split, shape (images, height, width) or (images, height, width, 3), 0–255, more
-                images than components.
+            train_images: the training split, shape (images, height, width), 0–255, more images than components.
 
         Returns:
-            Safetensors: of each part the mean of each feature, shape (features,), and the components, shape (features,
-            components), with the standardisation in them; `mean` and `components` for Lite0, and `edges/…`.
+            Safetensors: the mean of each feature, shape (features,), and the components, shape (features, components),
+            with the standardisation in them.
         """
         import safetensors.numpy
+        from sklearn.decomposition import PCA
+        from sklearn.preprocessing import StandardScaler
 
-        seen = _components(_features(_backbone(), train_images, 64), standardised=True)
-        edges = _components(_oriented_gradients(train_images), standardised=False)
-        return safetensors.numpy.save(seen | {f"edges/{name}": tensor for name, tensor in edges.items()})
+        found = _features(_backbone(), train_images, 64).astype(np.float64)
+        scaler = StandardScaler().fit(found)  # a feature that never moves is divided by one
+        kept = min(COMPONENTS, len(found) - 1)
+        principal = PCA(kept, svd_solver="covariance_eigh").fit(scaler.transform(found))
+        tensors = {
+            "mean": scaler.mean_.astype(np.float32),
+            "components": np.ascontiguousarray((principal.components_ / scaler.scale_).T, dtype=np.float32),
+        }
+        return safetensors.numpy.save(tensors)
 
     @classmethod
     def identify(cls, *digests: str) -> str:
@@ -98,54 +101,8 @@ class MetricEncoder(Encoder):
         from models.vector_index import normalize
 
         trained = self._classifier.encode_images(images, batch_size=batch_size)
-        seen = self._photograph.of(_features(self._backbone, images, batch_size))
-        edges = self._edges.of(_oriented_gradients(images))
-        return np.concatenate([normalize(trained), SHARE * normalize(seen), SHARE * normalize(edges)], axis=1)
-
-
-class _Projection:
-    """Features less their mean, on their components."""
-
-    def __init__(self, mean: NDArray[np.float32], components: NDArray[np.float32]) -> None:
-        if mean.ndim != 1 or components.ndim != 2 or len(mean) != len(components):
-            raise ValueError("its shapes do not belong together")
-        self._mean, self._components = mean, components
-        self.dimension = components.shape[1]
-
-    def of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        if features.shape[1] != len(self._mean):
-            raise InputError(
-                f"The projection of the encoder `metric` is of {len(self._mean)} features where there are "
-                f"{features.shape[1]}; fit it again on the training split."
-            )
-        return np.asarray((features - self._mean) @ self._components)
-
-
-def _components(features: NDArray[np.float32], *, standardised: bool) -> dict[str, NDArray[np.float32]]:
-    from sklearn.decomposition import PCA
-    from sklearn.preprocessing import StandardScaler
-
-    # A feature that never moves is divided by one.
-    scaler = StandardScaler(with_std=standardised).fit(features.astype(np.float64))
-    kept = min(COMPONENTS, len(features) - 1)
-    principal = PCA(kept, svd_solver="covariance_eigh").fit(scaler.transform(features.astype(np.float64)))
-    scale = scaler.scale_ if standardised else 1.0
-    return {
-        "mean": scaler.mean_.astype(np.float32),
-        "components": np.ascontiguousarray((principal.components_ / scale).T, dtype=np.float32),
-    }
-
-
-def _oriented_gradients(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Describe where edges run and which way, shape (images, `_EDGES`) whatever the size of the images."""
-    from skimage.feature import hog
-
-    height, width = images.shape[1:3]
-    cell = height // _CELLS, width // _CELLS
-    cut = images[:, : cell[0] * _CELLS, : cell[1] * _CELLS]
-    colours = -1 if images.ndim == 4 else None
-    found = [hog(image, _DIRECTIONS, cell, (_BLOCK, _BLOCK), channel_axis=colours) for image in cut]
-    return np.asarray(found, np.float32).reshape(len(images), _EDGES)
+        seen = (_features(self._backbone, images, batch_size) - self._mean) @ self._components
+        return np.concatenate([normalize(trained), SHARE * normalize(seen)], axis=1)
 
 
 def _backbone() -> "Classifier":

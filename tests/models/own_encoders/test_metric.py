@@ -13,7 +13,7 @@ from models.classifier.pretrained import imagenet_file
 from models.classifier.weights import dump
 from models.errors import InputError
 from models.own_encoders.classifier import ClassifierEncoder
-from models.own_encoders.metric import SHARE, MetricEncoder, _oriented_gradients
+from models.own_encoders.metric import SHARE, MetricEncoder
 
 FITTED, ENCODED = 30, 10  # images; fewer than the components, of which 29 are left then
 CARD = {
@@ -53,7 +53,7 @@ def found(encoder, images):
 
 @pytest.fixture(scope="module")
 def parts(payload, images):
-    """What the parts must be before they are normalised: the classifier's vectors, and the others' components."""
+    """What the two parts must be before they are normalised: the classifier's vectors, and the other's components."""
     backbone = build_classifier("efficientnet_lite0", pretrained=imagenet_file("efficientnet_lite0")).eval()
     pixels = torch.tensor(images)[:, None].float() / 127.5 - 1
     with torch.inference_mode():
@@ -61,57 +61,28 @@ def parts(payload, images):
     scaler = StandardScaler().fit(features[:FITTED])
     principal = PCA(FITTED - 1, svd_solver="full").fit(scaler.transform(features[:FITTED]))
     seen = principal.transform(scaler.transform(features[FITTED:]))
-    gradients = np.array([oriented_gradients(image) for image in images])
-    edges = PCA(FITTED - 1, svd_solver="full").fit(gradients[:FITTED]).transform(gradients[FITTED:])
-    return ClassifierEncoder(payload).encode_images(images[FITTED:]), seen, edges
-
-
-def oriented_gradients(image):
-    """Histograms of oriented gradients in plain loops: 9 directions, cells of 4×4 pixels, blocks of 2×2 cells."""
-    pixels, side = image.astype(float), len(image)
-    histograms = np.zeros((side // 4, side // 4, 9))
-    for row in range(side):
-        for column in range(side):
-            down = pixels[row + 1, column] - pixels[row - 1, column] if 0 < row < side - 1 else 0
-            right = pixels[row, column + 1] - pixels[row, column - 1] if 0 < column < side - 1 else 0
-            direction = int(np.rad2deg(np.arctan2(down, right)) % 180 // 20) % 9
-            histograms[row // 4, column // 4, direction] += np.hypot(down, right) / 16
-    blocks = []
-    for row in range(side // 4 - 1):
-        for column in range(side // 4 - 1):
-            block = histograms[row : row + 2, column : column + 2].ravel()
-            block = np.minimum(block / np.sqrt((block**2).sum() + 1e-10), 0.2)
-            blocks.append(block / np.sqrt((block**2).sum() + 1e-10))
-    return np.concatenate(blocks)
+    return ClassifierEncoder(payload).encode_images(images[FITTED:]), seen
 
 
 def unit(vectors):
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def test_vectors_are_all_parts_normalised_one_behind_the_other(encoder, found, parts):
-    trained, *others = parts
-    first, second = trained.shape[1], trained.shape[1] + FITTED - 1
-    assert (found.dtype, found.shape) == (np.float32, (ENCODED, second + FITTED - 1))
+def test_vectors_are_both_parts_normalised_one_behind_the_other(encoder, found, parts):
+    trained, seen = parts
+    split = trained.shape[1]
+    assert (found.dtype, found.shape) == (np.float32, (ENCODED, split + FITTED - 1))
     assert found.shape[1] == encoder.dimension
-    np.testing.assert_allclose(found[:, :first], unit(trained), rtol=1e-4, atol=1e-5)
-    for own, other in zip((found[:, first:second], found[:, second:]), others, strict=True):
-        expected = SHARE * unit(other)
-        signs = np.sign((own * expected).sum(axis=0))  # a component may point either way
-        np.testing.assert_allclose(own * signs, expected, atol=2e-4)
+    np.testing.assert_allclose(found[:, :split], unit(trained), rtol=1e-4, atol=1e-5)
+    expected = SHARE * unit(seen)
+    signs = np.sign((found[:, split:] * expected).sum(axis=0))  # a component may point either way
+    np.testing.assert_allclose(found[:, split:] * signs, expected, atol=2e-4)
 
 
-def test_the_cosine_is_the_weighted_mean_of_all_cosines(found, parts):
-    expected = np.average([cosine_similarity(part) for part in parts], axis=0, weights=[1, SHARE**2, SHARE**2])
+def test_the_cosine_is_the_weighted_mean_of_both_cosines(found, parts):
+    expected = np.average([cosine_similarity(part) for part in parts], axis=0, weights=[1, SHARE**2])
     np.testing.assert_allclose(cosine_similarity(found), expected, atol=1e-4)
     assert np.ptp(expected) > 0.1
-
-
-def test_edges_of_larger_and_of_coloured_images_are_described_alike(images):
-    large, grey = images[:4].repeat(3, axis=1).repeat(3, axis=2), images[:4]
-    assert _oriented_gradients(large).shape == (4, 1296)
-    np.testing.assert_array_equal(_oriented_gradients(grey), _oriented_gradients(np.repeat(grey[..., None], 3, axis=3)))
-    assert _oriented_gradients(images[:0]).shape == (0, 1296)
 
 
 def test_vectors_do_not_depend_on_the_batch(encoder, images, found):
@@ -140,10 +111,6 @@ def test_features_that_never_move_divide_nothing_by_zero(images):
         lambda content: content[:-10],
         lambda content: b"",
         lambda content: safetensors.numpy.save({"mean": safetensors.numpy.load(content)["mean"]}),
-        # As they were before there were edges.
-        lambda content: safetensors.numpy.save(
-            {name: each for name, each in safetensors.numpy.load(content).items() if "/" not in name}
-        ),
     ],
 )
 def test_a_damaged_projection_is_one_sentence(payload, projection, spoil):

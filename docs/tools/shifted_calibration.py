@@ -4,7 +4,8 @@
 
 The seeds are those that `docs.tools.seeds` left; their networks are taken from its last epochs, not trained again. Each
 predicts every corruption of MedMNIST-C of validation images, as many of either class: `--evaluation.corrupted_images
-262` of a run. They are kept in `seeds/corrupted-<seed>.npz` in the folder of the products. Nothing is fitted to test.
+262` of a run. They are kept in `seeds/corrupted-<seed>.npz` in the folder of the products. No label of test is fitted
+to; the weights look at its images.
 """
 
 import json

@@ -1,8 +1,8 @@
 """The whole pipeline on real images at the debug preset: what runs again after which change."""
 
 import json
-import re
 import os
+import re
 from pathlib import Path
 
 import pytest

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -167,6 +168,17 @@ def test_one_page_of_the_prefect_run_says_all_in_the_order_in_which_it_is_read(f
     assert {(artifact.description.partition(":")[0], float(artifact.data)) for artifact in moved} == {
         ("training, epochs", 100), ("corruptions", 100), ("reports", 100),
     }  # fmt: skip
+
+
+def test_every_figure_of_the_five_lines_is_a_metric_of_the_run(first):
+    client = MlflowClient(tracking_uri())
+    for stage in ("classification", "retrieval", "reports"):
+        run_id = first[stage]["mlflow_run_id"]
+        report = Path(client.download_artifacts(run_id, "report.md")).read_text()
+        lines = re.findall(r"^\d\. \*\*.*$", report, re.MULTILINE)[:5]
+        told = set(re.findall(r"\d\.\d{3}", " ".join(lines[1:4])))
+        known = {f"{value:.3f}" for value in client.get_run(run_id).data.metrics.values()}
+        assert len(lines) == 5 and told and told <= known | {"0.500"}  # guessing between two classes
 
 
 def test_changing_k_trains_and_embeds_nothing(first):

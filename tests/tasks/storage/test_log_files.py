@@ -11,8 +11,9 @@ from tests.server_logs import ServerLogs
 def test_a_small_log_and_none_stay_as_they_are(tmp_path):
     log = tmp_path / "mlflow.log"
     assert not rotate(log, 10)
-    log.write_text("x" * 10)
-    assert not rotate(log, 10)
+    for size in (1, 10):
+        log.write_text("x" * size)
+        assert not rotate(log, 10)
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.log"]
 
 

@@ -22,13 +22,14 @@ class Aftermath:
     Attributes:
         results: digest of each result's content, by its key.
         finished: of each experiment, how many runs of MLflow are finished.
-        last_runs: of each experiment, the metrics, files and number of traces of the run that finished last.
+        last_runs: of each experiment and name of a run, what the one that finished last has: metrics, files, number of
+            traces.
         wrong: what must not be there, in words.
     """
 
     results: dict[str, str]
     finished: dict[str, int]
-    last_runs: dict[str, tuple[dict[str, float], list[str], int]]
+    last_runs: dict[tuple[str, str], tuple[dict[str, float], list[str], int]]
     wrong: list[str]
 
 
@@ -45,13 +46,14 @@ def losses(right: Aftermath, found: Aftermath) -> list[str]:
     one, other = right.results, found.results
     different = (key for key in sorted(one.keys() | other.keys()) if one.get(key) != other.get(key))
     lost += [f"result {key[:40]}: {other.get(key)} instead of {one.get(key)}" for key in different]
-    for experiment, expected in right.last_runs.items():
-        if experiment not in found.last_runs:
-            lost.append(f"no finished run in {experiment}")
+    for run, expected in right.last_runs.items():
+        name = f"{' '.join(run)[:80]}"
+        if run not in found.last_runs:
+            lost.append(f"no finished run {name}")
             continue
-        for what, one, other in zip(("metrics", "files", "traces"), expected, found.last_runs[experiment], strict=True):
+        for what, one, other in zip(("metrics", "files", "traces"), expected, found.last_runs[run], strict=True):
             if one != other:
-                lost.append(f"{what} of {experiment}: {_difference(one, other)}")
+                lost.append(f"{what} of {name}: {_difference(one, other)}")
     return lost
 
 
@@ -83,13 +85,25 @@ def _results(outputs: Path) -> dict[str, str]:
         content = file.read_bytes()
         key = f"{file.parent.name}/{file.name}"
         try:
-            found[key] = deserialize(content).result.content_digest()[:16]
+            found[key] = _without_times(deserialize(content).result).content_digest()[:16]
         except Exception as error:
             found[key] = f"damaged ({str(error)[:80]})"
     return found
 
 
-def _tracking(outputs: Path) -> tuple[dict[str, int], dict[str, tuple[dict[str, float], list[str], int]], list[str]]:
+def _without_times(record: Any) -> Any:
+    """Leave the metrics out of a record that say how fast the machine was."""
+    metrics = getattr(record, "metrics", None)
+    return record.model_copy(update={"metrics": _steady(metrics)}) if isinstance(metrics, dict) else record
+
+
+def _steady(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if not any(word in name for word in _OF_THE_MACHINE)}
+
+
+def _tracking(
+    outputs: Path,
+) -> tuple[dict[str, int], dict[tuple[str, str], tuple[dict[str, float], list[str], int]], list[str]]:
     database = outputs / "mlflow.db"
     if not database.exists():
         return {}, {}, ["there is no MLflow database"]
@@ -99,11 +113,13 @@ def _tracking(outputs: Path) -> tuple[dict[str, int], dict[str, tuple[dict[str, 
         named = dict(ask("SELECT experiment_id, name FROM experiments"))
         runs = list(
             ask(
-                "SELECT run_uuid, experiment_id, status, artifact_uri FROM runs "
+                "SELECT run_uuid, experiment_id, name, status, artifact_uri FROM runs "
                 "WHERE lifecycle_stage = 'active' ORDER BY start_time"
             )
         )
-        wrong += [f"MLflow run {run} is {status}" for run, _, status, _ in runs if status in ("RUNNING", "SCHEDULED")]
+        wrong += [
+            f"MLflow run {run} is {status}" for run, _, _, status, _ in runs if status in ("RUNNING", "SCHEDULED")
+        ]
         doubled = ask(
             "SELECT run_uuid, key, step, COUNT(*) FROM metrics WHERE key NOT LIKE 'system/%' "
             "GROUP BY run_uuid, key, step HAVING COUNT(*) > 1"
@@ -116,18 +132,14 @@ def _tracking(outputs: Path) -> tuple[dict[str, int], dict[str, tuple[dict[str, 
             )
         )
         wrong += [f"trace {name} of {run} is there {n} times" for (run, name), n in Counter(traces).items() if n > 1]
-        finished = Counter(named[experiment] for _, experiment, status, _ in runs if status == "FINISHED")
+        finished = Counter(named[experiment] for _, experiment, _, status, _ in runs if status == "FINISHED")
         last_runs = {}
-        for run, experiment, status, place in runs:
+        for run, experiment, name, status, place in runs:
             if status == "FINISHED":
-                metrics = {
-                    key: value
-                    for key, value in ask("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", [run])
-                    if not any(word in key for word in _OF_THE_MACHINE)
-                }
+                metrics = _steady(dict(ask("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", [run])))
                 folder = Path(place.removeprefix("file://"))
                 files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-                last_runs[named[experiment]] = metrics, files, sum(owner == run for owner, _ in traces)
+                last_runs[named[experiment], name] = metrics, files, sum(owner == run for owner, _ in traces)
     return dict(finished), last_runs, wrong
 
 

@@ -140,8 +140,8 @@ def test_the_work_grows_with_the_length_of_an_answer_and_no_faster(unit: str):
         return time.thread_time() - started
 
     for read_any in (read_free_text, read_json):
-        # Four times the length: four times the work, or sixteen times where all is compared with all.
-        assert cost(read_any, LONGEST_ANSWER) < 10 * cost(read_any, LONGEST_ANSWER // 4) + 0.2
+        # Four times the length: four times the work, or sixteen times, at each try, where all is compared with all.
+        assert any(cost(read_any, LONGEST_ANSWER) < 10 * cost(read_any, LONGEST_ANSWER // 4) + 0.2 for _ in range(3))
 
 
 def test_an_answer_is_read_up_to_its_longest_length():

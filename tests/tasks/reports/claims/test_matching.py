@@ -240,7 +240,8 @@ def test_the_work_grows_with_the_length_of_a_text_and_no_faster(unit: str):
         find_claims(unit * (length // len(unit)))
         return time.thread_time() - started
 
-    assert cost(15_000) < 10 * cost(3_000) + 0.2  # five times the length
+    # Five times the length, 25 times the work where all is compared with all: also at the third try.
+    assert any(cost(15_000) < 10 * cost(3_000) + 0.2 for _ in range(3))
 
 
 def test_what_repeats_itself_without_end_is_read_whole():

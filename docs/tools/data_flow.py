@@ -78,6 +78,7 @@ def data_flow(function: FunctionType) -> networkx.DiGraph:
             owner = getattr(statement.value.func, "value", None)  # of `.append`
             if isinstance(owner, ast.Name):
                 sources[owner.id] |= found
+    graph.remove_nodes_from(list(networkx.isolates(graph)))  # gates, which hand nothing on
     return networkx.transitive_reduction(graph)
 
 

@@ -16,7 +16,7 @@ from prefect.tasks import exponential_backoff
 
 from flows.support import promotion
 from flows.support.naming import run_name
-from flows.support.predictions import predicted
+from flows.support.predictions import corruptible, predicted
 from flows.support.preflight import require_no_wish_for_reports
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_generator
@@ -35,6 +35,7 @@ from tasks.cases.stored_cases import load_cases, store_cases
 from tasks.cases.summary import cases_summary
 from tasks.cases.table import as_table, case_metrics
 from tasks.classification.steps.registration import read_package
+from tasks.classification.steps.robustness import predict_corrupted
 from tasks.data.steps import locate_source, prepare_dataset, require_one_label, why_no_reports
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
@@ -91,7 +92,7 @@ def cases(
     no_reports = why_no_reports(dataset.name)
     generator = None if no_reports else locate_generator(reports)
     searchables = [find_published(name, dataset.name) for name in cases.encoders]
-    data, reference, _ = reference_of(dataset, cases.classifier)
+    data, reference, _ = reference_of(dataset, cases.classifier, cases.corrupted_images)
     files, problems = _identify(addresses, cases.login_block)
     # Folders may name a patient: the tracker is told only how many files there are.
     form = cases.model_copy(update={"images": [f"{len(addresses)} named"]})
@@ -275,12 +276,16 @@ def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord, no_reports:
     print_line(RESEARCH_NOTICE)
 
 
-def reference_of(dataset: DatasetParameters, wanted: str) -> tuple[DatasetRecord, ReferenceRecord, PredictionsRecord]:
+def reference_of(
+    dataset: DatasetParameters, wanted: str, corrupted_images: int
+) -> tuple[DatasetRecord, ReferenceRecord, PredictionsRecord]:
     """Take a registered classifier with what it says of the images whose class is known.
 
     Args:
         dataset: the images.
         wanted: `champion`, or the id of the MLflow run that registered it.
+        corrupted_images: validation images whose corrupted copies conformal sets are calibrated on; 0 for the
+            images as they are.
 
     Returns:
         The images, what pictures are judged by, and the classifier's outputs.
@@ -297,7 +302,10 @@ def reference_of(dataset: DatasetParameters, wanted: str) -> tuple[DatasetRecord
             "name that file with --dataset.path, or another classifier with --cases.classifier."
         )
     predictions = predicted(data, classifier)
-    reference = prepare_reference(data, classifier, predictions)
+    corrupted = None
+    if corruptible(data, classifier, corrupted_images, "calibration of the sets on corrupted images"):
+        corrupted = predict_corrupted(data, classifier, "val", corrupted_images)
+    reference = prepare_reference(data, classifier, predictions, corrupted)
     named = reference.model_copy(update={"version": f"{version.name} v{version.version}"})
     return data, named, predictions
 

@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 
 from flows.support import promotion
 from flows.support.naming import run_name
+from flows.support.predictions import corruptible
 from flows.support.products import Products, Stage, publish, stage_run
 from flows.support.provenance import log_dataset, log_encoder
 from flows.support.pruning import current_bars, end_if_pruned, ending_as_pruned
@@ -70,7 +71,6 @@ _LEFT_OUT = (
     "Left out are the operating point, conformal sets, shift, heat maps, the label audit, the robustness report, the "
     "registry and what is served from it."
 )
-CORRUPTED = "pneumoniamnist"  # the dataset that the corruptions are for
 LARGEST_LABEL_AUDIT = 30_000  # images; beyond it the search for near-duplicates would take hours
 
 
@@ -114,9 +114,10 @@ def classification(
             return _label_by_label(stage, data, training, evaluation, classifier, predictions)
         calibration = calibrate_classifier(predictions, evaluation.threshold_rule)
         scores = evaluate_classifier(predictions, calibration, evaluation.bootstrap_samples, data.graded)
-        corrupted = None
-        if _corruptible(data, classifier, evaluation.corrupted_images):
-            corrupted = predict_corrupted(data, classifier, evaluation.corrupted_images)
+        corrupted = corrupted_test = None
+        if corruptible(data, classifier, evaluation.corrupted_images, "the robustness report"):
+            corrupted = predict_corrupted(data, classifier, "val", evaluation.corrupted_images)
+            corrupted_test = predict_corrupted(data, classifier, "test", evaluation.corrupted_images)
         with steps_at_once() as start:
             checked = start(
                 check_explanation, data, classifier, evaluation.explained_images, evaluation.explanation_draws
@@ -124,7 +125,7 @@ def classification(
             explained = start(explain_classifier, data, classifier, predictions, calibration)
             analyses = [start(assess_trust, data, predictions, calibration, corrupted), checked]
             if corrupted is not None:
-                analyses.append(start(assess_robustness, data, predictions, calibration, corrupted))
+                analyses.append(start(assess_robustness, data, predictions, calibration, corrupted, corrupted_test))
             plots = start(
                 plot_classification, data, classifier, predictions, calibration, explained, evaluation.failures
             )
@@ -235,21 +236,6 @@ def _label_by_label(
 def _ran(classifier: ClassifierRecord, training: TrainingParameters) -> str:
     epochs = "one epoch" if training.epochs == 1 else f"{training.epochs} epochs"
     return f"Training of {classifier.title}, for {epochs},"
-
-
-def _corruptible(data: DatasetRecord, classifier: ClassifierRecord, images: int) -> bool:
-    """Tell whether the robustness report is wanted and can be made, and log why it is left out."""
-    if images == 0:
-        return False
-    if data.name != CORRUPTED:
-        get_run_logger().info("the robustness report is left out: its corruptions are those of %s", CORRUPTED)
-        return False
-    if classifier.encoder is not None and classifier.encoder.device == "cpu":
-        get_run_logger().info(
-            "the robustness report is left out: the encoder of a probe needs a GPU for so many images"
-        )
-        return False
-    return True
 
 
 def _folds(data: DatasetRecord, count: int) -> FoldsRecord | None:

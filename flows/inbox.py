@@ -61,7 +61,7 @@ def inbox(
             execution,
         )
         handled.write([file.sha256 for file in new])
-    _tell(found, new, dataset, cases.classifier)
+    _tell(found, new, dataset, cases)
     return found
 
 
@@ -86,13 +86,13 @@ def _new(form: CasesParameters, known: set[str]) -> list[PictureFile]:
     return list(new.values())
 
 
-def _tell(found: CasesResult, files: Sequence[PictureFile], dataset: DatasetParameters, classifier: str) -> None:
+def _tell(found: CasesResult, files: Sequence[PictureFile], dataset: DatasetParameters, form: CasesParameters) -> None:
     """Tell people of foreign pictures, and of others that are not like those that the classifier learned from."""
     name = registry.registered_name(dataset.name)
     events.pictures_screened(name, found.metrics)
     counted = counted_pictures(files, found)
     if len(counted.files) >= FEWEST:
-        data, reference, predictions = reference_of(dataset, classifier)
+        data, reference, predictions = reference_of(dataset, form.classifier, form.corrupted_images)
         drift = measure_drift_of_cases(counted, reference, predictions, data)
         events.drift_measured(name, drift.metrics, drift_threshold())
 

@@ -25,7 +25,8 @@ def classify(
 
     Args:
         probabilities: calibrated, of class 1 of two, shape (pictures,), or (pictures, classes).
-        known: `val_probabilities` in the same layout and `val_labels`, shape (images,), of the validation images.
+        known: `val_probabilities` in the same layout and `val_labels`, shape (images,), of the validation images; and,
+            where conformal sets are calibrated on others, `set_probabilities` and `set_labels` of those.
         threshold: operating point of two classes; None for more.
         labels: names of the classes.
 
@@ -33,7 +34,8 @@ def classify(
         What the classifier says of each picture.
     """
     predicted = decide(probabilities, threshold)
-    values = p_values(known["val_probabilities"], known["val_labels"], probabilities)
+    like = "set" if "set_labels" in known else "val"
+    values = p_values(known[f"{like}_probabilities"], known[f"{like}_labels"], probabilities)
     sets = {f"{level:.2f}": prediction_sets(values, level) for level in LEVELS}
     shown, validation, hits = probabilities, known["val_probabilities"], known["val_labels"]
     if threshold is None:  # of each image the class that is predicted counts, and whether it is the true one

@@ -12,7 +12,8 @@ LIMITATIONS = (
     "The classifier saw only the middle square of the picture, shrunk to a few pixels: what is small was not seen.",
     "A heat map shows what raised or lowered the classifier's score, not where a disease is.",
     "Similar cases look alike to an encoder. Their labels are theirs, not this picture's.",
-    "Coverage and reliability were measured on validation images. They need not hold for pictures from elsewhere.",
+    "Coverage was set on copies of validation images, corrupted where that can be done, and reliability measured on "
+    "these images. Neither need hold for pictures from elsewhere.",
     "No radiologist has read this. Unsupported claims in reports are found by rules over words.",
 )
 """What a reader must know before relying on a page."""

@@ -1,12 +1,13 @@
 """Which of one's own pictures to look at, and how."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from models.choices import EncoderName
 from tasks.parameters.archive import ArchiveParameters
 from tasks.parameters.base import Parameters
+from tasks.parameters.evaluation import of_both_classes
 
 
 class PicturesParameters(Parameters):
@@ -37,6 +38,15 @@ class CasesParameters(ArchiveParameters, PicturesParameters):
         description="What similar cases are searched with: encoders whose index a retrieval run has published.",
     )
     neighbours: int = Field(5, ge=1, le=20, title="Similar cases", description="Labelled cases shown per encoder.")
+    corrupted_images: Annotated[int, AfterValidator(of_both_classes)] = Field(
+        262,
+        ge=0,
+        le=100_000,
+        title="Corrupted images",
+        description="Validation images of which 65 corrupted copies each (MedMNIST-C) calibrate the conformal sets, as "
+        "many of either class, since one's own pictures come from elsewhere; 0 takes validation as it is, as do other "
+        "datasets and probes without a GPU.",
+    )
     pages: int = Field(
         100,
         ge=0,

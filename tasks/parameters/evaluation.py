@@ -18,12 +18,10 @@ def _several(folds: int) -> int:
     return folds
 
 
-def _of_both_classes(images: int) -> int:
+def of_both_classes(images: int) -> int:
     """Refuse a single image, which is of one class only."""
     if images == 1:
-        raise PydanticCustomError(
-            "one_image", "One image is of one class only: choose 2 or more, or 0 for no robustness report"
-        )
+        raise PydanticCustomError("one_image", "One image is of one class only: choose 2 or more, or 0 for none")
     return images
 
 
@@ -60,7 +58,7 @@ class EvaluationParameters(Parameters):
         description="Cross-validation folds of the search for wrong labels (confident learning), a small network per "
         "fold; 0 skips it, as do more than 30,000 training images.",
     )
-    corrupted_images: Annotated[int, AfterValidator(_of_both_classes)] = Field(
+    corrupted_images: Annotated[int, AfterValidator(of_both_classes)] = Field(
         1000,
         ge=0,
         le=100_000,

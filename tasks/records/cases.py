@@ -43,8 +43,9 @@ class ReferenceRecord(Record):
         size: side of the images that it reads, in pixels.
         temperature: divisor of its logits.
         threshold: operating point on the calibrated probability of class 1; None for more than two classes.
-        arrays: npz with `val_probabilities`, calibrated, (images,) or (images, classes), `val_labels`, (images,), and
-            `screening/…`, what the screening was fitted to.
+        arrays: npz with `val_probabilities`, calibrated, (images,) or (images, classes), `val_labels`, (images,),
+            `set_probabilities` and `set_labels` of corrupted copies of validation images, where conformal sets are
+            calibrated on them, and `screening/…`, what the screening was fitted to.
         channels: 1 where the classifier reads grey images, 3 for colour images.
         dataset: MedMNIST's name of the images that it was trained on.
         version: version in the registry.

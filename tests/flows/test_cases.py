@@ -33,6 +33,7 @@ from tasks.cases import archive
 from tasks.cases.case import Case
 from tasks.cases.steps.drift import FEWEST
 from tasks.classification.trust.calibration import calibrated_probabilities
+from tasks.classification.trust.conformal import p_values, prediction_sets
 from tasks.execution import events
 from tasks.parameters.dataset import DatasetParameters
 from tasks.storage.locations import tracking_uri
@@ -123,7 +124,10 @@ def dicom(pixels, photometric):
 
 @pytest.fixture(scope="module")
 def words(dataset, trained):
-    return ["--dataset.path", str(dataset), "--cases.neighbours", "3", "--cases.pages", "20"]
+    return [
+        "--dataset.path", str(dataset), "--cases.neighbours", "3", "--cases.pages", "20",
+        "--cases.corrupted_images", "4",
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -159,9 +163,22 @@ def test_probabilities_are_those_of_the_evaluation(found, trained, dataset):
         assert case.classification.label == ("pneumonia" if expected[place] >= reference.threshold else "normal")
 
 
+def test_sets_are_calibrated_on_corrupted_copies_of_validation_images(found, trained, dataset):
+    data, reference, _ = _reference(DatasetParameters(path=str(dataset)))
+    arrays, labels = Store().get_arrays(reference.arrays), Store().get_arrays(data.splits)["val_labels"]
+    assert arrays["set_probabilities"].shape == arrays["set_labels"].shape == (4 * 13 * 5,)
+    assert list(np.bincount(arrays["set_labels"])) == [130, 130]
+    assert len(arrays["val_labels"]) == len(labels)
+    case = found["03.png"].classification
+    values = p_values(arrays["set_probabilities"], arrays["set_labels"], np.array([case.probability]))
+    for level, members in case.sets.items():
+        inside = prediction_sets(values, float(level))[0]
+        assert members == tuple(name for name, included in zip(reference.labels, inside, strict=True) if included)
+
+
 @flow
 def _reference(dataset):
-    return reference_of(dataset, "champion")
+    return reference_of(dataset, "champion", 4)
 
 
 def test_the_nearest_labelled_case_of_a_known_image_is_itself(found):

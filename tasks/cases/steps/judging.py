@@ -1,10 +1,11 @@
 """Steps that judge pictures: what they are judged by, and the cases that come of them, each picture once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 from prefect.task_runners import TaskRunner
 
 from tasks.cases.case import Case
@@ -13,7 +14,7 @@ from tasks.execution import progress
 from tasks.execution.caching import step
 from tasks.execution.fingerprint import fingerprint
 from tasks.execution.mapping import map_step
-from tasks.records.base import ProgressReference
+from tasks.records.base import ArrayRecord, ProgressReference
 from tasks.records.cases import JudgedRecord, PictureFile, PicturesRecord, ReferenceRecord
 from tasks.records.classification import ClassifierRecord, PredictionsRecord
 from tasks.records.data import DatasetRecord
@@ -27,9 +28,15 @@ _FEWEST = 16  # pictures of a task: fewer are not worth one
 
 @step
 def prepare_reference(
-    dataset: DatasetRecord, classifier: ClassifierRecord, predictions: PredictionsRecord
+    dataset: DatasetRecord,
+    classifier: ClassifierRecord,
+    predictions: PredictionsRecord,
+    corrupted: ArrayRecord | None = None,
 ) -> ReferenceRecord:
-    """Gather what a picture is judged by: the classifier, its scores of validation, and what its images are like."""
+    """Gather what a picture is judged by: the classifier, its scores of validation, and what its images are like.
+
+    With corrupted copies of validation images, conformal sets are calibrated on these.
+    """
     from models.classifier import weights
     from tasks.cases.screening import fit_screening
     from tasks.classification.trust.calibration import calibrated_probabilities
@@ -42,6 +49,7 @@ def prepare_reference(
     arrays = {
         "val_probabilities": calibrated_probabilities(outputs["val_logits"], card["temperature"]),
         "val_labels": outputs["val_labels"],
+        **({} if corrupted is None else _stand_in(store.get_arrays(corrupted.arrays), outputs, card["temperature"])),
         **{f"screening/{name}": array for name, array in fitted.items()},
     }
     return ReferenceRecord(
@@ -54,6 +62,19 @@ def prepare_reference(
         channels=dataset.channels,
         dataset=dataset.name,
     )
+
+
+def _stand_in(
+    corrupted: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]], temperature: float
+) -> dict[str, NDArray[Any]]:
+    """Line up the corrupted copies of validation images, one after the other."""
+    from tasks.classification.trust.calibration import calibrated_probabilities
+
+    logits = corrupted["logits"]
+    return {
+        "set_probabilities": calibrated_probabilities(logits.ravel(), temperature),
+        "set_labels": np.tile(outputs["val_labels"][corrupted["images"]], logits[..., 0].size),
+    }
 
 
 @step

@@ -1,5 +1,7 @@
 """Steps that corrupt images, let the classifier predict them, and say what that does to it."""
 
+from typing import Literal
+
 import numpy as np
 
 from tasks.execution import progress
@@ -11,11 +13,13 @@ from tasks.storage.store import Store
 
 
 @step
-def predict_corrupted(dataset: DatasetRecord, classifier: ClassifierRecord, images: int) -> ArrayRecord:
-    """Predict validation and test images in every corruption of MedMNIST-C.
+def predict_corrupted(
+    dataset: DatasetRecord, classifier: ClassifierRecord, split: Literal["val", "test"], images: int
+) -> ArrayRecord:
+    """Predict the images of a split in every corruption of MedMNIST-C.
 
-    The arrays are `<split>_logits`, shape (kinds, severities, images), and `<split>_images`, the positions of these
-    images in the split: all, or as many as are asked for, of all classes in turn.
+    The arrays are `logits`, shape (kinds, severities, images), and `images`, the positions of these images in the
+    split: all, or as many as are asked for, of all classes in turn.
     """
     from models.classifier.corruptions import CORRUPTIONS, SEVERITIES, corrupt
     from models.classifier.prediction import predict
@@ -25,24 +29,26 @@ def predict_corrupted(dataset: DatasetRecord, classifier: ClassifierRecord, imag
     store = Store()
     splits = store.get_arrays(dataset.splits)
     model, normalization, _ = load_classifier(store.get(classifier.weights))
-    arrays: dict[str, np.ndarray] = {}
-    with progress.shown("corruptions", 2 * len(CORRUPTIONS)) as shown:
-        for split in ("val", "test"):
-            chosen = np.sort(spread_sample(splits[f"{split}_labels"], images))
-            clean, logits = splits[f"{split}_images"][chosen], []
-            for kind in CORRUPTIONS:
-                corrupted = [corrupt(clean, kind, severity) for severity in SEVERITIES]
-                logits.append([predict(model, each, normalization).logits for each in corrupted])
-                progress.advance(shown, 1)
-            arrays[f"{split}_logits"], arrays[f"{split}_images"] = np.array(logits), chosen
+    chosen = np.sort(spread_sample(splits[f"{split}_labels"], images))
+    clean, logits = splits[f"{split}_images"][chosen], []
+    with progress.shown(f"corruptions of {split}", len(CORRUPTIONS)) as shown:
+        for kind in CORRUPTIONS:
+            corrupted = [corrupt(clean, kind, severity) for severity in SEVERITIES]
+            logits.append([predict(model, each, normalization).logits for each in corrupted])
+            progress.advance(shown, 1)
+    arrays = {"logits": np.array(logits), "images": chosen}
     return ArrayRecord(arrays=store.put_arrays(arrays), shapes={name: array.shape for name, array in arrays.items()})
 
 
 @step
 def assess_robustness(
-    dataset: DatasetRecord, predictions: PredictionsRecord, calibration: CalibrationRecord, corrupted: ArrayRecord
+    dataset: DatasetRecord,
+    predictions: PredictionsRecord,
+    calibration: CalibrationRecord,
+    validation: ArrayRecord,
+    test: ArrayRecord,
 ) -> FindingsRecord:
-    """Count the errors that the corruptions bring."""
+    """Count the errors that the corruptions bring, of the predictions of either split."""
     from tasks.classification.trust.findings import robustness_findings
     from tasks.shared.figures import Source
 
@@ -50,7 +56,7 @@ def assess_robustness(
     store = Store()
     found = robustness_findings(
         store.get_arrays(predictions.outputs),
-        store.get_arrays(corrupted.arrays),
+        {"val": store.get_arrays(validation.arrays), "test": store.get_arrays(test.arrays)},
         calibration.temperature,
         calibration.threshold,
         source=Source.of(dataset, predictions.classifier),

@@ -32,8 +32,8 @@ def assess_trust(
     stand_in = None
     if corrupted is not None:
         images = store.get_arrays(corrupted.arrays)
-        logits = images["val_logits"]
-        labels = np.tile(outputs["val_labels"][images["val_images"]], logits[..., 0].size)
+        logits = images["logits"]
+        labels = np.tile(outputs["val_labels"][images["images"]], logits[..., 0].size)
         stand_in = StandIn(calibrated_probabilities(logits.ravel(), calibration.temperature), labels)
     found = trust_findings(
         validation,

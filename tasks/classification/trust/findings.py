@@ -123,7 +123,7 @@ def trust_findings(
 
 def robustness_findings(
     outputs: Mapping[str, NDArray[Any]],
-    corrupted: Mapping[str, NDArray[Any]],
+    corrupted: Mapping[str, Mapping[str, NDArray[Any]]],
     temperature: float,
     threshold: float,
     *,
@@ -133,8 +133,8 @@ def robustness_findings(
 
     Args:
         outputs: `<split>_logits` and `<split>_labels`, each of shape (images,), of `val` and `test`.
-        corrupted: `<split>_logits` of corrupted images, shape (kinds, severities, images), and `<split>_images`, their
-            positions in the split.
+        corrupted: of `val` and `test` the `logits` of corrupted images, shape (kinds, severities, images), and
+            `images`, their positions in the split.
         temperature: divisor of the logits.
         threshold: probability of class 1 from which it is predicted.
         source: what the figure is made from.
@@ -144,20 +144,18 @@ def robustness_findings(
     """
     splits = {}
     for split in ("val", "test"):
-        chosen = corrupted[f"{split}_images"]
+        chosen, logits = corrupted[split]["images"], corrupted[split]["logits"]
         splits[split] = measure_robustness(
             split,
             calibrated_probabilities(outputs[f"{split}_logits"][chosen], temperature),
-            calibrated_probabilities(corrupted[f"{split}_logits"].ravel(), temperature).reshape(
-                corrupted[f"{split}_logits"].shape
-            ),
+            calibrated_probabilities(logits.ravel(), temperature).reshape(logits.shape),
             outputs[f"{split}_labels"][chosen],
             threshold,
         )
     recalibrated = recalibrations(
         temperature,
-        corrupted["val_logits"],
-        outputs["val_labels"][corrupted["val_images"]],
+        corrupted["val"]["logits"],
+        outputs["val_labels"][corrupted["val"]["images"]],
         outputs["test_logits"],
         outputs["test_labels"],
     )

@@ -43,8 +43,7 @@ NAMES = ("dataset", "training", "evaluation", "retrieval", "reports", "execution
         ),
         (
             {"evaluation": {"corrupted_images": 1}},
-            "evaluation.corrupted_images is 1: one image is of one class only: choose 2 or more, or 0 for no "
-            "robustness report.",
+            "evaluation.corrupted_images is 1: one image is of one class only: choose 2 or more, or 0 for none.",
         ),
         (
             {"retrieval": {"encoders": ["classifier", "metrc"]}},

@@ -383,7 +383,7 @@ def _notes() -> dict[str, Any]:
 class _Process(BaseModel):
     name: str
     pid: int
-    created: float
+    identity: str = ""  # none in the notes of an earlier version, whose services count as dead
 
 
 class _Notes(BaseModel):

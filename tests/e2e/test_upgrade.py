@@ -14,6 +14,7 @@ import pytest
 
 from deployments.local.upgrade import upgrade
 from models.errors import InputError
+from tasks.storage.process_identity import process_identity
 from tasks.tracking import runs
 from tests.conftest import CHECKOUT
 
@@ -91,7 +92,7 @@ def test_a_database_of_a_later_version_is_left_as_it_is(earlier, tmp_path):
 
 def test_nothing_is_changed_while_the_services_are_up(earlier):
     me = psutil.Process()
-    notes = {"processes": [{"name": "prefect", "pid": me.pid, "created": me.create_time()}]}
+    notes = {"processes": [{"name": "prefect", "pid": me.pid, "identity": process_identity(me.pid)}]}
     (earlier / "services.json").write_text(json.dumps(notes))
     with pytest.raises(InputError, match="The services are up: end them with `make down`, then upgrade"):
         upgrade()

@@ -166,7 +166,7 @@ def test_one_page_of_the_prefect_run_says_all_in_the_order_in_which_it_is_read(f
     assert page.count("data:image/png") == 4
     moved = [artifact for artifact in artifacts_of(first["flow_run_id"]) if artifact.type == "progress"]
     assert {(artifact.description.partition(":")[0], float(artifact.data)) for artifact in moved} == {
-        ("training, epochs", 100), ("corruptions", 100), ("reports", 100),
+        ("training, epochs", 100), ("corruptions of validation", 100), ("corruptions of test", 100), ("reports", 100),
     }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def predict_corrupted(
     model, normalization, _ = load_classifier(store.get(classifier.weights))
     chosen = np.sort(spread_sample(splits[f"{split}_labels"], images))
     clean, logits = splits[f"{split}_images"][chosen], []
-    with progress.shown(f"corruptions of {split}", len(CORRUPTIONS)) as shown:
+    with progress.shown(f"corruptions of {'validation' if split == 'val' else split}", len(CORRUPTIONS)) as shown:
         for kind in CORRUPTIONS:
             corrupted = [corrupt(clean, kind, severity) for severity in SEVERITIES]
             logits.append([predict(model, each, normalization).logits for each in corrupted])

@@ -40,7 +40,7 @@ def search(search: SearchParameters = _SEARCH) -> SearchRecord:
     # The picture counts by its content, not by where it lies.
     found = search_cases(searchable, search.model_copy(update={"image": None}), picture)
     report = Store().get(found.document).decode()
-    Page("search", {}, figures={"nearest cases": found.gallery}, report=report).show()
+    Page("search", {}, figures={"nearest_cases": found.gallery}, report=report).show()
     _print(found, _write(found))
     return found
 

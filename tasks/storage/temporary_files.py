@@ -9,6 +9,7 @@ import os
 import platform
 import re
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.storage.process_identity import process_identity
@@ -29,16 +30,30 @@ def write_whole(path: Path, content: bytes, root: Path) -> None:
     Raises:
         OSError: it cannot be written; nothing is left of it.
     """
+    with made_whole(path, root) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def made_whole(path: Path, root: Path) -> Iterator[Path]:
+    """Let a file be made under another name, and rename it once it is whole.
+
+    Args:
+        path: of the file.
+        root: folder above it, on the same disk.
+
+    Yields:
+        Where it is made; nothing is left there if that fails.
+    """
     folder = root / FOLDER
     _tidied(folder, os.getpid())
     temporary = folder / f"{_writer(os.getpid())}.{uuid.uuid4().hex}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

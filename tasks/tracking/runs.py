@@ -35,9 +35,10 @@ from tasks.execution.server import flow_run_page, without_login
 from tasks.execution.termination import asked_for
 from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.disks import disk_error
-from tasks.storage.locations import locks, tracking_artifacts, tracking_uri
+from tasks.storage.locations import locks, outputs, tracking_artifacts, tracking_uri
 from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
+from tasks.storage.temporary_files import made_whole
 from tasks.tracking.busy_database import wait_for_others
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tasks.tracking.relocation import follow_the_move
@@ -409,9 +410,21 @@ def _prepare(uri: str) -> None:
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
         follow_the_move()
         wait_for_others()
+        _make_tables(uri)
         client = MlflowClient(uri)
         for name in EXPERIMENTS:
             _furnish(client, experiment_id(client, name), name)
+
+
+def _make_tables(uri: str) -> None:
+    """Make the database of the products, whole: one that is left half made has no version and serves nobody."""
+    path = outputs() / "mlflow.db"
+    if uri == f"sqlite:///{path}" and not (path.exists() and path.stat().st_size):
+        from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        with made_whole(path, outputs()) as temporary:
+            SqlAlchemyStore(f"sqlite:///{temporary}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
 
 
 def _furnish(client: "MlflowClient", experiment: str, name: str) -> None:

@@ -22,8 +22,8 @@ class Aftermath:
     Attributes:
         results: digest of each result's content, by its key.
         finished: of each experiment, how many runs of MLflow are finished.
-        last_runs: of each experiment and name of a run, what the one that finished last has: metrics, files, number of
-            traces.
+        last_runs: of each experiment and parameters of a run, what the one that finished last has: metrics, files,
+            number of traces.
         wrong: what must not be there, in words.
     """
 
@@ -113,13 +113,11 @@ def _tracking(
         named = dict(ask("SELECT experiment_id, name FROM experiments"))
         runs = list(
             ask(
-                "SELECT run_uuid, experiment_id, name, status, artifact_uri FROM runs "
+                "SELECT run_uuid, experiment_id, status, artifact_uri FROM runs "
                 "WHERE lifecycle_stage = 'active' ORDER BY start_time"
             )
         )
-        wrong += [
-            f"MLflow run {run} is {status}" for run, _, _, status, _ in runs if status in ("RUNNING", "SCHEDULED")
-        ]
+        wrong += [f"MLflow run {run} is {status}" for run, _, status, _ in runs if status in ("RUNNING", "SCHEDULED")]
         doubled = ask(
             "SELECT run_uuid, key, step, COUNT(*) FROM metrics WHERE key NOT LIKE 'system/%' "
             "GROUP BY run_uuid, key, step HAVING COUNT(*) > 1"
@@ -132,14 +130,19 @@ def _tracking(
             )
         )
         wrong += [f"trace {name} of {run} is there {n} times" for (run, name), n in Counter(traces).items() if n > 1]
-        finished = Counter(named[experiment] for _, experiment, _, status, _ in runs if status == "FINISHED")
+        finished = Counter(named[experiment] for _, experiment, status, _ in runs if status == "FINISHED")
         last_runs = {}
-        for run, experiment, name, status, place in runs:
+        for run, experiment, status, place in runs:
             if status == "FINISHED":
                 metrics = _steady(dict(ask("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", [run])))
                 folder = Path(place.removeprefix("file://"))
                 files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-                last_runs[named[experiment], name] = metrics, files, sum(owner == run for owner, _ in traces)
+                asked = sorted(ask("SELECT key, value FROM params WHERE run_uuid = ?", [run]))
+                last_runs[named[experiment], json.dumps(asked)] = (
+                    metrics,
+                    files,
+                    sum(owner == run for owner, _ in traces),
+                )
     return dict(finished), last_runs, wrong
 
 

@@ -8,12 +8,9 @@ import signal
 
 import pytest
 
-from flows.support.shell import parse
-from tests.conftest import isolated_outputs
 from tests.server_logs import EMBEDDED, unexpected
 from tests.soak.aftermath import look, losses
 from tests.soak.catalogue import ONE_STAGE
-from tests.soak.one_stage import one_stage
 from tests.soak.runs import Place
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -22,13 +19,12 @@ ACTS = {"kill": 60, "kill_all": 130}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(prefect_server, tmp_path_factory, official_file):
+def undisturbed(tmp_path_factory, official_file):
     """What is left where nothing happens."""
     room = tmp_path_factory.mktemp("undisturbed")
-    with isolated_outputs(room / "outputs") as outputs, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DATA", str(official_file.parent))
-        one_stage(**parse(one_stage, ONE_STAGE.words))
-        return look(outputs, room / "temporary")
+    place = Place(room, official_file.parent, room)
+    assert place.run(ONE_STAGE) == 0, place.said()
+    return look(place.outputs, place.temporary)
 
 
 def test_runs_that_are_killed_leave_what_an_undisturbed_one_does(undisturbed, tmp_path, official_file):

@@ -1,6 +1,7 @@
 """The pipeline: classification → retrieval and, of chest X-rays, reports; one table and one summary at the end."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow
@@ -37,7 +38,6 @@ from tasks.storage.store import Store
 from tasks.tracking import runs
 
 _SHOWN = ("roc_curve", "failure_cases", "gallery_test", "contact_sheet")
-_RAN = "Classification, retrieval and reports"
 
 _DATASET, _TRAINING, _EVALUATION = DatasetParameters(), TrainingParameters(), EvaluationParameters()
 _RETRIEVAL, _REPORTS, _EXECUTION = RetrievalParameters(), ReportParameters(), ExecutionParameters()
@@ -95,13 +95,18 @@ def pipeline(
         document = DocumentRecord(document=Store().put(text.encode(), "text/markdown"))
         metrics = compared_metrics(summary) | {"pipeline/seconds": seconds}
         products = Products(
-            page.dataset, document, _RAN, metrics, page.figures, shown=tuple(page.figures), links=children
+            page.dataset, document, _ran(list(parts)), metrics, page.figures, shown=tuple(page.figures), links=children
         )
         to_tracker(stage, products)
         report_to_tracker(stage, products)
         page.opening = opening_lines(stage, products)
     print_results(summary, run, write_summary(summary))
     return summary
+
+
+def _ran(parts: Sequence[str]) -> str:
+    """Name the stages that there were, since other images than chest X-rays have no reports."""
+    return (", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]).capitalize()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Cases: one's own pictures → read → screened → classified → compared → explained → reported → shown.
 
-Reports and results for other systems (DICOM, FHIR) are about chest X-rays, and left out of other images.
+Results for other systems (DICOM, FHIR) are about chest X-rays, and left out of other images.
 """
 
 import hashlib
@@ -17,13 +17,14 @@ from prefect.tasks import exponential_backoff
 from flows.support import promotion
 from flows.support.naming import run_name
 from flows.support.predictions import corruptible, predicted
-from flows.support.preflight import require_no_wish_for_reports
+from flows.support.preflight import require_template
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_generator
 from flows.support.runners import require_workers, task_runner
 from flows.support.terminal import print_line, print_table
 from models.errors import InputError
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from models.report_generation.schema import CHEST_CLASSES
 from models.text import printable
 from tasks.cases import sources
 from tasks.cases.case import Case, most_urgent_first
@@ -36,7 +37,7 @@ from tasks.cases.summary import cases_summary
 from tasks.cases.table import as_table, case_metrics
 from tasks.classification.steps.registration import read_package
 from tasks.classification.steps.robustness import predict_corrupted
-from tasks.data.steps import locate_source, prepare_dataset, require_one_label, why_no_reports
+from tasks.data.steps import locate_source, prepare_dataset, require_one_label, why_template_only
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
 from tasks.execution.plain_words import in_plain_words
@@ -83,14 +84,13 @@ def cases(
     """Say of one's own pictures all that is known: foreign or not, class, heat map, similar cases and report."""
     addresses = sources.find_pictures(cases)
     require_one_label(dataset.name, "look at one's own pictures")
-    require_no_wish_for_reports(dataset, reports)
+    require_template(dataset, reports)
     require_workers(execution)
     if reports.references is not None:
         raise InputError(
             "--reports.references compares reports on test images: leave it out here, or run the reports flow."
         )
-    no_reports = why_no_reports(dataset.name)
-    generator = None if no_reports else locate_generator(reports)
+    generator = locate_generator(reports)
     searchables = [find_published(name, dataset.name) for name in cases.encoders]
     data, reference, _ = reference_of(dataset, cases.classifier, cases.corrupted_images)
     files, problems = _identify(addresses, cases.login_block)
@@ -99,8 +99,7 @@ def cases(
     with stage_run("cases", {"cases": form, "reports": reports}) as stage:
         stage.page.pictures_first = True
         log_dataset(stage.run, data, "reference")
-        if generator is not None:
-            log_generator(stage.run, generator)
+        log_generator(stage.run, generator)
         with task_runner(execution) as runner:
             judged = judge_each(
                 files, reference, searchables, cases.neighbours,
@@ -108,21 +107,19 @@ def cases(
             )  # fmt: skip
         urgent = [case for case in most_urgent_first(judged) if case.problem is None]
         shown = _explain(urgent[: cases.pages], files, reference, searchables)
-        reported = _Reported(shown)
-        if generator is None:
-            get_run_logger().info("%s Results in DICOM and FHIR are left out likewise.", no_reports)
-        else:
-            reported = _report(stage.run, shown, data, generator, reports.batch_size)
+        reported = _report(stage.run, shown, data, generator, reports.batch_size)
         told = {case.digest: case for case in load_cases(Store(), reported.shown.judged)}
         everyone = most_urgent_first([*(told.get(case.digest, case) for case in judged), *problems])
         folder = outputs() / "cases" / str(flow_run.id)
         products = _products(everyone, reported, data, generator, {"MLflow": runs.page_of(stage.run)})
-        if generator is not None:
+        if template_only := why_template_only(data.name):
+            get_run_logger().info(template_only)
+        else:
             exported = export_cases(reported.shown, reported.answers, data, cases, folder)
             products = replace(products, files={**products.files, **exported})
         publish(stage, products)
         _write(products.files, folder)
-    _print(everyone, folder, data, no_reports)
+    _print(everyone, folder, data, template_only)
     return CasesResult(
         flow_run_id=str(flow_run.id),
         run=stage.run,
@@ -189,7 +186,7 @@ def _report(
         shares = share_out(requests.rows_per_case, most_rows)
         batches = [patient(about, requests, first, last, bar) for first, last in shares]
     answers = read_reports(about, requests, batches)
-    audit = audit_reports_of_cases(shown.judged, answers)
+    audit = audit_reports_of_cases(shown.judged, answers, data.labels == CHEST_CLASSES)
     trace_answers(run, about, requests, answers, audit)
     return _Reported(shown.model_copy(update={"judged": add_reports(shown.judged, answers)}), answers, audit)
 
@@ -198,20 +195,20 @@ def _products(
     everyone: Sequence[Case],
     reported: _Reported,
     data: DatasetRecord,
-    generator: GeneratorRecord | None,
+    generator: GeneratorRecord,
     links: dict[str, str],
 ) -> Products:
     """Write the pages, the tables and the report of the run."""
     shown, answers, audit = reported
     store, source = Store(), _source(data, generator, shown)
-    marks = {"phantoms": data.phantoms, "random_weights": generator is not None and generator.random_weights}
-    no_reports = why_no_reports(data.name)
+    marks = {"phantoms": data.phantoms, "random_weights": generator.random_weights}
     parts = [show_index(store_cases(store, everyone), shown, source, links, **marks)]
     for first in range(0, shown.judged.count, _PAGES_PER_TASK):
         last = min(first + _PAGES_PER_TASK, shown.judged.count)
-        parts.append(show_pages(shown, first, last, answers, audit, source, **marks, no_reports=no_reports or ""))
+        parts.append(show_pages(shown, first, last, answers, audit, source, **marks))
     figures = plot_cases(shown, data, min(shown.judged.count, _GALLERY)).figures if shown.judged.count else {}
-    document = cases_summary(everyone, phantoms=data.phantoms, dataset=data.name, no_reports=no_reports).encode()
+    template_only = why_template_only(data.name)
+    document = cases_summary(everyone, phantoms=data.phantoms, dataset=data.name, template_only=template_only).encode()
     return Products(
         data,
         DocumentRecord(document=store.put(document, "text/markdown")),
@@ -224,18 +221,15 @@ def _products(
     )
 
 
-def _source(data: DatasetRecord, generator: GeneratorRecord | None, shown: ShownRecord) -> dict[str, str]:
+def _source(data: DatasetRecord, generator: GeneratorRecord, shown: ShownRecord) -> dict[str, str]:
     """Say where everything comes from."""
     reference, weights = shown.reference, shown.reference.classifier.weights
-    writer = {}
-    if generator is not None:
-        facts = generator.name, generator.model, generator.revision, generator.precision, generator.server
-        writer = {"reports": " ".join(filter(None, facts))}
+    facts = generator.name, generator.model, generator.revision, generator.precision, generator.server
     return {
         "classifier": f"{reference.version}, {reference.classifier.title}, SHA-256 {weights.sha256[:12]}",
         "trained and calibrated on": f"{data.title} {data.digest}",
         **{f"similar cases, {each.encoder.name}": f"index over {each.dataset.title}" for each in shown.searchables},
-        **writer,
+        "reports": " ".join(filter(None, facts)),
     }
 
 
@@ -247,7 +241,7 @@ def _write(files: Mapping[str, StoredFile], folder: Path) -> None:
         (folder / path).write_bytes(store.get(stored))
 
 
-def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord, no_reports: str | None) -> None:
+def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord, template_only: str | None) -> None:
     first = cases[:_PRINTED]
     print_table(
         [(name, "left") for name in ("picture", "look at first", "probability", "class", "similar cases")],
@@ -270,9 +264,9 @@ def _print(cases: Sequence[Case], folder: Path, data: DatasetRecord, no_reports:
             print_line(f"{case.name}: {case.why_not_counted}")
     if data.phantoms:
         print_line(PHANTOM_NOTICE, style="bold red")
-    print_line(f"Pages, table{'' if no_reports else ', FHIR and DICOM'}: {folder / 'index.html'}")
-    if no_reports:
-        print_line(no_reports)
+    print_line(f"Pages, table{'' if template_only else ', FHIR and DICOM'}: {folder / 'index.html'}")
+    if template_only:
+        print_line(template_only)
     print_line(RESEARCH_NOTICE)
 
 

@@ -1,4 +1,4 @@
-"""The pipeline: classification → retrieval and, of chest X-rays, reports; one table and one summary at the end."""
+"""The pipeline: classification → retrieval → reports; one table and one summary at the end."""
 
 import time
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from flows.support.summary import (
     summarize,
     write_summary,
 )
-from tasks.data.steps import why_no_reports, why_one_label_only
+from tasks.data.steps import why_one_label_only, why_template_only
 from tasks.execution.caching import outcomes
 from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
@@ -55,7 +55,7 @@ def pipeline(
 ) -> dict[str, Any]:
     """Train and judge a classifier, search for similar cases with it, and write reports from its evidence.
 
-    Reports are about chest X-rays: of other images the run says in a sentence that it has none.
+    Images of several labels each are classified alone, and the run says so in a sentence.
     """
     started = time.monotonic()
     forms = {
@@ -66,8 +66,8 @@ def pipeline(
         run, page = stage.run, stage.page
         classified = classification(dataset, training, evaluation)
         retrieved = None if located is None else retrieve(judged(classified), located, retrieval, execution)
-        reported, unsearched, unreported = None, why_one_label_only(dataset.name), why_no_reports(dataset.name)
-        for reason in filter(None, (unsearched, unreported)):
+        reported, left_out = None, why_one_label_only(dataset.name)
+        if reason := left_out or why_template_only(dataset.name):
             get_run_logger().info(reason)
         if writers is not None and retrieved is not None:
             generator, references = writers
@@ -79,9 +79,7 @@ def pipeline(
         steps = outcomes([classified.flow_run_id, *searches, *last])
         seconds = time.monotonic() - started
         log_dataset(run, classified.dataset, "training")
-        summary = summarize(
-            str(flow_run.id), seconds, classified, retrieved or unsearched, reported or unreported, steps
-        )
+        summary = summarize(str(flow_run.id), seconds, classified, retrieved or left_out, reported or left_out, steps)
         page.dataset, page.decision, page.steps = classified.dataset, classified.decision, steps
         figures = dict(classified.figures)
         for part in (retrieved, reported):
@@ -105,7 +103,7 @@ def pipeline(
 
 
 def _ran(parts: Sequence[str]) -> str:
-    """Name the stages that there were, since other images than chest X-rays have no reports."""
+    """Name the stages that there were, since images of several labels each are classified alone."""
     return (", ".join(parts[:-1]) + " and " * (len(parts) > 1) + parts[-1]).capitalize()
 
 

@@ -13,6 +13,7 @@ from flows.support.preflight import preflight_with_reports
 from flows.support.products import Products, publish, stage_run
 from flows.support.provenance import log_dataset, log_generator
 from flows.support.runners import task_runner
+from tasks.classification.steps.explanation import explain_cases
 from tasks.execution import progress
 from tasks.execution.faults import is_transient
 from tasks.execution.mapping import map_step, steps_at_once
@@ -28,7 +29,7 @@ from tasks.records.reports import GeneratorRecord, ReferencesRecord, ReportsResu
 from tasks.records.retrieval import RetrievalResult
 from tasks.reports.requests import share_out
 from tasks.reports.steps.audit import audit_written_reports
-from tasks.reports.steps.planning import choose_report_cases, plan_reports
+from tasks.reports.steps.planning import choose_report_cases, gather_report_evidence, plan_reports
 from tasks.reports.steps.presentation import document_reports, log_attention, plot_reports, show_cases, trace_answers
 from tasks.reports.steps.writing import read_reports, throughput_metrics, write_reports
 from tasks.storage.store import Store
@@ -69,13 +70,13 @@ def report(
 ) -> ReportsResult:
     """Write and audit reports, once there are a classifier and neighbours."""
     data, evaluation, explanation = classified.dataset, classified.evaluation, classified.explanation
-    assert explanation is not None  # reports are about chest X-rays, normal or pneumonia
+    assert explanation is not None  # the images have one label each
     with stage_run("reports", {"reports": reports}) as stage:
         run = stage.run
         log_dataset(run, data, "evaluation")
-        cases = choose_report_cases(
-            data, evaluation, explanation, retrieved.neighbours, reports.cases, reports.neighbours
-        )
+        chosen = choose_report_cases(data, evaluation, reports.cases)
+        maps = explain_cases(data, classified.classifier, explanation, chosen.indices, chosen.explained)
+        cases = gather_report_evidence(data, evaluation, chosen, maps, retrieved.neighbours, reports.neighbours)
         requests = plan_reports(data, cases, generator, list(reports.controls), reports.controlled_cases)
         log_generator(run, generator)
         patient = write_reports.with_options(
@@ -93,8 +94,8 @@ def report(
         log_attention(run, answers)
         audit = audit_written_reports(cases, answers, references)
         with steps_at_once() as start:
-            drawn = start(plot_reports, data, explanation, cases, generator, answers, audit)
-            shown_cases = start(show_cases, data, explanation, cases, generator, answers, audit)
+            drawn = start(plot_reports, data, cases, generator, answers, audit)
+            shown_cases = start(show_cases, data, cases, generator, answers, audit)
             documented = start(document_reports, data, cases, generator, answers, audit)
             figures, pages, document = drawn.result().figures, shown_cases.result(), documented.result()
 

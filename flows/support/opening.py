@@ -226,7 +226,7 @@ _ONE_LABEL = (
 )
 _CHOSEN_CASES = (
     "That so many reports are right in general: the cases were chosen to show correct, incorrect and borderline ones, "
-    "and no radiologist has read the reports."
+    "and no expert has read the reports."
 )
 _UNDECIDED = {
     "classification": "It was not compared with the champion.",

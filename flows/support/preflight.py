@@ -6,9 +6,8 @@ from tasks.data.steps import (
     count_test_images,
     locate_source,
     require_one_label,
-    require_reports,
+    require_prompts,
     smallest_test_class,
-    why_no_reports,
     why_one_label_only,
 )
 from tasks.parameters.dataset import DatasetParameters
@@ -44,7 +43,7 @@ def preflight_pipeline(
     reports: ReportParameters,
     execution: ExecutionParameters,
 ) -> tuple[list[EncoderRecord] | None, tuple[GeneratorRecord, ReferencesRecord | None] | None]:
-    """Check what the pipeline needs; about other images than chest X-rays it writes no reports.
+    """Check what the pipeline needs; images of several labels each are not searched, and no reports are written.
 
     Returns:
         The published encoders of the form, None where the images have several labels each and are not searched; and
@@ -53,25 +52,25 @@ def preflight_pipeline(
     Raises:
         InputError: as `preflight_with_reports`, or reports are asked for that do not apply to the dataset.
     """
-    if why_no_reports(dataset.name) is None:
-        encoders, generator, references = preflight_with_reports(dataset, retrieval, reports, execution)
-        return encoders, (generator, references)
-    require_no_wish_for_reports(dataset, reports)
-    _require_own_classifier(retrieval)
     if why_one_label_only(dataset.name):
+        require_template(dataset, reports)
+        _require_own_classifier(retrieval)
         require_workers(execution)
         return None, None
-    return preflight(dataset, retrieval, execution), None
+    encoders, generator, references = preflight_with_reports(dataset, retrieval, reports, execution)
+    return encoders, (generator, references)
 
 
-def require_no_wish_for_reports(dataset: DatasetParameters, reports: ReportParameters) -> None:
-    """Refuse a form that asks for reports of its own about images that none are written about.
+def require_template(dataset: DatasetParameters, reports: ReportParameters) -> None:
+    """Refuse a form that asks for more than the template about images that are no chest X-rays.
 
     Raises:
         InputError: it names another generator than the template, or reports to compare with.
     """
-    if why_no_reports(dataset.name) and (reports.generator != "template" or reports.references is not None):
-        require_reports(dataset)
+    if reports.generator != "template":
+        require_prompts(dataset.name, f"--reports.generator {reports.generator}")
+    if reports.references is not None:
+        require_prompts(dataset.name, "--reports.references")
 
 
 def preflight_with_reports(
@@ -86,10 +85,10 @@ def preflight_with_reports(
         The published encoders of the form, what is to write the reports, and what they are compared with, if anything.
 
     Raises:
-        InputError: something is missing, or does not fit, another classifier than the flow's own is asked for, or the
-            dataset is none that reports are made for.
+        InputError: something is missing, or does not fit, another classifier than the flow's own is asked for, or more
+            than the template about images that are no chest X-rays.
     """
-    require_reports(dataset)
+    require_template(dataset, reports)
     _require_own_classifier(retrieval)
     encoders = preflight(dataset, retrieval, execution)
     references = locate_references(reports, count_test_images(locate_source(dataset), dataset.limit))

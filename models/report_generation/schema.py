@@ -13,7 +13,9 @@ _DIGEST = re.compile(r"(sha256:)?[0-9a-f]{20,}")
 
 Presence = Literal["present", "absent", "uncertain", "not assessable"]
 Label = str
-"""Name of one of the two classes of the dataset."""
+"""Name of a class of the dataset."""
+CHEST_CLASSES: tuple[Label, Label] = ("normal", "pneumonia")
+"""The classes of the chest X-rays, which prompts and lexicon are about."""
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 DecidedBy = Literal["log-probabilities", "structured choice"]
 """How a server was made to answer Yes or No: by the probabilities that it gives, or by having to write one of them."""
@@ -52,12 +54,14 @@ class Case(_Frozen):
     Attributes:
         index: position of the image in the test split.
         image_sha256: digest of its pixels.
-        probability: calibrated probability of the second class, or None where the generator is not told.
-        threshold: probability from which the classifier gives the second label.
+        probability: calibrated probability of the second label, or None where the generator is not told.
+        threshold: probability from which the classifier gives the second label; of more than two classes that of the
+            runner-up.
         heat_region: where on the picture, not in the patient, the Grad-CAM map is strongest, or "no focus".
         heat_share: share of the map's heat in that region; 0 without a focus.
         neighbours: the most similar labelled cases, nearest first.
-        labels: names of the two classes; `probability` is of the second.
+        labels: names of the two classes; of more than two the runner-up and the likeliest.
+        two_classes: whether there are no others.
     """
 
     index: int
@@ -67,7 +71,13 @@ class Case(_Frozen):
     heat_region: str
     heat_share: Share
     neighbours: tuple[NeighbourEvidence, ...] = ()
-    labels: tuple[Label, Label] = ("normal", "pneumonia")
+    labels: tuple[Label, Label] = CHEST_CLASSES
+    two_classes: bool = True
+
+    @property
+    def of_a_chest(self) -> bool:
+        """Whether its classes are those of the chest X-rays."""
+        return self.labels == CHEST_CLASSES
 
     @property
     def label(self) -> Label | None:

@@ -1,5 +1,6 @@
 """Reports from a template: the classifier's evidence put into words, without a language model."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,15 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.notices import PHANTOM_NOTICE, RESEARCH_NOTICE
+from models.report_generation.class_wording import NO_VERDICT, Verdict, class_limitations, class_verdict
 from models.report_generation.generator import NOTHING_DONE, Row, Written
 from models.report_generation.prompting import Strategy
 from models.report_generation.regions import NO_FOCUS
-from models.report_generation.schema import Case, Finding, Label, Presence, Provenance, Report, Request
+from models.report_generation.schema import (
+    CHEST_CLASSES,
+    Case,
+    Finding,
+    Label,
+    Presence,
+    Provenance,
+    Report,
+    Request,
+)
 
 AUTHORSHIP = "No language model wrote this text: it is a template filled in with the classifier's figures."
 
 IMAGE_QUALITY = "Not judged: the template looks at no pixel."
-NOT_JUDGED = "not judged"
 VERSION = "1"
 
 
@@ -28,16 +38,6 @@ class _Band:
     sentence: str
     presence: Presence
     label: Label | None  # the label that the words suggest
-
-
-@dataclass(frozen=True)
-class _Verdict:
-    """What the classifier's probability comes to."""
-
-    sentences: str
-    certainty: str
-    presence: Presence
-    confidence: float | None = None
 
 
 _BANDS = (
@@ -57,17 +57,20 @@ class TemplateGenerator:
     """Words the calibrated probability, the Grad-CAM region and the nearest labelled cases.
 
     It looks at no pixel. What small grey pictures without clinical data cannot support is not claimed: the patient's
-    sides, lobes, fluid, devices, measurements, age, sex or earlier images.
+    sides, lobes, fluid, devices, measurements, age, sex or earlier images. Of pictures that are no chest X-rays it
+    names the class and nothing more.
 
     Attributes:
         dataset: name of the dataset.
         classifier_sha256: digest of the classifier's weights.
         phantoms: whether the images are drawn phantoms.
+        labels: names of the classes.
     """
 
     dataset: str
     classifier_sha256: str
     phantoms: bool
+    labels: tuple[Label, ...] = CHEST_CLASSES
 
     @property
     def name(self) -> str:
@@ -79,7 +82,8 @@ class TemplateGenerator:
 
         Args:
             cases: the evidence.
-            images: the same cases' images, shape (cases, height, width), of which only the size is used.
+            images: the same cases' images, shape (cases, height, width) or (cases, height, width, 3), of which only the
+                size is used.
 
         Returns:
             The reports; the same evidence gives the same words.
@@ -89,7 +93,7 @@ class TemplateGenerator:
         """
         if len(images) != len(cases):
             raise ValueError(f"{len(cases)} cases need as many images, not {len(images)}")
-        height, width = images.shape[1:]
+        height, width = images.shape[1:3]
         provenance = Provenance(
             strategy=self.name,
             generator=self.name,
@@ -100,8 +104,8 @@ class TemplateGenerator:
             classifier_sha256=self.classifier_sha256,
             phantoms=self.phantoms,
         )
-        limitations = _limitations(height, width, self.phantoms)
-        return [_report(case, provenance, limitations) for case in cases]
+        limitations = _limitations(height, width, self.phantoms, self.labels)
+        return [_report(case, provenance, limitations, self.labels) for case in cases]
 
     @property
     def identity(self) -> Mapping[str, object]:
@@ -141,7 +145,7 @@ class TemplateGenerator:
 
         Args:
             rows: what to write.
-            images: shape (images, height, width), of which only the size is used.
+            images: shape (images, height, width) or (images, height, width, 3), of which only the size is used.
             done: rows that are written already, and are left out.
 
         Yields:
@@ -160,20 +164,22 @@ class TemplateGenerator:
         return Report.model_validate_json(text)
 
 
-def _report(case: Case, provenance: Provenance, limitations: tuple[str, ...]) -> Report:
-    verdict, heat = _verdict(case), _heat_sentence(case)
-    certainty = verdict.certainty
+def _report(case: Case, provenance: Provenance, limitations: tuple[str, ...], labels: Sequence[Label]) -> Report:
+    verdict, heat = _verdict(case) if case.of_a_chest else class_verdict(case), _heat_sentence(case)
+    certainty, count = verdict.certainty, "two" if len(labels) == 2 else str(len(labels))
     return Report(
         case_index=case.index,
         findings=(
             Finding(
-                name="signs of pneumonia", presence=verdict.presence, detail=f"{certainty[0].upper()}{certainty[1:]}."
+                name=f"signs of {_explained(case)}",
+                presence=verdict.presence,
+                detail=f"{certainty[0].upper()}{certainty[1:]}.",
             ),
             Finding(name="place of the classifier's evidence", presence=_heat_presence(case), detail=heat),
             Finding(
                 name="anything else",
                 presence="not assessable",
-                detail="The classifier tells two classes apart and nothing more.",
+                detail=f"The classifier tells {count} classes apart and nothing more.",
             ),
         ),
         impression=f"{verdict.sentences} {heat} {_neighbour_sentence(case)} {AUTHORSHIP}",
@@ -187,9 +193,14 @@ def _report(case: Case, provenance: Provenance, limitations: tuple[str, ...]) ->
     )
 
 
-def _verdict(case: Case) -> _Verdict:
+def _explained(case: Case) -> Label:
+    """Name the class that the heat map is of: pneumonia, or that which the classifier gives to another picture."""
+    return case.labels[1] if case.of_a_chest or case.label is None else case.label
+
+
+def _verdict(case: Case) -> Verdict:
     if case.probability is None:
-        return _Verdict("No probability of the classifier was given, and so no label.", NOT_JUDGED, "not assessable")
+        return NO_VERDICT
     band = next(band for band in _BANDS if case.probability >= band.lowest)
     figures = f"calibrated probability {case.probability:.2f}, operating threshold {case.threshold:.2f}"
     sentences = f"For the classifier the image {band.sentence} ({figures})."
@@ -202,7 +213,7 @@ def _verdict(case: Case) -> _Verdict:
         sentences += (
             f" The threshold nevertheless makes the label {case.label}: the two disagree, so read with caution."
         )
-    return _Verdict(
+    return Verdict(
         sentences, certainty, presence, case.probability if case.label == "pneumonia" else 1 - case.probability
     )
 
@@ -217,7 +228,7 @@ def _heat_sentence(case: Case) -> str:
     if case.heat_region == NO_FOCUS:
         return "Its heat map shows no focus."
     return (
-        f"In its heat map the evidence for pneumonia is strongest in the {case.heat_region} "
+        f"In its heat map the evidence for {_explained(case)} is strongest in the {case.heat_region} "
         f"({case.heat_share:.0%} of the heat)."
     )
 
@@ -226,14 +237,16 @@ def _neighbour_sentence(case: Case) -> str:
     count = len(case.neighbours)
     if count == 0:
         return "No labelled cases were compared."
-    counted = case.label or "pneumonia"
-    same = sum(neighbour.label == counted for neighbour in case.neighbours)
+    counted = case.label or case.labels[1]
+    labels = Counter(neighbour.label for neighbour in case.neighbours)
+    same = labels.pop(counted, 0)
+    others = max(labels.values(), default=0)  # of the commonest other class
     nearest = case.neighbours[0]
     if case.label is None:
         judgement = "with no label of the classifier to compare"
-    elif 2 * same > count:
+    elif same > others:
         judgement = "which agrees with the classifier"
-    elif 2 * same == count:
+    elif same == others:
         judgement = "so the similar cases are divided"
     else:
         judgement = "so the similar cases disagree with the classifier; read with caution"
@@ -244,10 +257,12 @@ def _neighbour_sentence(case: Case) -> str:
     )
 
 
-def _limitations(height: int, width: int, phantoms: bool) -> tuple[str, ...]:
+def _limitations(height: int, width: int, phantoms: bool, labels: Sequence[Label]) -> tuple[str, ...]:
+    notices = (PHANTOM_NOTICE, RESEARCH_NOTICE) if phantoms else (RESEARCH_NOTICE,)
+    if tuple(labels) != CHEST_CLASSES:
+        return (*notices, f"{AUTHORSHIP} No expert has seen it.", *class_limitations(height, width, labels))
     return (
-        *((PHANTOM_NOTICE,) if phantoms else ()),
-        RESEARCH_NOTICE,
+        *notices,
         f"{AUTHORSHIP} No radiologist has seen it.",
         f"At {height}×{width} pixels, and with the picture's orientation unknown, the patient's sides, single lobes, "
         "fluid, heart size, bones, devices and measurements cannot be judged; nothing is said about them.",

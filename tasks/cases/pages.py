@@ -61,7 +61,6 @@ class CaseView:
         answers: what came of each request for a report.
         claims: unsupported claims by the answer's row id.
         class_names: by label; of two the probability is of the second, of more of the class that is predicted.
-        no_reports: why no reports are asked for, in a sentence; empty where the reader need not be told.
     """
 
     case: Case
@@ -72,7 +71,6 @@ class CaseView:
     answers: Sequence[Answer] = ()
     claims: Mapping[str, Sequence[Claim]] = field(default_factory=dict)
     class_names: tuple[str, ...] = ("normal", "pneumonia")
-    no_reports: str = ""
 
     @property
     def positive(self) -> str:

@@ -27,18 +27,22 @@ class CaseReportAudit:
     claims: dict[str, list[list[str]]]
 
 
-def audit_case_reports(answers: Sequence[Answer], cases: Mapping[int, Case]) -> CaseReportAudit:
+def audit_case_reports(answers: Sequence[Answer], cases: Mapping[int, Case], *, chest: bool = True) -> CaseReportAudit:
     """Check reports on cases of which no truth is known.
 
     Args:
         answers: what came of every request.
         cases: the cases by the number that the answers give them.
+        chest: whether they are about chest X-rays, which alone the lexicon of claims knows.
 
     Returns:
         The audit.
     """
     plain = plain_reports(answers)
-    claims = {answer.row_id: [[each.kind, each.words, each.status] for each in claims_of(answer)] for answer in plain}
+    claims = {
+        answer.row_id: [[each.kind, each.words, each.status] for each in (claims_of(answer) if chest else ())]
+        for answer in plain
+    }
     agrees = {answer.row_id: _label(answer) == _classifier(cases[answer.case_index]) for answer in plain}
     parsed = {answer.row_id: answer.report is not None for answer in plain}
     count = max(len(plain), 1)
@@ -47,7 +51,7 @@ def audit_case_reports(answers: Sequence[Answer], cases: Mapping[int, Case]) -> 
             "cases/reports": len(plain),
             "cases/reports_parsed": sum(parsed.values()) / count,
             "cases/reports_agreement_with_classifier": sum(agrees.values()) / count,
-            "cases/unsupported_claims_per_report": sum(map(len, claims.values())) / count,
+            **({"cases/unsupported_claims_per_report": sum(map(len, claims.values())) / count} if chest else {}),
         },
         feedback={
             row: {"parsed": parsed[row], "agrees_with_classifier": agrees[row], "unsupported_claims": len(claims[row])}

@@ -24,7 +24,7 @@ _OTHERS = (
 
 
 def cases_summary(
-    cases: Sequence[Case], *, phantoms: bool, dataset: str = CHEST_X_RAYS, no_reports: str | None = None
+    cases: Sequence[Case], *, phantoms: bool, dataset: str = CHEST_X_RAYS, template_only: str | None = None
 ) -> str:
     """Write the report.
 
@@ -32,7 +32,7 @@ def cases_summary(
         cases: all cases, the most urgent first.
         phantoms: whether the classifier was trained on drawn phantoms.
         dataset: MedMNIST's name of the images that it was trained on.
-        no_reports: why no reports are written about these, where none are.
+        template_only: why only the template reports on these, where it is so.
 
     Returns:
         Markdown.
@@ -51,7 +51,7 @@ def cases_summary(
             "Limits",
             _CHEST_X_RAYS
             if dataset == CHEST_X_RAYS
-            else _OTHERS.format(name=dataset, reports=no_reports or "").strip(),
+            else _OTHERS.format(name=dataset, reports=template_only or "").strip(),
         ),
     ]
     return document("Own pictures", sections, phantoms=phantoms)

@@ -37,8 +37,8 @@ OFFICIAL_TEST, PHANTOM_TEST = (624, 234), (160, 60)
 """Images of the test split and how many of them are normal, the smaller class."""
 
 
-def why_no_reports(name: str) -> str | None:
-    """Say why no reports are written about the images of a dataset; None where they are.
+def why_template_only(name: str) -> str | None:
+    """Say why no language model reports on the images of a dataset; None where one may.
 
     Args:
         name: MedMNIST's name of the dataset.
@@ -46,22 +46,23 @@ def why_no_reports(name: str) -> str | None:
     if name == CHEST_X_RAYS:
         return None
     return (
-        f"Reports, their prompts and their audit are about chest X-rays, normal or pneumonia, so that none are written "
-        f"about {name}."
+        "Prompts, controls, the lexicon of the audit and the codes of DICOM and FHIR results are about chest X-rays, "
+        f"normal or pneumonia, so that reports on {name} are the template's alone."
     )
 
 
-def require_reports(parameters: DatasetParameters) -> None:
-    """Refuse a dataset that reports are not made for.
+def require_prompts(name: str, wanted: str) -> None:
+    """Refuse a dataset that the prompts are not made for.
+
+    Args:
+        name: MedMNIST's name of the dataset.
+        wanted: the field of the form that asks for more than the template, for the sentence.
 
     Raises:
         InputError: it is not PneumoniaMNIST.
     """
-    if reason := why_no_reports(parameters.name):
-        raise InputError(
-            f"--dataset.name {parameters.name}: {reason} Choose pneumoniamnist; pipeline, retrieval and cases run "
-            "without reports where none are asked for."
-        )
+    if reason := why_template_only(name):
+        raise InputError(f"--dataset.name {name} has no {wanted}: {reason} Leave the generator template, alone.")
 
 
 def why_one_label_only(name: str) -> str | None:

@@ -7,6 +7,20 @@ from pydantic import Field
 from tasks.records.base import Record, RunReference, StoredFile, provenance
 
 
+class ChosenCasesRecord(Record):
+    """The cases that get a report.
+
+    Attributes:
+        indices: their positions in the test split.
+        groups: why each was chosen: correct, missed, false alarm or borderline.
+        explained: the class whose evidence is told of each, by label.
+    """
+
+    indices: tuple[int, ...]
+    groups: tuple[str, ...]
+    explained: tuple[int, ...]
+
+
 class CasesRecord(Record):
     """The cases that get a report, with the evidence that each generator is given.
 
@@ -15,6 +29,7 @@ class CasesRecord(Record):
         indices: their positions in the test split.
         groups: why each was chosen: correct, missed, false alarm or borderline.
         truths: true class of each, which no generator is told.
+        heat_maps: npz with `maps`, the Grad-CAM map of each, in [0, 1], shape (cases, height, width).
         classifier_sha256: digest of the weights behind the evidence.
         classifier: title of the classifier.
     """
@@ -23,6 +38,7 @@ class CasesRecord(Record):
     indices: tuple[int, ...]
     groups: tuple[str, ...]
     truths: tuple[str, ...]
+    heat_maps: StoredFile
     classifier_sha256: str
     classifier: str = provenance("")
 

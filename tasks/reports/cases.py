@@ -2,18 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.report_generation.regions import describe_region
-from models.report_generation.schema import Case, NeighbourEvidence
+from models.report_generation.schema import Case, Label, NeighbourEvidence
 
 Group = Literal[
     "pneumonia, called correctly", "normal, called correctly", "missed pneumonia", "false alarm", "borderline"
 ]  # fmt: skip
 GROUPS: tuple[Group, ...] = get_args(Group)
+_Name = TypeVar("_Name", bound=str)
 BORDER = 0.1
 """Probabilities closer to the threshold than this are borderline, whether the label is correct or not."""
 
@@ -67,19 +68,40 @@ def choose_cases(
         else:
             keys = np.abs(probabilities - np.median(probabilities[members])) if members else probabilities
         members.sort(key=lambda index, keys=keys: (keys[index], index))  # type: ignore[misc]
-    taken = dict.fromkeys(GROUPS, 0)
-    while sum(taken.values()) < min(count, len(labels)):
-        for group in GROUPS:
-            if taken[group] < len(waiting[group]) and sum(taken.values()) < count:
+    return take_turns(waiting, count)
+
+
+def take_turns(waiting: Mapping[_Name, Sequence[int]], count: int) -> list[int]:
+    """Take cases of every group in turn, from the front of each.
+
+    Args:
+        waiting: the cases of each group.
+        count: how many to take; all where there are fewer.
+
+    Returns:
+        The cases taken, group by group.
+    """
+    taken = dict.fromkeys(waiting, 0)
+    while sum(taken.values()) < min(count, sum(map(len, waiting.values()))):
+        for group, members in waiting.items():
+            if taken[group] < len(members) and sum(taken.values()) < count:
                 taken[group] += 1
-    return [index for group in GROUPS for index in waiting[group][: taken[group]]]
+    return [index for group, members in waiting.items() for index in members[: taken[group]]]
+
+
+class Decision(NamedTuple):
+    """What the classifier says of a case: the fields of the evidence with the same names."""
+
+    probability: float
+    threshold: float
+    labels: tuple[Label, Label]
+    two_classes: bool = True
 
 
 def gather_evidence(
     indices: Sequence[int],
     splits: Mapping[str, NDArray[Any]],
-    probabilities: NDArray[np.floating],
-    threshold: float,
+    decisions: Sequence[Decision],
     heat_maps: NDArray[np.floating],
     neighbours: Mapping[str, NDArray[Any]],
     neighbour_count: int,
@@ -89,11 +111,11 @@ def gather_evidence(
 
     Args:
         indices: positions of the cases in the test split.
-        splits: `test_images`, shape (cases, height, width), and `train_labels`, shape (train cases,).
-        probabilities: calibrated probabilities of pneumonia, shape (cases,).
-        threshold: probability from which the classifier labels pneumonia.
-        heat_maps: Grad-CAM maps in [0, 1], shape (cases, height, width).
-        neighbours: `train_ids` and `train_similarities`, shape (cases, neighbours), the most similar first.
+        splits: `test_images`, shape (images, height, width) or (images, height, width, 3), and `train_labels`, shape
+            (train images,).
+        decisions: what the classifier says of each case.
+        heat_maps: Grad-CAM map of each case, in [0, 1], shape (cases, height, width).
+        neighbours: `train_ids` and `train_similarities`, shape (images, neighbours), the most similar first.
         neighbour_count: how many of them are given as evidence.
         class_names: names of the classes, by label.
 
@@ -101,8 +123,8 @@ def gather_evidence(
         The evidence on each case, in the order of the indices.
     """
     cases = []
-    for index in indices:
-        region = describe_region(heat_maps[index])
+    for index, decision, heat in zip(indices, decisions, heat_maps, strict=True):
+        region = describe_region(heat)
         ids, similarities = (neighbours[f"train_{name}"][index, :neighbour_count] for name in ("ids", "similarities"))
         similar = [
             NeighbourEvidence(
@@ -117,12 +139,10 @@ def gather_evidence(
             Case(
                 index=index,
                 image_sha256=hashlib.sha256(splits["test_images"][index].tobytes()).hexdigest(),
-                probability=float(probabilities[index]),
-                threshold=threshold,
+                **decision._asdict(),
                 heat_region=region.words,
                 heat_share=region.share,
                 neighbours=tuple(similar),
-                labels=(class_names[0], class_names[1]),
             )
         )
     return cases

@@ -50,8 +50,8 @@ def contact_sheet(
     """Show each case: the image, its Grad-CAM map laid over it, the classifier's figures and what each report says.
 
     Args:
-        images: shape (cases, height, width), 0–255.
-        heat_maps: Grad-CAM maps in [0, 1], of the images' shape.
+        images: shape (cases, height, width) or (cases, height, width, 3), 0–255.
+        heat_maps: Grad-CAM maps in [0, 1], shape (cases, height, width).
         cases: the evidence. Of more than `MOST_CASES`, so many are shown, spread evenly over them.
         answers: for each case what came of each strategy, by its name.
         truths: the true classes.
@@ -69,7 +69,7 @@ def contact_sheet(
         for column, overlay in enumerate((None, heat_maps[position])):
             sheet.image(images[position], 0.1 + column * (_PICTURE + 0.1), top + 0.22, _PICTURE, overlay=overlay)
         sheet.text(0.1, top + 0.04, f"case {case.index}", fontsize=TEXT, weight="bold")
-        color = CLASS_COLORS[truth == case.labels[1]]
+        color = CLASS_COLORS[truth == case.labels[1]] if case.of_a_chest else "black"
         sheet.text(0.2 + _PICTURE, top + 0.04, f"truly {truth}", fontsize=TEXT, color=color)
         if case.probability is not None:
             correct = case.label == truth

@@ -3,14 +3,12 @@
 from models.errors import InputError
 from models.report_generation.conventions import CONVENTIONS, release_of
 from models.report_generation.generator import ReportGenerator
+from models.report_generation.schema import CHEST_CLASSES
 from models.report_generation.template import TemplateGenerator
 from models.text import printable
 from tasks.parameters.reports import ReportParameters
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import GeneratorRecord
-
-WORDED_CLASSES = ("normal", "pneumonia")
-"""The classes that the template words and the prompting strategies ask about."""
 
 
 def locate(parameters: ReportParameters, token: str | None) -> GeneratorRecord:
@@ -77,17 +75,16 @@ def make(
         The generator; a language model is loaded when it writes its first row.
 
     Raises:
-        InputError: the dataset's classes are none that the template words and the prompts ask about.
+        InputError: the dataset's classes are none that the prompts ask about.
     """
-    if dataset.labels != WORDED_CLASSES:
-        raise InputError(
-            f"Template and prompts speak of chest radiographs, {' or '.join(WORDED_CLASSES)}, but the classes of "
-            f"{dataset.name} are {printable(', '.join(dataset.labels))}: choose pneumoniamnist, or leave out "
-            "the reports."
-        )
     named = f"{dataset.title} {dataset.digest}"
     if record.name == "template":
-        return TemplateGenerator(named, classifier_sha256, dataset.phantoms)
+        return TemplateGenerator(named, classifier_sha256, dataset.phantoms, dataset.labels)
+    if dataset.labels != CHEST_CLASSES:
+        raise InputError(
+            f"The prompts speak of chest radiographs, {' or '.join(CHEST_CLASSES)}, but the classes of {dataset.name} "
+            f"are {printable(', '.join(dataset.labels))}: choose pneumoniamnist, or the generator template."
+        )
     if record.name == "openai":
         from models.report_generation.openai_server.generator import OpenAIGenerator
         from models.report_generation.openai_server.identification import ServedModel

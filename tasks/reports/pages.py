@@ -48,8 +48,8 @@ class CaseView:
         case: the evidence.
         group: why the case was chosen.
         truth: its true class.
-        image: shape (height, width), 0–255.
-        heat: Grad-CAM map in [0, 1], of the image's shape.
+        image: shape (height, width) or (height, width, 3), 0–255.
+        heat: Grad-CAM map in [0, 1], shape (height, width).
         neighbours: the most similar labelled cases with their images, nearest first.
         answers: what came of the plain request of each strategy, in the order of the columns.
         asked: the answer to the yes-or-no question, or None where it was not asked or has none.
@@ -113,8 +113,9 @@ def case_views(
         cases: the evidence.
         groups: why each case was chosen.
         truths: the true classes.
-        splits: images by split, `test_images` for instance, shape (images, height, width), 0–255.
-        heat_maps: Grad-CAM maps in [0, 1] of the test split, shape (images, height, width).
+        splits: images by split, `test_images` for instance, shape (images, height, width) or
+            (images, height, width, 3), 0–255.
+        heat_maps: Grad-CAM map of each case, in [0, 1], shape (cases, height, width).
         answers: what came of every request.
         claims: kind, words and status of the unsupported claims, by row id.
 
@@ -129,13 +130,13 @@ def case_views(
             group=group,
             truth=truth,
             image=splits["test_images"][case.index],
-            heat=heat_maps[case.index].astype(np.float64),
+            heat=heat.astype(np.float64),
             neighbours=[(near, splits[f"{near.split}_images"][near.index]) for near in case.neighbours],
             answers=[answer for answer in plain_reports(answers) if answer.case_index == case.index],
             asked=next((a for a in plain if a.case_index == case.index and a.score is not None), None),
             claims=found,
         )
-        for case, group, truth in zip(cases, groups, truths, strict=True)
+        for case, group, truth, heat in zip(cases, groups, truths, heat_maps, strict=True)
     ]
 
 
@@ -253,19 +254,18 @@ def agreements(view: CaseView) -> list[Agreement]:
 
 
 def neighbour_majority(case: Case) -> Label | None:
-    """Tell which class most of a case's neighbours have.
+    """Tell which class is commonest among a case's neighbours.
 
     Args:
         case: the evidence.
 
     Returns:
-        The class, or None on a tie and without neighbours.
+        The class that is commonest among them; None on a tie and without neighbours.
     """
-    pneumonia = sum(neighbour.label == "pneumonia" for neighbour in case.neighbours)
-    normal = len(case.neighbours) - pneumonia
-    if pneumonia == normal:
+    counts = Counter(neighbour.label for neighbour in case.neighbours).most_common(2)
+    if not counts or (len(counts) == 2 and counts[0][1] == counts[1][1]):
         return None
-    return "pneumonia" if pneumonia > normal else "normal"
+    return counts[0][0]
 
 
 def _says(answer: Answer) -> str:
@@ -283,8 +283,8 @@ def _verdict(answers: Sequence[Answer]) -> str:
     if len(answers) < 2:
         return ""
     said = Counter(_says(answer) for answer in answers)
-    labels = {"normal", "pneumonia"} & set(said)
-    if len(labels) == 2:
+    labels = said.keys() - {"no report", "no conclusion"}
+    if len(labels) > 1:
         judgement = "The strategies contradict one another"
     elif not labels:
         judgement = "No strategy comes to a conclusion"

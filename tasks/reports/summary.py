@@ -111,6 +111,7 @@ def reports_summary(
     found = [
         [answer.case_index, answer.strategy, *claim] for answer in written for claim in claims.get(answer.row_id, ())
     ]
+    chest = all(case.of_a_chest for case in cases)
     shown = {case.index for case in cases[:SHOWN_IN_FULL]}
     limits = _common_limits(written)
     texts = [_text(answer, limits) for answer in written if answer.case_index in shown]
@@ -119,17 +120,23 @@ def reports_summary(
         ("Audit", table(["metric", "value"], overall)),
         ("Labels", _LABELS + _comparison(metrics, strategies, _SCORES)),
         ("Bias, invention and collapse", _BIAS + _comparison(metrics, strategies, _RETICENCE)),
-        ("What they depend on", _CONTROLS + _dependence(metrics, strategies)),
+        ("What they depend on", _CONTROLS + _dependence(metrics, strategies) if chest else ""),
         ("The yes-or-no question", _question(metrics)),
         ("Against reference reports", _against_references(metrics, strategies, signatures or {})),
         ("Cases", _SHEET + _all_of(len(rows), "cases") + table(
             ["case", "group", "truth", "classifier p", *strategies], rows[:LISTED])),
-        ("Unsupported claims", _all_of(len(found), "claims") + table(
-            ["case", "strategy", "kind", "words", "status"], found[:LISTED]) if found else "None found."),
-        ("Limits", _LIMITS + "".join(f"- {escape(limit)}\n" for limit in limits if limit != RESEARCH_NOTICE)),
+        ("Unsupported claims", _unsupported(found) if chest else ""),
+        ("Limits", (_CHEST_LIMITS if chest else _OTHER_LIMITS) + _LIMITS + "".join(
+            f"- {escape(limit)}\n" for limit in limits if limit != RESEARCH_NOTICE)),
         ("One report in full", "\n".join(texts)),
     ]  # fmt: skip
     return document("Reports", [(title, text) for title, text in sections if text], phantoms=phantoms)
+
+
+def _unsupported(found: Sequence[Sequence[object]]) -> str:
+    if not found:
+        return "None found."
+    return _all_of(len(found), "claims") + table(["case", "strategy", "kind", "words", "status"], found[:LISTED])
 
 
 def _all_of(count: int, what: str) -> str:
@@ -152,7 +159,7 @@ def _dependence(metrics: Mapping[str, float], strategies: Sequence[str]) -> str:
 
 _SHEET = picture(
     "contact_sheet",
-    "Some cases: the image, where the evidence for pneumonia lies, what the classifier and the report say.",
+    "Some cases: the image, where the evidence lies, what the classifier and the report say.",
 )
 _LABELS = picture(
     "label_scores", "How often the labels of the reports are the true class, beside the classifier on the same cases."
@@ -179,14 +186,20 @@ opacity and others) that report and reference both make, found by this project's
 F1, CheXbert or GREEN, and its figures cannot be compared with theirs. A reference may itself be wrong, or say what so
 small a picture cannot show. The words were compared by [sacreBLEU](https://github.com/mjpost/sacrebleu):
 """
+_CHEST_LIMITS = """\
+- No radiologist has read the reports.
+- Unsupported claims are found with a lexicon and rules of negation, whose F1 on sentences labelled by hand is
+  `reports/claim_matcher_f1`; it misses paraphrases. A denial ("no effusion") counts: it cannot be seen either.
+"""
+_OTHER_LIMITS = """\
+- No expert has read the reports. Controls, bias between normal and pneumonia, and claims that an image cannot support
+  are measured for chest X-rays alone.
+"""
 _LIMITS = """\
 - The cases are chosen to show correct, incorrect and borderline ones in equal parts: the shares above describe these
   cases, not the test split.
 - A report that only words the classifier's label agrees with it by construction; its accuracy is the classifier's.
-- Unsupported claims are found with a lexicon and rules of negation, whose F1 on sentences labelled by hand is
-  `reports/claim_matcher_f1`; it misses paraphrases. A denial ("no effusion") counts: it cannot be seen either.
 - Intervals are Wilson's or a bootstrap over cases, at 95 %.
-- No radiologist has read the reports.
 """
 
 

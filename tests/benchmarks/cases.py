@@ -134,7 +134,7 @@ def _to_its_page(file: PictureFile, reference: ReferenceRecord, searchable: Sear
     loaded = load_classifier(store.get(reference.classifier.weights))
     (maps,) = heat_maps(loaded, picture.image[None], np.array([[0, 1]]))
     normal, pneumonia = reference.labels
-    told = [each for each in gather_evidence([case], maps[None, 1], (normal, pneumonia)) if each is not None]
+    told = [each for each in gather_evidence([case], maps[None], (normal, pneumonia)) if each is not None]
     TemplateGenerator("own pictures", reference.classifier.weights.sha256, False).generate(
         told, np.zeros((len(told), reference.size, reference.size), np.uint8)
     )

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+from html import escape as escape_html
 from pathlib import Path
 
 import medmnist
@@ -58,9 +59,9 @@ STEPS = {
 FEW_FIGURES = (
     "--retrieval.bootstrap_samples", "50", "--retrieval.galleries", "1", "--retrieval.neighbours", "2",
 )  # fmt: skip
-LEFT_OUT = (
-    "Reports, their prompts and their audit are about chest X-rays, normal or pneumonia, so that none are written "
-    "about bloodmnist."
+TEMPLATE_ONLY = (
+    "Prompts, controls, the lexicon of the audit and the codes of DICOM and FHIR results are about chest X-rays, "
+    "normal or pneumonia, so that reports on bloodmnist are the template's alone."
 )
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
@@ -389,7 +390,7 @@ def test_ones_own_pictures_are_judged_by_all_classes_in_colour(first, judged):
         assert judged.metrics[f"cases/{class_word(label)}"] == sum(c.classification.label == label for c in counted)
 
 
-def test_the_pages_of_the_pictures_name_the_classes_and_why_there_are_no_reports(judged):
+def test_the_pages_of_the_pictures_name_the_classes_and_the_template_reports_on_them(judged):
     client, run = MlflowClient(tracking_uri()), judged.run.run_id
     names = {file.path for file in client.list_artifacts(run)}
     assert not {"fhir", "dicom"} & names
@@ -401,32 +402,73 @@ def test_the_pages_of_the_pictures_name_the_classes_and_why_there_are_no_reports
         f"Calibrated probability of {classification['label']}",
         f"Evidence for {classification['runner_up'][0]}",
         "had the class that was predicted",
-        "none are written about bloodmnist",
+        f"(calibrated probability {classification['probability']:.2f}; next: {classification['runner_up'][0]}, ",
+        "No expert has seen it.",
     ):
-        assert said in page
+        assert escape_html(said) in page
     shown = re.sub("<style>.*?</style>", "", page, flags=re.DOTALL)  # which has the colours of the chest X-rays too
     for text in (shown, _artifact(run_of(judged), "report.md")):
-        assert not re.search("pneumonia|children", text.replace(LEFT_OUT, ""), re.IGNORECASE)
+        assert not re.search("pneumonia|children", text.replace(TEMPLATE_ONLY, ""), re.IGNORECASE)
     assert "figures/cases.png" in {file.path for file in client.list_artifacts(run, "figures")}
 
 
-def test_the_pipeline_leaves_reports_out_and_says_so(first, searched, words, capsys):
-    summary, steps = run_flow(pipeline, [*words, *FEW_FIGURES])
-    assert executed(steps) == set()
+@pytest.fixture(scope="module")
+def everything(first, searched, words):
+    return run_flow(pipeline, [*words, *FEW_FIGURES, "--reports.cases", "9"])
+
+
+def test_the_template_reports_on_cases_of_every_group_and_class(first, searched, everything, capsys):
+    summary, steps = everything
+    assert executed(steps) == {
+        "choose-report-cases", "explain-cases", "gather-report-evidence", "plan-reports", "write-reports",
+        "read-reports", "audit-written-reports", "plot-reports", "show-cases", "document-reports",
+    }  # fmt: skip
     assert summary["retrieval"]["metrics"]["loo/map"] == searched.retrieval.metrics["loo/map"]
-    assert summary["reports"] == {"mlflow_run_id": None, "metrics": {}, "left_out": LEFT_OUT}
-    assert LEFT_OUT in " ".join(capsys.readouterr().out.split())
+    metrics, run = summary["reports"]["metrics"], summary["reports"]["mlflow_run_id"]
+    assert metrics["reports/count"] == 9
+    assert metrics["reports/template/agreement"] == 1  # it words the classifier's label
+    assert not [name for name in metrics if re.search("claim|control|pneumonia|normal|sensitivity", name)]
+    client = MlflowClient(tracking_uri())
+    table = json.loads(Path(client.download_artifacts(run, "reports.json")).read_text())
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    probabilities = Store().get_arrays(first.evaluation.predictions)["probabilities"]
+    labels = Store().get_arrays(first.dataset.splits)["test_labels"]
+    for row in rows:
+        called = probabilities[row["case"]].argmax()
+        assert row["label"] == first.dataset.labels[called]
+        assert row["truth"] == first.dataset.labels[labels[row["case"]]]
+        assert row["classifier p"] == pytest.approx(probabilities[row["case"]].max())
+        assert f"evidence for {row['label']} is strongest" in row["impression"] or "no focus" in row["impression"]
+    assert metrics["reports/label_accuracy"] == np.mean([row["label"] == row["truth"] for row in rows])
+    names = {file.path for file in client.list_artifacts(run)}
+    assert "cases" in names and "fhir" not in names
 
 
-def test_reports_that_are_asked_for_are_refused_in_one_sentence(words, capsys):
-    for flow, more in (
-        (reports, []),
-        (pipeline, ["--reports.generator", "medgemma"]),
-        (cases, ["--reports.generator", "medgemma", "--cases.images", __file__]),
+def test_the_report_and_the_pages_of_the_cases_name_the_classes_of_the_set(everything):
+    summary, _ = everything
+    run = MlflowClient(tracking_uri()).get_run(summary["reports"]["mlflow_run_id"])
+    report, page = _artifact(run, "report.md"), _artifact(run, "cases/index.html")
+    assert "are measured for chest X-rays alone" in report
+    assert "next: " in page
+    for text in (
+        report.replace("bias between normal and pneumonia", ""),
+        re.sub("<style>.*?</style>", "", page, flags=re.DOTALL),
     ):
-        given = [*words, *more] if flow is not cases else ["--dataset.name", "bloodmnist", *more]
+        assert not re.search("pneumonia|radiolog|chest x-rays? of|effusion", text, re.IGNORECASE)
+    figures = {file.path for file in MlflowClient(tracking_uri()).list_artifacts(run.info.run_id, "figures")}
+    assert figures == {
+        f"figures/{name}.png" for name in ("agreement", "collapse", "contact_sheet", "label_scores", "reticence")
+    }
+
+
+def test_a_language_model_that_is_asked_for_is_refused_in_one_sentence(words, capsys):
+    for flow in (reports, pipeline, cases):
+        more = ["--reports.generator", "medgemma"]
+        given = [*words, *more] if flow is not cases else [
+            "--dataset.name", "bloodmnist", *more, "--cases.images", __file__
+        ]  # fmt: skip
         told = _mistake(flow, given, capsys)
-        assert told.startswith(f"error: --dataset.name bloodmnist: {LEFT_OUT}")
+        assert told.startswith(f"error: --dataset.name bloodmnist has no --reports.generator medgemma: {TEMPLATE_ONLY}")
 
 
 @pytest.fixture(scope="module")

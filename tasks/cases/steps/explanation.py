@@ -42,8 +42,7 @@ def ask_reports(shown: ShownRecord, dataset: DatasetRecord, generator: Generator
 
     store, reference = Store(), shown.reference
     arrays = store.get_arrays(shown.explained.arrays)
-    normal, pneumonia = reference.labels
-    evidence = gather_evidence(load_cases(store, shown.judged), arrays["maps"][:, 1], (normal, pneumonia))
+    evidence = gather_evidence(load_cases(store, shown.judged), arrays["maps"], reference.labels)
     told = [each for each in evidence if each is not None]
     writer = generators.make(generator, dataset, reference.classifier.weights.sha256)
     nothing = np.zeros(0, np.int64)  # no controls, for which other patients' images would be needed

@@ -1,7 +1,5 @@
 """Steps that show cases: their pages, the gallery, the table, and what the audit says of the reports."""
 
-from dataclasses import replace
-
 from tasks.cases.stored_cases import load_cases
 from tasks.execution.caching import step
 from tasks.records.base import FiguresRecord
@@ -13,13 +11,13 @@ from tasks.storage.store import Store
 
 
 @step
-def audit_reports_of_cases(judged: JudgedRecord, answers: AnswersRecord) -> ReportAuditRecord:
+def audit_reports_of_cases(judged: JudgedRecord, answers: AnswersRecord, chest: bool) -> ReportAuditRecord:
     """Check the reports: read, in agreement with the classifier, and without what no picture shows."""
     from tasks.cases.report_audit import audit_case_reports
 
     store = Store()
     given = ANSWERS.load(store, answers.answers)
-    found = audit_case_reports(given, dict(enumerate(load_cases(store, judged))))
+    found = audit_case_reports(given, dict(enumerate(load_cases(store, judged))), chest=chest)
     rows = [[each.case_index, each.strategy, each.report.as_markdown() if each.report else each.text] for each in given]
     return ReportAuditRecord(
         metrics=found.metrics,
@@ -39,7 +37,6 @@ def show_pages(
     source: dict[str, str],
     phantoms: bool,
     random_weights: bool,
-    no_reports: str,
 ) -> CaseFilesRecord:
     """Write the pages of some of the cases, those from `first` up to but without `last`."""
     from tasks.cases.pages import case_page
@@ -51,7 +48,7 @@ def show_pages(
     for view in case_views(store, shown, range(first, last), given, claims):
         name = view.case.short_name
         page = case_page(
-            replace(view, no_reports=no_reports),
+            view,
             source=source,
             links={"all cases": "index.html"},
             phantoms=phantoms,

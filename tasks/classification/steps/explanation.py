@@ -35,6 +35,28 @@ def explain_classifier(
 
 
 @step
+def explain_cases(
+    dataset: DatasetRecord,
+    classifier: ClassifierRecord,
+    explanation: ArrayRecord,
+    indices: tuple[int, ...],
+    classes: tuple[int, ...],
+) -> ArrayRecord:
+    """Map the evidence for a class in each of some test images, or take the maps of class 1 that there are already."""
+    from models.explanation.grad_cam import grad_cam
+    from tasks.classification.classifier_file import load_classifier
+
+    store, chosen = Store(), list(indices)
+    if "maps" in explanation.shapes and set(classes) <= {1}:
+        maps = store.get_arrays(explanation.arrays)["maps"][chosen]
+    else:
+        model, normalization, _ = load_classifier(store.get(classifier.weights))
+        images = store.get_arrays(dataset.splits)["test_images"][chosen]
+        maps = grad_cam(model, images, normalization, target=np.array(classes))
+    return ArrayRecord(arrays=store.put_arrays({"maps": maps}), shapes={"maps": maps.shape})
+
+
+@step
 def check_explanation(dataset: DatasetRecord, classifier: ClassifierRecord, images: int, draws: int) -> FindingsRecord:
     """Check on some test images that the maps depend on the model, and that they point at what it uses."""
     from tasks.classification.classifier_file import load_classifier

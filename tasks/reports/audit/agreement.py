@@ -20,7 +20,7 @@ def label_scores(labels: Sequence[Label | None], truths: Sequence[Label]) -> dic
 
     Returns:
         `label_accuracy`; `sensitivity`, the share of true pneumonia labelled pneumonia; `specificity`, the share of
-        true normals labelled normal; with Wilson intervals.
+        true normals labelled normal; with Wilson intervals. The last two are unknown where no image is of that class.
     """
     pairs = list(zip(labels, truths, strict=True))
     return {
@@ -35,8 +35,8 @@ class Agreement(NamedTuple):
 
     Attributes:
         agreement: share of reports with the classifier's label; a missing label never agrees.
-        kappa: Cohen's κ over the categories normal, pneumonia and none, with its asymptotic interval (Fleiss, Cohen
-            and Everitt, 1969); unknown where both always give the same one category.
+        kappa: Cohen's κ over the classes and none, with its asymptotic interval (Fleiss, Cohen and Everitt, 1969);
+            unknown where both always give the same one category.
         both_right: cases that both label rightly.
         only_report_right: cases that only the report labels rightly.
         only_classifier_right: cases that only the classifier labels rightly.
@@ -84,7 +84,7 @@ def agreement_with_classifier(
 
 
 def cohens_kappa(first: Sequence[Label | None], second: Sequence[Label | None]) -> Estimate:
-    """Compute Cohen's κ over the categories normal, pneumonia and none.
+    """Compute Cohen's κ over the classes and none.
 
     Args:
         first: labels of one generator.
@@ -98,7 +98,7 @@ def cohens_kappa(first: Sequence[Label | None], second: Sequence[Label | None]) 
     if len(set(first) | set(second)) < 2:
         return UNKNOWN
     pairs = list(zip(first, second, strict=True))
-    categories: tuple[Label | None, ...] = ("normal", "pneumonia", None)
+    categories = sorted({*first, *second}, key=lambda label: (label is None, label or ""))
     with np.errstate(invalid="ignore"):  # of a test statistic that is not used
         result = statsmodels_kappa([[pairs.count((row, column)) for column in categories] for row in categories])
     return Estimate(float(result.kappa), float(result.kappa_low), float(result.kappa_upp), len(pairs))

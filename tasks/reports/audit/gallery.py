@@ -54,7 +54,7 @@ def audit_gallery(
         "label_scores": lambda: label_scores_figure(metrics, {name: rate.value for name, rate in classifier.items()}),
         **{name: partial(dots_figure, metrics, panels, title) for name, (title, panels) in DOT_FIGURES.items()},
         "agreement": lambda: agreement_figure(metrics),
-        "claims": lambda: claims_figure(found, KINDS),
+        "claims": lambda: claims_figure(found, KINDS if all(case.of_a_chest for case in cases.values()) else ()),
         "controls": lambda: controls_figure(metrics),
         "anchoring": lambda: anchoring_figure(metrics, told),
         "yes_no_score": lambda: score_figure(

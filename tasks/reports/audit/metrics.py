@@ -74,7 +74,8 @@ def audit_reports(
         The audit. Metrics without a strategy (`reports/label_accuracy`) are over all plain reports. Those of a strategy
         (`reports/<strategy>/label_accuracy`) have intervals under `_ci_low` and `_ci_high`, and those under a control
         stand at `reports/<strategy>/control/<control>/`, those beside the references at
-        `reports/references/<strategy>/`. An answer without a report counts as a wrong label.
+        `reports/references/<strategy>/`. An answer without a report counts as a wrong label. What is about normal and
+        pneumonia alone (sensitivity, bias, claims) is left out for other classes.
 
     Raises:
         ValueError: an answer's case is not known, its report is on another case, or a case has two answers to the same
@@ -89,8 +90,7 @@ def audit_reports(
         "parsed": _mean([entry.report is not None for entry in reports]),
         "label_accuracy": _mean([entry.label_right for entry in reports]),
         "agreement_with_classifier": _mean([entry.agrees for entry in reports]),
-        "unsupported_claims_per_report": _mean([len(entry.claims) for entry in reports]),
-        "claim_matcher_f1": MATCHER_F1,
+        **(_claim_metrics(reports) | {"claim_matcher_f1": MATCHER_F1} if _of_chests(cases) else {}),
         "undecided": _mean([a.undecided for a in answers if a.control == "none" and a.choice_mass is not None]),
     }
     strategies = tuple(dict.fromkeys(answer.strategy for answer in answers))
@@ -126,7 +126,17 @@ def _check(answers: Sequence[Answer], cases: Mapping[int, Case], truths: Mapping
 
 def _audited(answer: Answer, case: Case, truth: Label) -> AuditedReport:
     label = label_of(answer)
-    return AuditedReport(answer, label == truth, label is not None and label == case.label, claims_of(answer))
+    claims = claims_of(answer) if case.of_a_chest else ()
+    return AuditedReport(answer, label == truth, label is not None and label == case.label, claims)
+
+
+def _of_chests(cases: Mapping[int, Case]) -> bool:
+    """Tell whether the lexicon of claims, which is of chest X-rays, applies."""
+    return all(case.of_a_chest for case in cases.values())
+
+
+def _claim_metrics(reports: Sequence[AuditedReport]) -> dict[str, float | Estimate]:
+    return {"unsupported_claims_per_report": _mean([len(entry.claims) for entry in reports])}
 
 
 def claims_of(answer: Answer) -> tuple[Claim, ...]:
@@ -153,15 +163,18 @@ def _report_metrics(
     texts = [entry.report.impression if entry.report else entry.answer.text for entry in entries]
     agreement = agreement_with_classifier(labels, [cases[index].label for index in indices], true)
     duplicate_rate, largest = duplicates(texts)
-    kinds = [{claim.kind for claim in entry.claims} for entry in entries]
+    claimed: dict[str, float | Estimate] = {}
+    if _of_chests(cases):
+        kinds = [{claim.kind for claim in entry.claims} for entry in entries]
+        claimed = {f"claims/{kind.replace(' ', '_')}": share(kind in found for found in kinds) for kind in KINDS}
+        claimed |= _claim_metrics(entries)
     return {
         "count": float(len(entries)),
         **label_scores(labels, true),
         **agreement._asdict(),
         **label_bias(labels, true),
         **reticence([entry.report for entry in entries]),
-        "unsupported_claims_per_report": _mean([len(entry.claims) for entry in entries]),
-        **{f"claims/{kind.replace(' ', '_')}": share(kind in found for found in kinds) for kind in KINDS},
+        **claimed,
         "distinct_1": distinct_n(texts, 1),
         "distinct_2": distinct_n(texts, 2),
         "duplicate_rate": duplicate_rate,

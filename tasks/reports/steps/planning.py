@@ -2,18 +2,19 @@
 
 from pathlib import Path
 
-from models.errors import InputError
 from models.report_generation.generator import Row
+from models.report_generation.schema import CHEST_CLASSES
 from tasks.execution.caching import step
 from tasks.execution.secrets import generator_secret
 from tasks.parameters.reports import ReportParameters
 from tasks.records.base import ArrayRecord
 from tasks.records.classification import EvaluationRecord
 from tasks.records.data import DatasetRecord
-from tasks.records.reports import CasesRecord, GeneratorRecord, ReferencesRecord, RequestsRecord
+from tasks.records.reports import CasesRecord, ChosenCasesRecord, GeneratorRecord, ReferencesRecord, RequestsRecord
 from tasks.reports import generators
 from tasks.reports.audit.reference_file import read_references
-from tasks.reports.cases import choose_cases, gather_evidence, group_of
+from tasks.reports.cases import gather_evidence
+from tasks.reports.class_cases import Classified, choose, decisions
 from tasks.reports.requests import plan_requests, rows_per_case
 from tasks.reports.stored_lists import CASES, REFERENCES, ROWS
 from tasks.storage.store import Store
@@ -48,47 +49,57 @@ def locate_references(parameters: ReportParameters, tests: int | None) -> Refere
 
 
 @step
-def choose_report_cases(
+def choose_report_cases(dataset: DatasetRecord, evaluation: EvaluationRecord, count: int) -> ChosenCasesRecord:
+    """Choose test cases, a fixed mix of correct, incorrect and borderline ones."""
+    found = _classified(dataset, evaluation)
+    chosen, groups = choose(found, count)
+    return ChosenCasesRecord(indices=tuple(chosen), groups=groups, explained=tuple(found.explained(chosen)))
+
+
+@step
+def gather_report_evidence(
     dataset: DatasetRecord,
     evaluation: EvaluationRecord,
-    explanation: ArrayRecord,
+    chosen: ChosenCasesRecord,
+    heat_maps: ArrayRecord,
     neighbours: ArrayRecord,
-    count: int,
     neighbour_count: int,
 ) -> CasesRecord:
-    """Choose test cases and gather what the classifier knows of each: probability, heat region, similar cases."""
-    store, threshold = Store(), evaluation.threshold
-    if threshold is None:
-        raise InputError(
-            f"Reports tell two classes apart, but {dataset.name} has {len(dataset.labels)}; choose another."
-        )
-    splits, found = store.get_arrays(dataset.splits), store.get_arrays(neighbours.arrays)
-    probabilities = store.get_arrays(evaluation.predictions)["probabilities"]
-    maps, labels = store.get_arrays(explanation.arrays)["maps"], splits["test_labels"]
-    chosen = choose_cases(probabilities, labels, threshold, count)
-    cases = gather_evidence(chosen, splits, probabilities, threshold, maps, found, neighbour_count, dataset.labels)
+    """Gather what the classifier knows of each case: probability, heat region, similar cases."""
+    store, found, indices = Store(), _classified(dataset, evaluation), chosen.indices
+    maps, similar = store.get_arrays(heat_maps.arrays)["maps"], store.get_arrays(neighbours.arrays)
+    splits, told = store.get_arrays(dataset.splits), decisions(found, indices)
+    cases = gather_evidence(indices, splits, told, maps, similar, neighbour_count, dataset.labels)
     return CasesRecord(
         cases=CASES.save(store, cases),
-        indices=tuple(chosen),
-        groups=tuple(group_of(float(probabilities[i]), int(labels[i]), threshold) for i in chosen),
-        truths=tuple(dataset.labels[labels[i]] for i in chosen),
+        indices=indices,
+        groups=chosen.groups,
+        truths=tuple(dataset.labels[found.labels[index]] for index in indices),
+        heat_maps=heat_maps.arrays,
         classifier_sha256=evaluation.classifier_sha256,
         classifier=evaluation.classifier,
     )
+
+
+def _classified(dataset: DatasetRecord, evaluation: EvaluationRecord) -> Classified:
+    store = Store()
+    probabilities = store.get_arrays(evaluation.predictions)["probabilities"]
+    labels = store.get_arrays(dataset.splits)["test_labels"]
+    return Classified(probabilities, labels, evaluation.threshold, dataset.labels)
 
 
 @step
 def plan_reports(
     dataset: DatasetRecord, cases: CasesRecord, generator: GeneratorRecord, controls: list[str], controlled_cases: int
 ) -> RequestsRecord:
-    """Ask for every report: each case in each strategy, and some again under controls."""
+    """Ask for every report: each case in each strategy, and some chest X-rays again under controls."""
     store = Store()
     splits = store.get_arrays(dataset.splits)
     writer = generators.make(generator, dataset, cases.classifier_sha256)
     plan = plan_requests(
         writer,
         CASES.load(store, cases.cases),
-        controls,
+        controls if dataset.labels == CHEST_CLASSES else (),
         controlled_cases,
         splits["test_images"],
         splits["test_labels"],

@@ -6,8 +6,9 @@ from pathlib import PurePath
 import numpy as np
 
 from models.report_generation.prompting import plain_reports
+from models.report_generation.schema import CHEST_CLASSES
 from tasks.execution.caching import step
-from tasks.records.base import ArrayRecord, DocumentRecord, FiguresRecord, RunReference
+from tasks.records.base import DocumentRecord, FiguresRecord, RunReference
 from tasks.records.data import DatasetRecord
 from tasks.records.reports import (
     AnswersRecord,
@@ -30,7 +31,6 @@ _PICTURE_WIDTH = 224  # of the images in traces, in pixels
 @step
 def plot_reports(
     dataset: DatasetRecord,
-    explanation: ArrayRecord,
     cases: CasesRecord,
     generator: GeneratorRecord,
     answers: AnswersRecord,
@@ -44,7 +44,7 @@ def plot_reports(
     store, indices = Store(), list(cases.indices)
     evidence, given = CASES.load(store, cases.cases), ANSWERS.load(store, answers.answers)
     images = store.get_arrays(dataset.splits)["test_images"][indices]
-    heat_maps = store.get_arrays(explanation.arrays)["maps"][indices].astype(np.float64)
+    heat_maps = store.get_arrays(cases.heat_maps)["maps"].astype(np.float64)
     reports = [{a.strategy: a for a in plain_reports(given) if a.case_index == index} for index in indices]
     model = f"classifier {cases.classifier}, generator {PurePath(generator.model or generator.name).name}"
     source = Source.of(dataset, model, random_weights=generator.random_weights)
@@ -59,19 +59,18 @@ def plot_reports(
 @step
 def show_cases(
     dataset: DatasetRecord,
-    explanation: ArrayRecord,
     cases: CasesRecord,
     generator: GeneratorRecord,
     answers: AnswersRecord,
     audit: ReportAuditRecord,
 ) -> PagesRecord:
-    """Write one page per case, which shows all that is known of it side by side, and every report as FHIR."""
+    """Write one page per case with all that is known of it side by side, and each report on a chest X-ray as FHIR."""
     from models.report_generation.fhir import diagnostic_reports
     from tasks.reports.pages import case_pages, case_views
 
     store = Store()
     evidence, given = CASES.load(store, cases.cases), ANSWERS.load(store, answers.answers)
-    splits, heat_maps = store.get_arrays(dataset.splits), store.get_arrays(explanation.arrays)["maps"]
+    splits, heat_maps = store.get_arrays(dataset.splits), store.get_arrays(cases.heat_maps)["maps"]
     views = case_views(evidence, cases.groups, cases.truths, splits, heat_maps, given, store.get_json(audit.claims))
     source = {
         "generator": generator.name,
@@ -80,11 +79,11 @@ def show_cases(
         "dataset": f"{dataset.title} {dataset.digest}",
     }
     pages = case_pages(views, source=source, phantoms=dataset.phantoms, random_weights=generator.random_weights)
-    exported = diagnostic_reports(a.report for a in given if a.control == "none" and a.report)
-    return PagesRecord(
-        files={f"cases/{name}": store.put(page.encode(), "text/html") for name, page in pages.items()}
-        | {"fhir/DiagnosticReport.ndjson": store.put(exported.encode(), "application/x-ndjson")}
-    )
+    files = {f"cases/{name}": store.put(page.encode(), "text/html") for name, page in pages.items()}
+    if dataset.labels == CHEST_CLASSES:  # the codes are those of chest X-rays
+        exported = diagnostic_reports(a.report for a in given if a.control == "none" and a.report)
+        files["fhir/DiagnosticReport.ndjson"] = store.put(exported.encode(), "application/x-ndjson")
+    return PagesRecord(files=files)
 
 
 @step

@@ -115,7 +115,7 @@ def test_reports_are_compared_by_strategy_with_chance_and_the_classifier():
     )
     assert "which some differ from on these cases (McNemar, least adjusted p 0.012)" in look
     assert "Shown a blank picture, b still concludes in 1.000 of the reports." in look
-    assert "no radiologist" in limits
+    assert "no expert" in limits
 
 
 def test_what_is_not_measured_is_not_said():

@@ -6,6 +6,7 @@ from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
 from tasks.parameters.retrieval import RetrievalParameters
+from tasks.records.reports import GeneratorRecord
 from tests.support.drawn_sets import draw_set
 
 THREADS, CLASSIFIER = ExecutionParameters(), {"encoders": ["classifier"]}
@@ -32,20 +33,23 @@ def test_what_cannot_be_done_is_told_alike_by_both(dataset, retrieval, execution
         preflight_with_reports(*forms, ReportParameters(), ExecutionParameters(**execution))
 
 
-def test_reports_and_searches_are_refused_where_they_do_not_apply_and_the_pipeline_leaves_them_out(tmp_path):
+def test_prompts_and_searches_are_refused_where_they_do_not_apply_and_the_pipeline_leaves_them_out(tmp_path):
     path = draw_set(tmp_path, "bloodmnist", {"train": 1, "val": 1, "test": 1})
     blood, several = DatasetParameters(name="bloodmnist", path=str(path)), DatasetParameters(name="chestmnist")
     search, written = RetrievalParameters(**CLASSIFIER), ReportParameters()
     assert preflight(blood, search, THREADS) == []
-    assert preflight_pipeline(blood, search, written, THREADS) == ([], None)
+    template = GeneratorRecord(name="template")
+    assert preflight_pipeline(blood, search, written, THREADS) == ([], (template, None))
+    assert preflight_with_reports(blood, search, written, THREADS) == ([], template, None)
     assert preflight_pipeline(several, search, written, THREADS) == (None, None)
     encoders, writers = preflight_pipeline(DatasetParameters(), search, written, THREADS)
     assert encoders == []
     assert writers is not None
-    with pytest.raises(InputError, match=r"--dataset\.name bloodmnist: Reports, their prompts and their audit"):
-        preflight_with_reports(blood, search, written, THREADS)
-    with pytest.raises(InputError, match=r"--dataset\.name bloodmnist: Reports, their prompts and their audit"):
-        preflight_pipeline(blood, search, ReportParameters(references="r.csv"), THREADS)
+    for data in (blood, several):
+        for more, named in ({"references": "r.csv"}, "references"), ({"generator": "medgemma"}, "generator medgemma"):
+            told = rf"--dataset\.name {data.name} has no --reports\.{named}: Prompts, controls, the lexicon"
+            with pytest.raises(InputError, match=told):
+                preflight_pipeline(data, search, ReportParameters(**more), THREADS)
     with pytest.raises(InputError, match=r"--dataset\.name chestmnist has no search for similar cases"):
         preflight(several, search, THREADS)
     champion = RetrievalParameters(classifier="champion", **CLASSIFIER)

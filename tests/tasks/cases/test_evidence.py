@@ -8,8 +8,8 @@ LABELS = ("normal", "pneumonia")
 
 def test_a_case_that_counts_has_the_evidence_of_its_own_place():
     cases = [a_case(foreign=True), a_case("b", 0.8, similar=("normal",)), a_case(problem="Broken.")]
-    maps = np.zeros((3, 9, 9))
-    maps[1, :3, 6:] = 1
+    maps = np.zeros((3, 2, 9, 9))
+    maps[1, 1, :3, 6:] = 1
     first, told, last = gather_evidence(cases, maps, LABELS)
     assert first is None and last is None
     assert (told.index, told.probability, told.threshold, told.label) == (1, 0.8, 0.5, "pneumonia")

@@ -36,12 +36,13 @@ def test_the_template_needs_nothing():
     assert isinstance(make(record, DATASET, "c"), TemplateGenerator)
 
 
-def test_classes_that_nothing_words_are_refused_in_one_sentence():
+def test_classes_that_no_prompt_asks_about_are_refused_in_one_sentence():
     other = DATASET.model_copy(update={"name": "breastmnist", "labels": ("malignant", "normal, benign")})
     with pytest.raises(
         InputError, match=r"normal or pneumonia, but the classes of breastmnist are malignant, normal, b"
     ):
-        make(GeneratorRecord(name="template"), other, "c")
+        make(GeneratorRecord(name="medgemma"), other, "c")
+    assert make(GeneratorRecord(name="template"), other, "c").labels == other.labels
 
 
 def test_a_language_model_is_located_with_the_digest_of_its_weights(folder):

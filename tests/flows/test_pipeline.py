@@ -31,8 +31,8 @@ ALL = {
     "document-classification", "embed-shard", "export-embeddings",
     "index-embeddings", "search-neighbours", "evaluate-retrieval", "project-embeddings", "measure-drift",
     "analyse-failures", "analyse-neighbours", "map-similarity", "draw-map", "plot-retrieval", "document-retrieval",
-    "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports", "plot-reports",
-    "show-cases", "document-reports",
+    "choose-report-cases", "explain-cases", "gather-report-evidence", "plan-reports", "write-reports", "read-reports",
+    "audit-written-reports", "plot-reports", "show-cases", "document-reports",
 }  # fmt: skip
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
@@ -191,8 +191,8 @@ def test_changing_k_trains_and_embeds_nothing(first):
 def test_changing_the_number_of_cases_leaves_the_other_stages_alone(first):
     changed = _run("--reports.cases", "5")
     assert _executed(changed) == {
-        "choose-report-cases", "plan-reports", "write-reports", "read-reports", "audit-written-reports",
-        "plot-reports", "show-cases", "document-reports",
+        "choose-report-cases", "explain-cases", "gather-report-evidence", "plan-reports", "write-reports",
+        "read-reports", "audit-written-reports", "plot-reports", "show-cases", "document-reports",
     }  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def report(
         metrics = audit.metrics | throughput_metrics(batches)
         cases_page = {"every case with its evidence and reports": "cases/index.html"}
         author = PurePath(generator.model or generator.name).name
-        ran = f"Reports on {len(cases.indices)} cases by {author}, {requests.rows} answers with the controls,"
+        ran = f"Reports on {len(cases.indices)} cases by {author}, {requests.rows} answers in all,"
         products = Products(
             data, document, ran, metrics, figures, files=pages.files, tables=tables, shown=_SHOWN, pages=cases_page
         )

@@ -13,6 +13,7 @@ from tasks.shared.figures import (
     CLASS_COLORS,
     GOOD,
     MUTED,
+    SMALL,
     TEXT,
     WIDTH,
     Sheet,
@@ -28,6 +29,8 @@ MOST_CASES = 6
 _PICTURE = 1.15  # inches
 _TEXT_EDGE = 0.1 + 2 * (_PICTURE + 0.1)  # inches, where the text beside the pictures begins
 _LINE_LENGTH = caption_letters(WIDTH - _TEXT_EDGE - 0.1)
+_HEADING_LENGTH = int(_LINE_LENGTH * SMALL / TEXT)
+_PICTURE_LENGTH = int(caption_letters(_PICTURE) * SMALL / TEXT)
 _LINE_HEIGHT = 0.137  # inches
 _MOST_LINES = 14  # of all impressions of a case: longer ones are cut here, the full text is in the table of reports
 
@@ -61,7 +64,7 @@ def contact_sheet(
         PNG bytes.
     """
     shown = np.linspace(0, len(cases) - 1, min(len(cases), MOST_CASES)).round().astype(int).tolist()
-    texts = [_lines(answers[position], truths[position]) for position in shown]
+    texts = [_long_truth(truths[position]) + _lines(answers[position], truths[position]) for position in shown]
     heights = [max(_PICTURE + 0.32, 0.24 + _LINE_HEIGHT * len(text)) + 0.1 for text in texts]
     sheet, top = Sheet(sum(heights) or 0.3), 0.0
     for position, text, height in zip(shown, texts, heights, strict=True):
@@ -70,11 +73,13 @@ def contact_sheet(
             sheet.image(images[position], 0.1 + column * (_PICTURE + 0.1), top + 0.22, _PICTURE, overlay=overlay)
         sheet.text(0.1, top + 0.04, f"case {case.index}", fontsize=TEXT, weight="bold")
         color = CLASS_COLORS[truth == case.labels[1]] if case.of_a_chest else "black"
-        sheet.text(0.2 + _PICTURE, top + 0.04, f"truly {truth}", fontsize=TEXT, color=color)
+        if not _long_truth(truth):
+            sheet.text(0.2 + _PICTURE, top + 0.04, f"truly {truth}", fontsize=TEXT, color=color)
         if case.probability is not None:
             correct = case.label == truth
-            words = f"classifier: {case.label}, {'correct' if correct else 'incorrect'}"
-            words += f" (p({case.labels[1]}) = {case.probability:.2f})"
+            of = f"p({case.labels[1]})" if case.two_classes else "p"
+            words = f"classifier: {case.label}, {'correct' if correct else 'incorrect'} ({of} = {case.probability:.2f})"
+            words = _wrap(words, 1, _HEADING_LENGTH)[0]
             sheet.text(_TEXT_EDGE, top + 0.04, words, fontsize=TEXT, color=GOOD if correct else BAD)
         for number, line in enumerate(text):
             y = top + 0.24 + _LINE_HEIGHT * number
@@ -84,6 +89,12 @@ def contact_sheet(
         sheet.figure, source, title="Reports beside their evidence: image, Grad-CAM, classifier, impression",
         shown=f"test, {len(shown)} of {len(cases)} cases",
     )  # fmt: skip
+
+
+def _long_truth(truth: Label) -> list[_Line]:
+    """Put a true class whose name is wider than a picture into lines of the text beside it."""
+    words = f"truly {truth}"
+    return [] if len(words) <= _PICTURE_LENGTH else [_Line(line) for line in _wrap(words, 2)]
 
 
 def _lines(answers: Mapping[str, Answer], truth: Label) -> list[_Line]:
@@ -108,5 +119,5 @@ def _heading(strategy: str, answer: Answer, truth: Label) -> _Line:
     return _Line(text, {"✓": GOOD, "✗": BAD, "–": MUTED}[mark], "bold")
 
 
-def _wrap(text: str, most: int) -> list[str]:
-    return textwrap.wrap(drawable(text), _LINE_LENGTH, max_lines=most, placeholder=" …")
+def _wrap(text: str, most: int, length: int = _LINE_LENGTH) -> list[str]:
+    return textwrap.wrap(drawable(text), length, max_lines=most, placeholder=" …")

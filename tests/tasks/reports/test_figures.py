@@ -1,9 +1,11 @@
 import io
+import itertools
 import warnings
 
 import matplotlib.image
 import numpy as np
 import pytest
+from medmnist import INFO
 
 from models.report_generation.schema import Answer, Case, Label, Provenance, Report
 from tasks.reports import figures
@@ -64,6 +66,25 @@ def draw(
 
 def pixels(png: bytes) -> np.ndarray:
     return matplotlib.image.imread(io.BytesIO(png))[..., :3]
+
+
+def test_names_of_classes_that_are_wider_than_a_picture_overlap_nothing(monkeypatch):
+    sheets = []
+    monkeypatch.setattr(figures, "render_png", lambda figure, *_, **__: sheets.append(figure) or b"")
+    blood = INFO["bloodmnist"]["label"]
+    cases = [
+        Case(index=0, image_sha256="", probability=0.7, threshold=0.2, heat_region="no focus", heat_share=0,
+             labels=(blood["0"], blood["3"]), two_classes=False)
+    ]  # fmt: skip
+    answers = [{"template": answer(0, "template", blood["3"], "Short.")}]
+    heat = np.zeros((1, 28, 28))
+    contact_sheet(np.zeros((1, 28, 28, 3), np.uint8), heat, cases, answers, [blood["3"]], source=REAL)
+    (sheet,) = sheets
+    sheet.draw_without_rendering()
+    boxes = [text.get_window_extent() for axis in sheet.axes for text in axis.texts]
+    assert not [(one, other) for one, other in itertools.combinations(boxes, 2) if one.overlaps(other)]
+    assert max(box.x1 for box in boxes) <= sheet.bbox.x1
+    assert f"truly {blood['3']}" in " ".join(text.get_text() for axis in sheet.axes for text in axis.texts)
 
 
 def test_sheet_grows_with_cases_and_repeats():

@@ -171,7 +171,7 @@ def _report(case: Case, provenance: Provenance, limitations: tuple[str, ...], la
         case_index=case.index,
         findings=(
             Finding(
-                name=f"signs of {_explained(case)}",
+                name="signs of pneumonia" if case.of_a_chest else f"class: {_explained(case)}",
                 presence=verdict.presence,
                 detail=f"{certainty[0].upper()}{certainty[1:]}.",
             ),

@@ -41,7 +41,7 @@ def test_of_many_classes_the_likeliest_is_named_with_its_probability_and_the_nex
     assert f"{words} (calibrated probability {probability:.2f}; next: erythroblast, 0.05)" in report.impression
     assert "evidence for basophil is strongest in the upper left" in report.impression
     assert (report.label, report.confidence) == ("basophil", probability)
-    assert (report.findings[0].name, report.findings[0].presence) == ("signs of basophil", presence)
+    assert (report.findings[0].name, report.findings[0].presence) == ("class: basophil", presence)
     assert report.findings[2].detail == "The classifier tells 3 classes apart and nothing more."
     assert "The classifier knows 3 classes" in " ".join(report.limitations)
     assert "pneumonia" not in report.as_markdown()

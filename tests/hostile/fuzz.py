@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from models.bounds import FILE_BYTES, FILE_SECONDS
@@ -42,6 +43,7 @@ class Count(NamedTuple):
         accepted: cases that were read.
         refused: cases that were refused in one sentence.
         lost: what happened to others, in words; one at most, after which the reader is left.
+        seconds: of the processor, for making the cases and for reading them.
     """
 
     reader: str
@@ -49,6 +51,7 @@ class Count(NamedTuple):
     accepted: int
     refused: int
     lost: tuple[str, ...]
+    seconds: float = 0.0
 
 
 class Fault(AssertionError):  # noqa: N818
@@ -136,6 +139,7 @@ def fuzz(reader: Reader, cases: int, random: int, note: Callable[[bytes], object
         with contextlib.suppress(*reader.refusals), _logged():
             reader.read(content)
     counts = [0, 0, 0]
+    started = _processor_seconds()
 
     @seed(random)
     @settings(
@@ -155,8 +159,17 @@ def fuzz(reader: Reader, cases: int, random: int, note: Callable[[bytes], object
     try:
         every_case()
     except Fault as error:
-        return Count(reader.name, *counts, (str(error),))
-    return Count(reader.name, *counts, ())
+        return Count(reader.name, *counts, (str(error),), _processor_seconds() - started)
+    return Count(reader.name, *counts, (), _processor_seconds() - started)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it started: pictures are decoded in another."""
+    process, seconds = psutil.Process(), 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # whose seconds are its parent's from then on
+            seconds += sum(each.cpu_times()[:4])
+    return seconds
 
 
 def fuzz_all(
@@ -205,15 +218,21 @@ def _tell(told: Any, reader: Reader, cases: int, random: int) -> None:
 
 def table(counts: Sequence[Count]) -> str:
     """Write the counts as lines of text."""
-    rows = [f"{'reader':34} {'tried':>8} {'accepted':>9} {'refused':>8} {'lost':>5}"]
+    rows = [f"{'reader':34} {'tried':>8} {'accepted':>9} {'refused':>8} {'lost':>5} {'a second':>8}"]
     rows += [
-        f"{each.reader:34} {each.tried:8,} {each.accepted:9,} {each.refused:8,} {len(each.lost):5}"
-        + "".join(f"\n    {fault}" for fault in each.lost)
+        f"{each.reader:34} {each.tried:8,} {each.accepted:9,} {each.refused:8,} {len(each.lost):5} "
+        f"{_rate(each.tried, each.seconds):>8}" + "".join(f"\n    {fault}" for fault in each.lost)
         for each in counts
     ]
     sums = [sum(column) for column in zip(*(each[1:4] for each in counts), strict=True)]
     lost = sum(len(each.lost) for each in counts)
-    return "\n".join([*rows, f"{'all':34} {sums[0]:8,} {sums[1]:9,} {sums[2]:8,} {lost:5}"])
+    rate = _rate(sums[0], sum(each.seconds for each in counts))
+    return "\n".join([*rows, f"{'all':34} {sums[0]:8,} {sums[1]:9,} {sums[2]:8,} {lost:5} {rate:>8}"])
+
+
+def _rate(cases: int, seconds: float) -> str:
+    """Write cases a second of the processor."""
+    return f"{cases / seconds:,.0f}" if seconds else "-"
 
 
 def alone(reader: Reader, cases: int, random: int) -> Count:
@@ -242,7 +261,17 @@ def alone(reader: Reader, cases: int, random: int) -> Count:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + FILE_BYTES, hard))
-    count = fuzz(reader, cases, random, note)
+    try:
+        largest = [check(reader, content) for content in reader.largest() if note(content) is None]
+    except Fault as error:
+        return Count(reader.name, 1, 0, 0, (f"of the largest that are allowed, {error}",))
+    found = fuzz(reader, cases - len(largest), random, note)
+    read = sum(largest)
+    count = found._replace(
+        tried=found.tried + len(largest),
+        accepted=found.accepted + read,
+        refused=found.refused + len(largest) - read,
+    )
     faulthandler.cancel_dump_traceback_later()
     if not count.lost:
         kept.unlink(missing_ok=True)

@@ -74,6 +74,7 @@ from tasks.storage.locations import noted_services, services_file
 from tasks.storage.store import DamagedFileError, Store
 from tests.hostile.mutations import (
     NASTY,
+    Choice,
     Mutation,
     dicom_edited,
     edited,
@@ -275,8 +276,8 @@ def _tensors() -> list[bytes]:
     return [safetensors.torch.save(_backbone().state_dict(), {"format": "pt"})]
 
 
-def _archive_or_bytes(content: bytes) -> Any:
-    return (zip_edited() if content.startswith(b"PK") else edited)(content)
+def _archive_or_bytes(choose: Choice, content: bytes) -> bytes:
+    return (zip_edited() if content.startswith(b"PK") else edited)(choose, content)
 
 
 _TINY = functools.partial(nn.Linear, 3, 2)
@@ -316,7 +317,7 @@ def _read_index(content: bytes) -> None:
         assert index.search(query, 1, encoder=index.encoder).ids.shape == (1, 1)
 
 
-def _sealed(content: bytes) -> Any:
+def _sealed(choose: Choice, content: bytes) -> bytes:
     """Change FAISS's part, the header or the ids of an index, and write both digests anew, as an attacker would."""
     end = len(content) - _LENGTHS.size - _DIGEST_BYTES
     body, header = _LENGTHS.unpack_from(content, end)
@@ -329,11 +330,9 @@ def _sealed(content: bytes) -> Any:
         tail = head + members + _LENGTHS.pack(len(faiss), len(head))
         return faiss + tail + hashlib.sha256(tail).digest()
 
-    mutations: tuple[Mutation, ...] = (edited, json_edited, edited)
-    choices = [
-        mutation(parts[which]).map(functools.partial(seal, which=which)) for which, mutation in enumerate(mutations)
-    ]
-    return choices[0] | edited_start(200)(parts[0]).map(functools.partial(seal, which=0)) | choices[1] | choices[2]
+    mutations: tuple[tuple[int, Mutation], ...] = (0, edited), (0, edited_start(200)), (1, json_edited), (2, edited)
+    which, mutation = choose.of(mutations)
+    return seal(mutation(choose, parts[which]), which)
 
 
 _STORED = StoredFile(uri="sha256/ab/" + "a" * 64 + ".json", sha256="a" * 64, size=1, media_type="application/json")

@@ -1,10 +1,11 @@
 """JSON from a file that may be damaged or hostile."""
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from models.bounds import JSON_BYTES, JSON_DEPTH
+
+_CONTAINERS = (dict, list)
 
 
 def parse_json(content: bytes | str, most: int = JSON_BYTES) -> Any:
@@ -26,14 +27,11 @@ def parse_json(content: bytes | str, most: int = JSON_BYTES) -> Any:
         value = json.loads(content)
     except RecursionError as error:
         raise ValueError(f"its JSON is nested deeper than {JSON_DEPTH}") from error
-    level, depth = _nested([value]), 0
+    level, depth = [value] if isinstance(value, _CONTAINERS) else [], 0
     while level:
         depth += 1
         if depth > JSON_DEPTH:
             raise ValueError(f"its JSON is nested deeper than {JSON_DEPTH}")
-        level = [inner for outer in level for inner in _nested(outer.values() if isinstance(outer, dict) else outer)]
+        values = (outer.values() if isinstance(outer, dict) else outer for outer in level if outer)
+        level = [inner for each in values for inner in each if isinstance(inner, _CONTAINERS)]
     return value
-
-
-def _nested(values: Iterable[Any]) -> list[dict[str, Any] | list[Any]]:
-    return [value for value in values if isinstance(value, dict | list)]

@@ -11,8 +11,20 @@ FILE_BYTES = 1 << 30
 FILE_SECONDS = 5
 """Processor time for a file; an X-ray of 20 million pixels in JPEG 2000, the slowest, takes half of it."""
 
-TEXT_BYTES = 1 << 20
-"""A text that a person writes: prompts. YAML is parsed at some hundred kilobytes a second."""
+TEXT_BYTES = 256 * 2**10
+"""A text that a person writes: prompts. YAML of nothing but empty lists is parsed at a hundred kilobytes a second."""
+
+REFERENCES_BYTES = 4 * 2**20
+"""A file of reference reports, each of which becomes an object; one on every PneumoniaMNIST test image has 0.3 MiB."""
+
+CORRECTIONS_BYTES = 16 * 2**20
+"""A list of corrected labels, some thirty bytes a row: three times one of the largest MedMNIST set."""
+
+PICTURE_PIXELS = 64 * 10**6
+"""A picture, whatever its format: more than any detector or film scanner gives, some hundred MB in memory."""
+
+DICOM_INFLATED_BYTES = 1 << 28
+"""What a deflated DICOM file inflates to: four bytes for each of the most pixels that are read."""
 
 JSON_BYTES = 16 * 2**20
 """A JSON text: records of results, notes of the ledger, cards of weights, configurations of checkpoints."""

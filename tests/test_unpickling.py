@@ -30,7 +30,7 @@ REASONS = {
     "tests/models/classifier/test_weights.py": "writes a poisoned file",
     "tests/tasks/execution/test_caching.py": "asks whether a step can be sent to Dask, of its own bytes",
     "tests/models/classifier/test_onnx_graph.py": "runs the code that a page shows",
-    "tests/mutants.py": "runs this project's own modules with a fault in them",
+    "tests/mutants/trial.py": "runs this project's own modules with a fault in them",
     "tests/support/model_cards.py": "runs the code that a model card shows",
 }
 """Files that use one of them, and why they may."""

@@ -1,6 +1,7 @@
 """Pretrained weights for all of a classifier but its head."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def find_weights(pretrained: str, architecture: Architecture) -> Path:
         The file, for `load_backbone`.
 
     Raises:
-        InputError: there are no such weights, or they can be neither found nor downloaded.
+        InputError: there are no such weights, they are too large, or they can be neither found nor downloaded.
     """
     path = imagenet_file(architecture) if pretrained == "imagenet" else Path(pretrained).expanduser()
     if not path.is_file():
@@ -42,6 +43,8 @@ def find_weights(pretrained: str, architecture: Architecture) -> Path:
             f"The pretrained weights {pretrained} are not a file: expected `imagenet`, or the path of a .pth or "
             ".safetensors file."
         )
+    with _refused_in_one_sentence(path):  # before anything reads it whole
+        _bounded_size(path)
     return path
 
 
@@ -144,12 +147,29 @@ def _uncounted(state: Mapping[str, torch.Tensor]) -> list[str]:
     return [name for name in state if not name.endswith("num_batches_tracked")]
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+@contextlib.contextmanager
+def _refused_in_one_sentence(path: Path) -> Iterator[None]:
     try:
+        yield
+    except Exception as error:  # whatever zipfile, pickle and PyTorch raise over bytes that are no weights
+        raise InputError(
+            f"The pretrained weights {path} cannot be read ({reason(error)}); supply a .pth "
+            "or .safetensors file as it was published."
+        ) from error
+
+
+def _bounded_size(path: Path) -> int:
+    size = path.stat().st_size
+    if size > UNPACKED_BYTES:
+        raise ValueError(f"it has {size / 2**30:.1f} GiB, more than {UNPACKED_BYTES / 2**30:.0f}")
+    return size
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    with _refused_in_one_sentence(path):
+        size = _bounded_size(path)
         with path.open("rb") as file:
-            size, start = path.stat().st_size, file.read(len(_ZIP))
-            if size > UNPACKED_BYTES:
-                raise ValueError(f"it has {size / 2**30:.1f} GiB, more than {UNPACKED_BYTES / 2**30:.0f}")
+            start = file.read(len(_ZIP))
             if path.suffix == ".safetensors":
                 return load_tensors(path.read_bytes())
             if not start:
@@ -157,11 +177,6 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             if start == _ZIP:
                 open_archive(file, size).close()
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever zipfile, pickle and PyTorch raise over bytes that are no weights
-        raise InputError(
-            f"The pretrained weights {path} cannot be read ({reason(error)}); supply a .pth "
-            "or .safetensors file as it was published."
-        ) from error
     if not isinstance(content, dict) or not all(
         isinstance(name, str) and _is_plain(tensor) for name, tensor in content.items()
     ):

@@ -1,9 +1,10 @@
 """Classifiers as bytes: safetensors with a JSON card in the header, never pickle."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 import safetensors.torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from models.bounded_json import parse_json
 from models.bounds import CHANNELS, CLASSES, EMBEDDING
@@ -22,13 +23,36 @@ ENCODER = "encoder"
 """Field of the card of a probe: name, model, revision and dimension of its encoder, whose weights it does not hold."""
 
 
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Statistics(BaseModel):
+    mean: list[_Number]
+    std: list[_Positive]
+
+
+class _Card(BaseModel):
+    """What anyone computes with of a card; the rest is shown only."""
+
+    model_config = ConfigDict(strict=True)
+
+    classes: Annotated[int, Field(ge=2, le=CLASSES)]
+    channels: Annotated[int, Field(ge=1, le=CHANNELS)]
+    normalization: _Statistics
+    labels: list[str] | None = None
+    image_size: Annotated[int, Field(ge=1, le=4096)] | None = None
+    temperature: _Positive | None = None
+    threshold: _Number | None = None
+
+
 def dump(model: Classifier, card: dict[str, Any]) -> bytes:
     """Serialise a classifier.
 
     Args:
         model: the classifier.
         card: what is needed to use it, as JSON values: at least the `architecture`, `classes` and `channels` that it
-            was built with; the normalisation, the image size, the labels, the temperature and the threshold belong
+            was built with, and the normalisation; the image size, the labels, the temperature and the threshold belong
             there too. That of a probe names its `encoder`.
 
     Returns:
@@ -62,9 +86,12 @@ def load(payload: bytes) -> tuple[Classifier, dict[str, Any]]:
     metadata = read_metadata(payload)
     try:
         card = parse_json(metadata[CARD])
-        classes, channels = card["classes"], card["channels"]
-        if not (2 <= classes <= CLASSES and 1 <= channels <= CHANNELS):
-            raise ValueError(f"{printable(classes)} classes, {printable(channels)} channels")
+        checked = _Card.model_validate(card)
+        classes, channels = checked.classes, checked.channels
+        if not {len(checked.normalization.mean), len(checked.normalization.std)} == {channels}:
+            raise ValueError(f"a normalisation that is not for {channels} channels")
+        if checked.labels is not None and len(checked.labels) != classes:
+            raise ValueError(f"{len(checked.labels)} labels of {classes} classes")
         frozen = _frozen(card) if card["architecture"] == PROBE else None
         model = build_classifier(card["architecture"], classes=classes, channels=channels, frozen=frozen)
         model.load_state_dict(load_tensors(payload))

@@ -209,6 +209,7 @@ def _official(file: Path, entry: Entry, size: int) -> Source:
 def _source(file: Path, kind: Literal["official", "own file"], entry: Entry, size: int) -> Source:
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     try:
+        refuse_oversize(printable(file), file.stat().st_size)  # before its digests are taken
         with file.open("rb") as stream:
             while block := stream.read(2**20):
                 md5.update(block)

@@ -15,7 +15,6 @@ from models.errors import InputError
 from models.text import printable
 
 COLUMNS = ("index", "split", "corrected")
-LARGEST = 64 * 2**20  # bytes of a file; a row has some thirty
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from models.bounded_file import read_file
+from models.bounds import CORRECTIONS_BYTES
 from models.errors import InputError
 from models.text import printable, reason
 from tasks.data.audit import Audit, audit, audit_table
 from tasks.data.catalogue import SEVERAL, Entry, locate, look_up
-from tasks.data.corrections import LARGEST, corrected_labels, corrections_csv, read_corrections
+from tasks.data.corrections import corrected_labels, corrections_csv, read_corrections
 from tasks.data.data_card import DataFacts, data_card
 from tasks.data.image_folder import ImageFolder, describe_folder, list_folder, listing, read_folder
 from tasks.data.phantoms import draw_phantoms
@@ -127,11 +128,11 @@ def locate_source(parameters: DatasetParameters) -> SourceRecord:
 def _corrections(path: Path) -> bytes:
     file = path.expanduser()
     try:
-        return read_file(file, LARGEST)
+        return read_file(file, CORRECTIONS_BYTES)
     except ValueError as error:
         raise InputError(
-            f"--dataset.corrections {printable(path, 80)} is larger than {LARGEST >> 20} MiB: expected a list of "
-            "corrected labels, such as doubtful_labels.csv of a run."
+            f"--dataset.corrections {printable(path, 80)} is larger than {CORRECTIONS_BYTES >> 20} MiB: expected a "
+            "list of corrected labels, such as doubtful_labels.csv of a run."
         ) from error
     except OSError as error:
         raise InputError(

@@ -19,14 +19,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from models.bounds import FILE_BYTES, FILE_SECONDS
-from tests.hostile.mutations import one_of
+from tests.hostile.mutations import Rolled, case, cases
 from tests.hostile.readers import READERS, ROOM, Reader
 from tests.hostile.watching import watched
 
-_HANGS = 60  # seconds after which a file counts as one that is never done with
+_SEARCHED = 300  # cases of a reader that hypothesis chooses, in which it finds the smallest that is lost
+_HANGS = 600  # seconds after which a file counts as one that is never done with, also on a busy machine
 _LONGEST = 300  # characters of a sentence
 _LONGEST_LINE = 400  # of one that is logged, which may hold such a sentence
 FOUND = Path(__file__).parents[2] / "outputs" / "fuzz"
@@ -42,6 +44,7 @@ class Count(NamedTuple):
         accepted: cases that were read.
         refused: cases that were refused in one sentence.
         lost: what happened to others, in words; one at most, after which the reader is left.
+        seconds: of the processor, for making the cases and for reading them.
     """
 
     reader: str
@@ -49,6 +52,7 @@ class Count(NamedTuple):
     accepted: int
     refused: int
     lost: tuple[str, ...]
+    seconds: float = 0.0
 
 
 class Fault(AssertionError):  # noqa: N818
@@ -119,12 +123,12 @@ def _check_sentence(error: Exception) -> None:
         raise Fault(f"its sentence is not fit to be shown: {said[:200]!r}") from error
 
 
-def fuzz(reader: Reader, cases: int, random: int, note: Callable[[bytes], object] = lambda content: None) -> Count:
-    """Try cases on a reader in this process, the valid files first.
+def fuzz(reader: Reader, count: int, random: int, note: Callable[[bytes], object] = lambda content: None) -> Count:
+    """Try cases on a reader in this process: some that hypothesis chooses, the rest quicker.
 
     Args:
         reader: of the table.
-        cases: how many.
+        count: how many.
         random: seed.
         note: gets each case before it is read.
 
@@ -136,27 +140,43 @@ def fuzz(reader: Reader, cases: int, random: int, note: Callable[[bytes], object
         with contextlib.suppress(*reader.refusals), _logged():
             reader.read(content)
     counts = [0, 0, 0]
+    started = _processor_seconds()
 
     @seed(random)
     @settings(
-        max_examples=cases,
+        max_examples=min(count, _SEARCHED),
         database=None,
         deadline=None,
         phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    @given(one_of(reader.mutation, valid))
-    def every_case(content: bytes) -> None:
+    @given(cases(reader.mutation, valid))
+    def search(content: bytes) -> None:
+        attempt(content)
+
+    def attempt(content: bytes) -> None:
         note(content)
         counts[0] += 1
         counts[1 if check(reader, content) else 2] += 1
 
+    rolled = Rolled(f"{random} {reader.name}")
     try:
-        every_case()
+        search()
+        while counts[0] < count:
+            attempt(case(rolled, reader.mutation, valid))
     except Fault as error:
-        return Count(reader.name, *counts, (str(error),))
-    return Count(reader.name, *counts, ())
+        return Count(reader.name, *counts, (str(error),), _processor_seconds() - started)
+    return Count(reader.name, *counts, (), _processor_seconds() - started)
+
+
+def _processor_seconds() -> float:
+    """Of this process and of those that it started: pictures are decoded in another."""
+    process, seconds = psutil.Process(), 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # whose seconds are its parent's from then on
+            seconds += sum(each.cpu_times()[:4])
+    return seconds
 
 
 def fuzz_all(
@@ -205,15 +225,21 @@ def _tell(told: Any, reader: Reader, cases: int, random: int) -> None:
 
 def table(counts: Sequence[Count]) -> str:
     """Write the counts as lines of text."""
-    rows = [f"{'reader':34} {'tried':>8} {'accepted':>9} {'refused':>8} {'lost':>5}"]
+    rows = [f"{'reader':34} {'tried':>8} {'accepted':>9} {'refused':>8} {'lost':>5} {'a second':>8}"]
     rows += [
-        f"{each.reader:34} {each.tried:8,} {each.accepted:9,} {each.refused:8,} {len(each.lost):5}"
-        + "".join(f"\n    {fault}" for fault in each.lost)
+        f"{each.reader:34} {each.tried:8,} {each.accepted:9,} {each.refused:8,} {len(each.lost):5} "
+        f"{_rate(each.tried, each.seconds):>8}" + "".join(f"\n    {fault}" for fault in each.lost)
         for each in counts
     ]
     sums = [sum(column) for column in zip(*(each[1:4] for each in counts), strict=True)]
     lost = sum(len(each.lost) for each in counts)
-    return "\n".join([*rows, f"{'all':34} {sums[0]:8,} {sums[1]:9,} {sums[2]:8,} {lost:5}"])
+    rate = _rate(sums[0], sum(each.seconds for each in counts))
+    return "\n".join([*rows, f"{'all':34} {sums[0]:8,} {sums[1]:9,} {sums[2]:8,} {lost:5} {rate:>8}"])
+
+
+def _rate(cases: int, seconds: float) -> str:
+    """Write cases a second of the processor."""
+    return f"{cases / seconds:,.0f}" if seconds else "-"
 
 
 def alone(reader: Reader, cases: int, random: int) -> Count:
@@ -242,7 +268,17 @@ def alone(reader: Reader, cases: int, random: int) -> Count:
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + FILE_BYTES, hard))
-    count = fuzz(reader, cases, random, note)
+    try:
+        largest = [check(reader, content) for content in reader.largest() if note(content) is None]
+    except Fault as error:
+        return Count(reader.name, 1, 0, 0, (f"of the largest that are allowed, {error}",))
+    found = fuzz(reader, cases - len(largest), random, note)
+    read = sum(largest)
+    count = found._replace(
+        tried=found.tried + len(largest),
+        accepted=found.accepted + read,
+        refused=found.refused + len(largest) - read,
+    )
     faulthandler.cancel_dump_traceback_later()
     if not count.lost:
         kept.unlink(missing_ok=True)

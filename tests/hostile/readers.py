@@ -39,6 +39,7 @@ from deployments.page.application import Asked
 from deployments.page.uploads import safe_name
 from models import hub, vector_index
 from models.bounded_json import parse_json
+from models.bounds import CORRECTIONS_BYTES, JSON_BYTES, REFERENCES_BYTES, TEXT_BYTES
 from models.choices import PROBE
 from models.classifier import weights
 from models.classifier.classifiers import build_classifier
@@ -73,6 +74,7 @@ from tasks.storage.locations import noted_services, services_file
 from tasks.storage.store import DamagedFileError, Store
 from tests.hostile.mutations import (
     NASTY,
+    Choice,
     Mutation,
     dicom_edited,
     edited,
@@ -102,6 +104,7 @@ class Reader:
         mutation: what makes hostile contents of a valid one.
         refusals: the errors by which it refuses.
         share: how many cases it gets, against the others; less where one takes long.
+        largest: makes the worst contents that its bound of size allows.
     """
 
     name: str
@@ -110,6 +113,7 @@ class Reader:
     mutation: Mutation = edited
     refusals: tuple[type[Exception], ...] = (InputError,)
     share: float = 1.0
+    largest: Callable[[], Sequence[bytes]] = tuple
 
 
 def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
@@ -120,6 +124,20 @@ def _in_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], obj
         return read(path)
 
     return from_content
+
+
+def _filled(most: int, *wrapped: tuple[bytes, bytes, bytes]) -> Callable[[], list[bytes]]:
+    """Fill files up to a bound with many of the same between a beginning and an end."""
+    return lambda: [start + unit * ((most - len(start) - len(end)) // len(unit)) + end for start, unit, end in wrapped]
+
+
+def _rows(most: int, start: bytes, row: str) -> bytes:
+    """Fill a file up to a bound with numbered rows."""
+    size = len(start) + len((row % 10_000_000).encode())
+    return start + "".join(row % number for number in range((most - size) // len(row % 10_000_000))).encode()
+
+
+_JSON = (b"[", b"[],", b"0]"), (b"[", b'{"":0},', b"0]"), (b"[", b"1e1,", b"0]"), (b"[", b"9" * 4000 + b",", b"0]")
 
 
 def _arrays(size: int = 6) -> dict[str, np.ndarray]:
@@ -258,8 +276,8 @@ def _tensors() -> list[bytes]:
     return [safetensors.torch.save(_backbone().state_dict(), {"format": "pt"})]
 
 
-def _archive_or_bytes(content: bytes) -> Any:
-    return (zip_edited() if content.startswith(b"PK") else edited)(content)
+def _archive_or_bytes(choose: Choice, content: bytes) -> bytes:
+    return (zip_edited() if content.startswith(b"PK") else edited)(choose, content)
 
 
 _TINY = functools.partial(nn.Linear, 3, 2)
@@ -299,7 +317,7 @@ def _read_index(content: bytes) -> None:
         assert index.search(query, 1, encoder=index.encoder).ids.shape == (1, 1)
 
 
-def _sealed(content: bytes) -> Any:
+def _sealed(choose: Choice, content: bytes) -> bytes:
     """Change FAISS's part, the header or the ids of an index, and write both digests anew, as an attacker would."""
     end = len(content) - _LENGTHS.size - _DIGEST_BYTES
     body, header = _LENGTHS.unpack_from(content, end)
@@ -312,11 +330,9 @@ def _sealed(content: bytes) -> Any:
         tail = head + members + _LENGTHS.pack(len(faiss), len(head))
         return faiss + tail + hashlib.sha256(tail).digest()
 
-    mutations: tuple[Mutation, ...] = (edited, json_edited, edited)
-    choices = [
-        mutation(parts[which]).map(functools.partial(seal, which=which)) for which, mutation in enumerate(mutations)
-    ]
-    return choices[0] | edited_start(200)(parts[0]).map(functools.partial(seal, which=0)) | choices[1] | choices[2]
+    mutations: tuple[tuple[int, Mutation], ...] = (0, edited), (0, edited_start(200)), (1, json_edited), (2, edited)
+    which, mutation = choose.of(mutations)
+    return seal(mutation(choose, parts[which]), which)
 
 
 _STORED = StoredFile(uri="sha256/ab/" + "a" * 64 + ".json", sha256="a" * 64, size=1, media_type="application/json")
@@ -430,8 +446,12 @@ def _references() -> list[bytes]:
     return [b'case,reference\n0,Normal chest.\n1,"Pneumonia, right."\n']
 
 
+_LABELS = np.zeros(10_000_000, np.uint8)
+_LABELS[1:4:2] = 1
+
+
 def _corrections(content: bytes) -> object:
-    return read_corrections(content, "list.csv", np.array([0, 1, 0, 1]), ("normal", "pneumonia"))
+    return read_corrections(content, "list.csv", _LABELS, ("normal", "pneumonia"))
 
 
 def _parameters(content: bytes) -> None:
@@ -566,26 +586,60 @@ READERS: tuple[Reader, ...] = (
         _in_file("concise.yaml", read_strategy),
         lambda: [(FOLDER / "concise.yaml").read_bytes()],
         text_edited,
+        largest=_filled(
+            TEXT_BYTES,
+            (b"[", b"[],", b"0]"),
+            (b"", b"- a\n", b""),
+            (b"a: &a b\nc: [", b"*a,", b"*a]"),
+            (b"", b"[", b""),
+        ),
     ),
-    Reader("prompts for retrieval", _in_file("case.json", read_prompts), lambda: [PROMPTS.read_bytes()], json_edited),
-    Reader("references, CSV", _in_file("case.csv", lambda path: read_references(path, 10)), _references, text_edited),
+    Reader(
+        "prompts for retrieval",
+        _in_file("case.json", read_prompts),
+        lambda: [PROMPTS.read_bytes()],
+        json_edited,
+        largest=_filled(TEXT_BYTES, *_JSON),
+    ),
+    Reader(
+        "references, CSV",
+        _in_file("case.csv", lambda path: read_references(path, None)),
+        _references,
+        text_edited,
+        largest=lambda: [
+            _rows(REFERENCES_BYTES, b"case,reference\n", "%d,a\n"),
+            _rows(REFERENCES_BYTES, b"", "%d,"),
+            *_filled(REFERENCES_BYTES, (b"case,reference\n", b"\n", b""), (b"", b",", b"\n"))(),
+        ],
+    ),
     Reader(
         "references, JSON",
         _in_file("case.json", lambda path: read_references(path, 10)),
         lambda: [b'[{"case": 0, "reference": "Normal."}, {"case": 1, "reference": "Pneumonia."}]'],
         json_edited,
+        largest=_filled(REFERENCES_BYTES, *_JSON),
     ),
     Reader(
         "references, JSON Lines",
         _in_file("case.jsonl", lambda path: read_references(path, None)),
         lambda: [b'{"image_sha256": "' + b"a" * 64 + b'", "reference": "Normal."}\n'],
         text_edited,
+        largest=lambda: [
+            _rows(REFERENCES_BYTES, b"", '{"case":%d,"reference":"a"}\n'),
+            *_filled(REFERENCES_BYTES, (b"", b"\n", b""))(),
+        ],
     ),
     Reader(
         "corrections",
         _corrections,
         lambda: [b"index,split,given,corrected\n0,train,normal,pneumonia\n1,train,pneumonia,\n"],
         text_edited,
+        largest=lambda: [
+            _rows(CORRECTIONS_BYTES, b"index,split,given,corrected\n", "%d,train,normal,\n"),
+            *_filled(
+                CORRECTIONS_BYTES, (b"index,split,corrected\n", b"\n", b""), (b"index,split,corrected", b",", b"")
+            )(),
+        ],
     ),
     Reader("parameters over HTTP", _parameters, _all_parameters, json_edited),
     Reader(
@@ -601,7 +655,13 @@ READERS: tuple[Reader, ...] = (
         lambda: [name.encode("utf-8", "replace") for name in (*NASTY, "x-ray 1.png")],
         edited,
     ),
-    Reader("JSON of a checkpoint", _in_file("case.json", hub.read_json), lambda: [b'{"hidden_size": 3}'], json_edited),
+    Reader(
+        "JSON of a checkpoint",
+        _in_file("case.json", hub.read_json),
+        lambda: [b'{"hidden_size": 3}'],
+        json_edited,
+        largest=_filled(JSON_BYTES, *_JSON),
+    ),
     Reader(
         "safetensors of a checkpoint",
         _in_file("case.safetensors", hub.require_safetensors),

@@ -88,7 +88,7 @@ def test_a_reader_that_does_what_none_may_is_lost(read, told):
 
 
 def test_the_table_of_a_long_run_counts_what_is_lost():
-    counts = [fuzz.Count("a", 1_000, 10, 990, ()), fuzz.Count("b", 5, 1, 3, ("KeyError: 'x'",))]
+    counts = [fuzz.Count("a", 1_000, 10, 990, (), 9.0), fuzz.Count("b", 5, 1, 3, ("KeyError: 'x'",), 1.05)]
     lines = fuzz.table(counts).splitlines()
-    assert lines[-1].split() == ["all", "1,005", "11", "993", "1"]
+    assert lines[-1].split() == ["all", "1,005", "11", "993", "1", "100"]
     assert lines[-2] == "    KeyError: 'x'"

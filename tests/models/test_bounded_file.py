@@ -1,10 +1,12 @@
 import os
 
+import psutil
 import pytest
 
 from models import hub
 from models.bounded_file import read_file
-from models.bounds import TEXT_BYTES
+from models.bounds import CORRECTIONS_BYTES, UNPACKED_BYTES
+from models.classifier.pretrained import find_weights
 from models.errors import InputError
 from models.report_generation.prompting import read_strategy
 from tasks.data.steps import locate_source
@@ -46,6 +48,24 @@ def test_whoever_reads_a_file_that_a_person_names_refuses_both(name, tmp_path, o
         READERS[name](path)
     path.unlink()
     with path.open("wb") as file:
-        file.truncate(max(TEXT_BYTES, 64 * 2**20) + 1)
+        file.truncate(CORRECTIONS_BYTES + 1)
     with pytest.raises(InputError, match=r"more than|larger"):
         READERS[name](path)
+
+
+LARGE = {
+    "weights.pth": lambda path: find_weights(str(path), "compact28"),
+    "weights.safetensors": lambda path: find_weights(str(path), "compact28"),
+    "set.npz": lambda path: locate_source(DatasetParameters(path=str(path))),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_what_is_large_by_nature_is_refused_for_its_size_before_it_is_read(name, tmp_path):
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(UNPACKED_BYTES + 2**26)  # a file of nothing but a hole
+    before = psutil.Process().io_counters().read_chars
+    with pytest.raises(InputError, match=r"4\.1 GiB.* 4") as refused:
+        LARGE[name](tmp_path / name)
+    assert name in str(refused.value)
+    assert psutil.Process().io_counters().read_chars - before < 2**26

@@ -32,6 +32,17 @@ def test_the_middle_of_a_long_text_is_left_out(text, most):
     assert shown.isprintable()
 
 
+def test_two_thirds_of_what_is_left_are_its_beginning():
+    assert printable("abcdefghijklmnopqrst", 9) == "abcde…rst"
+
+
+@pytest.mark.parametrize("blanks", [99, 101, 198])
+def test_a_text_that_is_short_without_its_blanks_is_shown_whole(blanks):
+    """Of more than twice as many characters the middle is left out unseen, since a file may hold megabytes."""
+    assert printable("a" + " " * blanks + "b", 100) == "a b"
+    assert printable("a" + " " * (100 + blanks) + "b", 100) == "a … b"
+
+
 def test_a_sentence_to_the_user_is_one_short_line():
     error = InputError("first\n\x1b[31m" + "x" * 10_000 + " choose another.")
     assert len(str(error)) == LONGEST_SENTENCE

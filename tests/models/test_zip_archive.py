@@ -64,11 +64,18 @@ def test_members_that_overlap_by_one_byte_are_refused():
 
 def test_what_unpacks_to_too_much_is_refused():
     content = archive([("a", b"")], compression=zipfile.ZIP_DEFLATED)
-    refused(declare(content, ZIP_INFLATION_FROM + 1), "times its size, more than 100 times")
+    times = (ZIP_INFLATION_FROM + 1) // len(content)
+    refused(declare(content, ZIP_INFLATION_FROM + 1), f"unpacks to {times} times its size, more than 100 times")
     many = archive([("a", b""), ("b", b"")])
     second = many.index(b"PK\x01\x02", many.index(b"PK\x01\x02") + 1)
     large = declare(many[:second], UNPACKED_BYTES - 1) + declare(many[second:], 2)
     refused(large, "unpacks to 4.0 GiB, more than 4 GiB")
+
+
+def test_a_large_archive_may_unpack_to_a_hundred_times_its_size():
+    content = declare(archive([("a", bytes(2**22))]), 100 * 2**22)
+    with open_archive(io.BytesIO(content), len(content)) as opened:
+        assert opened.getinfo("a").file_size == 100 * 2**22 > ZIP_INFLATION_FROM
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

@@ -18,6 +18,7 @@ from pydicom.uid import (
     UID_dictionary,
 )
 
+from models.bounds import DICOM_INFLATED_BYTES
 from models.errors import InputError
 from tasks.data.pictures.dicom_display import displayed
 from tasks.data.pictures.dicom_pixels import PIXEL_KEYWORDS, PixelElement, frame_count, read_frame
@@ -27,7 +28,6 @@ from tasks.data.pictures.picture_facts import Picture, coloured_share, measure
 from tasks.data.pictures.unreadable import UnreadableImageError
 
 MAXIMUM_READS = 50_000  # pieces of the header, two or three for each element; a quarter of a second to take apart
-MAXIMUM_INFLATED = 1 << 28  # bytes: four for each of the most pixels that are read
 
 _BLOCK = 1 << 20
 # Of an enhanced file what concerns the values stands in groups, for all frames and for each (PS3.3 C.7.6.16.2).
@@ -170,8 +170,8 @@ def _inflated(file: BinaryIO) -> bytes:
     while block := file.read(_BLOCK):
         while block and not inflate.eof:  # what follows is padding
             content.write(inflate.decompress(block, _BLOCK))
-            if content.tell() > MAXIMUM_INFLATED:
-                raise UnreadableImageError(f"it inflates to more than {MAXIMUM_INFLATED >> 20} MB")
+            if content.tell() > DICOM_INFLATED_BYTES:
+                raise UnreadableImageError(f"it inflates to more than {DICOM_INFLATED_BYTES >> 20} MB")
             block = inflate.unconsumed_tail
     return content.getvalue()
 

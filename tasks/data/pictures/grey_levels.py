@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.bounds import PICTURE_PIXELS
 from tasks.data.pictures.unreadable import UnreadableImageError
-
-MAXIMUM_PIXELS = 64 * 10**6  # more than any X-ray detector or film scanner gives; a few hundred MB while it is read
 
 _DEPTHS = (8, 10, 12, 14, 16)  # bits a pixel of X-ray detectors and of picture files
 _BLOCK = 1 << 20  # values that are scaled at a time, each in 8 bytes
@@ -20,13 +19,13 @@ def refuse_size(height: int, width: int) -> None:
         width: pixels.
 
     Raises:
-        UnreadableImageError: there are none, or more than `MAXIMUM_PIXELS`.
+        UnreadableImageError: there are none, or more than `PICTURE_PIXELS`.
     """
     if height < 1 or width < 1:
         raise UnreadableImageError(f"it has {height} × {width} pixels")
-    if height * width > MAXIMUM_PIXELS:
+    if height * width > PICTURE_PIXELS:
         raise UnreadableImageError(
-            f"it has {height} × {width} pixels, and at most {MAXIMUM_PIXELS // 10**6} million are read"
+            f"it has {height} × {width} pixels, and at most {PICTURE_PIXELS // 10**6} million are read"
         )
 
 
@@ -111,12 +110,12 @@ def to_square_pixels(levels: NDArray[np.uint8], aspect: float) -> NDArray[np.uin
         Grey levels; as they are where the aspect is 1 to within 1 %, which is how exactly makers write it.
 
     Raises:
-        UnreadableImageError: the stretched picture would have more than `MAXIMUM_PIXELS`.
+        UnreadableImageError: the stretched picture would have more than `PICTURE_PIXELS`.
     """
     if abs(aspect - 1) < 0.01:
         return levels
     height, width = levels.shape
-    if max(aspect, 1 / aspect) > MAXIMUM_PIXELS:
+    if max(aspect, 1 / aspect) > PICTURE_PIXELS:
         raise UnreadableImageError("its pixels are millions of times longer than wide")
     height, width = (round(height * aspect), width) if aspect > 1 else (height, round(width / aspect))
     refuse_size(height, width)

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from models.bounded_json import parse_json
+from models.bounds import REFERENCES_BYTES
 from models.errors import InputError
 from models.text import printable
 
-LARGEST_FILE = 16 * 2**20
 LONGEST_TEXT = 20_000
 """Characters of the longest reference."""
 
@@ -77,11 +77,11 @@ def _entries(path: Path) -> Iterator[tuple[int, Mapping[Any, Any]]]:
         raise _refusal(path, "it is no file", "name one")
     try:
         with path.open("rb") as file:  # a file that grows while it is read is bounded, too
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(REFERENCES_BYTES + 1)
     except OSError as error:
         raise _refusal(path, f"it cannot be read ({error.strerror})", "name a file that can") from error
-    if len(content) > LARGEST_FILE:
-        raise _refusal(path, f"it has more than {LARGEST_FILE // 2**20} MiB", "leave out what is no report")
+    if len(content) > REFERENCES_BYTES:
+        raise _refusal(path, f"it has more than {REFERENCES_BYTES // 2**20} MiB", "leave out what is no report")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -123,7 +123,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Any]:
 
 def _parsed(path: Path, text: str, what: str) -> Any:
     try:
-        return parse_json(text, LARGEST_FILE)
+        return parse_json(text, REFERENCES_BYTES)
     except ValueError as error:
         raise _refusal(path, f"{what} is no JSON ({printable(error, 60)})", "mend or export it again") from error
 

@@ -94,6 +94,26 @@ def test_damaged_or_foreign_bytes_are_refused_in_one_sentence(payload, damage):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"normalization": None}, {"normalization": {"mean": [0.5]}}, {"normalization": {"mean": [0.5], "std": [0]}},
+        {"normalization": {"mean": [0.5, 0.5], "std": [0.2, 0.2]}}, {"normalization": {"mean": ["a"], "std": [0.2]}},
+        {"labels": ["a", "b"]}, {"labels": [1, 2, 3]}, {"labels": "abc"}, {"image_size": 0}, {"image_size": "28"},
+        {"temperature": 0}, {"temperature": 1e999}, {"threshold": "half"},
+    ],
+)  # fmt: skip
+def test_a_card_whose_numbers_cannot_be_computed_with_is_refused(payload, change):
+    with pytest.raises(InputError, match="cannot be read as a classifier"):
+        load(safetensors.torch.save(safetensors.torch.load(payload), {"card": json.dumps(CARD | change)}))
+
+
+def test_a_card_without_a_normalisation_is_refused(payload):
+    card = {name: value for name, value in CARD.items() if name != "normalization"}
+    with pytest.raises(InputError, match="normalization Field required"):
+        load(safetensors.torch.save(safetensors.torch.load(payload), {"card": json.dumps(card)}))
+
+
 @pytest.mark.parametrize("change", [{"architecture": "resnet18_gray"}, {"classes": 2}, {"channels": None}])
 def test_a_card_that_contradicts_the_classifier_is_refused(model, change):
     with pytest.raises(InputError, match=f"{next(iter(change))!r}.*correct the card"):
@@ -103,6 +123,8 @@ def test_a_card_that_contradicts_the_classifier_is_refused(model, change):
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != PROBE])
 def test_every_architecture_comes_back_with_its_logits(architecture):
     model = build_classifier(architecture, classes=2, channels=3, seed=1).eval()
-    loaded, _ = load(dump(model, CARD | {"architecture": architecture, "classes": 2, "channels": 3}))
+    statistics = {"mean": [0.5] * 3, "std": [0.2] * 3}
+    card = {"architecture": architecture, "classes": 2, "channels": 3, "normalization": statistics}
+    loaded, _ = load(dump(model, card))
     pixels = torch.randn(2, 3, 28, 28)
     assert torch.equal(loaded(pixels), model(pixels))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.errors import InputError
-from models.report_generation.controls import CONTROLS, control_case, control_image
+from models.report_generation.controls import CONTROLS, DEFAULT_CONTROLS, control_case, control_image
 from models.report_generation.schema import Case
 
 RANDOM = np.random.default_rng(0)
@@ -10,6 +10,11 @@ IMAGES = RANDOM.normal(120, 30, (12, 28, 28)).clip(0, 255).astype(np.uint8)
 LABELS = np.array([0, 1] * 6)
 CONTEXT_CONTROLS = [name for name, control in CONTROLS.items() if control.changes == "context"]
 CASE = Case(index=3, image_sha256="", probability=0.8, threshold=0.5, heat_region="no focus", heat_share=0)
+
+
+def test_all_controls_but_the_slow_one_are_asked_for():
+    assert set(CONTROLS) - set(DEFAULT_CONTROLS) == {"alone"}
+    assert set(DEFAULT_CONTROLS) < set(CONTROLS)
 
 
 def test_there_is_nothing_on_a_blank_image_and_no_image_without_one():

@@ -13,11 +13,12 @@ from models.report_generation.prompting import (
     STRATEGIES,
     VARIABLES,
     load_strategy,
+    plain_reports,
     read_strategy,
     render,
     variables_of,
 )
-from models.report_generation.schema import Case, NeighbourEvidence, Request
+from models.report_generation.schema import Answer, Case, NeighbourEvidence, Request
 
 ALL = (*STRATEGIES, "yes_no")
 FREE_TEXT = tuple(name for name in STRATEGIES if load_strategy(name).output == "free_text")
@@ -263,3 +264,13 @@ def test_the_digest_follows_what_decides_the_answers(tmp_path: Path):
     assert read_strategy(write(tmp_path, commented)).digest == before
     for change in ({"user": "{{probability}}{{threshold}}"}, {"version": 2}, {"max_new_tokens": 11}, {"system": "S"}):
         assert read_strategy(write_fields(tmp_path, **change)).digest != before
+
+
+def test_plain_reports_are_under_no_control_and_no_answers_to_the_bare_question():
+    answers = [
+        Answer(row_id=f"{strategy} {control}", case_index=0, strategy=strategy, control=control,
+               shown_probability=None, prompt="", text="")
+        for strategy in ("concise", "yes_no", "structured")
+        for control in ("none", "blank")
+    ]  # fmt: skip
+    assert [answer.row_id for answer in plain_reports(answers)] == ["concise none", "structured none"]

@@ -7,7 +7,7 @@ from sklearn import metrics as reference
 
 from models.errors import InputError
 from tasks.classification.label_scores import score_labels
-from tasks.classification.metrics import KAPPA, METRICS, quadratic_kappa, score, score_with_intervals
+from tasks.classification.metrics import KAPPA, METRICS, score, score_with_intervals
 from tasks.classification.trust.calibration import by_class
 from tasks.data.catalogue import SEVERAL, look_up
 from tasks.data.validation import read_splits
@@ -98,20 +98,6 @@ def test_a_bootstrap_sample_without_a_rare_label_counts_for_the_others():
     labels[:20, 0] = labels[0, 1] = 1
     scores = score_labels(guesses(labels, 2, several=True), labels, ("common", "rare"), samples=50)
     assert all(np.isfinite(value) for value in scores.values())
-
-
-def test_quadratic_kappa_is_that_of_scikit_learn_alone_and_resampled():
-    generator = np.random.default_rng(2)
-    labels = generator.integers(0, 5, 60)
-    predicted = np.clip(labels + generator.integers(-1, 3, 60), 0, 4)
-    drawn = generator.integers(0, 60, (7, 60))
-    counts = np.stack([np.bincount(sample, minlength=60) for sample in drawn]).astype(float)
-    expected = [reference.cohen_kappa_score(predicted[each], labels[each], weights="quadratic") for each in drawn]
-    np.testing.assert_allclose(quadratic_kappa(predicted, labels, counts), expected, atol=1e-12)
-    whole = quadratic_kappa(predicted, labels, np.ones((1, 60)))
-    assert whole[0] == pytest.approx(reference.cohen_kappa_score(predicted, labels, weights="quadratic"), abs=1e-12)
-    assert quadratic_kappa(labels, labels, np.ones((1, 60)))[0] == 1
-    assert np.isnan(quadratic_kappa(np.ones(3), np.ones(3), np.ones((1, 3)))[0])
 
 
 def test_grades_and_no_other_classes_have_a_kappa(folder):

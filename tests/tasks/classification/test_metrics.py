@@ -7,7 +7,7 @@ from sklearn import metrics as reference
 
 from models.errors import InputError
 from tasks.classification import metrics
-from tasks.classification.metrics import METRICS, bootstrap_scores, score, score_with_intervals
+from tasks.classification.metrics import METRICS, bootstrap_scores, quadratic_kappa, score, score_with_intervals
 from tasks.shared.bootstrap import resample
 
 
@@ -127,6 +127,20 @@ def test_every_bootstrap_sample_of_more_classes_is_scored_as_if_drawn_alone(seed
             assert ours[name][sample] == pytest.approx(theirs[name], abs=1e-9), (name, sample)
 
 
+def test_quadratic_kappa_is_that_of_scikit_learn_alone_and_resampled():
+    generator = np.random.default_rng(2)
+    labels = generator.integers(0, 5, 60)
+    predicted = np.clip(labels + generator.integers(-1, 3, 60), 0, 4)
+    drawn = generator.integers(0, 60, (7, 60))
+    counts = np.stack([np.bincount(sample, minlength=60) for sample in drawn]).astype(float)
+    expected = [reference.cohen_kappa_score(predicted[each], labels[each], weights="quadratic") for each in drawn]
+    np.testing.assert_allclose(quadratic_kappa(predicted, labels, counts), expected, atol=1e-12)
+    whole = quadratic_kappa(predicted, labels, np.ones((1, 60)))
+    assert whole[0] == pytest.approx(reference.cohen_kappa_score(predicted, labels, weights="quadratic"), abs=1e-12)
+    assert quadratic_kappa(labels, labels, np.ones((1, 60)))[0] == 1
+    assert np.isnan(quadratic_kappa(np.ones(3), np.ones(3), np.ones((1, 3)))[0])
+
+
 def test_samples_that_lack_one_of_more_classes_are_left_out():
     probabilities, labels = multi_class_case(0, size=6, classes=3)
     values = bootstrap_scores(probabilities, labels, None, samples=100, seed=0)
@@ -170,7 +184,7 @@ def test_a_thousand_samples_of_the_test_split_are_quick():
     [
         ([0.1, 0.9], [1, 1], "every class from 0 to 1"),
         ([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1]], [0, 1], "every class from 0 to 2"),
-        ([[0.1, 0.9], [0.8, 0.2]], [0, 1], "shape"),
+        ([[0.1, 0.9], [0.8, 0.2]], [0, 1], r"of shape \(2, 2\) cannot be scored"),
         ([0.1, 1.2], [0, 1], r"\[0, 1\]"),
         ([0.1, np.nan], [0, 1], r"\[0, 1\]"),
         ([0.1, 0.5, 0.7], [0, 1], "shape"),

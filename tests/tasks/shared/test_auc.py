@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tasks.shared.auc import auc_with_interval, macro_auc
+from tasks.shared.auc import auc_of_counts, auc_with_interval, macro_auc, tied_counts
 
 
 def test_the_area_is_sklearns_and_the_interval_delongs():
@@ -33,3 +33,12 @@ def test_the_mean_over_the_classes_is_sklearns(classes):
     probabilities = weights / weights.sum(axis=1, keepdims=True)
     scores = probabilities[:, 1] if classes == 2 else probabilities
     assert macro_auc(probabilities, labels) == pytest.approx(roc_auc_score(labels, scores, multi_class="ovr"))
+
+
+def test_the_area_of_every_sample_is_sklearns():
+    random = np.random.default_rng(1)
+    scores, positive = random.integers(0, 6, 30) / 5, random.random(30) < 0.4  # with ties
+    counts = random.integers(0, 3, (5, 30)).astype(np.float64)
+    expected = [roc_auc_score(positive, scores, sample_weight=sample) for sample in counts]
+    assert auc_of_counts(*tied_counts(scores, positive, counts)) == pytest.approx(expected)
+    assert np.isnan(auc_of_counts(*tied_counts(scores, positive, positive[None] * 1.0)))

@@ -53,9 +53,9 @@ def test_links_to_files_beside_a_document_are_placed_and_no_others():
 
 
 def test_a_document_can_begin_with_some_of_its_figures_which_leave_their_sections():
-    one, two = picture("one", "First."), picture("two", "Second.")
+    one, two = picture("number_one", "First."), picture("two", "Second.")
     text = document("T", [("A", one), ("B", f"{two}words"), ("C", "more")], phantoms=False)
-    head, figures, sections = divide(text, ["two", "one", "no_place"])
+    head, figures, sections = divide(text, ["two", "number_one", "no_place"])
     assert head == f"# T\n\n> {RESEARCH_NOTICE}"
     assert figures == (two.strip(), one.strip(), "![no place](figures/no_place.png)")
     assert sections == ("## B\n\nwords", "## C\n\nmore")

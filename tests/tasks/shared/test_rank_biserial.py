@@ -34,6 +34,13 @@ def test_the_interval_is_that_of_a_bootstrap_within_each_group():
     assert (found.low, found.high) == pytest.approx(expected, abs=0.02)
 
 
+def test_the_groups_are_drawn_apart():
+    """Drawn alike, two groups of the same values would differ in no sample."""
+    values = np.random.default_rng(2).normal(size=30)
+    found = rank_biserial(values, values, samples=200, seed=0)
+    assert found.low < -0.1 < found.value == 0 < 0.1 < found.high
+
+
 @pytest.mark.parametrize("sizes", [(0, 3), (3, 0)])
 def test_an_empty_group_leaves_it_unknown(sizes):
     found = rank_biserial(np.zeros(sizes[0]), np.zeros(sizes[1]), samples=10, seed=0)

@@ -87,6 +87,21 @@ def test_expected_coverage_is_the_spread_of_simulated_promises():
     assert expected_coverage(19, 100, 0.95) != (1.0, 1.0)
 
 
+def test_expected_coverage_of_few_images_agrees_with_an_urn():
+    """Each image falls on one of the 10 places between 9 calibration images, and makes one more of its kind."""
+    shares = {0: 1.0}  # of covered images, by their number
+    for image in range(20):
+        drawn = dict.fromkeys(range(image + 2), 0.0)
+        for covered, share in shares.items():
+            chance = (8 + covered) / (10 + image)  # 2 of 10 ranks are left out
+            drawn[covered + 1] += share * chance
+            drawn[covered] += share * (1 - chance)
+        shares = drawn
+    below = np.cumsum([shares[covered] for covered in range(21)])
+    low, high = (int(np.searchsorted(below, edge)) for edge in (0.025, 0.975))
+    assert expected_coverage(9, 20, 0.8) == (low / 20, high / 20)
+
+
 def test_a_shift_of_one_class_breaks_its_promise_only_and_the_text_says_so():
     validation, labels = draw(400, 0)
     test, test_labels = draw(400, 1)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tasks.data.pictures.grey_levels import MAXIMUM_PIXELS, luma, refuse_size, scale, to_grey_levels
+from models.bounds import PICTURE_PIXELS
+from tasks.data.pictures.grey_levels import luma, refuse_size, scale, to_grey_levels
 
 
 def test_eight_bits_stay_as_they_are_in_any_type():
@@ -47,7 +48,7 @@ def test_luma_weighs_green_most():
 
 def test_size():
     refuse_size(8000, 8000)
-    with pytest.raises(ValueError, match=f"8000 × 8001 pixels, and at most {MAXIMUM_PIXELS // 10**6} million"):
+    with pytest.raises(ValueError, match=f"8000 × 8001 pixels, and at most {PICTURE_PIXELS // 10**6} million"):
         refuse_size(8000, 8001)
     with pytest.raises(ValueError, match="0 × 5 pixels"):
         refuse_size(0, 5)

@@ -69,6 +69,7 @@ def test_kappa_at_its_ends():
     assert cohens_kappa([P, N, P, N], [P, N, P, N]).value == 1
     assert cohens_kappa([P, N, P, N], [N, P, N, P]).value == -1
     assert math.isnan(cohens_kappa([P, P], [P, P]).value)
+    assert cohens_kappa([P, P], [P, P]).n == 0
     assert math.isnan(cohens_kappa([], []).value)
 
 

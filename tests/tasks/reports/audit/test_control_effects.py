@@ -60,7 +60,8 @@ def test_flips_are_counted_where_both_have_a_label():
 
 
 def test_following_is_counted_where_there_is_a_label_and_a_suggestion():
-    rate = follow_rate([P, N, P, None, N], [P, P, None, P, N])
+    read = "".join(P)  # equal, but another object, as a label is that comes from a file
+    rate = follow_rate([read, N, P, None, N], [P, P, None, P, N])
     assert (rate.value, rate.n) == (2 / 3, 3)
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from models.bounds import REFERENCES_BYTES
 from models.errors import InputError
-from tasks.reports.audit.reference_file import LARGEST_FILE, LONGEST_TEXT, Reference, read_references
+from tasks.reports.audit.reference_file import LONGEST_TEXT, Reference, read_references
 
 DIGEST = "ab" * 32
 
@@ -83,7 +84,7 @@ BAD = {
     "columns of one name": ("a.csv", "case,case,reference\n1,2,x\n", "two columns of its header have the same name"),
     "another encoding": ("a.csv", "case,reference\n1,ödem\n".encode("latin-1"), "byte 17 is not UTF-8; save it as"),
     "another ending": ("a.xlsx", "case,reference\n1,x\n", "its ending is none of .csv, .json and .jsonl"),
-    "a large file": ("a.csv", b" " * (LARGEST_FILE + 1), "it has more than 16 MiB"),
+    "a large file": ("a.csv", b" " * (REFERENCES_BYTES + 1), "it has more than 4 MiB"),
 }
 
 

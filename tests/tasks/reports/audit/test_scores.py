@@ -1,5 +1,6 @@
 import math
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -39,7 +40,8 @@ def test_one_class_has_no_ranking_but_an_error():
 
 
 def test_no_cases_have_no_scores():
-    scores = probability_scores(np.array([]), np.array([], dtype=bool))
+    with warnings.catch_warnings(action="error"):
+        scores = probability_scores(np.array([]), np.array([], dtype=bool))
     assert list(scores) == ["auc", "ece", "brier"]
     assert all(math.isnan(rate.value) and rate.n == 0 for rate in scores.values())
 

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, ndcg_score
 
 from models.errors import InputError
 from tasks.retrieval.metrics.ranking import RankingResult, count_relevant, evaluate, means, summarize
@@ -109,6 +109,24 @@ def test_ranked_by_distance_it_agrees_with_a_naive_loop():
         ranks = np.flatnonzero(relevant) + 1
         assert result.values["average_precision"][row] == pytest.approx((np.arange(1, len(ranks) + 1) / ranks).mean())
     assert (result.values["average_precision"] != differs.values["average_precision"]).any()
+
+
+def test_the_gain_of_grades_agrees_with_scikit_learn():
+    random = np.random.default_rng(0)
+    vectors, grades, ids = random.normal(size=(20, 4)), random.integers(0, 5, 20), np.arange(20)
+    found = evaluate(vectors[:6], grades[:6], vectors, grades, ids[:6], ids, [3, 4], grades=5)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    for query in range(6):
+        others = ids != query
+        gains, cosines = 4.0 - np.abs(grades[query] - grades[others]), unit[others] @ unit[query]
+        for k in (3, 4):
+            assert found.values[f"ndcg_at_{k}"][query] == pytest.approx(ndcg_score([gains], [cosines], k=k))
+
+
+def test_a_vector_of_the_opposite_direction_ranks_last():
+    gallery, labels = on_circle(180, 90, 0), np.array([0, 0, 1])
+    found = evaluate(on_circle(0), np.array([1]), gallery, labels, np.array([9]), np.arange(3), [1])
+    assert found.values["precision_at_1"] == [1]
 
 
 def test_zero_vectors_have_distances_though_no_direction():

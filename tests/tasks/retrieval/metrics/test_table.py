@@ -61,7 +61,7 @@ def graded(seed, queries=12, items=30):
     return vectors, grades, gains
 
 
-@pytest.mark.parametrize("k", [1, 5, 29])
+@pytest.mark.parametrize("k", [1, 2, 29])
 def test_ndcg_agrees_with_scikit_learn_on_the_ranking_without_the_query(k):
     vectors, grades, gains = graded(0)
     ids = np.arange(30)

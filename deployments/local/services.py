@@ -225,9 +225,9 @@ def _servers(ports: dict[str, int]) -> dict[str, list[str]]:
             "--host", HOST, "--port", str(ports["Prefect"])
         ],
         "mlflow": _tool(
-            "mlflow", "server", "--host", HOST, "--port", ports["MLflow"], "--workers", "1",
+            "deployments.local.guarded_mlflow", "server", "--host", HOST, "--port", ports["MLflow"], "--workers", "1",
             "--backend-store-uri", f"sqlite:///{outputs() / 'mlflow.db'}",
-            "--default-artifact-root", tracking_artifacts(),
+            "--default-artifact-root", tracking_artifacts(), "--no-serve-artifacts",  # else into ./mlartifacts
         ),
     }  # fmt: skip
 

@@ -11,13 +11,14 @@ from sqlalchemy import make_url
 
 from flows.support.shell import main, parse
 from tasks.storage.locations import tracking_uri
-from tests.support import smallest
+from tests.support import canary, smallest
 from tests.support.openai_stand_in import MODEL, stand_in, status
 from tests.support.short_reports import short_reports
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
 
 KEY = "sk-canary-7e3a9b5c1d"
+VERSION = f"0.11.0 {canary.text('version', 300)}"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,7 +30,8 @@ def _data(official_file):
 
 @pytest.fixture(scope="module")
 def server():
-    with stand_in(key=KEY, pages={"/version": {"version": "0.11.0"}}) as server:
+    with stand_in(key=KEY, pages={"/version": {"version": VERSION}}) as server:
+        server.words = canary.text("words", 300)
         yield server
 
 

@@ -14,7 +14,7 @@ def test_loopback_needs_no_login(host):
 
 @pytest.mark.parametrize("host", ELSEWHERE)
 def test_elsewhere_a_login_is_needed(host):
-    with pytest.raises(InputError, match="needs a login: set A=b, or listen on 127.0.0.1"):
+    with pytest.raises(InputError, match="needs a login: set A=b, or listen on"):
         server_names(host, has_login=False, login="set A=b", variables={"SERVER_NAMES": "a"})
     names = server_names(host, has_login=True, login="-", variables={"SERVER_NAMES": " A.example, 10.0.0.6"})
     assert names == LOOPBACK_NAMES | {"a.example", "10.0.0.6", host}

@@ -49,6 +49,12 @@ def fields(folders: Iterable[Path]) -> set[str]:
     return {name.decode() for _, content in _contents(folders) for name in found.findall(content)}
 
 
+def holding(folders: Iterable[Path], words: Iterable[str]) -> list[str]:
+    """Find where one of some words stands: a secret, that is nowhere."""
+    sought = [word.encode() for word in words]
+    return [f"{path}: {word!r}" for path, content in _contents(folders) for word in sought if word in content]
+
+
 def raw(folders: Iterable[Path]) -> list[str]:
     """Find what was written as it came: characters that steer a display.
 
@@ -138,4 +144,8 @@ def _texts_of_png(content: bytes) -> Iterator[bytes]:
             yield chunk
         elif kind == b"zTXt":
             yield zlib.decompress(chunk.partition(b"\0")[2][1:])
+        elif kind == b"iTXt":
+            rest = chunk.partition(b"\0")[2]
+            words = rest[2:].split(b"\0", 2)[2]
+            yield zlib.decompress(words) if rest[0] else words
         at += size + 12

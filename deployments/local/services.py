@@ -194,6 +194,9 @@ def _variables(ports: dict[str, int]) -> dict[str, str]:
     }
     variables = waits | dict(os.environ) | environment()
     variables.pop(_LOGIN, None)  # the page's alone
+    if not variables.get("PREFECT_SERVER_API_AUTH_STRING"):  # else a login for another server, which this one would log
+        for name in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"):
+            variables.pop(name, None)
     return variables | {
         "PREFECT_API_URL": api,
         "PREFECT_SERVER_API_HOST": HOST,

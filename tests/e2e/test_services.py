@@ -34,6 +34,7 @@ from prefect.events import Event
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from websockets.sync.client import connect
 
 from deployments.local.services import GPUS
 from docs.tools.screenshots import opened_page
@@ -61,7 +62,13 @@ from tests.support.pages import page_of
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(1800),  # what is started counts for the first test
-    pytest.mark.expected_in_logs("a run without a champion", "no weights of MedGemma", "wrong parameters"),
+    pytest.mark.expected_in_logs(
+        "a run without a champion",
+        "no weights of MedGemma",
+        "wrong parameters",
+        "a webhook is away",
+        "a login where none is asked for",
+    ),
 ]
 IMAGES = {"train": 300, "val": 120, "test": 40}
 NO_WAY = "http://127.0.0.1:9"  # a proxy that leads nowhere: what is on this machine is reached without one
@@ -491,8 +498,14 @@ def test_servers_do_not_wait_for_ever_for_clients_that_are_silent(silent):
         clients.require_left()
 
 
-def test_no_secret_is_in_a_file_a_database_or_a_list_of_processes(environment, begun, client, gpu_worker, again):
+def test_no_secret_is_in_a_file_a_database_or_a_list_of_processes(
+    services, environment, begun, client, gpu_worker, again
+):
     """After runs that needed one and failed, after runs that did not, and beside a webhook that nobody answers."""
+    with connect(f"{services['prefect_api'].replace('http', 'ws', 1)}/events/in") as socket:  # not asked for a login
+        socket.send(json.dumps({"type": "auth", "token": SECRETS["PREFECT_API_AUTH_STRING"]}))
+        log = Path(environment["OUTPUTS"], "services", "prefect.log")
+        wait_for(lambda: "validation errors for Event" in log.read_text())
     for run in (*([] if GPUS else [begun.gpu]), again.id):
         _ended(client, run)
     encoded = [base64.b64encode(value.encode()).decode().rstrip("=") for value in SECRETS.values()]

@@ -96,9 +96,6 @@ EXPECTED = {
         r"Exception in callback [\s\S]*in on_connection[\s\S]*Unable to allocate",
         "a client of another test asks for a server that had the port before, and Dask takes its words for a length",
     ),
-    "a webhook is away": Expected(
-        r"Failed in consume_loop[\s\S]*All connection attempts failed", "the test names one that nobody answers"
-    ),
     "a login where none is asked for": Expected(
         r"validation errors for Event[\s\S]*'token': '…'", "the test sends one, as clients of another server do"
     ),

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -56,6 +57,7 @@ from tests.e2e.services import (
     service_environment,
     wait_for,
 )
+from tests.e2e.webhook import webhook
 from tests.support import canary
 from tests.support.pages import page_of
 
@@ -66,7 +68,6 @@ pytestmark = [
         "a run without a champion",
         "no weights of MedGemma",
         "wrong parameters",
-        "a webhook is away",
         "a login where none is asked for",
     ),
 ]
@@ -99,14 +100,15 @@ SECRETS = {
     "MLFLOW_TRACKING_USERNAME": "somebody-5f1c",
     "MLFLOW_TRACKING_PASSWORD": "of-mlflow-5f1c",
     "AWS_SECRET_ACCESS_KEY": "of-the-bucket-5f1c",
-    "ALERTS_WEBHOOK": "http://127.0.0.1:9/hooks/of-the-alerts-5f1c",
 }
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory, official_file):
     folder = tmp_path_factory.mktemp("services") / "outputs"
-    return service_environment(folder, official_file.parent, HTTP_PROXY=NO_WAY, HTTPS_PROXY=NO_WAY, **SECRETS)
+    with webhook() as (_, hook):
+        secrets = SECRETS | {"ALERTS_WEBHOOK": hook}
+        yield service_environment(folder, official_file.parent, HTTP_PROXY=NO_WAY, HTTPS_PROXY=NO_WAY, **secrets)
 
 
 def _read(environment, name):
@@ -501,7 +503,7 @@ def test_servers_do_not_wait_for_ever_for_clients_that_are_silent(silent):
 def test_no_secret_is_in_a_file_a_database_or_a_list_of_processes(
     services, environment, begun, client, gpu_worker, again
 ):
-    """After runs that needed one and failed, after runs that did not, and beside a webhook that nobody answers."""
+    """After runs that needed one and failed, after runs that did not, and beside alerts."""
     with connect(f"{services['prefect_api'].replace('http', 'ws', 1)}/events/in") as socket:  # not asked for a login
         socket.send(json.dumps({"type": "auth", "token": SECRETS["PREFECT_API_AUTH_STRING"]}))
         log = Path(environment["OUTPUTS"], "services", "prefect.log")
@@ -509,7 +511,12 @@ def test_no_secret_is_in_a_file_a_database_or_a_list_of_processes(
     for run in (*([] if GPUS else [begun.gpu]), again.id):
         _ended(client, run)
     encoded = [base64.b64encode(value.encode()).decode().rstrip("=") for value in SECRETS.values()]
-    words = [*SECRETS.values(), *encoded, SECRETS["PREFECT_API_AUTH_STRING"].partition(":")[2]]
+    words = [
+        *SECRETS.values(),
+        *encoded,
+        urlsplit(environment["ALERTS_WEBHOOK"]).path,
+        SECRETS["PREFECT_API_AUTH_STRING"].partition(":")[2],
+    ]
     assert canary.holding([Path(environment["OUTPUTS"])], words) == []
     for process in left_running(environment):
         with contextlib.suppress(psutil.Error):  # one that has just ended

@@ -178,16 +178,16 @@ def silent(services):
 
 
 @pytest.mark.parametrize(
-    ("server", "question", "body"),
+    ("server", "question", "method", "body"),
     [
-        ("prefect_api", "/api/admin/version", "/api/flow_runs/filter"),
-        ("mlflow", "/api/2.0/mlflow/experiments/search?max_results=1", "/api/2.0/mlflow/runs/search"),
-        ("page", "/", "/runs"),
+        ("prefect_api", "/api/admin/version", "POST", "/api/flow_runs/filter"),
+        ("mlflow", "/api/2.0/mlflow/experiments/search?max_results=1", "POST", "/api/2.0/mlflow/runs/search"),
+        ("page", "/", "PUT", "/uploads"),
     ],
 )
-def test_pages_of_other_sites_and_bodies_that_fill_the_memory_are_refused(services, server, question, body):
+def test_pages_of_other_sites_and_bodies_that_fill_the_memory_are_refused(services, server, question, method, body):
     require_own_pages_only(services[server], question)
-    require_bounded(services[server], body)
+    require_bounded(services[server], body, method)
 
 
 def test_no_path_leads_out(services, tmp_path):

@@ -2,12 +2,15 @@
 
 Terminals obey escape sequences, logs are read line by line, and a damaged length makes one field of a file swallow the
 next, a patient's name for instance. So what comes from a file is shown short, on one line and without control
-characters.
+characters. And an address is shown without the login that it may hold: libraries quote it where it does not answer.
 """
 
+import re
 import unicodedata
 
 SHORT = 100
+_LOOKED_AT = 10_000  # characters: a file may hold megabytes
+_LOGIN = re.compile(r"""(?<=://)[^\s/?#"'<>]*@""")
 
 
 def printable(value: object, most: int = SHORT) -> str:
@@ -24,7 +27,10 @@ def printable(value: object, most: int = SHORT) -> str:
         At most so many printable characters.
     """
     text = str(value)
-    if len(text) > 2 * most:  # before any character is looked at: a file may hold megabytes
+    if len(text) > 2 * _LOOKED_AT:
+        text = f"{text[:_LOOKED_AT]} … {text[-_LOOKED_AT:]}"
+    text = without_logins(text)  # before it is cut: half of a login looks like none
+    if len(text) > 2 * most:
         text = f"{text[:most]} … {text[-most:]}"
     text = one_line(text)
     if len(text) <= most:
@@ -42,7 +48,7 @@ def one_line(value: object) -> str:
     Returns:
         The whole text, printable.
     """
-    return "".join(map(_shown, " ".join(str(value).split())))
+    return "".join(map(_shown, " ".join(without_logins(str(value)).split())))
 
 
 def visible(text: str) -> str:
@@ -54,7 +60,18 @@ def visible(text: str) -> str:
     Returns:
         The text, which steers no terminal.
     """
-    return "".join(character if character in "\n\t" else _shown(character) for character in text)
+    plain = without_logins(text)
+    return "".join(character if character in "\n\t" else _shown(character) for character in plain)
+
+
+def without_logins(text: str) -> str:
+    """Leave user and password out of every address in a text: `https://me:secret@host/` is `https://host/`."""
+    return _LOGIN.sub("", text)
+
+
+def holds_login(text: str) -> bool:
+    """Tell whether a text holds an address with a login."""
+    return _LOGIN.search(text) is not None
 
 
 def _shown(character: str) -> str:

@@ -96,6 +96,9 @@ EXPECTED = {
         r"Exception in callback [\s\S]*in on_connection[\s\S]*Unable to allocate",
         "a client of another test asks for a server that had the port before, and Dask takes its words for a length",
     ),
+    "a login where none is asked for": Expected(
+        r"validation errors for Event[\s\S]*'token': '…'", "the test sends one, as clients of another server do"
+    ),
     "a wrong password": Expected(r"FATAL:  password authentication failed", "the test tries one"),
     "a schedule was paused": Expected(
         r"Failed to update state of flow run[\s\S]*404 Not Found",

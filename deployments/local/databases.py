@@ -90,13 +90,14 @@ def _call(program: str, url: URL, options: list[str]) -> str:
 
 def login(url: URL) -> Mapping[str, str]:
     """Make the environment of a program that is given no password as an argument, since all can see those."""
-    own = {} if url.password is None else {"PGPASSWORD": str(url.password)}
-    return os.environ | own
+    password = url.password or url.query.get("password")
+    return os.environ | ({} if password is None else {"PGPASSWORD": str(password)})
 
 
 def without_password(url: URL) -> str:
     """Write the address of a database for a program's arguments."""
-    plain = URL.create(url.get_backend_name(), url.username, None, url.host, url.port, url.database, url.query)
+    query = {name: value for name, value in url.query.items() if "password" not in name}
+    plain = URL.create(url.get_backend_name(), url.username, None, url.host, url.port, url.database, query)
     return plain.render_as_string(hide_password=False)
 
 

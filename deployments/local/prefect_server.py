@@ -1,11 +1,12 @@
-"""The Prefect server of `make up`: `prefect server`, with four changes. It also keeps the logs of all services small.
+"""The Prefect server of `make up`: `prefect server`, with five changes. It also keeps the logs of all services small.
 
 Late runs say in their state what they may wait for.
 
 Its pages reach no other address than the server's own. They would call one of an analytics service, which the setting
 that switches analytics off does not prevent.
 
-It answers programs and its own pages, and no page of another site that is open in the same browser.
+It answers programs and its own pages, and no page of another site that is open in the same browser. It takes no body
+that would fill its memory, and waits for no client for ever. Beyond loopback it starts with a login only.
 
 SQLite's transactions begin so that none is turned away.
 Prefect begins most of its transactions on SQLite as readers. One that has read and then wants to write, while another
@@ -27,11 +28,12 @@ from fastapi import FastAPI, Request, Response
 from prefect.server.api import server
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.server.schemas import states
-from prefect.settings import PREFECT_UI_API_URL
+from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, PREFECT_UI_API_URL
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from deployments.local.own_pages import OwnPagesOnly
-from deployments.page.settings import LOOPBACK_NAMES
+from deployments.guards.reach import server_names
+from deployments.guards.served import MOST_BYTES, run
+from models.errors import InputError
 from tasks.storage.locations import outputs
 from tasks.storage.log_files import keep_small
 
@@ -59,7 +61,7 @@ def explain_late_runs() -> None:
 
 
 def keep_pages_at_home() -> None:
-    """Let browsers refuse what the pages ask of any other address than the server's (Content Security Policy)."""
+    """Let browsers refuse what the pages ask of other addresses than the server's, and to show them within others'."""
     make = server.create_ui_app
 
     def create_ui_app(ephemeral: bool) -> FastAPI:
@@ -70,7 +72,8 @@ def keep_pages_at_home() -> None:
         @app.middleware("http")
         async def restrict(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
             response = await call_next(request)
-            response.headers["Content-Security-Policy"] = f"connect-src 'self' data: blob:{own}"
+            policy = f"connect-src 'self' data: blob:{own}; frame-ancestors 'self'"
+            response.headers["Content-Security-Policy"] = policy
             return response
 
         return app
@@ -78,18 +81,23 @@ def keep_pages_at_home() -> None:
     server.create_ui_app = create_ui_app
 
 
-def keep_foreign_sites_out() -> None:
-    """Let the server refuse pages of other sites. One that listens beyond loopback has a login, which they lack."""
-    run = uvicorn.run
+def stand_guard() -> None:
+    """Let the server be served behind the guards, and beyond loopback with a login only."""
 
     def run_guarded(app: Any, *, host: str, **options: Any) -> None:
-        run(OwnPagesOnly(app) if host in LOOPBACK_NAMES else app, host=host, **options)
+        has_login = bool(PREFECT_SERVER_API_AUTH_STRING.value())
+        try:
+            names = server_names(host, has_login=has_login, login="set PREFECT_SERVER_API_AUTH_STRING=user:password")
+        except InputError as error:
+            sys.stderr.write(f"error: {error}\n")
+            raise SystemExit(2) from error
+        run(app, names=names, most_bytes=MOST_BYTES, host=host, **options)
 
     uvicorn.run = run_guarded  # type: ignore[assignment]
 
 
 if __name__ == "__main__":
-    keep_foreign_sites_out()
+    stand_guard()
     begin_as_writers()
     keep_pages_at_home()
     explain_late_runs()

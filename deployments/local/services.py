@@ -194,6 +194,9 @@ def _variables(ports: dict[str, int]) -> dict[str, str]:
     }
     variables = waits | dict(os.environ) | environment()
     variables.pop(_LOGIN, None)  # the page's alone
+    if not variables.get("PREFECT_SERVER_API_AUTH_STRING"):  # else a login for another server, which this one would log
+        for name in ("PREFECT_API_AUTH_STRING", "PREFECT_API_KEY"):
+            variables.pop(name, None)
     return variables | {
         "PREFECT_API_URL": api,
         "PREFECT_SERVER_API_HOST": HOST,
@@ -225,9 +228,9 @@ def _servers(ports: dict[str, int]) -> dict[str, list[str]]:
             "--host", HOST, "--port", str(ports["Prefect"])
         ],
         "mlflow": _tool(
-            "mlflow", "server", "--host", HOST, "--port", ports["MLflow"], "--workers", "1",
+            "deployments.local.guarded_mlflow", "server", "--host", HOST, "--port", ports["MLflow"], "--workers", "1",
             "--backend-store-uri", f"sqlite:///{outputs() / 'mlflow.db'}",
-            "--default-artifact-root", tracking_artifacts(),
+            "--default-artifact-root", tracking_artifacts(), "--no-serve-artifacts",  # else into ./mlartifacts
         ),
     }  # fmt: skip
 

@@ -1,8 +1,7 @@
 """The champion behind MLflow's scoring server: `.venv/bin/python -m deployments.local.serving --port 8000`.
 
-It is `mlflow models serve`, with its options, for an environment that need not be activated: MLflow calls `uvicorn` by
-its name, which is on the PATH of an activated environment only. The tracker is that of the runs. What the server takes
-and answers is in `deployments.local.scoring`.
+It is `mlflow models serve`, with its options, behind guards. The tracker is that of the runs. What the server takes and
+answers is in `deployments.local.scoring`. It has no login, so it listens on loopback only.
 """
 
 import os
@@ -39,9 +38,8 @@ def main(words: Sequence[str]) -> None:
         raise SystemExit(2) from error
     model = write_served(package, outputs() / "services" / f"{name}-{champion.version}")
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     os.environ["PYTHONPATH"] = f"{PROJECT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", str(model)]
+    command = [sys.executable, "-m", "deployments.local.guarded_mlflow", "models", "serve", "--model-uri", str(model)]
     os.execv(sys.executable, [*command, "--env-manager", "local", *words])
 
 

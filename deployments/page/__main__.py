@@ -25,6 +25,7 @@ def main() -> int:
     os.environ.update(environment())
     import uvicorn
 
+    from deployments.guards.slow_clients import PROTOCOL
     from deployments.page.application import application  # imports what reads the environment
 
     uvicorn.run(
@@ -35,6 +36,7 @@ def main() -> int:
         log_level="warning",
         server_header=False,
         limit_concurrency=100,
+        http=PROTOCOL,
         timeout_graceful_shutdown=5,
     )
     return 0

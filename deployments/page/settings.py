@@ -1,15 +1,15 @@
 """Where the page listens, under which names, and who may use it."""
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from deployments.guards.reach import is_everywhere, is_loopback
 from models.errors import InputError
 from models.text import printable
+from tasks.execution.own_pages import LOOPBACK_NAMES
 
 DEFAULT_PORT = 8300
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _SHORTEST_PASSWORD = 8
 
 
@@ -56,13 +56,13 @@ def page_settings(variables: Mapping[str, str] = os.environ) -> PageSettings:
             f"PAGE_LOGIN is no login: user:password was expected, with a password of at least {_SHORTEST_PASSWORD} "
             "characters; correct it."
         )
-    if not _is_loopback(host):
+    if not is_loopback(host):
         if login is None:
             raise InputError(
                 f"PAGE_HOST={printable(host)} opens the page for one's own X-rays to other machines, which needs a "
                 "login: set PAGE_LOGIN=user:password, or leave PAGE_HOST out to listen on loopback only."
             )
-        if not names and _is_wildcard(host):
+        if not names and is_everywhere(host):
             raise InputError(
                 f"PAGE_HOST={printable(host)} needs the names or addresses by which people reach the page: set "
                 "PAGE_NAMES=xrays.example,10.0.0.5 for instance."
@@ -75,20 +75,3 @@ def _port(variables: Mapping[str, str]) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 65535:
         raise InputError(f"PAGE_PORT={printable(text)} is not a port: give a number from 1 to 65535.")
     return int(text)
-
-
-def _is_loopback(host: str) -> bool:
-    address = _address(host)
-    return host.lower() == "localhost" if address is None else address.is_loopback
-
-
-def _is_wildcard(host: str) -> bool:
-    address = _address(host)
-    return address is not None and address.is_unspecified
-
-
-def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(host)
-    except ValueError:
-        return None

@@ -3,15 +3,19 @@
 Prefect stops its embedded server as Python ends, which a process that is killed does not come to. The server would
 stay, with its memory and its hold on the database, for as long as the machine runs.
 
+Prefect's own also answers any page that the person's browser has open and that finds its port: this one does not.
+
 This file is started by its path: it imports nothing of the project, so that it listens before anything else can fail.
 """
 
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 _GRACE_SECONDS = 5.0
@@ -52,8 +56,16 @@ def _end_with_parent() -> None:
 def main() -> None:
     """Serve until one is asked to end, or the parent has ended."""
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    from uvicorn import Config
     from uvicorn.main import main as serve
 
+    own_pages_only, load = runpy.run_path(str(Path(__file__).with_name("own_pages.py")))["OwnPagesOnly"], Config.load
+
+    def load_guarded(config: Config) -> None:
+        load(config)
+        config.loaded_app = own_pages_only(config.loaded_app)
+
+    Config.load = load_guarded  # type: ignore[method-assign]
     serve(sys.argv[1:])
 
 

@@ -2,15 +2,18 @@
 
 What libraries say of a file quotes the file, in messages and in tracebacks, and a terminal obeys escape sequences
 wherever they come from. So control characters are written out in the record itself, whatever logger and handler it
-passes.
+passes. Left out is the login by which a client opens a web socket: Prefect's server quotes it where it expects none.
 
 And what Prefect logs of a step beside the line that says how it ended is left out.
 """
 
 import logging
+import re
 from typing import Any
 
 from models.text import visible
+
+_TOKEN = re.compile(r"""(?<=['"]token['"]: ['"])[^'"]*""")
 
 
 class PrintableRecord(logging.LogRecord):
@@ -18,11 +21,15 @@ class PrintableRecord(logging.LogRecord):
 
     def getMessage(self) -> str:  # noqa: N802  # the name that `logging` gave it
         """Return the message with its arguments."""
-        return visible(super().getMessage())
+        return _fit_for_a_log(super().getMessage())
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep the traceback, which the first formatter writes here, printable."""
-        super().__setattr__(name, visible(value) if name == "exc_text" and value else value)
+        super().__setattr__(name, _fit_for_a_log(value) if name == "exc_text" and value else value)
+
+
+def _fit_for_a_log(text: str) -> str:
+    return _TOKEN.sub("…", visible(text))
 
 
 _GOOD_ENDS = ("Finished in state Completed", "Finished in state Cached")

@@ -5,14 +5,13 @@ from profiles. So Prefect itself is asked.
 """
 
 import os
-import re
 
 import httpx
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_UI_URL, temporary_settings
 
 from models.errors import InputError
-from models.text import printable
+from models.text import printable, without_logins
 
 ANSWER_SECONDS = 3
 
@@ -27,8 +26,8 @@ def prefect_page() -> str:
 
     Prefect itself leads to the earlier version of its pages where nobody has said otherwise.
     """
-    named, api = PREFECT_UI_URL.value(), PREFECT_API_URL.value()
-    if named and named != (api or "").removesuffix("/api"):
+    named, api = (without_logins(each.value() or "") for each in (PREFECT_UI_URL, PREFECT_API_URL))
+    if named and named != api.removesuffix("/api"):
         return named.rstrip("/")
     here = f"http://127.0.0.1:{os.environ.get('PREFECT_PORT', '4200')}"
     return f"{named or here}/v2"
@@ -48,7 +47,7 @@ def require_server() -> None:
     address = PREFECT_API_URL.value()
     if address is None:
         return
-    shown = f"PREFECT_API_URL={printable(without_login(address))}"
+    shown = f"PREFECT_API_URL={printable(address)}"
     ways = "end that setting for a server of the run's own, or see `prefect config view` for where it comes from"
     try:
         with (
@@ -64,8 +63,3 @@ def require_server() -> None:
         raise InputError(f"{shown} {reason}: mend it, {ways}.") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise InputError(f"{shown} does not answer ({printable(error)}): start it (`make up`), {ways}.") from error
-
-
-def without_login(address: str) -> str:
-    """Leave user and password out of an address."""
-    return re.sub(r"(?<=://)[^/]*@", "", address)

@@ -7,7 +7,10 @@ nowhere else, but for the training's, whose form is made of `models.classifier.t
 from decimal import Decimal
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic_core import PydanticCustomError
+
+from models.text import holds_login
 
 
 def _fit_for_the_ui(schema: dict[str, Any]) -> None:
@@ -54,7 +57,8 @@ def _range(field: dict[str, Any], least: str, most: str) -> str:
 class Parameters(BaseModel):
     """Base of all forms: frozen, in the order of the class, and a misspelt field is an error.
 
-    The description of a field ends with its bounds, in the form and in the shell's `--help`.
+    The description of a field ends with its bounds, in the form and in the shell's `--help`. No value holds an address
+    with a login: parameters are stored with every run, and shown.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_fit_for_the_ui)
@@ -69,3 +73,10 @@ class Parameters(BaseModel):
             if not told.endswith(bounds(schema)):  # as that of a form which this one extends
                 field.description = f"{told} {bounds(schema)}".strip()
         cls.model_rebuild(force=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_login(cls, value: Any) -> Any:
+        if any(isinstance(each, str) and holds_login(each) for each in (value if isinstance(value, list) else [value])):
+            raise PydanticCustomError("login", "It holds a login, which would be stored and shown: leave it out")
+        return value

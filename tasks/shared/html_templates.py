@@ -10,8 +10,10 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
+from models.text import visible
 
 _SHARED = Path(__file__).with_name("page_templates")
 
@@ -24,17 +26,27 @@ def environment(*folders: Path) -> Environment:
         folders: where a stage's own templates lie; the first that has one of a name counts.
 
     Returns:
-        An environment that escapes every value and refuses a name that was not given.
+        An environment that escapes every value, shows what steers a display as Python escapes, and refuses a name that
+        was not given.
     """
     templates = Environment(
         loader=FileSystemLoader([*folders, _SHARED]),
         autoescape=True,
+        finalize=_visible,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     templates.globals["research_notice"] = RESEARCH_NOTICE
     return templates
+
+
+def _visible(value: object) -> object:
+    """Write out control characters; what is markup already stays markup."""
+    if not isinstance(value, str) or value.isprintable():  # which pictures are: to look at each letter takes long
+        return value
+    shown = visible(value)
+    return Markup(shown) if isinstance(value, Markup) else shown
 
 
 def notices(*, phantoms: bool, random_weights: bool) -> list[str]:

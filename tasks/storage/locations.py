@@ -16,6 +16,8 @@ from dotenv import dotenv_values
 from models.bounded_file import read_file
 from models.bounded_json import parse_json
 from models.bounds import JSON_BYTES
+from models.errors import InputError
+from models.text import holds_login, without_logins
 from tasks.storage.proxies import loopback_without_proxy
 
 OVERVIEW = "overview"
@@ -31,8 +33,18 @@ def outputs() -> Path:
 
 
 def store_uri() -> str:
-    """Return the fsspec URI of the artifact store: `STORE_URI` (`s3://…`, a shared mount), else `outputs/store`."""
-    return os.environ.get("STORE_URI") or str(outputs() / "store")
+    """Return the fsspec URI of the artifact store: `STORE_URI` (`s3://…`, a shared mount), else `outputs/store`.
+
+    Raises:
+        InputError: it holds a login, which every record of what is stored would repeat.
+    """
+    uri = os.environ.get("STORE_URI") or str(outputs() / "store")
+    if holds_login(uri):
+        raise InputError(
+            "STORE_URI holds a login, which every record would repeat: leave it out, and give it in the variables of "
+            "the file system (AWS_ACCESS_KEY_ID …, or FSSPEC_FTP_USERNAME … for its kind)."
+        )
+    return uri
 
 
 def locks() -> Path:
@@ -70,7 +82,11 @@ def tracking_page() -> str:
     `MLFLOW_UI_URL` is for people who reach the server under another name than the workers do.
     """
     uri = os.environ.get("MLFLOW_UI_URL") or tracking_uri()
-    return uri.rstrip("/") if uri.startswith("http") else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
+    return (
+        without_logins(uri).rstrip("/")
+        if uri.startswith("http")
+        else f"http://127.0.0.1:{os.environ.get('MLFLOW_PORT', '5000')}"
+    )
 
 
 def services_file() -> Path:

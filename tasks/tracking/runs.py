@@ -31,7 +31,7 @@ from models.errors import InputError
 from models.markdown import escape, link
 from models.notices import RESEARCH_NOTICE
 from models.text import printable
-from tasks.execution.server import flow_run_page, without_login
+from tasks.execution.server import flow_run_page
 from tasks.execution.termination import asked_for
 from tasks.records.base import Point, RunReference, StoredFile
 from tasks.storage.disks import disk_error
@@ -328,7 +328,7 @@ def require_tracker() -> None:
     """
     for variable, uri in (("MLFLOW_TRACKING_URI", tracking_uri()), ("MLFLOW_REGISTRY_URI", _registry_uri())):
         kind = uri.partition("://")[0].partition("+")[0].lower() if "://" in uri else ""
-        shown = f"{variable}={printable(without_login(uri))}"
+        shown = f"{variable}={printable(uri)}"
         if kind not in ("http", "https", *_DATABASES):
             raise InputError(
                 f"{shown} is no place for runs, as a folder or Databricks is none here: give the http:// address of an "
@@ -373,7 +373,7 @@ def prepare() -> None:
         full = disk_error(error)
         if full is not None:
             raise full from error
-        shown = printable(without_login(tracking_uri()))
+        shown = printable(tracking_uri())
         if "out-of-date database schema" in str(error):
             raise InputError(
                 f"The database of MLflow at {shown} is of another version than this one: `make upgrade` brings an "

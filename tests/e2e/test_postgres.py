@@ -27,9 +27,11 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from tests.conftest import CHECKOUT
 from tests.deployments.containers import compose
+from tests.e2e.network import ask, require_bounded, require_no_way_out, require_own_pages_only
 from tests.e2e.postgres import postgres as temporary_postgres
 from tests.e2e.postgres import room_for_postgres
 from tests.e2e.services import PATIENCE_SECONDS, require_no_jobs
+from tests.support import canary
 from tests.support.ports import free_port
 from tests.support.smallest import SMALLEST
 
@@ -48,6 +50,13 @@ PASSWORDS = {
     "hugging_face_token": "of-the-weights",
     "alerts_webhook": "none",
 }
+MLFLOW_WAYS = (
+    "POST /api/2.0/mlflow/runs/search", "POST /ajax-api/2.0/mlflow/runs/search", "GET /get-artifact?run_uuid=x&path=a",
+    "PUT /api/2.0/mlflow-artifacts/artifacts/a", "GET /api/2.0/mlflow-artifacts/artifacts/a",
+    "DELETE /ajax-api/2.0/mlflow-artifacts/artifacts/a", "POST /ajax-api/2.0/mlflow/upload-artifact?run_uuid=x&path=a",
+    "POST /graphql", "GET /model-versions/get-artifact?name=a&version=1&path=a", "POST /api/3.0/mlflow/traces/search",
+    "POST /v1/traces", "GET /ajax-api/2.0/mlflow/get-trace-artifact?request_id=x", "POST /api/2.0/mlflow/users/create",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -279,18 +288,47 @@ def test_mlflow_runs_no_jobs(machines):
     require_no_jobs(machines.running["mlflow"].pid)
 
 
-def test_mlflow_answers_only_under_its_names(machines):
-    address = f"{machines.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
-    request = urllib.request.Request(address, headers={"Host": "elsewhere.example"})
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=60)
-    assert refused.value.code == 403
+@pytest.mark.parametrize("way", MLFLOW_WAYS)
+def test_mlflow_answers_and_takes_nothing_without_its_login(machines, way):
+    method, path = way.split()
+    for login in (None, "admin:wrong", "nobody:", f"admin:{PASSWORDS['prefect_auth_string']}"):
+        status, said = ask(machines.mlflow, path, method, b"{}", _basic(login) | {"Content-Type": "application/json"})
+        assert status == 401, (login, said)
 
 
-def test_no_password_is_in_a_log(machines, pair):
+def test_with_logins_too_pages_of_other_sites_and_large_bodies_are_refused(machines, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("what no answer holds")
+    admin = _basic(f"admin:{PASSWORDS['mlflow_password']}")
+    require_own_pages_only(machines.mlflow, "/api/2.0/mlflow/experiments/search?max_results=1", admin)
+    require_bounded(machines.mlflow, "/api/2.0/mlflow/runs/search", headers=admin)
+    require_no_way_out(machines.mlflow, ["/api/2.0/mlflow-artifacts/artifacts/", "/static-files/"], secret, admin)
+    prefect = machines.prefect_api.removesuffix("/api")
+    team = _basic(PASSWORDS["prefect_auth_string"])
+    require_own_pages_only(prefect, "/api/admin/version", team)
+    require_bounded(prefect, "/api/flow_runs/filter", headers=team)
+    for path in ("/api/flow_runs/filter", "/api/block_documents/filter", "/api/deployments/filter", "/api/logs/"):
+        assert ask(prefect, path, "POST", b"{}", _basic("team:wrong"))[0] == 401
+    assert not list(machines.room.rglob("checkout/mlartifacts"))
+
+
+def _basic(login):
+    return {} if login is None else {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+
+
+def test_no_password_is_in_a_file_or_a_list_of_processes(machines, postgres, pair):
+    secrets = [secret for secret in PASSWORDS.values() if secret != "none"]
+    places = [machines.outputs, machines.room / "artifacts", *machines.room.glob("machine-*")]
+    assert canary.holding(places, secrets) == []
     for log in machines.room.glob("*.log"):
-        text = log.read_text(errors="replace")
-        assert not [name for name, password in PASSWORDS.items() if password in text], log
+        assert not [secret for secret in secrets if secret in log.read_text(errors="replace")], log
+    tables = f"{postgres.query('prefect', TEXTS)}{postgres.query('mlflow', TEXTS)}"
+    assert "pneumonia" in tables
+    assert not [secret for secret in secrets if secret in tables]
+    started = [psutil.Process(service.pid) for service in machines.running.values()]
+    for process in (*started, *(child for each in started for child in each.children(recursive=True))):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            assert not [secret for secret in secrets if secret in " ".join(process.cmdline())], process
 
 
 ENGINE = """
@@ -303,6 +341,10 @@ lose() {
     psql --username=postgres --quiet --command="DROP DATABASE $name" --command="CREATE DATABASE $name OWNER $name"
   done
 }
+"""
+TEXTS = """
+SELECT query_to_xml(format('SELECT * FROM %I', tablename), true, true, '')
+FROM pg_tables WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version')
 """
 ROWS = """
 SELECT tablename, tableowner, query_to_xml(

@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -33,6 +35,7 @@ from prefect.events import Event
 from prefect.events.actions import RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from websockets.sync.client import connect
 
 from deployments.local.services import GPUS
 from docs.tools.screenshots import opened_page
@@ -41,14 +44,32 @@ from tasks.shared.markdown import FOLDED, fold, table
 from tests.conftest import CHECKOUT
 from tests.e2e.browser import needs_chromium
 from tests.e2e.client import client_of
+from tests.e2e.network import Silent, ask, require_bounded, require_no_way_out, require_own_pages_only
 from tests.e2e.page import address, dropped, foreign, xray  # noqa: F401  fixtures of its tests
-from tests.e2e.services import call, deployment_like, end, kill, process_of, running, service_environment, wait_for
+from tests.e2e.services import (
+    call,
+    deployment_like,
+    end,
+    kill,
+    left_running,
+    process_of,
+    running,
+    service_environment,
+    wait_for,
+)
+from tests.e2e.webhook import webhook
+from tests.support import canary
 from tests.support.pages import page_of
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.timeout(1800),  # what is started counts for the first test
-    pytest.mark.expected_in_logs("a run without a champion", "no weights of MedGemma", "wrong parameters"),
+    pytest.mark.expected_in_logs(
+        "a run without a champion",
+        "no weights of MedGemma",
+        "wrong parameters",
+        "a login where none is asked for",
+    ),
 ]
 IMAGES = {"train": 300, "val": 120, "test": 40}
 NO_WAY = "http://127.0.0.1:9"  # a proxy that leads nowhere: what is on this machine is reached without one
@@ -71,12 +92,23 @@ OWN = {"champion": {"name": "nobodys-classifier", "reason": "own"}}
 REASON = {"champion": {"reason": "given"}}
 WRONG = {"champion": {"name": 3}}
 WORD = "a word of this test"
+SECRETS = {
+    "HF_TOKEN": "hf_of-the-hub-5f1c",
+    "OPENAI_API_KEY": "sk-of-the-server-5f1c",
+    "DICOMWEB_LOGIN": "ward:of-the-archive-5f1c",
+    "PREFECT_API_AUTH_STRING": "team:of-prefect-5f1c",
+    "MLFLOW_TRACKING_USERNAME": "somebody-5f1c",
+    "MLFLOW_TRACKING_PASSWORD": "of-mlflow-5f1c",
+    "AWS_SECRET_ACCESS_KEY": "of-the-bucket-5f1c",
+}
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory, official_file):
     folder = tmp_path_factory.mktemp("services") / "outputs"
-    return service_environment(folder, official_file.parent, HTTP_PROXY=NO_WAY, HTTPS_PROXY=NO_WAY)
+    with webhook() as (_, hook):
+        secrets = SECRETS | {"ALERTS_WEBHOOK": hook}
+        yield service_environment(folder, official_file.parent, HTTP_PROXY=NO_WAY, HTTPS_PROXY=NO_WAY, **secrets)
 
 
 def _read(environment, name):
@@ -137,6 +169,45 @@ def test_an_artifact_shows_pictures_and_folds_long_tables(services, client):
         assert not page.get_by_role("cell", name="row").first.is_visible()
         page.locator("summary", has_text=f"{FOLDED + 1} rows: name, value").click()
         page.get_by_role("cell", name="row").first.wait_for(state="visible")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def silent(services):
+    """Clients that say nothing, until a test looks what became of them."""
+    return [Silent(services[name]) for name in ("prefect_api", "mlflow", "page")]
+
+
+@pytest.mark.parametrize(
+    ("server", "question", "method", "body"),
+    [
+        ("prefect_api", "/api/admin/version", "POST", "/api/flow_runs/filter"),
+        ("mlflow", "/api/2.0/mlflow/experiments/search?max_results=1", "POST", "/api/2.0/mlflow/runs/search"),
+        ("page", "/", "PUT", "/uploads"),
+    ],
+)
+def test_pages_of_other_sites_and_bodies_that_fill_the_memory_are_refused(services, server, question, method, body):
+    require_own_pages_only(services[server], question)
+    require_bounded(services[server], body, method)
+
+
+def test_no_path_leads_out(services, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("what no answer holds")
+    mlflow = MlflowClient(services["mlflow"])
+    run = mlflow.create_run(mlflow.create_experiment("of a test")).info.run_id
+    of_run = [f"/get-artifact?run_uuid={run}&path={{}}", f"/api/2.0/mlflow/artifacts/list?run_id={run}&path={{}}"]
+    passed_on = [f"/{api}/2.0/mlflow-artifacts/artifacts/" for api in ("api", "ajax-api")]
+    require_no_way_out(services["mlflow"], ["/", "/static-files/", *of_run, *passed_on], secret)
+    require_no_way_out(services["prefect_api"], ["/", "/v2/", "/v2/assets/", "/api/"], secret)
+    require_no_way_out(services["page"], ["/", f"/cases/{uuid4()}/", "/assets/", "/runs/"], secret)
+    mlflow.delete_experiment(mlflow.get_experiment_by_name("of a test").experiment_id)
+
+
+def test_what_is_uploaded_through_mlflow_lands_in_no_checkout(services):
+    for api in ("api", "ajax-api"):
+        status, _ = ask(services["mlflow"], f"/{api}/2.0/mlflow-artifacts/artifacts/a.txt", "PUT", b"of a stranger")
+        assert status >= 400
+    assert not (CHECKOUT / "mlartifacts").exists()
 
 
 def test_up_again_is_harmless(services, environment):
@@ -422,6 +493,34 @@ def test_the_next_run_is_all_hits(environment, client, summary, again):
     assert second["flow_run_id"] == str(again.id)
     assert second["tasks"]["executed"] == 0, second["tasks"]["steps"]
     assert second["tasks"]["cached"] == summary["tasks"]["executed"] + summary["tasks"]["cached"]
+
+
+def test_servers_do_not_wait_for_ever_for_clients_that_are_silent(silent):
+    for clients in silent:
+        clients.require_left()
+
+
+def test_no_secret_is_in_a_file_a_database_or_a_list_of_processes(
+    services, environment, begun, client, gpu_worker, again
+):
+    """After runs that needed one and failed, after runs that did not, and beside alerts."""
+    with connect(f"{services['prefect_api'].replace('http', 'ws', 1)}/events/in") as socket:  # not asked for a login
+        socket.send(json.dumps({"type": "auth", "token": SECRETS["PREFECT_API_AUTH_STRING"]}))
+        log = Path(environment["OUTPUTS"], "services", "prefect.log")
+        wait_for(lambda: "validation errors for Event" in log.read_text())
+    for run in (*([] if GPUS else [begun.gpu]), again.id):
+        _ended(client, run)
+    encoded = [base64.b64encode(value.encode()).decode().rstrip("=") for value in SECRETS.values()]
+    words = [
+        *SECRETS.values(),
+        *encoded,
+        urlsplit(environment["ALERTS_WEBHOOK"]).path,
+        SECRETS["PREFECT_API_AUTH_STRING"].partition(":")[2],
+    ]
+    assert canary.holding([Path(environment["OUTPUTS"])], words) == []
+    for process in left_running(environment):
+        with contextlib.suppress(psutil.Error):  # one that has just ended
+            assert not [word for word in words if word in " ".join(process.cmdline())]
 
 
 def test_what_has_died_is_started_again_at_its_old_address(services, environment):

@@ -30,6 +30,7 @@ from tasks.storage.locations import tracking_uri
 from tasks.storage.store import Store
 from tasks.tracking import registry, runs
 from tests.conftest import CHECKOUT
+from tests.e2e.network import require_bounded, require_own_pages_only
 from tests.e2e.services import wait_for
 from tests.hostile.poison import poisoned_graph
 from tests.support.ports import free_port
@@ -185,3 +186,9 @@ def test_an_image_that_was_scaled_is_refused_and_names_itself(address):
     scaled[0, 1] = 0.25
     message = _refusal(address, [stored.tolist(), scaled.tolist()])
     assert message.startswith("Image 1 has the pixel 0.25 at [0, 1]: pixels are whole numbers from 0 to 255")
+
+
+def test_pages_of_other_sites_and_bodies_that_fill_the_memory_are_refused(address):
+    server = address.removesuffix("/invocations")
+    require_own_pages_only(server, "/ping")
+    require_bounded(server, "/invocations")

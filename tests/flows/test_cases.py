@@ -1,5 +1,6 @@
 """One's own pictures through everything: a small classifier with its index, and pictures of all kinds."""
 
+import html
 import io
 import json
 import os
@@ -29,6 +30,7 @@ from flows.retrieval import retrieval
 from flows.support.shell import main, parse
 from models.notices import RESEARCH_NOTICE
 from models.report_generation.openai_server.exchange import image_url
+from models.text import printable
 from tasks.cases import archive
 from tasks.cases.case import Case
 from tasks.cases.steps.drift import FEWEST
@@ -41,6 +43,7 @@ from tasks.storage.store import Store
 from tests.conftest import CHECKOUT
 from tests.e2e.orthanc import LOGIN, orthanc
 from tests.flows.small import CLASSIFICATION, RETRIEVAL, executed, run_flow
+from tests.support import canary
 from tests.support.openai_stand_in import MODEL, stand_in
 from tests.support.pages import page_of
 
@@ -64,6 +67,8 @@ main(cases, sys.argv[1:])
 """
 SIZES = {"train": 160, "val": 80, "test": 64}  # no more than the preset takes, so that nothing is left out
 CANARY = "CANARY"
+NOISE, PAPER = canary.name_of_file("noise", ".jpg"), canary.name_of_file("paper", ".png")
+SHOWN_NOISE, SHOWN_PAPER = printable(NOISE, 80), printable(PAPER, 80)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +104,8 @@ def folder(dataset, tmp_path_factory):
         pixels = images[place] if photometric == "MONOCHROME2" else 255 - images[place]
         dicom(pixels, photometric).save_as(folder / f"{place}.dcm", enforce_file_format=True)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    Image.fromarray(noise).save(folder / "noise.jpg")
-    (folder / "paper.png").write_bytes(b"%PDF-1.4 nothing")
+    Image.fromarray(noise).save(folder / NOISE)
+    (folder / PAPER).write_bytes(b"%PDF-1.4 nothing")
     return folder
 
 
@@ -115,6 +120,10 @@ def dicom(pixels, photometric):
     dataset.PatientName, dataset.PatientID = f"{CANARY}^ZEBRA", f"{CANARY}-4711"
     dataset.PatientBirthDate, dataset.PatientSex, dataset.Modality = "19010203", "F", "DX"
     dataset.PatientOrientation = ["L", "F"]
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    for field in ("InstitutionName", "StationName", "StudyDescription", "SeriesDescription", "ImageComments"):
+        setattr(dataset, field, canary.text(field.lower(), 60).replace("\\", ""))
+    dataset.private_block(0x0099, canary.text("private", 10), create=True).add_new(1, "LT", canary.text("hidden", 60))
     dataset.Rows, dataset.Columns = pixels.shape
     dataset.SamplesPerPixel, dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 1, 8, 8, 7
     dataset.PixelRepresentation, dataset.PhotometricInterpretation = 0, photometric
@@ -147,9 +156,9 @@ def products(first, shared_outputs):
 
 def test_every_picture_is_one_case_and_bad_ones_end_nothing(found):
     assert len(found) == 14  # and `again.png` is `03.png`
-    assert found["paper.png"].problem.startswith("paper.png is no image")
-    assert found["noise.jpg"].concern == "foreign"
-    assert "coloured" in found["noise.jpg"].why_not_counted
+    assert found[SHOWN_PAPER].problem.startswith(f"{SHOWN_PAPER} is no image")
+    assert found[SHOWN_NOISE].concern == "foreign"
+    assert "coloured" in found[SHOWN_NOISE].why_not_counted
 
 
 def test_probabilities_are_those_of_the_evaluation(found, trained, dataset):
@@ -194,12 +203,12 @@ def test_the_products_say_the_same(found, products, first):
     assert set(table.index) == set(parquet.index) == set(found)
     index = (products / "index.html").read_text()
     for name, case in found.items():
-        assert name in index
+        assert html.escape(name) in index
         page = products / f"{case.short_name}.html"
         assert page.exists() == (case.problem is None)
         if case.problem is None:
             text = page.read_text()
-            assert RESEARCH_NOTICE in text and name in text
+            assert RESEARCH_NOTICE in text and html.escape(name) in text
             assert "ward 7" not in text
             assert table.loc[name, "probability"] == pytest.approx(case.classification.probability)
             bundle = json.loads((products / "fhir" / f"{case.short_name}.json").read_text())
@@ -243,7 +252,7 @@ def _kinds(place):
 def test_nothing_but_the_dicom_results_names_the_patient(products, shared_outputs, first):
     database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
     stored = [path.read_bytes() for path in database.parent.iterdir() if path.is_file()]
-    assert any(b"paper.png" in content for content in stored)  # what runs say lies here
+    assert any(canary.MARK.encode() in content for content in stored)  # what runs say lies here
     holding = {
         path
         for place in (shared_outputs, database.parent)
@@ -252,6 +261,17 @@ def test_nothing_but_the_dicom_results_names_the_patient(products, shared_output
     }
     assert products / "dicom" in {path.parent for path in holding}
     assert {path.parent.relative_to(shared_outputs / "cases").parts[1:] for path in holding} == {("dicom",)}
+
+
+def test_text_of_files_steers_no_terminal_and_is_no_markup_anywhere(products, shared_outputs, first):
+    """Names of pictures are shown; of what stands in a DICOM file only that which the DICOM results have to repeat."""
+    database = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
+    places = [shared_outputs, database.parent]
+    assert {"noise", "paper"} <= canary.fields(places)
+    assert [said for said in canary.raw(places) if not said.startswith(f"{products / 'dicom'}")] == []
+    assert canary.obeyed_pages(places, [page_of(first[0].flow_run_id)]) == []
+    beside = [place for place in places[0].iterdir() if place.name != "cases"]
+    assert canary.fields([*beside, *places[1:]]) <= {"noise", "paper"}
 
 
 def test_mlflow_and_prefect_show_it(first, found):

@@ -10,14 +10,17 @@ from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 from sqlalchemy import make_url
 
 from flows.support.shell import main, parse
+from models.text import printable
 from tasks.storage.locations import tracking_uri
-from tests.support import smallest
+from tests.support import canary, smallest
 from tests.support.openai_stand_in import MODEL, stand_in, status
+from tests.support.pages import page_of
 from tests.support.short_reports import short_reports
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "shared_outputs")
 
 KEY = "sk-canary-7e3a9b5c1d"
+VERSION = f"0.11.0 {canary.text('version', 300)}"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -29,7 +32,8 @@ def _data(official_file):
 
 @pytest.fixture(scope="module")
 def server():
-    with stand_in(key=KEY, pages={"/version": {"version": "0.11.0"}}) as server:
+    with stand_in(key=KEY, pages={"/version": {"version": VERSION}}) as server:
+        server.words = canary.text("words", 300).replace("\r\n# h\n", " ")  # its parser goes by lines
         yield server
 
 
@@ -82,7 +86,7 @@ def test_run_and_rows_say_which_server_and_model_it_was(result, server):
     client = MlflowClient(tracking_uri())
     run = client.get_run(result.run.run_id)
     tags = run.data.tags
-    assert (tags["generator.server"], tags["generator.server_version"]) == (server.url, "vLLM 0.11.0")
+    assert (tags["generator.server"], tags["generator.server_version"]) == (server.url, printable(f"vLLM {VERSION}"))
     assert (tags["generator.model"], tags["generator.device"]) == (MODEL, "server")
     assert "generator.precision" not in tags
     assert "random_weights" not in tags
@@ -90,17 +94,24 @@ def test_run_and_rows_say_which_server_and_model_it_was(result, server):
     assert run.data.metrics["reports/structured/control/alone/identical_text"] == 1
     report = Path(client.download_artifacts(result.run.run_id, "report.md")).read_text()
     assert f"The language model {MODEL}, on http" in report
-    assert "(vLLM 0.11.0), all as the server says" in report
+    assert "(vLLM 0.11.0 " in report and ", all as the server says" in report
     assert "None" not in report.split("## Audit")[0]
     fhir = Path(client.download_artifacts(result.run.run_id, "fhir/DiagnosticReport.ndjson")).read_text()
     assert f"language model: {MODEL}, http" in fhir
-    assert "(vLLM 0.11.0); dataset: " in fhir
+    assert "(vLLM 0.11.0 " in fhir
     traces = client.search_traces(locations=[run.info.experiment_id], run_id=result.run.run_id, max_results=100)
     assert len(traces) == result.answers.count
     spans = [trace.data.spans[0] for trace in traces]
-    assert {span.attributes.get("server_version") for span in spans} == {"vLLM 0.11.0"}
+    assert {span.attributes.get("server_version") for span in spans} == {printable(f"vLLM {VERSION}")}
     decided = {span.outputs.get("decided_by") for span in spans if "probability_of_yes" in span.outputs}
     assert decided == {"log-probabilities"}
+
+
+def test_what_a_server_and_its_model_say_steers_nothing_and_is_no_markup_anywhere(result, shared_outputs):
+    places = [shared_outputs, Path(make_url(PREFECT_API_DATABASE_CONNECTION_URL.value()).database).parent]
+    assert {"words", "version"} <= canary.fields(places)
+    assert canary.raw(places) == []
+    assert canary.obeyed_pages(places, [page_of(result.flow_run_id)]) == []
 
 
 def test_the_key_is_nowhere(result, shared_outputs, capfd, caplog):

@@ -3,7 +3,7 @@
 import pytest
 
 from models.errors import LONGEST_SENTENCE, InputError
-from models.text import one_line, printable, reason, visible
+from models.text import holds_login, one_line, printable, reason, visible, without_logins
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,21 @@ def test_a_whole_text_fits_one_line():
 )
 def test_the_reason_is_words_or_the_kind_of_the_error(error, told):
     assert reason(error) == told
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("postgresql://me:secret@db:5432/mlflow", "postgresql://db:5432/mlflow"),
+        ("(HTTPConnectionPool to 'http://me:p@ss@h/a@b')", "(HTTPConnectionPool to 'http://h/a@b')"),
+        ("ftp://token@h and s3://a:b@bucket/x", "ftp://h and s3://bucket/x"),
+        (f"http://me:{'s' * 400}@h", "http://h"),
+        ("sqlite:////a/b.db", "sqlite:////a/b.db"),
+        ("http://h/?mail=a@b.example", "http://h/?mail=a@b.example"),
+        ("mail a@b.example", "mail a@b.example"),
+    ],
+)
+def test_an_address_is_shown_without_its_login(given, shown):
+    for show in (printable, one_line, visible, without_logins):
+        assert show(given) == shown
+    assert holds_login(given) == (given != shown)

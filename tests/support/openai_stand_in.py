@@ -74,6 +74,7 @@ class StandIn:
         fault: what a request for a completion meets, by its body and how often it came before; None answers it.
         key: what it wants to be opened with, or None.
         logprobs: log-probabilities by token that it lists for the first token; None lists none.
+        words: that the model says beside what it is asked for.
         delay: seconds that an answer takes.
         asked: bodies of the requests for completions, faults included.
         headers: headers of all requests.
@@ -84,6 +85,7 @@ class StandIn:
     fault: Callable[[Mapping[str, Any], int], Fault | None] = lambda body, before: None
     key: str | None = None
     logprobs: Mapping[str, float] | None = field(default_factory=lambda: {"Yes": -0.5, "No": -1.2, " yes": -3.0})
+    words: str = ""
     delay: float = 0.0
     asked: list[dict[str, Any]] = field(default_factory=list)
     answered: list[str] = field(default_factory=list)
@@ -99,14 +101,16 @@ class StandIn:
         """Answer a question; the text says which question it was."""
         mark = question(body)
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant"}}
-        choice["message"]["content"] = f"Findings: none, {mark}.\nImpression: clear.\nLabel: normal\nCertainty: low"
+        choice["message"]["content"] = (
+            f"Findings: none, {mark}. {self.words}\nImpression: clear. {self.words}\nLabel: normal\nCertainty: low"
+        )
         schema = body.get("response_format", {}).get("json_schema", {})
         if schema.get("name") == "report":
             choice["message"]["content"] = json.dumps(
                 {
                     "image_quality": "limited",
-                    "findings": [{"name": "opacity", "presence": "absent", "detail": "none"}],
-                    "impression": f"Clear, {mark}.", "differential": [],
+                    "findings": [{"name": "opacity", "presence": "absent", "detail": f"none {self.words}"}],
+                    "impression": f"Clear, {mark}. {self.words}", "differential": [self.words] if self.words else [],
                     "label": "normal", "certainty": "low", "limitations": [],
                 }
             )  # fmt: skip

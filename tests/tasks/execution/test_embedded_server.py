@@ -5,12 +5,16 @@ import sys
 import pytest
 
 from tasks.execution import embedded_server
+from tests.e2e.network import require_own_pages_only
 from tests.e2e.services import wait_for
 from tests.support.ports import free_port
 
 SERVED = """
 async def app(scope, receive, send):
-    while True:
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+    while scope["type"] == "lifespan":
         message = await receive()
         await send({"type": message["type"] + ".complete"})
 """
@@ -44,3 +48,9 @@ def test_a_parent_that_dies_while_the_server_starts_leaves_none(served):
     process, _ = served
     process.stdin.close()
     wait_for(lambda: process.poll() is not None)
+
+
+def test_pages_of_other_sites_are_refused(served):
+    _, port = served
+    wait_for(lambda: _listens(port))
+    require_own_pages_only(f"http://127.0.0.1:{port}", "/")

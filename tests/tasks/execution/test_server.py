@@ -5,7 +5,7 @@ import pytest
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
 
 from models.errors import InputError
-from tasks.execution.server import flow_run_page, is_embedded, prefect_page, require_server, without_login
+from tasks.execution.server import flow_run_page, is_embedded, prefect_page, require_server
 
 
 @pytest.fixture(params=[200, 401, 404])
@@ -68,8 +68,3 @@ def test_what_answers_otherwise_is_told_apart(web_server):
             return
         with pytest.raises(InputError, match="login" if code == 401 else "no Prefect server"):
             require_server()
-
-
-def test_a_login_is_not_shown():
-    assert without_login("postgresql://me:secret@db:5432/mlflow") == "postgresql://db:5432/mlflow"
-    assert without_login("sqlite:////a/b.db") == "sqlite:////a/b.db"

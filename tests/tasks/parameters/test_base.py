@@ -3,9 +3,11 @@
 from typing import Annotated
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from tasks.parameters.base import Parameters, bounds
+from tasks.parameters.cases import CasesParameters
+from tasks.parameters.dataset import DatasetParameters
 
 
 class Form(Parameters):
@@ -49,3 +51,15 @@ def test_the_description_of_a_field_ends_with_its_bounds_once():
             "title": "Some",
             "type": "number",
         }
+
+
+@pytest.mark.parametrize(
+    ("form", "field", "value"),
+    [
+        (DatasetParameters, "path", "https://me:secret@data.example/x.npz"),
+        (CasesParameters, "images", ["a.png", "ftp://secret@scans.example/"]),
+    ],
+)
+def test_an_address_with_a_login_is_no_parameter_since_they_are_stored_and_shown(form, field, value):
+    with pytest.raises(ValidationError, match="holds a login, which would be stored and shown: leave it out"):
+        form(**{field: value})

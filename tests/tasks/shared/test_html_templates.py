@@ -1,5 +1,6 @@
 import jinja2
 import pytest
+from markupsafe import Markup
 
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE, RESEARCH_NOTICE
 from tasks.shared.html_templates import environment, known, notices
@@ -22,6 +23,13 @@ def test_a_page_escapes_what_it_is_given_and_says_what_it_is_for(templates):
     assert "beware" in page.words
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
     assert policy in page.attributes("content")
+
+
+def test_a_page_shows_what_steers_a_display_and_keeps_what_is_markup(templates):
+    render = templates.get_template("mine.html").render
+    shown = render(text="a\n\x1b[31m\u202e<b>", notices=[])
+    assert "<p>a\n\\x1b[31m\\u202e&lt;b&gt;</p>" in shown
+    assert "<p><b>a</b>\\u200b</p>" in render(text=Markup("<b>a</b>\u200b"), notices=[])
 
 
 def test_a_page_that_lacks_a_value_is_not_written(templates):

@@ -8,6 +8,7 @@ import pytest
 from prefect.settings import Settings
 
 from deployments.automations.heartbeat import heartbeat_window
+from models.errors import InputError
 from tasks.storage import locations
 
 
@@ -128,3 +129,15 @@ def test_without_room_in_the_home_caches_lie_under_outputs(tmp_path, monkeypatch
     assert found["XDG_CACHE_HOME"] == str(tmp_path / "outputs" / "cache")
     assert found["MPLCONFIGDIR"] == str(tmp_path / "outputs" / "cache" / "matplotlib")
     assert "HOME" not in found
+
+
+def test_a_store_whose_address_holds_a_login_is_none_and_is_not_told(monkeypatch):
+    monkeypatch.setenv("STORE_URI", "ftp://me:secret@store.example/x")
+    with pytest.raises(InputError, match="STORE_URI holds a login") as refused:
+        locations.store_uri()
+    assert "secret" not in str(refused.value)
+
+
+def test_links_to_the_tracker_hold_no_login(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@mlflow.example:5000/")
+    assert locations.tracking_page() == "http://mlflow.example:5000"

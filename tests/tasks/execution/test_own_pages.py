@@ -5,7 +5,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from deployments.local.own_pages import OwnPagesOnly
+from tasks.execution.own_pages import OwnPagesOnly
 
 OWN = [
     {"Host": "127.0.0.1:4200"},

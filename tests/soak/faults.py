@@ -2,9 +2,14 @@
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
+import sysconfig
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from tests.soak.aftermath import computed, look, losses
+from tests.soak.forked import Forks
 from tests.soak.runs import Place, Program, Undisturbed, processor_seconds, run_undisturbed
 
 _FEW, _PICTURES = 64, 4
@@ -30,28 +36,36 @@ class World:
     Attributes:
         room: folder for all products.
         data: folder of the dataset.
+        forks: from which runs are forked.
     """
 
     room: Path
     data: Path
+    forks: Forks
     _undisturbed: dict[str, Undisturbed] = field(default_factory=dict)
-    _places: int = 0
+    _preparing: threading.RLock = field(default_factory=threading.RLock)
 
-    def place(self, program: Program) -> Place:
-        """Make a place with the products that a program needs."""
-        self._places += 1
-        place = Place(self.room / f"{self._places:03d}-{program.name}", self.data, self._material())
-        if program.before:
-            shutil.copytree(self._prepared(program), place.outputs)
-        return place
+    def place(self, program: Program, *, by_command: bool = False) -> Place:
+        """Make a place with the products that a program needs.
+
+        Args:
+            program: it runs there.
+            by_command: start its runs by their command, rather than fork them.
+        """
+        with self._preparing:
+            room = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=self.room))
+            place = Place(room, self.data, self._material(), None if by_command else self.forks)
+            if program.before:
+                shutil.copytree(self._prepared(program), place.outputs)
+            return place
 
     def undisturbed(self, program: Program) -> Undisturbed:
         """Return what a program leaves when nothing happens; it runs once for that."""
-        if program.name not in self._undisturbed:
-            place = self.place(program)
-            self._undisturbed[program.name] = run_undisturbed(place, program)
-            shutil.rmtree(place.outputs)
-        return self._undisturbed[program.name]
+        with self._preparing:
+            if program.name not in self._undisturbed:
+                place = self.place(program)
+                self._undisturbed[program.name] = run_undisturbed(place, program)
+            return self._undisturbed[program.name]
 
     def _material(self) -> Path:
         """Make a small whole dataset, whose classifier becomes champion, and pictures from it."""
@@ -65,7 +79,9 @@ class World:
         return folder
 
     def _prepared(self, program: Program) -> Path:
-        place = Place(self.room / f"before-{program.name}", self.data, self._material())
+        """Run what a program needs, once for all that need the same."""
+        names = "-".join(earlier.name for earlier in program.before)
+        place = Place(self.room / f"before-{names}", self.data, self._material(), self.forks)
         if not place.outputs.exists():
             for earlier in program.before:
                 if place.run(earlier) != 0:
@@ -81,19 +97,24 @@ class Outcome:
         tried: how often something went wrong.
         lost: what was lost, in words.
         moments: when, so that it can be done again.
+        warned: of what the runs warned.
     """
 
     tried: int = 0
     lost: list[str] = field(default_factory=list)
     moments: list[str] = field(default_factory=list)
+    warned: set[str] = field(default_factory=set)
 
 
 Fault = Callable[[World, Program, random.Random], Outcome]
+BY_COMMAND = 0.1
+"""Share of the runs that are killed which their command starts, as a person does; the others are forked."""
 
 
 def killed(world: World, program: Program, chance: random.Random) -> Outcome:
     """Kill a run with `kill -9`, and those that go on with it, then let one end."""
-    right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
+    by_command = chance.random() < BY_COMMAND
+    right, place, outcome = world.undisturbed(program), world.place(program, by_command=by_command), Outcome()
     for _ in range(chance.randint(1, MOST_KILLS)):
         share, everything = chance.random(), chance.random() < 0.5
         if chance.random() < 0.5:
@@ -127,11 +148,13 @@ def _run_in_peace(place: Place, program: Program, right: Undisturbed, outcome: O
     elif "Traceback" in place.said():
         outcome.lost.append(f"the next run prints a traceback, see {place.log[-1]}")
     outcome.lost += [f"lives on: {name}" for name in place.wait_until_left()]
+    outcome.lost += [f"logged: {record}" for record in place.strange()]
     _compare(place, right, outcome)
 
 
 def _compare(place: Place, right: Undisturbed, outcome: Outcome) -> None:
     outcome.lost += losses(right.aftermath, look(place.outputs, place.temporary))
+    outcome.warned = place.warned()
     if not outcome.lost:
         shutil.rmtree(place.room)
 
@@ -255,6 +278,8 @@ def crowd(*others: tuple[Program, int]) -> Fault:
         outcome.lost += found.wrong
         outcome.lost += [f"result {key} differs" for key, digest in expected if found.results.get(key) != digest]
         outcome.lost += [f"{key} was computed {count} times" for key, count in times.items() if count > 1]
+        outcome.lost += [f"logged: {record}" for record in place.strange()]
+        outcome.warned = place.warned()
         if not outcome.lost:
             shutil.rmtree(place.room)
         return outcome
@@ -262,25 +287,30 @@ def crowd(*others: tuple[Program, int]) -> Fault:
     return run
 
 
-def clock(offset: str) -> Fault:
-    """Make the fault that the clock jumps in mid-run, and is right again in the next; it takes Debian's `faketime`."""
+def clock(seconds: int) -> Fault:
+    """Make the fault that the time of the day jumps in mid-run, and is right again in the next; it takes a C compiler.
+
+    Args:
+        seconds: by how much, for all processes of the run at once.
+    """
 
     def run(world: World, program: Program, chance: random.Random) -> Outcome:
         right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
-        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-        if library is None:
-            outcome.moments.append("left out: apt-get install faketime")
+        share, library, told = chance.random(), world.room / "clock.so", place.room / "clock"
+        compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
+        if not library.exists() and shutil.which(compiler) is None:
+            outcome.moments.append("left out: there is no C compiler")
             return outcome
-        share, told = chance.random(), place.room / "clock"
+        source = Path(__file__).with_name("clock.c")
+        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
         outcome.tried = 1
-        outcome.moments.append(f"{offset} at {share:.2f} of the processor seconds")
-        told.write_text("+0")
-        variables = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(told), "NO_FAKE_STAT": "1"}
-        variables |= {"FAKETIME_CACHE_DURATION": "1"}  # seconds, after which it reads its file again
-        process = place.start(program, **variables, FAKETIME_DONT_FAKE_MONOTONIC="1")
+        outcome.moments.append(f"{seconds:+} s at {share:.2f} of the processor seconds")
+        told.write_bytes(bytes(8))
+        process = place.start(program, LD_PRELOAD=str(library), SOAK_CLOCK=str(told))
         for used in processor_seconds(process):
             if used >= share * right.processor_seconds:
-                told.write_text(offset)
+                with told.open("r+b") as clock:
+                    clock.write(seconds.to_bytes(8, sys.byteorder, signed=True))
             time.sleep(0.05)
         code = place.finish(process)
         if code != 0 or "Traceback" in place.said():

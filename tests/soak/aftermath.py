@@ -163,6 +163,13 @@ def _orchestration(outputs: Path) -> Iterator[str]:
             for name, state in connection.execute(f"SELECT name, state_type FROM {table}"):
                 if state not in _FINAL:
                     yield f"{table} {name[:30]} of Prefect is {state}"
+        shown = connection.execute(
+            "SELECT a.description, a.data FROM artifact a JOIN flow_run f ON f.id = a.flow_run_id "
+            "WHERE a.type = 'progress' AND f.state_type = 'COMPLETED'"
+        )
+        for description, share in shown:
+            if float(share) != 100:
+                yield f"progress of a run that is over is shown as {share} %: {description}"
         for name, slots in connection.execute("SELECT name, active_slots FROM concurrency_limit_v2"):
             if slots:
                 yield f"{slots} slots of {name} are taken"

@@ -296,21 +296,17 @@ def clock(seconds: int) -> Fault:
 
     def run(world: World, program: Program, chance: random.Random) -> Outcome:
         right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
-        share, library, told = chance.random(), world.room / "clock.so", place.room / "clock"
-        compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
-        if not library.exists() and shutil.which(compiler) is None:
+        share, told, library = chance.random(), place.room / "clock", clock_library(place.room)
+        if library is None:
             outcome.moments.append("left out: there is no C compiler")
             return outcome
-        source = Path(__file__).with_name("clock.c")
-        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
         outcome.tried = 1
         outcome.moments.append(f"{seconds:+} s at {share:.2f} of the processor seconds")
-        told.write_bytes(bytes(8))
+        set_clock(told, 0)
         process = place.start(program, LD_PRELOAD=str(library), SOAK_CLOCK=str(told))
         for used in processor_seconds(process):
             if used >= share * right.processor_seconds:
-                with told.open("r+b") as clock:
-                    clock.write(seconds.to_bytes(8, sys.byteorder, signed=True))
+                set_clock(told, seconds)
             time.sleep(0.05)
         code = place.finish(process)
         if code != 0 or "Traceback" in place.said():
@@ -319,6 +315,22 @@ def clock(seconds: int) -> Fault:
         return outcome
 
     return run
+
+
+def clock_library(folder: Path) -> Path | None:
+    """Compile, into a folder, the library that lets the clock of a process jump; None without a compiler."""
+    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
+    if shutil.which(compiler) is None:
+        return None
+    library, source = folder / "clock.so", Path(__file__).with_name("clock.c")
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+def set_clock(told: Path, seconds: int) -> None:
+    """Let the clock of the processes that look at a file be off by so many seconds, from now on."""
+    with told.open("r+b" if told.exists() else "wb") as clock:
+        clock.write(seconds.to_bytes(8, sys.byteorder, signed=True))
 
 
 def rotten(world: World, program: Program, chance: random.Random) -> Outcome:

@@ -25,6 +25,8 @@ from typing import Any
 CHECKOUT = Path(__file__).resolve().parents[2]
 RUNS = 20
 """Of one process, before another one takes its place: all its forks hash words alike, and draw alike where unseeded."""
+MARK = "SOAK_FORKS"
+"""Variable by which forks are known: they show the environment of the process that they are forked from."""
 _LIBRARIES = (
     "torch", "torchvision", "sklearn.linear_model", "matplotlib.pyplot", "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.tracing.fluent", "fastapi", "rich.console", "faiss", "psutil",
@@ -93,7 +95,7 @@ class Forks:
         return subprocess.Popen(
             [sys.executable, "-m", "tests.soak.forked"],
             cwd=CHECKOUT,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            env=os.environ | {"OMP_NUM_THREADS": "1", MARK: str(os.getpid())},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -69,7 +69,7 @@ class Ledger:
         """Keep a trial."""
         trial = Trial(fault, seed, number, tried, lost, moments, sorted(warned), self.commit, f"{date.today()}")
         with self._lock, self._file.open("a") as file:
-            file.write(f"{json.dumps(asdict(trial))}\n")
+            file.write(f"\n{json.dumps(asdict(trial))}\n")  # what was being written when one was killed stays apart
 
     def table(self) -> list[str]:
         """Write the table: by fault, what was tried, survived and lost, with the seeds and commits."""

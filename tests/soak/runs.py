@@ -15,7 +15,7 @@ import psutil
 
 from tests.server_logs import EMBEDDED, unexpected
 from tests.soak.aftermath import Aftermath, look
-from tests.soak.forked import Forks, Run
+from tests.soak.forked import MARK, Forks, Run
 from tests.support import smallest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -124,12 +124,13 @@ class Place:
         return Path(self.log[-1]).read_text(errors="replace")
 
     def living(self) -> list[psutil.Process]:
-        """Find the processes that work here: those of a run's session, and those that have its environment."""
+        """Find the processes that work here: forks of a run's session, and those that have its environment."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, ProcessLookupError):
-                of_a_run = os.getsid(process.pid) in self._sessions
-                here = of_a_run or process.environ().get("OUTPUTS") == str(self.outputs)
+                shown = process.environ()
+                forked = shown.get(MARK) == str(os.getpid()) and os.getsid(process.pid) in self._sessions
+                here = forked or shown.get("OUTPUTS") == str(self.outputs)
                 if here and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found

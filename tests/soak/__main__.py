@@ -21,7 +21,7 @@ _ROOM = tempfile.mkdtemp(prefix="pneumonia-soak-")
 os.environ["OUTPUTS"] = f"{_ROOM}/own"  # before anything of the project is imported: nothing lands in the checkout
 
 from tests.soak.catalogue import TRIALS  # noqa: E402
-from tests.soak.faults import World  # noqa: E402
+from tests.soak.faults import Outcome, World  # noqa: E402
 from tests.soak.forked import Forks  # noqa: E402
 from tests.soak.ledger import Ledger  # noqa: E402
 
@@ -59,7 +59,10 @@ def main() -> int:
 def _try(world: World, ledger: Ledger, seed: int, name: str, number: int) -> None:
     fault, program = TRIALS[name]
     started = time.monotonic()
-    outcome = fault(world, program, random.Random(f"{seed} {name} {number}"))
+    try:
+        outcome = fault(world, program, random.Random(f"{seed} {name} {number}"))
+    except Exception as error:  # the others go on
+        outcome = Outcome(tried=1, lost=[f"{type(error).__name__}: {error}"])
     ledger.note(name, seed, number, outcome.tried, outcome.lost, outcome.moments, outcome.warned)
     _say(
         "\n".join(

@@ -12,6 +12,7 @@ import sysconfig
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -25,7 +26,7 @@ from tests.soak.forked import Forks
 from tests.soak.runs import Place, Program, Undisturbed, processor_seconds, run_undisturbed
 
 _FEW, _PICTURES = 64, 4
-MOST_KILLS = 3
+MOST_KILLS = 6
 """Of one run, before it is left in peace."""
 
 
@@ -43,7 +44,7 @@ class World:
     data: Path
     forks: Forks
     _undisturbed: dict[str, Undisturbed] = field(default_factory=dict)
-    _preparing: threading.RLock = field(default_factory=threading.RLock)
+    _preparing: dict[str, threading.RLock] = field(default_factory=lambda: defaultdict(threading.RLock))
 
     def place(self, program: Program, *, by_command: bool = False) -> Place:
         """Make a place with the products that a program needs.
@@ -52,16 +53,15 @@ class World:
             program: it runs there.
             by_command: start its runs by their command, rather than fork them.
         """
-        with self._preparing:
-            room = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=self.room))
-            place = Place(room, self.data, self._material(), None if by_command else self.forks)
-            if program.before:
-                shutil.copytree(self._prepared(program), place.outputs)
-            return place
+        room = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=self.room))
+        place = Place(room, self.data, self._material(), None if by_command else self.forks)
+        if program.before:
+            shutil.copytree(self._prepared(program), place.outputs)
+        return place
 
     def undisturbed(self, program: Program) -> Undisturbed:
         """Return what a program leaves when nothing happens; it runs once for that."""
-        with self._preparing:
+        with self._preparing[program.name]:
             if program.name not in self._undisturbed:
                 place = self.place(program)
                 self._undisturbed[program.name] = run_undisturbed(place, program)
@@ -70,22 +70,26 @@ class World:
     def _material(self) -> Path:
         """Make a small whole dataset, whose classifier becomes champion, and pictures from it."""
         folder = self.room / "material"
-        if not folder.exists():
-            (folder / "pictures").mkdir(parents=True)
-            with np.load(self.data / "pneumoniamnist.npz") as arrays:
-                np.savez(folder / "few.npz", **{name: values[:_FEW] for name, values in arrays.items()})
-                for place, image in enumerate(arrays["test_images"][:_PICTURES]):
-                    Image.fromarray(image).save(folder / "pictures" / f"{place}.png")
+        with self._preparing["material"]:
+            if not folder.exists():
+                (folder / "pictures").mkdir(parents=True)
+                with np.load(self.data / "pneumoniamnist.npz") as arrays:
+                    np.savez(folder / "few.npz", **{name: values[:_FEW] for name, values in arrays.items()})
+                    for place, image in enumerate(arrays["test_images"][:_PICTURES]):
+                        Image.fromarray(image).save(folder / "pictures" / f"{place}.png")
         return folder
 
     def _prepared(self, program: Program) -> Path:
         """Run what a program needs, once for all that need the same."""
         names = "-".join(earlier.name for earlier in program.before)
         place = Place(self.room / f"before-{names}", self.data, self._material(), self.forks)
-        if not place.outputs.exists():
-            for earlier in program.before:
-                if place.run(earlier) != 0:
-                    raise RuntimeError(f"{earlier.name} does not end well:\n{place.said()[-3000:]}")
+        with self._preparing[names]:
+            if not place.room.joinpath("whole").exists():
+                shutil.rmtree(place.outputs, ignore_errors=True)  # an earlier sitting was interrupted
+                for earlier in program.before:
+                    if place.run(earlier) != 0:
+                        raise RuntimeError(f"{earlier.name} does not end well:\n{place.said()[-3000:]}")
+                place.room.joinpath("whole").touch()
         return place.outputs
 
 

@@ -374,7 +374,7 @@ def databases_locked(seconds: float) -> Fault:
     """Make the fault that another process holds both databases for so many seconds."""
 
     def locked(world: World, program: Program, chance: random.Random) -> Outcome:
-        right, place, outcome = world.undisturbed(program), world.place(program), Outcome(tried=1)
+        right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
         share = chance.random()
         outcome.moments.append(f"{share:.2f} of the processor seconds")
         process, held = place.start(program), None
@@ -386,6 +386,7 @@ def databases_locked(seconds: float) -> Fault:
         code = place.finish(process)
         if held is not None:
             held.join()
+            outcome.tried = 1
         if code != 0:
             outcome.lost.append(f"it ends with {code}: {place.said()[-400:]}")
         _run_in_peace(place, program, right, outcome)
@@ -409,7 +410,7 @@ def _hold(outputs: Path, seconds: float) -> None:
 
 def run_deleted(world: World, program: Program, chance: random.Random) -> Outcome:
     """Delete the run and its experiment in MLflow, as a person does on its page, in mid-run."""
-    right, place, outcome = world.undisturbed(program), world.place(program), Outcome(tried=1)
+    right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
     share, whole = chance.random(), chance.random() < 0.5
     outcome.moments.append(f"{share:.2f} of the processor seconds, {'the experiment' if whole else 'the run'}")
     process, done = place.start(program), False
@@ -417,6 +418,7 @@ def run_deleted(world: World, program: Program, chance: random.Random) -> Outcom
         if not done and used >= share * right.processor_seconds and (place.outputs / "mlflow.db").exists():
             done = _delete(place.outputs / "mlflow.db", whole)
         time.sleep(0.05)
+    outcome.tried = int(done)
     code = place.finish(process)
     if code not in (0, 2) or "Traceback" in place.said():
         outcome.lost.append(f"it ends with {code}, see {place.log[-1]}: {place.said()[-400:]}")

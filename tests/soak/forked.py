@@ -3,7 +3,8 @@
 To load PyTorch, MLflow and their like is most of what a short run takes of the processor, and no run differs in it.
 What reads the environment as it is imported, Prefect and the project, each run loads for itself. The process that is
 forked from has one thread and has computed nothing. A run is forked twice: between it and the first process waits one
-that notes how it ended.
+that notes how it ended. At the end of a fork nanobind tells of what "leaked": libraries that were there before the run
+froze what it does not collect.
 
     python -m tests.soak.forked    (orders on standard input, a line each; process ids on standard output)
 """

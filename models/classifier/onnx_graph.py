@@ -4,6 +4,7 @@ Source: https://onnx.ai/onnx/intro; exported by PyTorch's `torch.export`, run by
 """
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.classifier.serving import ServedClassifier
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else ONNX Runtime 1.32 keeps a number of the machine and reports
 INPUT, OUTPUT = "images", "probabilities"
 CARD = "card"
 """Name in the metadata of the graph under which the classifier's card stands, as JSON."""

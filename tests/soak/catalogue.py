@@ -10,14 +10,19 @@ _OWN_PICTURES = (
     "--cases.pages", "2",
 )  # fmt: skip
 
+# One stage begins in an empty folder, where both databases are made; the others where it has been.
 ONE_STAGE = smallest_program(
     "one-stage", "tests.soak.one_stage", "dataset", "training", training__epochs=3, dataset__limit=32
 )
-PIPELINE = smallest_program("pipeline", "flows.pipeline", "dataset", "training", "evaluation", "retrieval", "reports")
-REPORTS = smallest_program("reports", "tests.support.short_reports", "dataset", "training", "evaluation", "reports")
+PIPELINE = smallest_program(
+    "pipeline", "flows.pipeline", "dataset", "training", "evaluation", "retrieval", "reports", before=(ONE_STAGE,)
+)
+REPORTS = smallest_program(
+    "reports", "tests.support.short_reports", "dataset", "training", "evaluation", "reports", before=(ONE_STAGE,)
+)
 SWEEP = smallest_program(
-    "sweep", "flows.sweep", "dataset", "training", "evaluation", sweep__learning_rates="0.001,0.002",
-    sweep__seeds="0", sweep__at_once=2,
+    "sweep", "flows.sweep", "dataset", "training", "evaluation", before=(ONE_STAGE,),
+    sweep__learning_rates="0.001,0.002", sweep__seeds="0", sweep__at_once=2,
 )  # fmt: skip
 CHAMPION = smallest_program("champion", "flows.retrieval", "dataset", "training", "evaluation", "retrieval", **_FEW)
 CASES = Program("cases", "flows.cases", _OWN_PICTURES, before=(CHAMPION,))
@@ -38,8 +43,8 @@ TRIALS: dict[str, tuple[Fault, Program]] = {
     "the store vanishes in mid-run": (faults.store_lost, ONE_STAGE),
     "a file cannot be read once": (faults.unreadable, ONE_STAGE),
     "files of every kind are damaged": (faults.rotten, PIPELINE),
-    "the clock jumps ahead a day": (faults.clock("+1d"), ONE_STAGE),
-    "the clock jumps back a day": (faults.clock("-1d"), ONE_STAGE),
+    "the clock jumps ahead a day": (faults.clock(86_400), ONE_STAGE),
+    "the clock jumps back a day": (faults.clock(-86_400), ONE_STAGE),
     "databases are locked for a minute": (faults.databases_locked(60), ONE_STAGE),
     "run or experiment is deleted in MLflow": (faults.run_deleted, ONE_STAGE),
     "four pipelines, two sweeps, an inbox": (

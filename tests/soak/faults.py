@@ -2,11 +2,17 @@
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
+import sysconfig
+import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -16,10 +22,11 @@ import numpy as np
 from PIL import Image
 
 from tests.soak.aftermath import computed, look, losses
+from tests.soak.forked import Forks
 from tests.soak.runs import Place, Program, Undisturbed, processor_seconds, run_undisturbed
 
 _FEW, _PICTURES = 64, 4
-MOST_KILLS = 3
+MOST_KILLS = 6
 """Of one run, before it is left in peace."""
 
 
@@ -30,46 +37,59 @@ class World:
     Attributes:
         room: folder for all products.
         data: folder of the dataset.
+        forks: from which runs are forked.
     """
 
     room: Path
     data: Path
+    forks: Forks
     _undisturbed: dict[str, Undisturbed] = field(default_factory=dict)
-    _places: int = 0
+    _preparing: dict[str, threading.RLock] = field(default_factory=lambda: defaultdict(threading.RLock))
 
-    def place(self, program: Program) -> Place:
-        """Make a place with the products that a program needs."""
-        self._places += 1
-        place = Place(self.room / f"{self._places:03d}-{program.name}", self.data, self._material())
+    def place(self, program: Program, *, by_command: bool = False) -> Place:
+        """Make a place with the products that a program needs.
+
+        Args:
+            program: it runs there.
+            by_command: start its runs by their command, rather than fork them.
+        """
+        room = Path(tempfile.mkdtemp(prefix=f"{program.name}-", dir=self.room))
+        place = Place(room, self.data, self._material(), None if by_command else self.forks)
         if program.before:
             shutil.copytree(self._prepared(program), place.outputs)
         return place
 
     def undisturbed(self, program: Program) -> Undisturbed:
         """Return what a program leaves when nothing happens; it runs once for that."""
-        if program.name not in self._undisturbed:
-            place = self.place(program)
-            self._undisturbed[program.name] = run_undisturbed(place, program)
-            shutil.rmtree(place.outputs)
-        return self._undisturbed[program.name]
+        with self._preparing[program.name]:
+            if program.name not in self._undisturbed:
+                place = self.place(program)
+                self._undisturbed[program.name] = run_undisturbed(place, program)
+            return self._undisturbed[program.name]
 
     def _material(self) -> Path:
         """Make a small whole dataset, whose classifier becomes champion, and pictures from it."""
         folder = self.room / "material"
-        if not folder.exists():
-            (folder / "pictures").mkdir(parents=True)
-            with np.load(self.data / "pneumoniamnist.npz") as arrays:
-                np.savez(folder / "few.npz", **{name: values[:_FEW] for name, values in arrays.items()})
-                for place, image in enumerate(arrays["test_images"][:_PICTURES]):
-                    Image.fromarray(image).save(folder / "pictures" / f"{place}.png")
+        with self._preparing["material"]:
+            if not folder.exists():
+                (folder / "pictures").mkdir(parents=True)
+                with np.load(self.data / "pneumoniamnist.npz") as arrays:
+                    np.savez(folder / "few.npz", **{name: values[:_FEW] for name, values in arrays.items()})
+                    for place, image in enumerate(arrays["test_images"][:_PICTURES]):
+                        Image.fromarray(image).save(folder / "pictures" / f"{place}.png")
         return folder
 
     def _prepared(self, program: Program) -> Path:
-        place = Place(self.room / f"before-{program.name}", self.data, self._material())
-        if not place.outputs.exists():
-            for earlier in program.before:
-                if place.run(earlier) != 0:
-                    raise RuntimeError(f"{earlier.name} does not end well:\n{place.said()[-3000:]}")
+        """Run what a program needs, once for all that need the same."""
+        names = "-".join(earlier.name for earlier in program.before)
+        place = Place(self.room / f"before-{names}", self.data, self._material(), self.forks)
+        with self._preparing[names]:
+            if not place.room.joinpath("whole").exists():
+                shutil.rmtree(place.outputs, ignore_errors=True)  # an earlier sitting was interrupted
+                for earlier in program.before:
+                    if place.run(earlier) != 0:
+                        raise RuntimeError(f"{earlier.name} does not end well:\n{place.said()[-3000:]}")
+                place.room.joinpath("whole").touch()
         return place.outputs
 
 
@@ -81,19 +101,24 @@ class Outcome:
         tried: how often something went wrong.
         lost: what was lost, in words.
         moments: when, so that it can be done again.
+        warned: of what the runs warned.
     """
 
     tried: int = 0
     lost: list[str] = field(default_factory=list)
     moments: list[str] = field(default_factory=list)
+    warned: set[str] = field(default_factory=set)
 
 
 Fault = Callable[[World, Program, random.Random], Outcome]
+BY_COMMAND = 0.1
+"""Share of the runs that are killed which their command starts, as a person does; the others are forked."""
 
 
 def killed(world: World, program: Program, chance: random.Random) -> Outcome:
     """Kill a run with `kill -9`, and those that go on with it, then let one end."""
-    right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
+    by_command = chance.random() < BY_COMMAND
+    right, place, outcome = world.undisturbed(program), world.place(program, by_command=by_command), Outcome()
     for _ in range(chance.randint(1, MOST_KILLS)):
         share, everything = chance.random(), chance.random() < 0.5
         if chance.random() < 0.5:
@@ -127,11 +152,13 @@ def _run_in_peace(place: Place, program: Program, right: Undisturbed, outcome: O
     elif "Traceback" in place.said():
         outcome.lost.append(f"the next run prints a traceback, see {place.log[-1]}")
     outcome.lost += [f"lives on: {name}" for name in place.wait_until_left()]
+    outcome.lost += [f"logged: {record}" for record in place.strange()]
     _compare(place, right, outcome)
 
 
 def _compare(place: Place, right: Undisturbed, outcome: Outcome) -> None:
     outcome.lost += losses(right.aftermath, look(place.outputs, place.temporary))
+    outcome.warned = place.warned()
     if not outcome.lost:
         shutil.rmtree(place.room)
 
@@ -255,6 +282,8 @@ def crowd(*others: tuple[Program, int]) -> Fault:
         outcome.lost += found.wrong
         outcome.lost += [f"result {key} differs" for key, digest in expected if found.results.get(key) != digest]
         outcome.lost += [f"{key} was computed {count} times" for key, count in times.items() if count > 1]
+        outcome.lost += [f"logged: {record}" for record in place.strange()]
+        outcome.warned = place.warned()
         if not outcome.lost:
             shutil.rmtree(place.room)
         return outcome
@@ -262,25 +291,26 @@ def crowd(*others: tuple[Program, int]) -> Fault:
     return run
 
 
-def clock(offset: str) -> Fault:
-    """Make the fault that the clock jumps in mid-run, and is right again in the next; it takes Debian's `faketime`."""
+def clock(seconds: int) -> Fault:
+    """Make the fault that the time of the day jumps in mid-run, and is right again in the next; it takes a C compiler.
+
+    Args:
+        seconds: by how much, for all processes of the run at once.
+    """
 
     def run(world: World, program: Program, chance: random.Random) -> Outcome:
         right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
-        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+        share, told, library = chance.random(), place.room / "clock", clock_library(place.room)
         if library is None:
-            outcome.moments.append("left out: apt-get install faketime")
+            outcome.moments.append("left out: there is no C compiler")
             return outcome
-        share, told = chance.random(), place.room / "clock"
         outcome.tried = 1
-        outcome.moments.append(f"{offset} at {share:.2f} of the processor seconds")
-        told.write_text("+0")
-        variables = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(told), "NO_FAKE_STAT": "1"}
-        variables |= {"FAKETIME_CACHE_DURATION": "1"}  # seconds, after which it reads its file again
-        process = place.start(program, **variables, FAKETIME_DONT_FAKE_MONOTONIC="1")
+        outcome.moments.append(f"{seconds:+} s at {share:.2f} of the processor seconds")
+        set_clock(told, 0)
+        process = place.start(program, LD_PRELOAD=str(library), SOAK_CLOCK=str(told))
         for used in processor_seconds(process):
             if used >= share * right.processor_seconds:
-                told.write_text(offset)
+                set_clock(told, seconds)
             time.sleep(0.05)
         code = place.finish(process)
         if code != 0 or "Traceback" in place.said():
@@ -291,13 +321,30 @@ def clock(offset: str) -> Fault:
     return run
 
 
+def clock_library(folder: Path) -> Path | None:
+    """Compile, into a folder, the library that lets the clock of a process jump; None without a compiler."""
+    compiler = shlex.split(sysconfig.get_config_var("CC") or "cc")[0]
+    if shutil.which(compiler) is None:
+        return None
+    library, source = folder / "clock.so", Path(__file__).with_name("clock.c")
+    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, source], check=True)
+    return library
+
+
+def set_clock(told: Path, seconds: int) -> None:
+    """Let the clock of the processes that look at a file be off by so many seconds, from now on."""
+    with told.open("r+b" if told.exists() else "wb") as clock:
+        clock.write(seconds.to_bytes(8, sys.byteorder, signed=True))
+
+
 def rotten(world: World, program: Program, chance: random.Random) -> Outcome:
     """Damage files of every kind that a finished run has left, then run again."""
     right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
+    not_its_own = set(place.outputs.rglob("*"))  # the next run has no reason to look at what was there before
     place.run(program)
     kinds: dict[str, list[Path]] = {}
     for file in sorted((place.outputs / "store").rglob("*")) + sorted((place.outputs / "results").rglob("*")):
-        if file.is_file():
+        if file.is_file() and file not in not_its_own:
             parts = file.relative_to(place.outputs).parts
             kinds.setdefault("/".join(parts[:2]) if parts[1] != "sha256" else f"sha256{file.suffix}", []).append(file)
     for kind, files in sorted(kinds.items()):
@@ -327,7 +374,7 @@ def databases_locked(seconds: float) -> Fault:
     """Make the fault that another process holds both databases for so many seconds."""
 
     def locked(world: World, program: Program, chance: random.Random) -> Outcome:
-        right, place, outcome = world.undisturbed(program), world.place(program), Outcome(tried=1)
+        right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
         share = chance.random()
         outcome.moments.append(f"{share:.2f} of the processor seconds")
         process, held = place.start(program), None
@@ -339,6 +386,7 @@ def databases_locked(seconds: float) -> Fault:
         code = place.finish(process)
         if held is not None:
             held.join()
+            outcome.tried = 1
         if code != 0:
             outcome.lost.append(f"it ends with {code}: {place.said()[-400:]}")
         _run_in_peace(place, program, right, outcome)
@@ -362,7 +410,7 @@ def _hold(outputs: Path, seconds: float) -> None:
 
 def run_deleted(world: World, program: Program, chance: random.Random) -> Outcome:
     """Delete the run and its experiment in MLflow, as a person does on its page, in mid-run."""
-    right, place, outcome = world.undisturbed(program), world.place(program), Outcome(tried=1)
+    right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
     share, whole = chance.random(), chance.random() < 0.5
     outcome.moments.append(f"{share:.2f} of the processor seconds, {'the experiment' if whole else 'the run'}")
     process, done = place.start(program), False
@@ -370,6 +418,7 @@ def run_deleted(world: World, program: Program, chance: random.Random) -> Outcom
         if not done and used >= share * right.processor_seconds and (place.outputs / "mlflow.db").exists():
             done = _delete(place.outputs / "mlflow.db", whole)
         time.sleep(0.05)
+    outcome.tried = int(done)
     code = place.finish(process)
     if code not in (0, 2) or "Traceback" in place.said():
         outcome.lost.append(f"it ends with {code}, see {place.log[-1]}: {place.said()[-400:]}")

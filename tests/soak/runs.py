@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,11 +13,15 @@ from pathlib import Path
 
 import psutil
 
+from tests.server_logs import EMBEDDED, unexpected
 from tests.soak.aftermath import Aftermath, look
+from tests.soak.forked import MARK, Forks, Run
 from tests.support import smallest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 1800
+_NUMBERS = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|\d+(\.\d+)?")
+Started = subprocess.Popen[bytes] | Run
 LEAVES_SECONDS = 60
 """How long the processes of a run that was killed may take to end."""
 
@@ -46,13 +51,16 @@ class Place:
         room: holds `outputs/` and `temporary/`.
         data: folder of the dataset.
         material: folder that stands for `{material}` in the words of programs.
+        forks: from which runs are forked; None starts each by its command.
         log: what the runs printed.
     """
 
     room: Path
     data: Path
     material: Path
+    forks: Forks | None = None
     log: list[str] = field(default_factory=list)
+    _sessions: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.temporary.mkdir(parents=True, exist_ok=True)
@@ -74,24 +82,30 @@ class Place:
         own = {"OUTPUTS": str(self.outputs), "DATA": str(self.data), "TMPDIR": str(self.temporary)}
         return kept | {"OMP_NUM_THREADS": "1"} | own | others
 
-    def start(self, program: Program, wrapper: tuple[str, ...] = (), **luck: str) -> subprocess.Popen[bytes]:
-        """Start a run in a group of processes of its own."""
+    def start(self, program: Program, wrapper: tuple[str, ...] = (), **luck: str) -> Started:
+        """Start a run in a session of its own; within a wrapper, or with a library before others, by its command."""
         self.room.joinpath("log").mkdir(exist_ok=True)
         file = self.room / "log" / f"{len(self.log):02d}-{program.name}.log"
         self.log.append(str(file))
-        words = [word.replace("{material}", str(self.material)) for word in program.words]
-        with file.open("wb") as log:
-            return subprocess.Popen(
-                [*wrapper, sys.executable, "-m", "tests.soak.program", program.module, *words],
-                cwd=CHECKOUT,
-                env=self.environment(**luck),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        words = [program.module, *(word.replace("{material}", str(self.material)) for word in program.words)]
+        environment = self.environment(**luck)
+        if self.forks is not None and not wrapper and "LD_PRELOAD" not in luck:
+            started: Started = self.forks.start(words, environment, file, file.with_suffix(".code"))
+        else:
+            with file.open("wb") as log:
+                started = subprocess.Popen(
+                    [*wrapper, sys.executable, "-m", "tests.soak.program", *words],
+                    cwd=CHECKOUT,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        self._sessions.add(started.pid)
+        return started
 
-    def finish(self, process: subprocess.Popen[bytes]) -> int:
+    def finish(self, process: Started) -> int:
         """Wait for a run and for all that it started; return its exit code."""
         try:
             code = process.wait(PATIENCE_SECONDS)
@@ -110,13 +124,29 @@ class Place:
         return Path(self.log[-1]).read_text(errors="replace")
 
     def living(self) -> list[psutil.Process]:
-        """Find the processes that work here."""
+        """Find the processes that work here: forks of a run's session, and those that have its environment."""
         found = []
         for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("OUTPUTS") == str(self.outputs):
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                shown = process.environ()
+                forked = shown.get(MARK) == str(os.getpid()) and os.getsid(process.pid) in self._sessions
+                here = forked or shown.get("OUTPUTS") == str(self.outputs)
+                if here and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
+
+    def warned(self) -> set[str]:
+        """Return what the runs warned of, with no numbers in it."""
+        lines = [line for log in self.log for line in Path(log).read_text(errors="replace").splitlines()]
+        return {_NUMBERS.sub("#", line[line.upper().index("WARN") :])[:160] for line in lines if "WARN" in line.upper()}
+
+    def strange(self) -> list[str]:
+        """Return errors and tracebacks that runs and their servers have logged, whatever became of the runs."""
+        files = [*map(Path, self.log), self.outputs / "prefect" / "embedded.log"]
+        texts = {file: file.read_text(errors="replace") for file in files if file.exists()}
+        return [
+            f"{file.name}: {record[-600:]}" for file, text in texts.items() for record in unexpected(text, EMBEDDED)
+        ]
 
     def wait_until_left(self) -> list[str]:
         """Wait until nothing works here; name, and end, what still does after a while."""
@@ -162,7 +192,7 @@ def run_undisturbed(place: Place, program: Program) -> Undisturbed:
     return Undisturbed(int(count.read_text()), used, look(place.outputs, place.temporary))
 
 
-def processor_seconds(process: subprocess.Popen[bytes]) -> Iterator[float]:
+def processor_seconds(process: Started) -> Iterator[float]:
     """Yield, until a run ends, how long it and what it started have used a processor."""
     main, used = psutil.Process(process.pid), dict[int, float]()
     while process.poll() is None:

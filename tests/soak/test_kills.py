@@ -1,7 +1,8 @@
 """Runs of one stage that are killed, at whatever moment, and gone on with: the short part of `make soak`.
 
 What is asserted holds for every moment. Where it is, an act of the run decides (see `tests.soak.program`), so that the
-same code is killed in the same place on any machine.
+same code is killed in the same place on any machine. The runs that are killed are forked, the one they are compared
+with was started by its command: both must find the same.
 """
 
 import signal
@@ -11,6 +12,7 @@ import pytest
 from tests.server_logs import EMBEDDED, unexpected
 from tests.soak.aftermath import look, losses
 from tests.soak.catalogue import ONE_STAGE
+from tests.soak.forked import Forks
 from tests.soak.runs import Place
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -27,8 +29,10 @@ def undisturbed(tmp_path_factory, official_file):
     return look(place.outputs, place.temporary)
 
 
-def test_runs_that_are_killed_leave_what_an_undisturbed_one_does(undisturbed, tmp_path, official_file):
-    place = Place(tmp_path, official_file.parent, tmp_path)
+def test_runs_that_are_killed_leave_what_an_undisturbed_one_does(undisturbed, tmp_path, official_file, request):
+    forks = Forks()
+    request.addfinalizer(forks.close)
+    place = Place(tmp_path, official_file.parent, tmp_path, forks)
     for luck, act in ACTS.items():
         assert place.run(ONE_STAGE, SOAK_ACT=str(act), SOAK_LUCK=luck) == -signal.SIGKILL, place.said()
         assert place.wait_until_left() == []

@@ -6,6 +6,7 @@ be measured; the panel beside it shows the neighbours that the search really fin
 
 import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -40,6 +41,8 @@ _STYLE = _HERE.with_name("interactive_map.css")
 _MARKERS = ("circle", "triangle", "square", "diamond", "inverted_triangle", "star")
 _UNREMARKABLE = "#b9bfc9"  # points whose class the classifier predicts
 _PANEL_WIDTH = 330  # pixels
+_DRAWN = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_COUNTED = re.compile(r'"id":"(p\d+)"')
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,17 @@ def interactive_map(
         row(plot, panel, sizing_mode="stretch_width"),
         sizing_mode="stretch_width", margin=(0, 12, 0, 12),
     )  # fmt: skip
-    return file_html(page, INLINE, title)
+    return _same_each_time(file_html(page, INLINE, title))
+
+
+def _same_each_time(page: str) -> str:
+    """Replace the names that Bokeh draws, or counts through the process, so that the same map is the same file."""
+    library, body, content = page.partition("<body>")
+    drawn = {name: f"part-{place}" for place, name in enumerate(dict.fromkeys(_DRAWN.findall(content)))}
+    content = _DRAWN.sub(lambda found: drawn[found[0]], content)
+    counted = sorted(set(_COUNTED.findall(content)), key=lambda name: int(name[1:]))
+    named = {name: f"p{place}" for place, name in enumerate(counted)}
+    return library + body + re.sub(r'"(p\d+)"', lambda found: f'"{named.get(found[1], found[1])}"', content)
 
 
 def _point_columns(

@@ -186,3 +186,9 @@ def test_a_browser_shows_the_clicked_point_in_a_frame_that_may_run_scripts_only(
     assert re.findall(r"<span>(.*?)<br>(.*?)<br>cosine (.*?)</span>", panel) == [
         ("test 1", "pneumonia", "0.900"), ("test 7", "pneumonia", "0.800"),
     ]  # fmt: skip
+
+
+def test_the_same_map_is_the_same_file_whatever_was_drawn_before():
+    first = page()
+    assert page(title="Another") != first
+    assert page() == first

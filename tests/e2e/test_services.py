@@ -43,6 +43,7 @@ from tests.e2e.browser import needs_chromium
 from tests.e2e.client import client_of
 from tests.e2e.page import address, dropped, foreign, xray  # noqa: F401  fixtures of its tests
 from tests.e2e.services import call, deployment_like, end, kill, process_of, running, service_environment, wait_for
+from tests.support.half_made import leave_half_made
 from tests.support.pages import page_of
 
 pytestmark = [
@@ -76,6 +77,8 @@ WORD = "a word of this test"
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory, official_file):
     folder = tmp_path_factory.mktemp("services") / "outputs"
+    folder.mkdir()
+    leave_half_made(folder / "mlflow.db")  # by an earlier start, which somebody killed
     return service_environment(folder, official_file.parent, HTTP_PROXY=NO_WAY, HTTPS_PROXY=NO_WAY)
 
 

@@ -1,4 +1,4 @@
-"""The Prefect server of `make up`: `prefect server`, with four changes. It also keeps the logs of all services small.
+"""The Prefect server of `make up`: `prefect server`, with five changes. It also keeps the logs of all services small.
 
 Late runs say in their state what they may wait for.
 
@@ -6,6 +6,9 @@ Its pages reach no other address than the server's own. They would call one of a
 that switches analytics off does not prevent.
 
 It answers programs and its own pages, and no page of another site that is open in the same browser.
+
+While PostgreSQL is away, for a restart for instance, it answers that one may try again (503), as its clients then do.
+Prefect answers 500 where the connection is refused, a fault of its own, by which the run that asked ends.
 
 SQLite's transactions begin so that none is turned away.
 Prefect begins most of its transactions on SQLite as readers. One that has read and then wants to write, while another
@@ -16,12 +19,14 @@ lost. One that begins as a writer (BEGIN IMMEDIATE), as Prefect begins a few, wa
 
 import functools
 import runpy
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from prefect.server.api import server
@@ -51,6 +56,20 @@ def begin_as_writers() -> None:
         return begin(self, session, with_for_update=True)
 
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[assignment]
+
+
+def ask_to_try_again() -> None:
+    """Let the server call the requests that fail for want of a connection to PostgreSQL such as may be tried again."""
+    known = server.is_client_retryable_exception
+    away = (
+        ConnectionError,
+        TimeoutError,
+        socket.gaierror,  # of the name of a container that is being replaced
+        asyncpg.exceptions.PostgresConnectionError,
+        asyncpg.exceptions.OperatorInterventionError,  # is shut down, or starts
+        asyncpg.exceptions.InsufficientResourcesError,  # has all the connections that it takes
+    )
+    server.is_client_retryable_exception = lambda error: isinstance(error, away) or known(error)
 
 
 def explain_late_runs() -> None:
@@ -91,6 +110,7 @@ def keep_foreign_sites_out() -> None:
 if __name__ == "__main__":
     keep_foreign_sites_out()
     begin_as_writers()
+    ask_to_try_again()
     keep_pages_at_home()
     explain_late_runs()
     keep_small(outputs() / "services")

@@ -26,6 +26,11 @@ def main() -> int:
     asked = _parser().parse_args()
     room = Path(asked.room or _ROOM).resolve()
     data = os.environ.get("DATA") or os.environ.get("MEDMNIST_ROOT")
+    folder = Path(data).resolve() if data else Path.home() / ".medmnist"
+    if asked.services:
+        from tests.soak.hour import hour  # loads Prefect
+
+        return hour(room, folder, asked.services, asked.every)
     world = World(room, Path(data).resolve() if data else Path.home() / ".medmnist")
     rows, lost = [], 0
     for name, (fault, program) in TRIALS.items():
@@ -62,6 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=17, metavar="N", help="of each fault (17)")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all moments (1)")
     parser.add_argument("--only", nargs="*", metavar="WORD", help="faults whose names hold one of these")
+    parser.add_argument("--services", type=float, metavar="MINUTES", help="let the services of `make up` work instead")
+    parser.add_argument("--every", type=float, default=60, metavar="SECONDS", help="the clock of --services (60)")
     parser.add_argument("--room", metavar="FOLDER", help="where the products lie, and stay")
     return parser
 

@@ -289,7 +289,7 @@ def test_mlflow_answers_only_under_its_names(machines):
 
 
 @pytest.fixture(scope="module")
-def restarted(machines, postgres, pair):
+def restarted(machines, postgres):
     """Two runs of one training: PostgreSQL is restarted in the middle of the first."""
     training = {"dataset": SMALLEST["dataset"], "evaluation": SMALLEST["evaluation"]}
     training["training"] = SMALLEST["training"] | {"epochs": EPOCHS, "seed": 1}

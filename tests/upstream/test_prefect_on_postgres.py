@@ -1,4 +1,4 @@
-"""Prefect 3.8's server takes a refused connection to its database for a fault of its own, which no client tries again."""
+"""Prefect 3.8's server takes a refused connection to its database for its own fault, which no client tries again."""
 
 import asyncio
 import socket

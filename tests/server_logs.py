@@ -61,6 +61,9 @@ EXPECTED = {
     "a Dask worker is elsewhere": Expected(
         r"No module named 'tasks'", "the test starts it in a folder without the project, and the flow says so"
     ),
+    "a Dask scheduler was killed": Expected(
+        r"distributed\.(client|worker|nanny|comm|core)", "the test does it, and who spoke to it says so"
+    ),
     "a Dask worker ends": Expected(
         r"Failed to communicate with scheduler during heartbeat",
         "its cluster is being closed: the scheduler has removed it already, and ends the heartbeat that was under way",
@@ -79,6 +82,12 @@ EXPECTED = {
     ),
     "PostgreSQL starts": Expected(
         r"FATAL:  the database system is (starting up|shutting down)", "the test asks whether it is there, until it is"
+    ),
+    "PostgreSQL was restarted": Expected(
+        r"Connect call failed|terminating connection due to administrator command"
+        r"|the database system is (starting up|shutting down)|ConnectionDoesNotExistError"
+        r"|Connection refused|server closed the connection unexpectedly|SSL connection has been closed unexpectedly",
+        "the test does it; until it is back the servers say that they cannot ask it",
     ),
     "a metric was logged already": Expected(
         r'duplicate key value violates unique constraint "metric_pk"',

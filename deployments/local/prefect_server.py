@@ -8,6 +8,9 @@ that switches analytics off does not prevent.
 It answers programs and its own pages, and no page of another site that is open in the same browser. It takes no body
 that would fill its memory, and waits for no client for ever. Beyond loopback it starts with a login only.
 
+While PostgreSQL is away, for a restart for instance, it answers that one may try again (503), as its clients then do.
+Prefect answers 500 where the connection is refused, a fault of its own, by which the run that asked ends.
+
 SQLite's transactions begin so that none is turned away.
 Prefect begins most of its transactions on SQLite as readers. One that has read and then wants to write, while another
 has written in between, is refused at once (`database is locked`, SQLITE_BUSY_SNAPSHOT), however long the busy timeout:
@@ -17,12 +20,14 @@ lost. One that begins as a writer (BEGIN IMMEDIATE), as Prefect begins a few, wa
 
 import functools
 import runpy
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from prefect.server.api import server
@@ -53,6 +58,20 @@ def begin_as_writers() -> None:
         return begin(self, session, with_for_update=True)
 
     AioSqliteConfiguration.begin_transaction = begin_transaction  # type: ignore[assignment]
+
+
+def ask_to_try_again() -> None:
+    """Let the server call the requests that fail for want of a connection to PostgreSQL such as may be tried again."""
+    known = server.is_client_retryable_exception
+    away = (
+        ConnectionError,
+        TimeoutError,
+        socket.gaierror,  # of the name of a container that is being replaced
+        asyncpg.exceptions.PostgresConnectionError,
+        asyncpg.exceptions.OperatorInterventionError,  # is shut down, or starts
+        asyncpg.exceptions.InsufficientResourcesError,  # has all the connections that it takes
+    )
+    server.is_client_retryable_exception = lambda error: isinstance(error, away) or known(error)
 
 
 def explain_late_runs() -> None:
@@ -99,6 +118,7 @@ def stand_guard() -> None:
 if __name__ == "__main__":
     stand_guard()
     begin_as_writers()
+    ask_to_try_again()
     keep_pages_at_home()
     explain_late_runs()
     keep_small(outputs() / "services")

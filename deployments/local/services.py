@@ -49,6 +49,7 @@ from tasks.storage.proxies import require_proxies
 from tasks.storage.temporary_files import write_whole
 from tasks.tracking.pages import LEADERBOARD, start_page, view_page
 from tasks.tracking.relocation import follow_the_move
+from tasks.tracking.tables import make_tables
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
@@ -166,6 +167,7 @@ def _bring_up(
     rotate_all((outputs() / "services").glob("*.log"))  # while they are up the Prefect server does it
     if "mlflow" in missing:
         follow_the_move()
+        make_tables()
     for name in ("prefect", "mlflow"):
         if name in missing:
             _start(name, commands[name], notes, _without_tracking(variables) if name == "mlflow" else variables)

@@ -4,9 +4,14 @@ Both trackers bring their own: `prefect server database upgrade` and `mlflow db 
 store need nothing: a step whose code or libraries have changed since runs again, and says so.
 """
 
+import contextlib
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from sqlalchemy import URL, create_engine, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +22,7 @@ from deployments.local.services import running
 from models.errors import InputError
 from models.text import printable
 from tasks.storage.locations import environment, outputs
+from tasks.storage.temporary_files import made_whole
 
 _COMMANDS = {
     "prefect": ["prefect", "server", "database", "upgrade", "--yes"],
@@ -102,15 +108,32 @@ def _run(name: str, url: URL) -> None:
         InputError: it fails.
     """
     command = [sys.executable, "-m", *_COMMANDS[name]]
-    if name == "mlflow":
-        command.append(databases.without_password(url))
-    done = subprocess.run(command, env=databases.login(url), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "")
-        raise InputError(
-            f"The database of {name} could not be upgraded ({printable(said, 120)}): it may be of a newer version than "
-            "this one. The backup that was made has it as it was: make restore BACKUP=file."
+    with _aside(url) if name == "mlflow" else contextlib.nullcontext(url) as place:
+        if name == "mlflow":
+            command.append(databases.without_password(place))
+        done = subprocess.run(
+            command, env=databases.login(url), stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
+        if done.returncode:
+            said = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "")
+            raise InputError(
+                f"The database of {name} could not be upgraded ({printable(said, 120)}): it may be of a newer version "
+                "than this one. The backup that was made has it as it was: make restore BACKUP=file."
+            )
+
+
+@contextlib.contextmanager
+def _aside(url: URL) -> Iterator[URL]:
+    """Let MLflow's migrations, which SQLite does not undo, work on a copy that takes the file's place in the end."""
+    if url.get_backend_name() != "sqlite":
+        yield url
+        return
+    path = Path(str(url.database))
+    with made_whole(path, outputs()) as copy:
+        with contextlib.closing(sqlite3.connect(path)) as old, contextlib.closing(sqlite3.connect(copy)) as new:
+            old.backup(new)
+        shutil.copymode(path, copy)
+        yield url.set(database=str(copy))
 
 
 if __name__ == "__main__":

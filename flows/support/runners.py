@@ -69,8 +69,8 @@ def require_workers(execution: ExecutionParameters) -> None:
     """Refuse, before anything is computed, a scheduler that cannot do the work.
 
     Raises:
-        InputError: the form contradicts itself, nothing answers at the address, or its workers lack the project, the
-            store or a Prefect server that they reach.
+        InputError: the form contradicts itself, nothing answers at the address, or the scheduler or its workers lack
+            the project, the store or a Prefect server that they reach.
     """
     address = execution.scheduler
     if address is None:
@@ -100,12 +100,15 @@ def require_workers(execution: ExecutionParameters) -> None:
         return store_uri()
 
     with client:
+        who = "scheduler"  # it reads the parts, too, before it hands them out
         try:
+            client.run_on_scheduler(worker_store)
+            who = "worker"
             stores = client.run(worker_store)
         except ModuleNotFoundError as error:
             raise InputError(
-                f"--execution.scheduler {address}: its workers cannot import {error.name}; start "
-                "`python -m dask worker` in the project's folder and environment."
+                f"--execution.scheduler {address}: {'its workers' if who == 'worker' else 'it'} cannot import "
+                f"{error.name}; start `python -m dask {who}` in the project's folder and environment."
             ) from error
     if not stores:
         raise InputError(

@@ -1,9 +1,10 @@
-"""What flows and steps raise says what happened: the process was asked to end, or a disk takes no more."""
+"""What flows and steps raise says what happened: the process was asked to end, a disk is full, a cluster is gone."""
 
 import functools
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from tasks.execution.cluster import cluster_error
 from tasks.execution.termination import asked_for, noted
 from tasks.storage.disks import disk_error
 
@@ -12,7 +13,7 @@ R = TypeVar("R")
 
 
 def in_plain_words(function: Callable[P, R]) -> Callable[P, R]:
-    """Make errors that come from a signal those of that signal, and errors that come from a disk those of `disk_error`.
+    """Make errors that come from a signal those of that signal, and errors of a disk or a cluster a sentence about it.
 
     They become the states of the run and their messages.
 
@@ -29,7 +30,7 @@ def in_plain_words(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 return function(*arguments, **named)
             except Exception as error:
-                told = asked_for() or disk_error(error)
+                told = asked_for() or disk_error(error) or cluster_error(error)
                 if told is None:
                     raise
                 raise told from error

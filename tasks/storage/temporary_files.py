@@ -16,7 +16,7 @@ from tasks.storage.process_identity import process_identity
 
 FOLDER = "unfinished"
 """Below the root of a store or of the products: on the same disk, so that a file can be renamed."""
-_NAME = re.compile(r"(?P<host>.+)-(?P<process>\d+@[0-9a-f.]+)\.[0-9a-f]{32}\.tmp")
+_NAME = re.compile(r"(?P<host>.+)-(?P<process>\d+@[0-9a-f.]+)\.[0-9a-f]{32}\.tmp(-journal)?")  # SQLite's own
 
 
 def write_whole(path: Path, content: bytes, root: Path) -> None:

@@ -38,10 +38,10 @@ from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, outputs, tracking_artifacts, tracking_uri
 from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
-from tasks.storage.temporary_files import made_whole
 from tasks.tracking.busy_database import wait_for_others
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tasks.tracking.relocation import follow_the_move
+from tasks.tracking.tables import make_tables
 from tasks.tracking.views import LEADERBOARDS, TAG, figure_view, is_outdated, leaderboard
 
 if TYPE_CHECKING:
@@ -410,21 +410,11 @@ def _prepare(uri: str) -> None:
     with FileLock(locks() / "mlflow.lock"):  # two first starts at once would both migrate the schema
         follow_the_move()
         wait_for_others()
-        _make_tables(uri)
+        if uri == f"sqlite:///{outputs() / 'mlflow.db'}":
+            make_tables()
         client = MlflowClient(uri)
         for name in EXPERIMENTS:
             _furnish(client, experiment_id(client, name), name)
-
-
-def _make_tables(uri: str) -> None:
-    """Make the database of the products, whole: one that is left half made has no version and serves nobody."""
-    path = outputs() / "mlflow.db"
-    if uri == f"sqlite:///{path}" and not (path.exists() and path.stat().st_size):
-        from mlflow.store.tracking import DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH
-        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-        with made_whole(path, outputs()) as temporary:
-            SqlAlchemyStore(f"sqlite:///{temporary}", DEFAULT_LOCAL_FILE_AND_ARTIFACT_PATH).engine.dispose()
 
 
 def _furnish(client: "MlflowClient", experiment: str, name: str) -> None:

@@ -2,10 +2,13 @@
 
 import contextlib
 import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -28,6 +31,7 @@ from tasks.classification.steps.training import predict_classifier
 from tasks.classification.sweep.leaderboard import TrialResult
 from tasks.data.steps import locate_source, prepare_dataset
 from tasks.execution.caching import outcomes
+from tasks.execution.plain_words import in_plain_words
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.execution import ExecutionParameters
 from tasks.parameters.reports import ReportParameters
@@ -98,6 +102,7 @@ def _embed(execution: ExecutionParameters) -> tuple[EmbeddingsRecord, list[bool]
     """Embed all images; return which shards were hits, too."""
 
     @flow(task_runner=task_runner(execution))
+    @in_plain_words
     def embed() -> tuple[EmbeddingsRecord, str]:
         data, classifier = _data_and_classifier()
         return embed_images(data, own_encoder(data, classifier, "classifier"), size=SHARD), str(flow_run.id)
@@ -210,35 +215,72 @@ def _scores(result: TrialRecord | TrialResult) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _started(log: Path, folder: Path, *words: str) -> Iterator[None]:
+def _started(log: Path, folder: Path, *words: str) -> "Iterator[subprocess.Popen[bytes]]":
     """Start a command of Dask as the guide does, and end it."""
     here = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
     with log.open("ab") as file:
         process = subprocess.Popen([sys.executable, "-m", "dask", *words, *here], cwd=folder, stdout=file, stderr=file)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(300)
 
 
-def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_folder(
+def _at_work(client: Client, step: str) -> str:
+    """Wait until a worker is at work on a step; return its address."""
+    from tests.e2e.services import wait_for  # which imports tests.conftest
+
+    busy = wait_for(lambda: [place for place, keys in client.processing().items() if step in str(keys)], pause=0.01)
+    return str(busy[0])
+
+
+def test_parts_of_a_worker_that_is_killed_go_to_another(shared_outputs, dask, client, server_logs):
+    expected, _ = _embed(ExecutionParameters(runner="threads"))
+    _forget(shared_outputs, "embed-shard")
+
+    def kill() -> None:
+        worker = _at_work(client, "embed_shard")
+        os.kill(client.run(os.getpid, workers=[worker])[worker], signal.SIGKILL)
+
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(kill)
+        embeddings, hits = _embed(dask)
+        killed.result()
+    assert embeddings == expected
+    assert hits == [False] * SHARDS  # each noted once
+
+
+def test_what_was_started_by_hand_must_run_in_the_projects_folder_and_a_lost_scheduler_is_a_sentence(
     shared_outputs, tmp_path, server_logs
 ):
     from tests.e2e.services import wait_for  # which imports tests.conftest
 
     log = tmp_path / "dask.log"
-    server_logs.watch(log, "a Dask worker is elsewhere", "a stranger knocked")
-    port = free_port()
-    form = ExecutionParameters(runner="dask", scheduler=f"tcp://127.0.0.1:{port}")
+    server_logs.watch(log, "a Dask worker is elsewhere", "a stranger knocked", "a Dask scheduler was killed")
+    expected, _ = _embed(ExecutionParameters(runner="threads"))
+    _forget(shared_outputs, "embed-shard")
+    elsewhere, here = (ExecutionParameters(runner="dask", scheduler=f"tcp://127.0.0.1:{free_port()}") for _ in range(2))
+    with _started(log, tmp_path, "scheduler", "--port", str(elsewhere.scheduler).rpartition(":")[2]):
+        Client(elsewhere.scheduler, timeout=300, set_as_default=False).close()
+        with pytest.raises(
+            InputError, match=f"{elsewhere.scheduler}: it cannot import tasks; start `python -m dask sch"
+        ):
+            require_workers(elsewhere)
     with (
-        _started(log, tmp_path, "scheduler", "--port", str(port)),
-        Client(form.scheduler, timeout=300, set_as_default=False) as client,
-        _started(log, CHECKOUT, "worker", form.scheduler),
+        _started(log, CHECKOUT, "scheduler", "--port", str(here.scheduler).rpartition(":")[2]) as scheduler,
+        Client(here.scheduler, timeout=300, set_as_default=False) as client,
+        _started(log, CHECKOUT, "worker", here.scheduler),
     ):
-        with _started(log, tmp_path, "worker", form.scheduler):
+        with _started(log, tmp_path, "worker", here.scheduler):
             client.wait_for_workers(2, timeout=300)
-            with pytest.raises(InputError, match=f"{form.scheduler}: its workers cannot import tasks; start"):
-                require_workers(form)
+            with pytest.raises(InputError, match=f"{here.scheduler}: its workers cannot import tasks; start"):
+                require_workers(here)
         wait_for(lambda: len(client.scheduler_info()["workers"]) == 1)
-        require_workers(form)
+        require_workers(here)
+        with ThreadPoolExecutor() as pool, pytest.raises(InputError, match="The scheduler of the Dask cluster is gone"):
+            killed = pool.submit(lambda: (_at_work(client, "embed_shard"), scheduler.kill()))
+            _embed(here)
+        killed.result()
+    embeddings, _ = _embed(ExecutionParameters(runner="threads"))
+    assert embeddings == expected

@@ -59,6 +59,7 @@ from tests.e2e.services import (
 )
 from tests.e2e.webhook import webhook
 from tests.support import canary
+from tests.support.half_made import leave_half_made
 from tests.support.pages import page_of
 
 pytestmark = [
@@ -106,6 +107,8 @@ SECRETS = {
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory, official_file):
     folder = tmp_path_factory.mktemp("services") / "outputs"
+    folder.mkdir()
+    leave_half_made(folder / "mlflow.db")  # by an earlier start, which somebody killed
     with webhook() as (_, hook):
         secrets = SECRETS | {"ALERTS_WEBHOOK": hook}
         yield service_environment(folder, official_file.parent, HTTP_PROXY=NO_WAY, HTTPS_PROXY=NO_WAY, **secrets)

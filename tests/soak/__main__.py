@@ -32,7 +32,12 @@ def main() -> int:
     room = Path(asked.room or _ROOM).resolve()
     room.mkdir(parents=True, exist_ok=True)
     data = os.environ.get("DATA") or os.environ.get("MEDMNIST_ROOT")
-    world = World(room, Path(data).resolve() if data else Path.home() / ".medmnist", Forks())
+    folder = Path(data).resolve() if data else Path.home() / ".medmnist"
+    if asked.services:
+        from tests.soak.hour import hour  # loads Prefect
+
+        return hour(room, folder, asked.services, asked.every)
+    world = World(room, folder, Forks())
     ledger = Ledger(room / "trials.jsonl")
     survived = ledger.survived()
     trials = [
@@ -85,6 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="of all moments (1)")
     parser.add_argument("--only", nargs="*", metavar="WORD", help="faults whose names hold one of these")
     parser.add_argument("--at-once", type=int, default=1, metavar="N", help="trials side by side (1)")
+    parser.add_argument("--services", type=float, metavar="MINUTES", help="let the services of `make up` work instead")
+    parser.add_argument("--every", type=float, default=60, metavar="SECONDS", help="the clock of --services (60)")
     parser.add_argument("--room", metavar="FOLDER", help="where the products lie, and stay")
     return parser
 

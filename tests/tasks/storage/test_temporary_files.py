@@ -31,9 +31,9 @@ def test_what_dead_processes_left_goes_with_the_next_write_and_what_others_write
     folder = tmp_path / FOLDER
     folder.mkdir()
     here, alive = platform.node(), process_identity(os.getppid())
-    left = folder / f"{here}-{dead}{ENDING}"
+    left = [f"{here}-{dead}{ENDING}", f"{here}-{dead}{ENDING}-journal"]  # SQLite's, beside a database
     stay = {f"{here}-{alive}{ENDING}", f"elsewhere-{dead}{ENDING}", "notes.txt", f"{here}-x@1{ENDING}"}
-    for name in (left.name, *stay):
+    for name in (*left, *stay):
         (folder / name).write_text("half a fi")
     write_whole(tmp_path / "a" / "file", b"content", tmp_path)
     assert {file.name for file in folder.iterdir()} == stay

@@ -22,7 +22,6 @@ from tasks.parameters.dataset import DatasetParameters
 from tasks.records.base import Point, RunReference
 from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
-from tasks.storage.temporary_files import FOLDER, made_whole
 from tasks.tracking import runs
 from tasks.tracking.pages import FIGURES, LEADERBOARD, view_page
 from tasks.tracking.views import LEADERBOARDS, TAG, leaderboard
@@ -384,23 +383,3 @@ def test_a_database_of_another_version_is_one_sentence(outputs):
         database.execute("UPDATE alembic_version SET version_num = 'cc1f77228345'")
     with pytest.raises(InputError, match="is of another version than this one: `make upgrade` brings an earlier one"):
         runs.new_client()
-
-
-def test_the_tables_are_made_whole_or_not_at_all(outputs, monkeypatch):
-    """A process that is killed while MLflow makes them must leave no database of no version."""
-
-    @contextlib.contextmanager
-    def killed(path, root):
-        with made_whole(path, root) as temporary:
-            yield temporary
-            assert temporary.stat().st_size
-            raise KeyboardInterrupt
-
-    (outputs / "mlflow.db").unlink()
-    monkeypatch.setattr(runs, "_prepared", set())
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs, "made_whole", killed)
-        runs.prepare()
-    assert not (outputs / "mlflow.db").exists()
-    assert not list((outputs / FOLDER).iterdir())
-    assert {experiment.name for experiment in runs.new_client().search_experiments()} >= set(runs.EXPERIMENTS)

@@ -12,7 +12,7 @@
 # make upgrade  databases of an earlier version to this one's, after a backup
 # make mutants  small faults in pure modules, and which of them the tests do not see (ARGS="--count 300 --seed 1")
 # make audit  known weaknesses of the lock, a bill of materials with licences, what is newer than upstream speaks of
-# make fuzz  100,000 hostile files for every reader (CASES=n)
+# make fuzz  100,000 hostile files over all readers (CASES=n)
 # make gc    what the products hold that nothing needs any more (ARGS=--delete removes it)
 SHELL := /bin/bash
 PYTHON ?= python3

@@ -10,14 +10,15 @@ import unicodedata
 
 SHORT = 100
 _LOOKED_AT = 10_000  # characters: a file may hold megabytes
+_STEERING = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})  # of Unicode; the last two break a line
 _LOGIN = re.compile(r"""(?<=://)[^\s/?#"'<>]*@""")
 
 
 def printable(value: object, most: int = SHORT) -> str:
     """Make text fit for one line of a terminal, a log or a state message.
 
-    White space becomes single spaces. Characters that show nothing or steer the display (Unicode category C: controls,
-    directional marks, lone surrogates) are written as Python escapes. Of a longer text the middle is left out.
+    White space becomes single spaces. Characters that show nothing or steer the display (controls, directional marks,
+    lone surrogates) are written as Python escapes. Of a longer text the middle is left out.
 
     Args:
         value: what is shown, as `str` writes it.
@@ -75,7 +76,7 @@ def holds_login(text: str) -> bool:
 
 
 def _shown(character: str) -> str:
-    if unicodedata.category(character).startswith("C"):
+    if unicodedata.category(character) in _STEERING:
         return character.encode("unicode_escape").decode("ascii")
     return character
 

@@ -65,7 +65,7 @@ def main() -> None:
         load(config)
         config.loaded_app = own_pages_only(config.loaded_app)
 
-    Config.load = load_guarded  # type: ignore[method-assign]
+    Config.load = load_guarded  # type: ignore[method-assign, assignment]
     serve(sys.argv[1:])
 
 

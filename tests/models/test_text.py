@@ -51,7 +51,7 @@ def test_a_sentence_to_the_user_is_one_short_line():
 
 
 def test_a_text_of_several_lines_keeps_them():
-    assert visible("a  b\n\tc\r\x1b[2J\x85") == "a  b\n\tc\\r\\x1b[2J\\x85"
+    assert visible("a  b\n\tc\r\x1b[2J\x85\u2028\u2029") == "a  b\n\tc\\r\\x1b[2J\\x85\\u2028\\u2029"
 
 
 def test_a_whole_text_fits_one_line():

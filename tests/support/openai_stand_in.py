@@ -109,8 +109,8 @@ class StandIn:
             choice["message"]["content"] = json.dumps(
                 {
                     "image_quality": "limited",
-                    "findings": [{"name": "opacity", "presence": "absent", "detail": f"none {self.words}"}],
-                    "impression": f"Clear, {mark}. {self.words}", "differential": [self.words] if self.words else [],
+                    "findings": [{"name": "opacity", "presence": "absent", "detail": "none"}],
+                    "impression": f"Clear, {mark}. {self.words[:150]}", "differential": [],
                     "label": "normal", "certainty": "low", "limitations": [],
                 }
             )  # fmt: skip

@@ -98,7 +98,8 @@ EXPECTED = {
         "of two events of a task run that arrive at once, Prefect's recorder inserts both, and tries the second again",
     ),
     "a worker was cut off": Expected(
-        r"WorkerChannelConnection\._receive_loop[\s\S]*WebSocketDisconnected",
+        r"WorkerChannelConnection\._receive_loop[\s\S]*WebSocketDisconnected"
+        r"|websockets\.client - keepalive ping failed",
         "on a busy machine a worker's connection runs out of time; the server was about to read from it",
     ),
     "a stranger knocked": Expected(

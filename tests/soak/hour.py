@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 from PIL import Image
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
@@ -129,6 +129,7 @@ def hour(room: Path, data: Path, minutes: float, every: float) -> int:
             SyncPrefectClient(notes["prefect_api"]) as client,
         ):
             world = World(notes, outputs, client, *_material(room, data))
+            _prepare(world)
             first = run_deployment("retrieval/retrieval", parameters=world.forms, timeout=_CLEARING_SECONDS)
             if not (first.state and first.state.is_completed()):
                 raise RuntimeError(f"the first run, on which all else stands, did not end well: {first.state}")
@@ -150,6 +151,14 @@ def _material(room: Path, data: Path) -> tuple[dict[str, dict[str, Any]], np.nda
     named = {name: dict(SMALLEST[name]) for name in ("dataset", "training", "evaluation", "retrieval")}
     named["dataset"] = {"path": str(room / "few.npz")}
     return named, images
+
+
+def _prepare(world: World) -> None:
+    """Let what starts by itself use the small dataset, or wait."""
+    (follow,) = [each for each in world.client.read_automations() if each.name == "Index anew for a new champion"]
+    world.client.pause_automation(follow.id)
+    cases = world.client.read_deployment_by_name("cases/cases").id  # for what is dropped on the page
+    world.client.update_deployment(cases, DeploymentUpdate(parameters={"dataset": world.forms["dataset"]}))
 
 
 def _schedules(world: World, every: float) -> None:

@@ -83,12 +83,6 @@ EXPECTED = {
     "PostgreSQL starts": Expected(
         r"FATAL:  the database system is (starting up|shutting down)", "the test asks whether it is there, until it is"
     ),
-    "PostgreSQL was restarted": Expected(
-        r"Connect call failed|terminating connection due to administrator command"
-        r"|the database system is (starting up|shutting down)|ConnectionDoesNotExistError"
-        r"|Connection refused|server closed the connection unexpectedly|SSL connection has been closed unexpectedly",
-        "the test does it; until it is back the servers say that they cannot ask it",
-    ),
     "a metric was logged already": Expected(
         r'duplicate key value violates unique constraint "metric_pk"',
         "a step that is tried again logs anew; MLflow tries to insert, and leaves out what is there",

@@ -4,10 +4,8 @@ import contextlib
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +15,6 @@ import pytest
 from tests.conftest import CHECKOUT
 from tests.e2e.services import wait_for
 from tests.support.ports import free_port
-
-AWAY_SECONDS = 10
-"""Longer than the servers can overlook, and shorter than their clients ask again."""
 
 
 @contextlib.contextmanager
@@ -46,9 +41,7 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         room: a folder that others may read, with the databases' passwords in `secrets/`.
 
     Yields:
-        Its `port`; `query`, which asks a database by SQL; the `variables` by which its programs find it; and
-        `restart`, which ends it with all its connections, as an upgrade of its package does, and starts it again
-        some seconds later.
+        Its `port`; `query`, which asks a database by SQL; and the `variables` by which its programs find it.
     """
     account, port = _account(), free_port()
     data = room / "postgres"
@@ -60,13 +53,9 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
     initdb = [_program("initdb"), "--pgdata", cluster, "--username", "postgres", "--auth-local", "trust"]
     subprocess.run([*initdb, "--auth-host", "scram-sha-256"], check=True, capture_output=True, **as_postgres)
     options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}", "-c", "fsync=off"]
-    command = [_program("postgres"), "-D", cluster, "-p", str(port), *options]
-
-    def start():
-        with (room / "postgres.log").open("a") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, **as_postgres)
-
-    running = [start()]
+    with (room / "postgres.log").open("w") as log:
+        command = [_program("postgres"), "-D", cluster, "-p", str(port), *options]
+        server = subprocess.Popen(command, stdout=log, stderr=log, **as_postgres)
     socket_options = ["--host", data, "--port", str(port), "--username", "postgres"]
     psql = [_program("psql"), *socket_options, "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--tuples-only"]
     ready = [_program("pg_isready"), *socket_options, "--quiet"]
@@ -77,16 +66,6 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         )
         return done.stdout.strip()
 
-    def end(sign):
-        running[-1].send_signal(sign)
-        running[-1].wait(timeout=120)
-
-    def restart():
-        end(signal.SIGINT)  # cuts off who is connected
-        time.sleep(AWAY_SECONDS)
-        running.append(start())
-        wait_for(lambda: subprocess.run(ready).returncode == 0)
-
     try:
         wait_for(lambda: subprocess.run(ready).returncode == 0)
         file = CHECKOUT / "deployments" / "containers" / "databases.sql"
@@ -94,9 +73,10 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         subprocess.run([*psql, "--file", file], check=True, capture_output=True, env=environment)
         programs = f"{Path(_program('initdb')).parent}:{os.environ['PATH']}"
         variables = {"PATH": programs, "PGHOST": str(data), "PGPORT": str(port)}
-        yield SimpleNamespace(port=port, query=query, variables=variables, restart=restart)
+        yield SimpleNamespace(port=port, query=query, variables=variables)
     finally:
-        end(signal.SIGTERM)
+        server.terminate()
+        server.wait(timeout=120)
 
 
 def _program(name):

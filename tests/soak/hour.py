@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 from PIL import Image
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.client.schemas.sorting import FlowRunSort
@@ -129,12 +129,14 @@ def hour(room: Path, data: Path, minutes: float, every: float) -> int:
             SyncPrefectClient(notes["prefect_api"]) as client,
         ):
             world = World(notes, outputs, client, *_material(room, data))
+            _prepare(world)
             first = run_deployment("retrieval/retrieval", parameters=world.forms, timeout=_CLEARING_SECONDS)
             if not (first.state and first.state.is_completed()):
                 raise RuntimeError(f"the first run, on which all else stands, did not end well: {first.state}")
             samples, sent = _work(world, 60 * minutes, every)
-            _clear(client)
-            lost = _tell_of_runs(client, sent)
+            end = datetime.now(UTC)
+            _clear(client, end)
+            lost = _tell_of_runs(client, sent, end)
     finally:
         services.call("down", variables)
     lost += _tell_of_logs(outputs / "services")
@@ -150,6 +152,14 @@ def _material(room: Path, data: Path) -> tuple[dict[str, dict[str, Any]], np.nda
     named = {name: dict(SMALLEST[name]) for name in ("dataset", "training", "evaluation", "retrieval")}
     named["dataset"] = {"path": str(room / "few.npz")}
     return named, images
+
+
+def _prepare(world: World) -> None:
+    """Let what starts by itself use the small dataset, or wait."""
+    (follow,) = [each for each in world.client.read_automations() if each.name == "Index anew for a new champion"]
+    world.client.pause_automation(follow.id)
+    cases = world.client.read_deployment_by_name("cases/cases").id  # for what is dropped on the page
+    world.client.update_deployment(cases, DeploymentUpdate(parameters={"dataset": world.forms["dataset"]}))
 
 
 def _schedules(world: World, every: float) -> None:
@@ -189,11 +199,6 @@ def _work(world: World, seconds: float, every: float) -> tuple[dict[str, list[Sa
         if round_ % 20 == 0:
             _say(f"{now / 60:.0f} min: {len(sent)} runs asked for; {_resident(samples)}")
         time.sleep(max(0.0, round_ * SAMPLE_SECONDS - (time.monotonic() - begun)))
-    for name in ("cases-inbox/cases-inbox", "classification/classification", "retrieval/retrieval-nightly"):
-        deployment = world.client.read_deployment_by_name(name)
-        for schedule in deployment.schedules:
-            if schedule.slug == "fast":
-                world.client.delete_deployment_schedule(deployment.id, schedule.id)
     return samples, sent
 
 
@@ -243,12 +248,11 @@ def _samples(notes: dict[str, Any], now: float) -> Iterator[tuple[str, Sample]]:
         yield entry["name"], Sample(now, rss / 2**20, pss / 2**20, handles, threads)
 
 
-def _clear(client: SyncPrefectClient) -> None:
-    """Wait until what was under way at the end has ended; nothing new comes."""
+def _clear(client: SyncPrefectClient, end: datetime) -> None:
+    """Wait until what was due at the end has ended; what schedules bring later does not count."""
     deadline = time.monotonic() + _CLEARING_SECONDS
     while time.monotonic() < deadline:
-        now = datetime.now(UTC)
-        if not [run for run in _runs(client) if not _final(run) and (run.expected_start_time or now) <= now]:
+        if not [run for run in _runs(client) if not _final(run) and (run.expected_start_time or end) <= end]:
             return
         time.sleep(5)
 
@@ -267,7 +271,7 @@ def _runs(client: SyncPrefectClient) -> list[FlowRun]:
             return [run for run in found if run.deployment_id is not None]
 
 
-def _tell_of_runs(client: SyncPrefectClient, sent: Sequence[str]) -> int:
+def _tell_of_runs(client: SyncPrefectClient, sent: Sequence[str], end: datetime) -> int:
     """Print a table of runs; return how many were lost or failed."""
     runs = _runs(client)
     names = {each.id: each.name for each in client.read_deployments()}
@@ -276,8 +280,8 @@ def _tell_of_runs(client: SyncPrefectClient, sent: Sequence[str]) -> int:
     by_name: dict[str, Counter[str]] = defaultdict(Counter)
     waits: dict[str, list[float]] = defaultdict(list)
     for run in runs:
-        if not _final(run) and run.expected_start_time is not None and run.expected_start_time > now:
-            continue  # of a schedule, to come
+        if run.expected_start_time is not None and run.expected_start_time > end:
+            continue  # of a schedule that goes on
         name = names.get(run.deployment_id, "?")
         ended = run.state.type.value.lower() if run.state is not None and _final(run) else "not ended"
         skipped = ended == "cancelled" and run.start_time is None  # the one before it was under way still

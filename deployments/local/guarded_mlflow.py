@@ -32,7 +32,8 @@ def stand_guard() -> None:
         command, variables = scoring(model, port, host, *others)
         return shlex.join([*_GUARDED, *shlex.split(command)[1:]]), variables
 
-    server._build_uvicorn_command, scoring_server.get_cmd = track, score
+    server._build_uvicorn_command = track
+    scoring_server.get_cmd = score  # type: ignore[assignment]
 
 
 def _require_closed(app: str, host: str) -> None:

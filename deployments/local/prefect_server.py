@@ -71,7 +71,11 @@ def ask_to_try_again() -> None:
         asyncpg.exceptions.OperatorInterventionError,  # is shut down, or starts
         asyncpg.exceptions.InsufficientResourcesError,  # has all the connections that it takes
     )
-    server.is_client_retryable_exception = lambda error: isinstance(error, away) or known(error)
+
+    def is_client_retryable_exception(exc: Exception) -> bool:
+        return isinstance(exc, away) or known(exc)
+
+    server.is_client_retryable_exception = is_client_retryable_exception
 
 
 def explain_late_runs() -> None:

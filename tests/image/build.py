@@ -19,8 +19,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 DOCKERFILE = CHECKOUT / "deployments" / "containers" / "Dockerfile"
 MIRROR = "http://deb.debian.org/debian"
 _BASE = ["ca-certificates", "netbase", "tzdata", "python3", "python3-pip", "python-is-python3"]
-_OF_THE_BUILD = ("PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE", "UV_DEFAULT_INDEX")
-_OF_THE_BUILD += ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+_OF_THE_BUILD = ["PIP_CERT", "PIP_INDEX_URL", "SSL_CERT_FILE", "UV_DEFAULT_INDEX"]
+_OF_THE_BUILD += ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
 ENTER = """
 set -e
 for place in proc dev sys; do mount --rbind "/$place" "$0/$place"; done

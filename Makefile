@@ -41,7 +41,7 @@ setup: .venv/ready
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "error: %s is Python %d.%d, but 3.11 or newer is needed: install it, or name one with PYTHON=/path/to/python3.11." % (sys.executable, sys.version_info[0], sys.version_info[1]))'
 	@$(PYTHON) -m venv --clear .venv || { echo "error: $(PYTHON) cannot make environments: install its venv module (python3-venv on Debian and Ubuntu)." >&2; exit 2; }
 	@echo "Installing the locked environment into .venv (about 7 GB, some minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[0-9.]*\).*/\1/p' requirements.txt)"
+	@sed -n '/^uv==/,/[^\\]$$/p' requirements.txt | $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement /dev/stdin
 	@$(BIN)/uv venv --quiet --relocatable --allow-existing --python $(BIN)/python .venv
 	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.txt
 	@touch $@

@@ -8,14 +8,14 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
-from filelock import FileLock
-
 from tasks.storage.locations import locks, outputs
 from tasks.storage.temporary_files import made_whole
 
 
 def make_tables() -> None:
     """Make `outputs/mlflow.db` where it is missing, or where a kill has left one that is half made."""
+    from filelock import FileLock  # which warns where there is no `fcntl`, before that is said in a sentence
+
     path = outputs() / "mlflow.db"
     locks().mkdir(parents=True, exist_ok=True)
     with FileLock(locks() / "tables.lock"):  # two first starts at once

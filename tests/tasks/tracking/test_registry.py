@@ -13,6 +13,7 @@ from models.classifier import weights
 from models.classifier.classifiers import build_classifier
 from models.classifier.prediction import predict
 from models.classifier.preprocessing import Normalization
+from models.errors import InputError
 from tasks.classification.trust.calibration import calibrated_probabilities
 from tasks.records.base import RunReference, StoredFile
 from tasks.storage.locations import tracking_uri
@@ -157,7 +158,7 @@ def test_a_version_that_was_registered_with_everything_in_its_tags_is_used_as_be
 
 def test_a_failed_export_leaves_no_version_and_says_so(client, run, name):
     reference = run()
-    with pytest.raises(TypeError):
+    with pytest.raises(InputError, match="temperature"):
         registry.register(reference, name, package(temperature="warm"))
     assert client.search_model_versions(f"name = '{name}'") == []
     models = client.search_logged_models([client.get_run(reference.run_id).info.experiment_id])

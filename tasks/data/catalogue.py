@@ -1,9 +1,6 @@
 """Where the dataset comes from: the user's own file or folder, MedMNIST's official file, or drawn phantoms."""
 
-import functools
 import hashlib
-import importlib.util
-import runpy
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -13,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from models.errors import InputError
+from models.medmnist_sets import published_sets
 from models.text import printable
 from tasks.data.image_folder import list_folder
 from tasks.data.validation import refuse_oversize
@@ -89,7 +87,7 @@ def look_up(name: str = "pneumoniamnist", size: int = 28) -> Entry:
     Raises:
         InputError: MedMNIST has no such dataset or size, or it is not one of flat images.
     """
-    published = _published()
+    published = published_sets()
     obstacles = {flag: _obstacle(info) for flag, info in published.items()}
     obstacle = obstacles.get(name, "MedMNIST has no such set")
     if obstacle:
@@ -175,16 +173,6 @@ def locate(
             return Source(None, "phantoms", name, size, None, None)
         raise
     return _official(file, entry, size)
-
-
-@functools.cache
-def _published() -> dict[str, dict[str, Any]]:
-    """Read `medmnist.INFO` where it stands: the package imports PyTorch and scikit-learn, which take seconds."""
-    package = importlib.util.find_spec("medmnist")
-    if package is None or package.origin is None:
-        raise ModuleNotFoundError("medmnist is not installed", name="medmnist")
-    found: dict[str, dict[str, Any]] = runpy.run_path(str(Path(package.origin).with_name("info.py")))["INFO"]
-    return found
 
 
 def _obstacle(info: dict[str, Any]) -> str:

@@ -1,10 +1,11 @@
 """What to look for."""
 
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from models.choices import EncoderName, Split
+from models.medmnist_sets import published_sets
 from tasks.parameters.base import Parameters
 from tasks.parameters.dataset import SetName
 
@@ -12,6 +13,16 @@ from tasks.parameters.dataset import SetName
 def _both(value: object) -> object:
     """Take none for both classes, as a run's parameters may say it."""
     return "both" if value is None else value
+
+
+def _classes() -> list[str]:
+    """Name the classes of all sets that are searched, those of the default first, each once."""
+    names = dict.fromkeys(("both", "normal", "pneumonia"))
+    for name in get_args(get_args(SetName)[0]):
+        published = published_sets()[name]
+        if not published["task"].startswith("multi-label"):
+            names |= dict.fromkeys(published["label"].values())
+    return list(names)
 
 
 class SearchParameters(Parameters):
@@ -59,11 +70,11 @@ class SearchParameters(Parameters):
     among_class: Annotated[
         str,
         BeforeValidator(_both),
-        WithJsonSchema({"type": "string", "enum": ["both", "normal", "pneumonia"]}),  # what the UI lets one choose
+        WithJsonSchema({"type": "string", "enum": _classes()}),  # what the UI lets one choose
     ] = Field(
         "both",
         title="Among class",
-        description="Class to search, of both or more; the shell takes the classes of other datasets by their names.",
+        description="Class of the dataset to search; `both` is all of them.",
     )
     dataset: SetName = Field("pneumoniamnist", title="Dataset", description="MedMNIST dataset whose index is searched.")
 

@@ -62,6 +62,7 @@ def require_prompts(name: str, wanted: str) -> None:
     Raises:
         InputError: it is not PneumoniaMNIST.
     """
+    require_one_label(name, wanted)
     if reason := why_template_only(name):
         raise InputError(f"--dataset.name {name} has no {wanted}: {reason} Leave the generator template, alone.")
 

@@ -45,9 +45,9 @@ def test_prompts_and_searches_are_refused_where_they_do_not_apply_and_the_pipeli
     encoders, writers = preflight_pipeline(DatasetParameters(), search, written, THREADS)
     assert encoders == []
     assert writers is not None
-    for data in (blood, several):
+    for data, why in ((blood, "Prompts, controls, the lexicon"), (several, "The images of chestmnist have several")):
         for more, named in ({"references": "r.csv"}, "references"), ({"generator": "medgemma"}, "generator medgemma"):
-            told = rf"--dataset\.name {data.name} has no --reports\.{named}: Prompts, controls, the lexicon"
+            told = rf"--dataset\.name {data.name} has no --reports\.{named}: {why}"
             with pytest.raises(InputError, match=told):
                 preflight_pipeline(data, search, ReportParameters(**more), THREADS)
     with pytest.raises(InputError, match=r"--dataset\.name chestmnist has no search for similar cases"):

@@ -2,7 +2,6 @@
 
 import hashlib
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from models.medmnist_sets import published_sets
 from models.text import printable
 from tasks.data.image_folder import list_folder
 from tasks.data.validation import refuse_oversize
+from tasks.storage.temporary_files import temporary_folder
 
 Task = Literal["binary-class", "multi-class", "ordinal-regression", "multi-label, binary-class"]
 SEVERAL: Task = "multi-label, binary-class"
@@ -230,10 +230,10 @@ def _download(entry: Entry, size: int, cache: Path) -> Path:
     dataset = getattr(medmnist, medmnist.INFO[entry.flag]["python_class"])
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="download-", dir=cache) as folder:
+        with temporary_folder(cache) as folder:
             with _network_patience():
-                dataset(split="train", download=True, size=size, root=folder)
-            return (Path(folder) / entry.file_name).replace(cache / entry.file_name)
+                dataset(split="train", download=True, size=size, root=str(folder))
+            return (folder / entry.file_name).replace(cache / entry.file_name)
     except (RuntimeError, OSError) as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # MedMNIST's bare `except` turns Ctrl-C into this
             raise error.__context__ from None

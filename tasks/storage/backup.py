@@ -26,13 +26,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import NO_ROOM, DiskError, InputError
 from models.text import printable, reason
+from tasks.storage.temporary_files import FOLDER as UNFINISHED
 
 MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 30
 _CHUNK = 1 << 20
 _IN_MEMORY = 1 << 26
 _SQLITE = b"SQLite format 3\0"
-_PASSING = ("locks/", "cache/", "home/", "prefect/pages/", "services.json")  # of processes that run, or made again
+# Of processes that run, or made again.
+_PASSING = ("locks/", "cache/", "home/", "prefect/pages/", f"{UNFINISHED}/", "services.json")
 _PASSING_SUFFIXES = (".tmp", "-wal", "-shm", "-journal")
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, KeyError, NotImplementedError, RuntimeError,

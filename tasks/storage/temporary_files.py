@@ -1,4 +1,4 @@
-"""Files that are written under another name first, and what dead processes have left of such.
+"""Files that are written under another name first, folders for a while, and what dead processes have left of both.
 
 A name says which process writes it. What is left of one that has died is removed by whoever writes next in that place.
 """
@@ -8,6 +8,7 @@ import functools
 import os
 import platform
 import re
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,11 +48,9 @@ def made_whole(path: Path, root: Path) -> Iterator[Path]:
     Yields:
         Where it is made; nothing is left there if that fails.
     """
-    folder = root / FOLDER
-    _tidied(folder, os.getpid())
-    temporary = folder / f"{_writer(os.getpid())}.{uuid.uuid4().hex}.tmp"
+    temporary = _name(root)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
@@ -59,6 +58,34 @@ def made_whole(path: Path, root: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
+
+
+@contextlib.contextmanager
+def temporary_folder(root: Path) -> Iterator[Path]:
+    """Make a folder for as long as the body runs; what a killed process leaves of it goes with the next write there.
+
+    Python's own `TemporaryDirectory` is in the folder of the system, where that would stay.
+
+    Args:
+        root: folder in which it is made.
+
+    Yields:
+        The folder, empty.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    folder = _name(root)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _name(root: Path) -> Path:
+    _tidied(root / FOLDER, os.getpid())
+    return root / FOLDER / f"{_writer(os.getpid())}.{uuid.uuid4().hex}.tmp"
 
 
 @functools.lru_cache(maxsize=1)
@@ -75,4 +102,4 @@ def _tidied(folder: Path, _process_id: int) -> None:
             if named is None or named["host"] != platform.node():
                 continue
             if named["process"] != process_identity(int(named["process"].partition("@")[0])):
-                file.unlink(missing_ok=True)
+                shutil.rmtree(file) if file.is_dir() else file.unlink(missing_ok=True)

@@ -16,7 +16,6 @@ Two processes of one machine never register or decide at once: a lock file keeps
 import contextlib
 import json
 import platform
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,8 +28,9 @@ from models.errors import InputError
 from models.markdown import escape
 from models.text import printable
 from tasks.records.base import RunReference, StoredFile
-from tasks.storage.locations import locks, tracking_uri
+from tasks.storage.locations import locks, outputs, tracking_uri
 from tasks.storage.store import DamagedFileError, Store
+from tasks.storage.temporary_files import temporary_folder
 from tasks.tracking.runs import new_client
 
 if TYPE_CHECKING:
@@ -160,8 +160,8 @@ def read_package(version: ModelVersion) -> StoredFile:
 
     try:
         location = new_client().get_model_version_download_uri(version.name, str(version.version))
-        with tempfile.TemporaryDirectory() as folder:
-            path = download_artifacts(f"{location}/{PACKAGE}", dst_path=folder, tracking_uri=tracking_uri())
+        with temporary_folder(outputs()) as folder:
+            path = download_artifacts(f"{location}/{PACKAGE}", dst_path=str(folder), tracking_uri=tracking_uri())
             stored = Store().put(Path(path).read_bytes(), "application/x-safetensors")
     except (MlflowException, OSError) as error:
         raise DamagedFileError(printable(error)) from error
@@ -234,13 +234,13 @@ def _register(
     model = client.create_logged_model(experiment, name="classifier", source_run_id=run.run_id)
     status = LoggedModelStatus.FAILED
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            card = _write(Path(folder, "model"), payload, run, model.model_id)
+        with temporary_folder(outputs()) as folder:
+            card = _write(folder / "model", payload, run, model.model_id)
             for path, stored in beside.items():
-                file = Path(folder, "model", path)
+                file = folder / "model" / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(Store().get(stored))
-            client.log_model_artifacts(model.model_id, str(Path(folder, "model")))
+            client.log_model_artifacts(model.model_id, str(folder / "model"))
         status = LoggedModelStatus.READY
     finally:
         client.finalize_logged_model(model.model_id, status)

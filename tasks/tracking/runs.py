@@ -14,7 +14,6 @@ import logging
 import os
 import platform
 import subprocess
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,6 +37,7 @@ from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, outputs, tracking_artifacts, tracking_uri
 from tasks.storage.process_identity import process_identity
 from tasks.storage.store import Store
+from tasks.storage.temporary_files import temporary_folder
 from tasks.tracking.busy_database import wait_for_others
 from tasks.tracking.pages import FIGURES, LEADERBOARD, run_page, view_page
 from tasks.tracking.relocation import follow_the_move
@@ -199,12 +199,12 @@ def log_files(run: RunReference, files: Mapping[str, StoredFile]) -> None:
 
 
 def _log_contents(run: RunReference, contents: Iterable[tuple[str, bytes]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder(outputs()) as folder:
         for name, content in contents:
-            path = Path(folder) / name
+            path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        new_client().log_artifacts(run.run_id, folder)
+        new_client().log_artifacts(run.run_id, str(folder))
 
 
 def log_images(run: RunReference, figures: Mapping[str, StoredFile]) -> None:

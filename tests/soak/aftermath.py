@@ -13,6 +13,10 @@ from typing import Any
 _FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 _OF_THE_MACHINE = ("system/", "seconds", "per_second", "memory")
 """Metrics that say how fast a machine was, by what their names hold."""
+_OF_THE_PAST = ("sweep/run", "sweep/kept")
+"""Metrics that say how much an earlier run had done."""
+_OF_PYTHON = "pymp-"
+"""Begin of the folders in which Python's fork server has its socket; empty, and of no use once it has ended."""
 _NAME_THEIR_RUN = {"show-index"}
 """Steps whose results link to the run that made them, so that each run makes its own."""
 
@@ -96,13 +100,14 @@ def _results(outputs: Path) -> dict[str, str]:
 
 
 def _without_times(record: Any) -> Any:
-    """Leave the metrics out of a record that say how fast the machine was."""
+    """Leave the metrics out of a record that another run need not have."""
     metrics = getattr(record, "metrics", None)
     return record.model_copy(update={"metrics": _steady(metrics)}) if isinstance(metrics, dict) else record
 
 
 def _steady(metrics: dict[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if not any(word in name for word in _OF_THE_MACHINE)}
+    other = (*_OF_THE_MACHINE, *_OF_THE_PAST)
+    return {name: value for name, value in metrics.items() if not any(word in name for word in other)}
 
 
 def _tracking(
@@ -179,7 +184,7 @@ def _files(outputs: Path, temporary: Path) -> Iterator[str]:
     for file in outputs.rglob("*.tmp"):
         yield f"temporary file {file.relative_to(outputs)}"
     for file in temporary.rglob("*"):
-        if file.is_file() or file.is_socket():
+        if file.is_file() or (file.is_socket() and not file.parent.name.startswith(_OF_PYTHON)):
             yield f"temporary file {file.relative_to(temporary.parent)}"
     summary = outputs / "summary.json"
     if summary.exists():

@@ -63,7 +63,7 @@ EXPECTED = {
     ),
     "a Dask worker ends": Expected(
         r"Failed to communicate with scheduler during heartbeat",
-        "its cluster is being closed: the scheduler has removed it already, and ends the heartbeat that was under way",
+        "its cluster is being closed, and the heartbeat that was under way ended; or the test kills its scheduler",
     ),
     "an event came twice": Expected(
         r"dropping \d+ events[\s\S]*NOT NULL constraint failed: events\.occurred",
@@ -79,6 +79,12 @@ EXPECTED = {
     ),
     "PostgreSQL starts": Expected(
         r"FATAL:  the database system is (starting up|shutting down)", "the test asks whether it is there, until it is"
+    ),
+    "PostgreSQL was away": Expected(
+        r"terminating connection due to administrator command|Connection refused|Connect call failed"
+        r"|ConnectionDoesNotExistError|CannotConnectNowError|the database system is (starting up|shutting down)"
+        r"|Worker channel (setup failed due to a transient server error|heartbeat persistence failed)",
+        "the test restarts it, and who speaks to it says so until it is back",
     ),
     "a metric was logged already": Expected(
         r'duplicate key value violates unique constraint "metric_pk"',

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.encoders.checkpoint import Layout, Source, is_random
 from models.encoders.encoder import Encoder
 from models.errors import InputError
+from models.text import printable
 
 if TYPE_CHECKING:
     import torch
@@ -72,6 +73,27 @@ class PublishedEncoder(Encoder):
         self._model.to(device).eval().requires_grad_(False)
         self._busy = threading.Lock()
         self._bf16 = device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        self._try_out(folder)
+
+    def _try_out(self, folder: Path) -> None:
+        """Embed one image and one text, before anything is computed that would be lost."""
+        import torch
+
+        try:
+            vectors = [self.encode_images(np.zeros((1, 28, 28), np.uint8))]
+            vectors += [self.encode_texts(["chest radiograph"])] if self.reads_text else []
+        except (InputError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # of as many types as there are ways to contradict each other
+            raise InputError(
+                f"The files of the checkpoint of {self.name} in {folder} do not belong together "
+                f"({printable(error, 100)}); copy or download all of one checkpoint."
+            ) from error
+        if not all(np.isfinite(each).all() for each in vectors):
+            raise InputError(
+                f"The checkpoint of {self.name} in {folder} embeds a picture or a text as what is no finite number; "
+                "copy or download its files again."
+            )
 
     @classmethod
     def resolve(cls, model: str | None = None, revision: str | None = None, token: str | None = None) -> Source:

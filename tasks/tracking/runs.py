@@ -279,7 +279,8 @@ def log_table(run: RunReference, name: str, columns: Sequence[str], rows: Sequen
         rows: JSON values, as many a row as there are columns.
     """
     client = new_client()
-    client.log_dict(run.run_id, {"columns": list(columns), "data": [list(row) for row in rows]}, name)
+    table = json.dumps({"columns": list(columns), "data": [list(row) for row in rows]}, indent=2)
+    _log_contents(run, [(name, table.encode())])
     tag = "mlflow.loggedArtifacts"  # what MLflow's own log_table sets; that function appends on a retry
     known = json.loads(client.get_run(run.run_id).data.tags.get(tag, "[]"))
     entry = {"path": name, "type": "table"}

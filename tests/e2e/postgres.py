@@ -4,8 +4,10 @@ import contextlib
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -41,7 +43,8 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         room: a folder that others may read, with the databases' passwords in `secrets/`.
 
     Yields:
-        Its `port`; `query`, which asks a database by SQL; and the `variables` by which its programs find it.
+        Its `port`; `query`, which asks a database by SQL; `restart`, which stops it and starts it again some seconds
+        later; and the `variables` by which its programs find it.
     """
     account, port = _account(), free_port()
     data = room / "postgres"
@@ -53,9 +56,13 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
     initdb = [_program("initdb"), "--pgdata", cluster, "--username", "postgres", "--auth-local", "trust"]
     subprocess.run([*initdb, "--auth-host", "scram-sha-256"], check=True, capture_output=True, **as_postgres)
     options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={data}", "-c", "fsync=off"]
-    with (room / "postgres.log").open("w") as log:
-        command = [_program("postgres"), "-D", cluster, "-p", str(port), *options]
-        server = subprocess.Popen(command, stdout=log, stderr=log, **as_postgres)
+    command = [_program("postgres"), "-D", cluster, "-p", str(port), *options]
+
+    def start():
+        with (room / "postgres.log").open("a") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, **as_postgres)
+
+    server = start()
     socket_options = ["--host", data, "--port", str(port), "--username", "postgres"]
     psql = [_program("psql"), *socket_options, "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--tuples-only"]
     ready = [_program("pg_isready"), *socket_options, "--quiet"]
@@ -66,6 +73,14 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         )
         return done.stdout.strip()
 
+    def restart(seconds_away):
+        nonlocal server
+        server.send_signal(signal.SIGINT)  # as systems stop it: at once, whoever is connected
+        server.wait(timeout=120)
+        time.sleep(seconds_away)
+        server = start()
+        wait_for(lambda: subprocess.run(ready).returncode == 0)
+
     try:
         wait_for(lambda: subprocess.run(ready).returncode == 0)
         file = CHECKOUT / "deployments" / "containers" / "databases.sql"
@@ -73,7 +88,7 @@ def postgres(room: Path) -> Iterator[SimpleNamespace]:
         subprocess.run([*psql, "--file", file], check=True, capture_output=True, env=environment)
         programs = f"{Path(_program('initdb')).parent}:{os.environ['PATH']}"
         variables = {"PATH": programs, "PGHOST": str(data), "PGPORT": str(port)}
-        yield SimpleNamespace(port=port, query=query, variables=variables)
+        yield SimpleNamespace(port=port, query=query, restart=restart, variables=variables)
     finally:
         server.terminate()
         server.wait(timeout=120)

@@ -215,13 +215,17 @@ def _scores(result: TrialRecord | TrialResult) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _started(log: Path, folder: Path, *words: str) -> Iterator[None]:
+def _started(log: Path, folder: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a command of Dask as the guide does, and end it."""
     here = ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+    command, server = (
+        [sys.executable, "-m", "dask", *words, *here],
+        os.environ | local_cluster(ExecutionParameters())["env"],
+    )
     with log.open("ab") as file:
-        process = subprocess.Popen([sys.executable, "-m", "dask", *words, *here], cwd=folder, stdout=file, stderr=file)
+        process = subprocess.Popen(command, cwd=folder, env=server, stdout=file, stderr=file)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(300)
@@ -271,3 +275,34 @@ def test_a_scheduler_started_by_hand_needs_workers_that_run_in_the_projects_fold
                 require_workers(form)
         wait_for(lambda: len(client.scheduler_info()["workers"]) == 1)
         require_workers(form)
+
+
+def test_a_run_whose_scheduler_is_gone_says_so_and_the_next_one_goes_on(shared_outputs, tmp_path, server_logs):
+    from tests.e2e.services import wait_for  # which imports tests.conftest
+
+    expected, _ = _embed(ExecutionParameters(runner="threads"))
+    _forget(shared_outputs, "embed-shard")
+    log, finished = tmp_path / "dask.log", shared_outputs / "results" / "embed-shard"
+    server_logs.watch(log, "a Dask worker ends")
+    port = free_port()
+    form = ExecutionParameters(runner="dask", scheduler=f"tcp://127.0.0.1:{port}")
+    with (
+        _started(log, CHECKOUT, "scheduler", "--port", str(port)) as scheduler,
+        _started(log, CHECKOUT, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", "1"),
+    ):
+        with Client(form.scheduler, timeout=300, set_as_default=False) as client:
+            client.wait_for_workers(1, timeout=300)
+
+        def kill() -> None:
+            wait_for(lambda: list(finished.glob("*")), pause=0.01)
+            scheduler.kill()
+
+        with ThreadPoolExecutor() as pool:
+            killed = pool.submit(kill)
+            with pytest.raises(InputError, match=r"^The scheduler of the Dask cluster is gone, or .*: start it anew; "):
+                _embed(form)
+            killed.result()
+    kept = len(list(finished.iterdir()))
+    embeddings, hits = _embed(ExecutionParameters(runner="threads"))
+    assert embeddings == expected
+    assert 0 < sum(hits) == kept < SHARDS

@@ -23,6 +23,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.deployments import run_deployment
+from prefect.exceptions import PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from tests.conftest import CHECKOUT
@@ -50,6 +51,11 @@ PASSWORDS = {
     "hugging_face_token": "of-the-weights",
     "alerts_webhook": "none",
 }
+EXPECTED_IN_LOGS = (
+    "PostgreSQL starts", "a metric was logged already", "a task run was recorded already", "a worker was cut off"
+)  # fmt: skip
+EPOCHS = 30
+AWAY_SECONDS = 8
 MLFLOW_WAYS = (
     "POST /api/2.0/mlflow/runs/search", "POST /ajax-api/2.0/mlflow/runs/search", "GET /get-artifact?run_uuid=x&path=a",
     "PUT /api/2.0/mlflow-artifacts/artifacts/a", "GET /api/2.0/mlflow-artifacts/artifacts/a",
@@ -68,8 +74,7 @@ def room(server_logs):
 
 @pytest.fixture(scope="module")
 def postgres(room, server_logs):
-    expected = ("PostgreSQL starts", "a metric was logged already", "a task run was recorded already")
-    server_logs.watch(room, *expected, "a worker was cut off")
+    server_logs.watch(room, *EXPECTED_IN_LOGS)
     with temporary_postgres(room) as server:
         yield server
 
@@ -329,6 +334,38 @@ def test_no_password_is_in_a_file_or_a_list_of_processes(machines, postgres, pai
     for process in (*started, *(child for each in started for child in each.children(recursive=True))):
         with contextlib.suppress(psutil.NoSuchProcess):
             assert not [secret for secret in secrets if secret in " ".join(process.cmdline())], process
+
+
+def test_a_run_goes_on_while_postgres_is_restarted(machines, postgres, pair, server_logs):
+    training = SMALLEST["training"] | {"epochs": EPOCHS, "seed": 1}
+    form = {"dataset": SMALLEST["dataset"], "training": training, "evaluation": SMALLEST["evaluation"]}
+    settings = {PREFECT_API_URL: machines.prefect_api, PREFECT_API_AUTH_STRING: PASSWORDS["prefect_auth_string"]}
+    curve = (
+        "SELECT step FROM metrics m JOIN params p ON p.run_uuid = m.run_uuid AND p.key = 'training.seed' "
+        "WHERE p.value = '1' AND m.key = 'train/loss' ORDER BY step"
+    )
+    with temporary_settings(settings):
+        run = run_deployment("classification/classification", parameters=form, timeout=0)
+        _until(lambda: postgres.query("mlflow", curve), machines.running.values())
+        server_logs.watch(machines.room, *EXPECTED_IN_LOGS, "PostgreSQL was away")
+        postgres.restart(AWAY_SECONDS)
+        with SyncPrefectClient(machines.prefect_api, auth_string=PASSWORDS["prefect_auth_string"]) as client:
+            _until(lambda: _is_final(client, run.id), machines.running.values())
+            state = client.read_flow_run(run.id).state
+    assert state.is_completed(), (state, machines.tails())
+    assert [int(step) for step in postgres.query("mlflow", curve).split()] == list(range(1, EPOCHS + 1))
+    assert postgres.query("mlflow", "SELECT count(*) FROM runs WHERE status <> 'FINISHED'") == "0"
+    assert postgres.query("prefect", "SELECT count(*) FROM task_run WHERE state_type <> 'COMPLETED'") == "0"
+    server_logs.check()
+    server_logs.watch(machines.room, *EXPECTED_IN_LOGS)
+
+
+def _is_final(client, run_id):
+    try:
+        return client.read_flow_run(run_id).state.is_final()
+    except PrefectHTTPStatusError as error:  # PostgreSQL has just come back
+        assert error.response.status_code in (500, 503)
+        return False
 
 
 ENGINE = """

@@ -495,7 +495,7 @@ def _folder(file: str) -> Callable[[bytes], object]:
             (folder / file).write_bytes(content)
             kind = published_class("clip")
             encoder = kind(kind.resolve(str(folder), None, None), device="cpu", token=None)
-            return encoder.encode_images(np.zeros((1, 28, 28), np.uint8))
+            return encoder.encode_images(np.zeros((1, 28, 28), np.uint8)), encoder.encode_texts(["pneumonia"])
         finally:
             (folder / file).write_bytes(before)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import open_clip
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 from transformers import (
@@ -275,6 +276,19 @@ def test_weights_that_do_not_fit_and_a_damaged_file_are_refused(
         InputError, match=rf"The checkpoint of {name} in .* cannot be read .*; copy or download its file"
     ):
         load(name, copy)
+
+
+def test_files_that_are_readable_and_contradict_each_other_are_refused_when_they_are_loaded(folders, tmp_path):
+    copy = shutil.copytree(folders["clip"], tmp_path / "copy")
+    (copy / "preprocessor_config.json").write_text("{}")  # then pictures of 224 pixels, for a network of 32
+    with pytest.raises(InputError, match=r"of clip in .* do not belong together \(Input image size .*\); copy or"):
+        load("clip", copy)
+    shutil.copy(folders["clip"] / "preprocessor_config.json", copy)
+    weights = safetensors.torch.load_file(copy / "model.safetensors")
+    weights["visual_projection.weight"][0] = float("nan")
+    safetensors.torch.save_file(weights, copy / "model.safetensors")
+    with pytest.raises(InputError, match=r"of clip in .* embeds a picture or a text as what is no finite number; copy"):
+        load("clip", copy)
 
 
 def test_the_text_towers_shape_is_read_off_its_weights():

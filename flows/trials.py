@@ -33,6 +33,7 @@ from tasks.classification.sweep.grid import Trial
 from tasks.classification.sweep.leaderboard import CRITERION, METRICS, TrialResult, balanced_log_loss
 from tasks.data.catalogue import look_up
 from tasks.execution.caching import is_kept, step
+from tasks.execution.server import is_embedded
 from tasks.execution.termination import asked_for
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.evaluation import EvaluationParameters
@@ -44,6 +45,9 @@ from tasks.storage.store import Store
 
 if TYPE_CHECKING:
     from tasks.classification.sweep.search import Proposal, Search
+
+_PATIENCE_SECONDS = 20
+"""That the trial of a dead sweep has to tell both servers of its end; a server that is embedded is dead too."""
 
 
 @step
@@ -186,7 +190,9 @@ class _Elsewhere(contextlib.ExitStack):
             self._context = _portable_context(), _share_of_cores(parts)
             self.enter_context(_cancelling_children())
             self._pool = self.enter_context(
-                dask_executor(self._execution) if on_dask else ProcessPerCall(self._at_once)
+                dask_executor(self._execution)
+                if on_dask
+                else ProcessPerCall(self._at_once, 0 if is_embedded() else _PATIENCE_SECONDS)
             )
         return self._pool.submit(_run_elsewhere, *self._context, trials, calls)
 

@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
@@ -27,10 +28,13 @@ class ProcessPerCall(concurrent.futures.ThreadPoolExecutor):
 
     Args:
         at_once: most processes at a time.
+        patience: seconds from the death of this process in which a child may end by SIGTERM, before it is killed; 0
+            kills it at once.
     """
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, patience: float) -> None:
         super().__init__(at_once)
+        self._patience = patience
         _CONTEXT.set_forkserver_preload(list(PRELOADED))
         self._lock, self._closed = threading.Lock(), False
         self._children: set[Any] = set()
@@ -58,7 +62,7 @@ class ProcessPerCall(concurrent.futures.ThreadPoolExecutor):
 
     def _run(self, call: bytes) -> Any:
         receiver, sender = _CONTEXT.Pipe(duplex=False)
-        child = _CONTEXT.Process(target=_serve, args=(sender, call, dict(os.environ), sys.path))
+        child = _CONTEXT.Process(target=_serve, args=(sender, call, dict(os.environ), sys.path, self._patience))
         with self._lock:
             if self._closed:
                 raise concurrent.futures.CancelledError
@@ -75,11 +79,13 @@ class ProcessPerCall(concurrent.futures.ThreadPoolExecutor):
         raise RuntimeError(f"the process ended with the exit code {child.exitcode}")
 
 
-def _serve(sender: Connection, call: bytes, environment: Mapping[str, str], path: Sequence[str]) -> None:
+def _serve(
+    sender: Connection, call: bytes, environment: Mapping[str, str], path: Sequence[str], patience: float
+) -> None:
     """Answer one call. Runs in the child."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: the parent ends this one
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(patience,), daemon=True).start()
     os.environ.clear()  # that of the server is as old as the first call
     os.environ.update(environment)
     sys.path[:] = path
@@ -87,8 +93,11 @@ def _serve(sender: Connection, call: bytes, environment: Mapping[str, str], path
     sender.send(function(*arguments))
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(patience: float) -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
+        if patience:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(patience)
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 from mlflow import MlflowClient
 from optuna.distributions import CategoricalDistribution
@@ -263,7 +264,7 @@ def _trainings(status, begun):
 
 @pytest.mark.e2e
 def test_two_calls_run_at_once_and_a_third_waits_for_the_end_of_one(tmp_path):
-    with ProcessPerCall(2) as pool:
+    with ProcessPerCall(2, 20) as pool:
         met = [pool.submit(_meet, tmp_path, name, other) for name, other in ("ab", "ba")]
         third = pool.submit(_meet, tmp_path, "c", "c")
         assert [each.result(300) for each in met] == [False, False]
@@ -282,7 +283,7 @@ def _meet(folder, name, other):
 
 @pytest.mark.e2e
 def test_a_process_that_is_killed_fails_its_own_call_only():
-    with ProcessPerCall(2) as pool:
+    with ProcessPerCall(2, 20) as pool:
         killed = pool.submit(_kill_itself)
         other = pool.submit(pow, 2, 5)
         assert other.result(120) == 32
@@ -292,3 +293,36 @@ def test_a_process_that_is_killed_fails_its_own_call_only():
 
 def _kill_itself():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+HOLD_ON = """
+import os, sys, time
+from pathlib import Path
+from flows.support import processes
+
+def hold_on(folder):
+    "Wait, and do not end when asked to."
+    folder.joinpath("child.part").write_text(str(os.getpid()))
+    folder.joinpath("child.part").rename(folder / "child")
+    try:
+        time.sleep(600)
+    finally:
+        folder.joinpath("was asked").touch()
+        time.sleep(600)
+
+processes.PRELOADED = ()
+with processes.ProcessPerCall(1, float(sys.argv[2])) as pool:
+    pool.submit(hold_on, Path(sys.argv[1])).result()
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("patience", [0, 3])
+def test_a_call_whose_parent_is_killed_may_end_within_its_patience_and_is_killed_then(tmp_path, patience):
+    parent = subprocess.Popen([sys.executable, "-c", HOLD_ON, tmp_path, str(patience)], cwd=CHECKOUT)
+    wait_for(tmp_path.joinpath("child").exists)
+    child = psutil.Process(int(tmp_path.joinpath("child").read_text()))
+    parent.kill()
+    parent.wait(60)
+    wait_for(lambda: not child.is_running())
+    assert tmp_path.joinpath("was asked").exists() == bool(patience)

@@ -152,6 +152,9 @@ def _with_another(choose: Choice, value: Any) -> Any:
     return copy
 
 
+_LONGEST_LINE = 8_000_000  # letters, more than any reader of texts takes
+
+
 def text_edited(choose: Choice, content: bytes) -> bytes:
     """Change a text of lines and cells: words for words of `NASTY`, lines that go or come twice, or its bytes."""
     if choose.whole(0, 3) == 0:
@@ -165,7 +168,7 @@ def text_edited(choose: Choice, content: bytes) -> bytes:
         elif change == 0:
             del lines[place]
         elif change == 1:
-            lines[place] *= choose.of((2, 3, 1000))
+            lines[place] = (lines[place] * choose.of((2, 3, 1000)))[:_LONGEST_LINE]
         else:
             cells = lines[place].split(",")
             cells[choose.whole(0, len(cells) - 1)] = choose.of(NASTY)

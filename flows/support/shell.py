@@ -23,7 +23,7 @@ from flows.support.naming import LONGEST_NAME, difference, named
 from models import operating_system
 from models.errors import LONGEST_SENTENCE, DiskError, InputError
 from models.standard_streams import written_to
-from models.text import printable
+from models.text import one_line, printable
 from tasks.execution import abandoned_runs
 from tasks.execution.embedded_server import end_with_this_process
 from tasks.execution.gpu import ensure_limit
@@ -38,11 +38,15 @@ from tasks.tracking import runs
 MISTAKE = 2  # exit code of a user's mistake, as argparse has it
 
 
+_HELP = " See --help for what each option takes."
+
+
 class _Options(BaseSettings):
     model_config = SettingsConfigDict(
         nested_model_default_partial_update=True,
         case_sensitive=True,
         cli_avoid_json=True,
+        cli_exit_on_error=False,
         cli_hide_none_type=True,
         cli_implicit_flags=True,
     )
@@ -74,7 +78,7 @@ def main(flow: Flow[..., Any], arguments: Sequence[str] | None = None) -> int:
     try:
         options = _options(flow, words)
         values = _forms(flow, options)
-        name = options.name or difference(values, PRESETS[options.preset]) or options.preset
+        name = one_line(options.name or "") or difference(values, PRESETS[options.preset]) or options.preset
         _quieten()
         if said := operating_system.difference():
             sys.stderr.write(f"{said}\n")
@@ -119,7 +123,8 @@ def parse(flow: Flow[..., Any], words: Sequence[str]) -> dict[str, BaseModel]:
     Raises:
         InputError: if the preset is unknown.
         ValidationError: if a value does not fit its field.
-        SystemExit: after `--help`, or with code 2 where an option is unknown.
+        SettingsError: if an option is unknown, or has no value.
+        SystemExit: after `--help`.
     """
     return _forms(flow, _options(flow, words))
 
@@ -194,6 +199,9 @@ def _preset(words: Sequence[str]) -> Preset:
 
 def _sentence(error: Exception) -> str:
     """Say in one printable line what a validation found: its first finding, and how many more there are."""
+    if isinstance(error, SettingsError):
+        found = printable(str(error).removeprefix("error parsing CLI: "), LONGEST_SENTENCE - len(_HELP))
+        return f"{found[:1].upper()}{found[1:]}.{_HELP}"
     if not isinstance(error, ValidationError):
         return printable(error, LONGEST_SENTENCE)
     first = error.errors(include_url=False)[0]
@@ -202,7 +210,7 @@ def _sentence(error: Exception) -> str:
         return printable(f"--{option}: {said}", LONGEST_SENTENCE)
     given = printable(repr(first["input"]), 40)
     more = "" if error.error_count() == 1 else f" {error.error_count() - 1} more did not fit."
-    around = f" (given: {given}).{more} See --help for what each option takes."
+    around = f" (given: {given}).{more}{_HELP}"
     return f"--{option}: {printable(first['msg'], LONGEST_SENTENCE - len(around) - len(option) - 4)}{around}"
 
 

@@ -57,7 +57,9 @@ class Job:
         self._written.write([row for row in batch if row.error is None])
         for failed in batch:
             if failed.error is not None:
-                self._store.write(self._quarantined(failed.row_id), failed.model_dump_json(indent=1).encode())
+                self._store.write(
+                    self._quarantined(failed.row_id), failed.model_dump_json(indent=1, ensure_ascii=True).encode()
+                )
 
     def quarantine(self, row_id: str) -> StoredFile:
         """Name the file of a failed row; once it is removed, the row is tried again."""

@@ -208,7 +208,7 @@ class SearchResult(_Part):
 
     def to_json(self) -> str:
         """Write the result as JSON with the shares of the classes, indented."""
-        return self.model_dump_json(indent=2)
+        return self.model_dump_json(indent=2, ensure_ascii=True)
 
 
 def rank_hits(

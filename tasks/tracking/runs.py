@@ -29,7 +29,7 @@ from pydantic import BaseModel
 from models.errors import InputError
 from models.markdown import escape, link
 from models.notices import RESEARCH_NOTICE
-from models.text import printable
+from models.text import one_line, printable
 from tasks.execution.server import flow_run_page
 from tasks.execution.termination import asked_for
 from tasks.records.base import Point, RunReference, StoredFile
@@ -144,10 +144,15 @@ def log_points(run: RunReference, points: Sequence[Point]) -> None:
 
 
 def log_params(run: RunReference, params: Mapping[str, Any]) -> None:
-    """Log params, by which runs are compared; one that the run has already keeps its value."""
+    """Log params, by which runs are compared; one that the run has already keeps its value.
+
+    Of a path or name that would steer a terminal they hold what is shown of it; Prefect keeps the form as it was given.
+    """
     from mlflow.entities import Param
 
-    new_client().log_batch(run.run_id, params=[Param(name, str(value)) for name, value in params.items()])
+    shown = {name: str(value) for name, value in params.items()}
+    shown |= {name: one_line(text) for name, text in shown.items() if not text.isprintable()}
+    new_client().log_batch(run.run_id, params=[Param(*param) for param in shown.items()])
 
 
 def log_dataset(

@@ -51,4 +51,4 @@ def changed_list() -> Iterator[dict[str, AddedPicture]]:
         yield pictures
         after = AddedPicturesRecord(pictures=tuple(pictures.values()))
         if after != before:
-            Store().write(NAME, after.model_dump_json().encode())
+            Store().write(NAME, after.model_dump_json(ensure_ascii=True).encode())

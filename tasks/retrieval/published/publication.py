@@ -291,4 +291,4 @@ def _belongs_together(store: Store, found: SearchableRecord) -> bool:
 def _write(searchable: SearchableRecord) -> None:
     dataset = searchable.dataset
     name = pointer(searchable.encoder.name, phantoms=dataset.phantoms, dataset=dataset.name)
-    Store().write(name, searchable.model_dump_json().encode())
+    Store().write(name, searchable.model_dump_json(ensure_ascii=True).encode())

@@ -99,6 +99,9 @@ EXPECTED = {
         r"|websockets\.client - keepalive ping failed",
         "on a busy machine a worker's connection runs out of time; the server was about to read from it",
     ),
+    "a webhook refuses": Expected(
+        r"RuntimeError: An alert was not taken: its webhook answers 500", "the test has it refuse one of the alerts"
+    ),
     "a stranger knocked": Expected(
         r"Exception in callback [\s\S]*in on_connection[\s\S]*Unable to allocate",
         "a client of another test asks for a server that had the port before, and Dask takes its words for a length",

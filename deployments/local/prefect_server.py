@@ -1,6 +1,8 @@
-"""The Prefect server of `make up`: `prefect server`, with five changes. It also keeps the logs of all services small.
+"""The Prefect server of `make up`: `prefect server`, with six changes. It also keeps the logs of all services small.
 
 Late runs say in their state what they may wait for.
+
+Where a webhook refuses an alert, its log says so without the address, which is a secret.
 
 Its pages reach no other address than the server's own. They would call one of an analytics service, which the setting
 that switches analytics off does not prevent.
@@ -28,10 +30,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import httpx
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from prefect.server.api import server
 from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.server.events.actions import SendNotification
+from prefect.server.events.schemas.automations import TriggeredAction
 from prefect.server.schemas import states
 from prefect.settings import PREFECT_SERVER_API_AUTH_STRING, PREFECT_UI_API_URL
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -83,6 +88,19 @@ def explain_late_runs() -> None:
     states.Late = functools.partial(states.Late, message=LATE)
 
 
+def keep_webhooks_secret() -> None:
+    """Let what is logged of an alert that could not be sent leave out where to, since who knows that can post there."""
+    act = SendNotification.act
+
+    async def act_discreetly(self: SendNotification, triggered_action: TriggeredAction) -> None:
+        try:
+            await act(self, triggered_action)
+        except httpx.HTTPStatusError as error:
+            raise RuntimeError(f"An alert was not taken: its webhook answers {error.response.status_code}.") from None
+
+    SendNotification.act = act_discreetly  # type: ignore[method-assign]
+
+
 def keep_pages_at_home() -> None:
     """Let browsers refuse what the pages ask of other addresses than the server's, and to show them within others'."""
     make = server.create_ui_app
@@ -123,6 +141,7 @@ if __name__ == "__main__":
     stand_guard()
     begin_as_writers()
     ask_to_try_again()
+    keep_webhooks_secret()
     keep_pages_at_home()
     explain_late_runs()
     keep_small(outputs() / "services")

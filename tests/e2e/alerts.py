@@ -11,6 +11,8 @@ from prefect.states import Cancelled, Failed, Running, State, StateType
 
 from tasks.execution import events
 from tests.e2e.services import wait_for
+from tests.e2e.webhook import REFUSED
+from tests.support import canary
 
 SECONDS = 40  # a stuck run is told of after these instead of hours; on a busy machine, events are many seconds late
 
@@ -34,6 +36,7 @@ def training():
     """Tell of a classifier and of drift as the flows do."""
     events.classifier_compared("better", 0.95, 0.9)
     events.classifier_compared("pneumonia-classifier", 0.9, 0.95)
+    events.classifier_compared(REFUSED, 0.9, 0.95)
     drift = {"drift/new_images": 60.0, "drift/new_domain_auc_normal": 0.8268, "drift/new_threshold_normal": 0.6}
     drift |= {"drift/new_domain_auc_pneumonia": 0.61, "drift/new_threshold_pneumonia": 0.65}
     events.drift_measured("alike", drift | {"drift/new_threshold_normal": 0.8268})
@@ -86,7 +89,10 @@ def test_runs_that_fail_do_not_end_or_do_not_start_are_told_of_with_a_link(serve
     assert not [text for text in posts[0] if text.startswith(("good-run", "by-hand", "better", "alike"))]
 
 
-def test_the_address_is_not_shown(client):
+def test_the_address_is_not_shown(client, started, posts):
+    wait_for(lambda: [text for text in posts[0] if text.startswith(REFUSED)])
+    wait_for(lambda: "its webhook answers 500" in (started.outputs / "services" / "prefect.log").read_text())
+    assert canary.holding([started.outputs], ["secret-of-the-webhook"]) == []
     shown = client.request("POST", "/block_documents/filter", json={}).text
     assert "secret-of-the-webhook" not in shown
     assert "{{ address }}" in shown

@@ -41,7 +41,7 @@ from tests.e2e.webhook import webhook
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.expected_in_logs("a run without a champion", "a schedule was paused"),
+    pytest.mark.expected_in_logs("a run without a champion", "a schedule was paused", "a webhook refuses"),
     pytest.mark.timeout(1800),
 ]
 WINDOW_SECONDS = 45  # of silence, until a run counts as crashed: the least there is

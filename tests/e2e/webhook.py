@@ -1,10 +1,13 @@
-"""A webhook that keeps what alerts say."""
+"""A webhook that keeps what alerts say, but for those that it refuses."""
 
 import contextlib
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+REFUSED = "refused-classifier"
+"""Begins the alerts that it answers with an error."""
 
 
 @contextlib.contextmanager
@@ -18,8 +21,9 @@ def webhook() -> Iterator[tuple[list[str], str]]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self):
-            received.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["text"])
-            self.send_response(200)
+            said = json.loads(self.rfile.read(int(self.headers["content-length"])))["text"]
+            received.append(said)
+            self.send_response(500 if said.startswith(REFUSED) else 200)
             self.end_headers()
 
         def log_message(self, *words):

@@ -1,4 +1,4 @@
-"""A webhook that keeps what alerts say, but for those that it refuses."""
+"""A webhook that keeps what alerts say, and refuses some of them at first."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 REFUSED = "refused-classifier"
-"""Begins the alerts that it answers with an error."""
+"""Begins the alerts that it takes at the third time only."""
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def webhook() -> Iterator[tuple[list[str], str]]:
         def do_POST(self):
             said = json.loads(self.rfile.read(int(self.headers["content-length"])))["text"]
             received.append(said)
-            self.send_response(500 if said.startswith(REFUSED) else 200)
+            self.send_response(500 if said.startswith(REFUSED) and received.count(said) < 3 else 200)
             self.end_headers()
 
         def log_message(self, *words):

@@ -77,6 +77,8 @@ def test_the_classes_are_those_of_the_dataset():
     case = make_case(probability=0.7, labels=("benign", "malignant"), neighbours=())
     assert (case.label, case.label_at(0.1)) == ("malignant", "benign")
     assert (case.other("benign"), case.other("malignant")) == ("malignant", "benign")
+    assert not case.of_a_chest
+    assert make_case().of_a_chest
 
 
 @pytest.mark.parametrize("change", [{"probability": 1.01}, {"threshold": -0.1}, {"heat_share": float("nan")}])

@@ -1,13 +1,15 @@
 import contextlib
+import errno
 import json
 import os
+import shutil
 import sqlite3
 import threading
 import zipfile
 
 import pytest
 
-from models.errors import InputError
+from models.errors import DiskError, InputError
 from tasks.storage import backup
 
 
@@ -221,6 +223,52 @@ def test_a_damaged_database_is_no_backup(folder, tmp_path):
     with pytest.raises(InputError, match=r"prefect.db cannot be copied \(.*\): mend it"):
         backup.write(tmp_path / "b.zip", folder, {})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["outputs"]
+
+
+def test_dumps_of_databases_come_back_for_the_body_alone(folder, tmp_path):
+    dumps = {name: tmp_path / f"{name}.dump" for name in ("mlflow", "prefect")}
+    for name, dump in dumps.items():
+        dump.write_text(f"of {name}")
+    made = backup.write(tmp_path / "b.zip", folder, dumps)
+    with backup.unpacked(tmp_path / "b.zip", tmp_path / "restored") as (manifest, found):
+        assert manifest == made
+        assert {name: dump.read_text() for name, dump in found.items()} == {name: f"of {name}" for name in dumps}
+    assert not [dump for dump in found.values() if dump.exists()]
+
+
+def test_a_disk_without_room_is_told_of_before_anything_is_written(archive, tmp_path, monkeypatch):
+    size = sum(entry.size for entry in _manifest(archive).files.values())
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=size - 1))
+    with pytest.raises(DiskError, match=rf"restored has too little room for the backup's {size / 1e6:,.0f} MB: make"):
+        _restore(archive, tmp_path / "restored")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=size))
+    _restore(archive, tmp_path / "restored")
+
+
+def _manifest(archive):
+    with zipfile.ZipFile(archive) as source:
+        return backup.Manifest.model_validate_json(source.read(backup.MANIFEST))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EINVAL, "Invalid argument"), r"b\.zip is damaged: its table of contents is wrong\. Nothing"),
+        (OSError(errno.EIO, "Input/output error"), r"restored cannot be read or written \(Input/output error\): mend"),
+        (OSError(errno.EIO, "Input/output error", "disk"), r"^disk cannot be read or written \(Input/output error\):"),
+        (OSError(errno.ENOSPC, "No space left on device", "disk"), r"^disk cannot be written \(No space left"),
+        (OSError(errno.ENOSPC, "No space left on device"), r"restored cannot be written \(No space left"),
+    ],
+)
+def test_an_error_of_the_disk_is_one_sentence_and_nothing_is_restored(archive, tmp_path, monkeypatch, error, said):
+    def fail(*_args):
+        raise error
+
+    monkeypatch.setattr(backup, "_extract", fail)
+    with pytest.raises(InputError, match=said):
+        _restore(archive, tmp_path / "restored")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.zip", "outputs"]
 
 
 def test_a_body_that_fails_restores_nothing(archive, tmp_path):

@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import random
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -113,6 +114,27 @@ def test_what_is_written_or_opened_again_is_young(places):
     assert find_leftovers(*places, {}, DAYS) == []
     assert store.get(stored) == b"content"
     assert store.list(rows.place) == [f"{rows.place}/job.json"]
+
+
+def test_what_is_as_old_as_the_limit_stays(places):
+    _write(places[1], "step/a", "{}", DAYS)
+    _write(places[1], "step/b", "{}", DAYS + 1e-3)
+    assert _find(places) == {("results", "step/b")}
+
+
+def test_a_result_that_a_run_replaces_meanwhile_names_nothing(places, monkeypatch):
+    store, results = places
+    content = _content(store, "1", 100)
+    _write(results, "step/a", json.dumps({"uri": content}), 1)
+    read = Path.read_bytes
+
+    def read_once_gone(path):
+        if path.name == "a":
+            path.unlink()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_once_gone)
+    assert _find(places) == {("store", content)}
 
 
 def test_emptied_results_leave_and_folders_with_what_was_in_them(places):

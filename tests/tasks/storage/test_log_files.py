@@ -17,14 +17,15 @@ def test_a_small_log_and_none_stay_as_they_are(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mlflow.log"]
 
 
-def test_the_last_few_are_kept_in_order(tmp_path):
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_the_last_few_are_kept_in_order(tmp_path, kept):
     log = tmp_path / "mlflow.log"
     for number in range(6):
         log.write_text(f"{number}" * 11)
-        assert rotate(log, 10, kept=2)
+        assert rotate(log, 10, kept=kept)
         assert log.read_text() == ""
     assert {path.name: path.read_text()[:1] for path in tmp_path.iterdir()} == {
-        "mlflow.log": "", "mlflow.1.log": "5", "mlflow.2.log": "4",
+        "mlflow.log": "", **{f"mlflow.{place}.log": str(6 - place) for place in range(1, kept + 1)},
     }  # fmt: skip
 
 

@@ -33,6 +33,7 @@ from deployments.page.settings import page_settings
 from models.errors import InputError
 from models.operating_system import require_unix
 from models.text import printable
+from tasks.execution.server import require_own_database
 from tasks.storage.disks import require_room
 from tasks.storage.locations import (
     OVERVIEW,
@@ -71,6 +72,7 @@ def up() -> int:
     ports = {"Prefect": _port("PREFECT_PORT", 4200), "MLflow": _port("MLFLOW_PORT", 5000)}
     try:
         _check_environment()
+        require_own_database()
         page = page_settings()
         ports["page"] = page.port
         _require_different(ports)

@@ -8,12 +8,20 @@ import os
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, PREFECT_UI_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_API_URL,
+    PREFECT_CLIENT_MAX_RETRIES,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
 
 from models.errors import InputError
 from models.text import printable, without_logins
+from tasks.storage.database_servers import require_database
 
 ANSWER_SECONDS = 3
+_DRIVERS = ("postgresql+asyncpg://", "sqlite+aiosqlite://")
 
 
 def is_embedded() -> bool:
@@ -38,14 +46,32 @@ def flow_run_page(flow_run_id: str) -> str:
     return f"{prefect_page()}/runs/flow-run/{flow_run_id}"
 
 
+def require_own_database() -> None:
+    """Refuse a database that Prefect cannot use or that does not answer, where a server is to start here.
+
+    Raises:
+        InputError: it is one or the other.
+    """
+    url, variable = PREFECT_API_DATABASE_CONNECTION_URL.value(), "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+    if url is None:
+        return
+    require_database(url, variable)
+    if not url.startswith(_DRIVERS):
+        raise InputError(
+            f"{variable} names a database that Prefect cannot use: it begins with neither {' nor '.join(_DRIVERS)}."
+        )
+
+
 def require_server() -> None:
     """Refuse, before anything is computed, a server that does not answer.
 
     Raises:
-        InputError: nothing, or no Prefect server, answers at the address, or the way to it is wrongly set.
+        InputError: nothing, or no Prefect server, answers at the address, or the way to it is wrongly set; or the
+            database is not there that the embedded server is to use.
     """
     address = PREFECT_API_URL.value()
     if address is None:
+        require_own_database()
         return
     shown = f"PREFECT_API_URL={printable(address)}"
     ways = "end that setting for a server of the run's own, or see `prefect config view` for where it comes from"

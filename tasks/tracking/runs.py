@@ -33,6 +33,7 @@ from models.text import one_line, printable
 from tasks.execution.server import flow_run_page
 from tasks.execution.termination import asked_for
 from tasks.records.base import Point, RunReference, StoredFile
+from tasks.storage.database_servers import require_database
 from tasks.storage.disks import disk_error
 from tasks.storage.locations import locks, outputs, tracking_artifacts, tracking_uri
 from tasks.storage.process_identity import process_identity
@@ -340,7 +341,9 @@ def require_tracker() -> None:
                 f"{shown} is no place for runs, as a folder or Databricks is none here: give the http:// address of an "
                 "MLflow server or a database such as sqlite:////where/mlflow.db, or unset it."
             )
-        if kind not in _DATABASES:
+        if kind in _DATABASES:
+            require_database(uri, variable)
+        else:
             _require_answer(uri, shown)
 
 

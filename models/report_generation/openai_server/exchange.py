@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.report_generation.schema import DecidedBy
 from models.text import printable
@@ -29,7 +29,8 @@ CHOICE_TOKENS = 64
 """Limit on an answer that is a JSON object with one of the two choices."""
 
 _ANSWER = re.compile(r'"answer"\s*:\s*"([^"]*)"')
-_ERROR_CHARACTERS = 300
+_ERROR_CHARACTERS = 200
+_ROUNDED = 1e-3  # by so much a server may round a log-probability above 0
 
 
 @dataclass(frozen=True)
@@ -237,7 +238,7 @@ class _Lenient(BaseModel):
 
 class _Token(_Lenient):
     token: str
-    logprob: float | None = None
+    logprob: float | None = Field(None, le=_ROUNDED)  # nor NaN
     top_logprobs: "list[_Token] | None" = None
 
 

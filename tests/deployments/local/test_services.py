@@ -89,6 +89,11 @@ def _lives(process):
         ("up", {"PAGE_LOGIN": "nurse"}, "PAGE_LOGIN is no login"),
         ("up", {"HEARTBEAT_WINDOW": "44"}, "HEARTBEAT_WINDOW=44 is not "),
         ("up", {"ALERTS_WEBHOOK": "hooks.example/T0"}, "ALERTS_WEBHOOK is not an address"),
+        (
+            "up",
+            {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://me@127.0.0.1:9/prefect"},
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL names a database at 127.0.0.1:9, where nothing answers",
+        ),
         ("register", {"ALERTS_WEBHOOK": "hooks.example/T0"}, "ALERTS_WEBHOOK is not an address"),
     ],
 )

@@ -2,7 +2,12 @@ import http.server
 import threading
 
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL, temporary_settings
+from prefect.settings import (
+    PREFECT_API_DATABASE_CONNECTION_URL,
+    PREFECT_API_URL,
+    PREFECT_UI_URL,
+    temporary_settings,
+)
 
 from models.errors import InputError
 from tasks.execution.server import flow_run_page, is_embedded, prefect_page, require_server
@@ -38,6 +43,24 @@ def test_what_is_embedded_needs_no_answer():
         require_server()
         assert is_embedded()
         assert prefect_page() == "http://127.0.0.1:4200/v2"
+
+
+@pytest.mark.parametrize(
+    ("database", "told"),
+    [
+        ("postgresql+asyncpg://me:secret@127.0.0.1:9/a", "names a database at 127.0.0.1:9, where nothing answers"),
+        ("nonsense", "is no address of a database"),
+        ("sqlite:////where/prefect.db", "names a database that Prefect cannot use: it begins with neither"),
+    ],
+)
+def test_a_database_that_is_dead_or_wrong_is_one_sentence_where_a_server_is_to_start(database, told):
+    with (
+        temporary_settings({PREFECT_API_URL: None, PREFECT_API_DATABASE_CONNECTION_URL: database}),
+        pytest.raises(InputError, match=r"^PREFECT_SERVER_DATABASE_CONNECTION_URL ") as refused,
+    ):
+        require_server()
+    assert told in str(refused.value)
+    assert "secret" not in str(refused.value)
 
 
 def test_pages_that_are_named_are_taken_as_they_are():

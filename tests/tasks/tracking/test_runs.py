@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -367,8 +368,14 @@ def test_a_tracker_that_cannot_be_used_is_one_sentence(monkeypatch, variable, ad
 
 def test_a_tracker_on_a_database_or_a_server_is_taken(monkeypatch):
     runs.require_tracker()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg2://me:secret@127.0.0.1:9/mlflow")
-    runs.require_tracker()  # whether it answers is seen when it is opened
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql+psycopg2://me:secret@127.0.0.1:{port}/mlflow")
+        runs.require_tracker()  # what answers is seen when it is opened
+    with pytest.raises(
+        InputError, match=rf"^MLFLOW_TRACKING_URI names a database at 127\.0\.0\.1:{port}, where nothing"
+    ):
+        runs.require_tracker()
 
 
 def test_a_database_that_cannot_be_opened_is_one_sentence(monkeypatch, outputs):

@@ -121,6 +121,15 @@ def test_a_word_that_is_not_listed_counts_as_nothing():
     assert (completion.probability, completion.choice_mass) == (0, pytest.approx(math.exp(-0.1)))
 
 
+@pytest.mark.parametrize("impossible", [0.1, 800.0, math.nan, "9" * 400])
+def test_a_probability_above_one_is_none(impossible):
+    said = reply("Yes", listed=[("Yes", impossible), ("No", -1.0)])
+    with pytest.raises(
+        RefusedError, match=r"no chat completion was answered: choices\.0\.logprobs\.content\.0\.logprob"
+    ):
+        answered(Prompt("Is it?"), said)
+
+
 @pytest.mark.parametrize(
     "first",
     [
@@ -161,12 +170,14 @@ def test_what_is_no_choice_is_none(written):
         (reply(""), "empty answer"),
         (reply(None), "empty answer"),
         (reply("", refusal="I cannot help with that"), "declined: I cannot help"),
+        (reply("", refusal="9" * 400), "declined: 9999"),
         (reply("Fi", reason="content_filter"), "content_filter"),
     ],
 )
 def test_what_holds_no_text_is_said(body, told):
-    with pytest.raises(NoCompletionError, match=told):
+    with pytest.raises(NoCompletionError, match=told) as refused:
         answered(Prompt("Report."), body)
+    assert len(str(refused.value)) < 300
 
 
 @pytest.mark.parametrize(

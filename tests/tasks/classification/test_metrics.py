@@ -7,7 +7,14 @@ from sklearn import metrics as reference
 
 from models.errors import InputError
 from tasks.classification import metrics
-from tasks.classification.metrics import METRICS, bootstrap_scores, quadratic_kappa, score, score_with_intervals
+from tasks.classification.metrics import (
+    METRICS,
+    bootstrap_scores,
+    confusion_counts,
+    quadratic_kappa,
+    score,
+    score_with_intervals,
+)
 from tasks.shared.bootstrap import resample
 
 
@@ -18,6 +25,14 @@ def case(seed, size=80):
     labels[:2] = 0, 1
     probabilities = np.clip(random.normal(0.35 + 0.3 * labels, 0.25), 0, 1)
     return probabilities.round(1 if seed % 2 else 12), labels
+
+
+@pytest.mark.parametrize("classes", [2, 3, 9])
+def test_the_confusion_is_sklearns_also_of_a_class_that_is_not_there(classes):
+    random = np.random.default_rng(classes)
+    labels, predicted = random.integers(0, max(2, classes - 1), (2, 50))
+    expected = reference.confusion_matrix(labels, predicted, labels=range(classes))
+    np.testing.assert_array_equal(confusion_counts(predicted, labels, classes), expected)
 
 
 def naive_calibration_error(probabilities, labels):

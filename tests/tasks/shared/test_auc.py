@@ -16,6 +16,7 @@ def test_the_area_is_sklearns_and_the_interval_delongs():
     found = auc_with_interval(low, high)
     labels = np.repeat([0, 1], [40, 25])
     assert found.value == pytest.approx(roc_auc_score(labels, np.concatenate([low, high])))
+    assert found.n == 65
     assert (found.low, found.high) == pytest.approx((area - 1.96 * error, area + 1.96 * error))
 
 

@@ -45,6 +45,7 @@ def test_a_share_has_the_interval_of_wilson():
 
 
 def test_a_count_has_no_decimals():
-    assert [format_value(value) for value in (0, 1, 12.0, 1.0, 0.5, float("nan"))] == [
+    assert [format_value(value) for value in (2.0, 0, 1, 12.0, 1.0, 0.5, float("nan"))] == [
+        "2",
         "0", "1", "12", "1.000", "0.500", "–"
     ]  # fmt: skip

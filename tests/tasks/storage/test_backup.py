@@ -149,6 +149,12 @@ def _named(members, **changes):
     members[backup.MANIFEST] = json.dumps(manifest).encode()
 
 
+def _redigested(members, letter):
+    manifest = json.loads(members[backup.MANIFEST])
+    manifest["files"]["empty.csv"]["sha256"] = letter * 64
+    members[backup.MANIFEST] = json.dumps(manifest).encode()
+
+
 _ENTRY = {"sha256": "0" * 64, "size": 2, "modified": 0}
 DAMAGE = {
     "no file": (lambda archive: archive.unlink(), "There is no file"),
@@ -169,6 +175,14 @@ DAMAGE = {
     "other content": (
         lambda archive: _rewritten(archive, lambda members: members.update({"outputs/results/step/key": b"other"})),
         "results/step/key in it is not what the manifest says",
+    ),
+    "another digest": (
+        lambda archive: _rewritten(archive, lambda members: _redigested(members, "0")),
+        "empty.csv in it is not what the manifest says",
+    ),
+    "another digest, of a greater number": (
+        lambda archive: _rewritten(archive, lambda members: _redigested(members, "f")),
+        "empty.csv in it is not what the manifest says",
     ),
     "longer content": (
         lambda archive: _rewritten(archive, lambda members: members.update({"outputs/empty.csv": b"x" * 10**6})),

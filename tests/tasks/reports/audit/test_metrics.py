@@ -15,6 +15,7 @@ from models.report_generation.controls import control_case, control_image
 from models.report_generation.generator import row_of
 from models.report_generation.schema import Answer, Case, Finding, Label, NeighbourEvidence, Report, Request
 from models.report_generation.template import TemplateGenerator
+from tasks.reports.audit.collapse import distinct_n
 from tasks.reports.audit.metrics import ReportAudit, audit_reports
 from tasks.reports.claims.lexicon import KINDS
 from tasks.reports.requests import plan_requests
@@ -369,6 +370,9 @@ def test_metrics_of_a_strategy_by_hand():
         "conservative_bias": 1 / 2, "unsupported_claims_per_report": 2 / 4, "claims/effusion": 1 / 4, "claims/sex": 0,
     }  # fmt: skip
     assert {name: metrics[f"reports/honest/{name}"] for name in expected} == pytest.approx(expected)
+    texts = [*(report.impression for report in reports), "normal"]
+    assert [metrics[f"reports/honest/distinct_{n}"] for n in (1, 2)] == [distinct_n(texts, n) for n in (1, 2)]
+    assert distinct_n(texts, 1) != distinct_n(texts, 2)
     assert {name for name in metrics if "/claims/" in name and "_ci_" not in name} == {
         f"reports/honest/claims/{kind.replace(' ', '_')}" for kind in KINDS
     }

@@ -33,6 +33,12 @@ def test_the_metrics_are_those_of_each_protocol_with_the_names_of_the_classes():
     assert not [name for name in metrics if name.startswith("chance/conditioned")]
 
 
+def test_an_image_of_train_is_found_whatever_its_place_is_among_those_of_test():
+    test = drawn(0, 45)
+    found = rank(test, test, test.labels, [1]).metrics(NAMES, samples=50, seed=0)
+    assert found["gallery/precision_at_1"] == 1 > found["loo/precision_at_1"]  # each finds its own copy
+
+
 def test_classes_that_are_grades_add_their_metrics_but_where_all_hits_have_one_grade():
     test, train = drawn(0, 45), drawn(1, 60)
     plain = rank(test, train, test.labels, [1, 5]).metrics(NAMES, samples=50, seed=0)

@@ -28,6 +28,8 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Statistics(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid")
+
     mean: list[_Number]
     std: list[_Positive]
 

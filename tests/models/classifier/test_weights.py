@@ -99,6 +99,7 @@ def test_damaged_or_foreign_bytes_are_refused_in_one_sentence(payload, damage):
     [
         {"normalization": None}, {"normalization": {"mean": [0.5]}}, {"normalization": {"mean": [0.5], "std": [0]}},
         {"normalization": {"mean": [0.5, 0.5], "std": [0.2, 0.2]}}, {"normalization": {"mean": ["a"], "std": [0.2]}},
+        {"normalization": {"mean": ["0.5"], "std": [0.2]}}, {"normalization": {"mean": [0.5], "std": [0.2], "": 1}},
         {"labels": ["a", "b"]}, {"labels": [1, 2, 3]}, {"labels": "abc"}, {"image_size": 0}, {"image_size": "28"},
         {"temperature": 0}, {"temperature": 1e999}, {"threshold": "half"},
     ],

@@ -65,6 +65,10 @@ EXPECTED = {
         r"Failed to communicate with scheduler during heartbeat",
         "its cluster is being closed, and the heartbeat that was under way ended; or the test kills its scheduler",
     ),
+    "a Dask scheduler is gone": Expected(
+        r"distributed\.client - ERROR - [\s\S]*_ensure_connected",
+        "the test kills it, and the client looks for it again",
+    ),
     "an event came twice": Expected(
         r"dropping \d+ events[\s\S]*NOT NULL constraint failed: events\.occurred",
         "sent again to a server that was away; it is stored already, and of such a batch Prefect inserts an empty row",

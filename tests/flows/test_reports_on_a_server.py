@@ -1,5 +1,6 @@
 """Reports by a model on a server, in whole runs: what is kept, where the key is not, and what ends a run."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -53,9 +54,8 @@ def kept_rows(outputs):
 def broken_off(server, shared_outputs, prefect_server):
     """A run that ends because the server does not accept the key any more, which it quotes."""
     Secret(value=KEY).save("my-server", overwrite=True)
-    server.fault = lambda body, before: (
-        status(401, f"Incorrect API key provided: {KEY}") if len(server.answered) >= 4 else None
-    )
+    asked = itertools.count()  # several requests are under way at once: those that were answered come too late
+    server.fault = lambda body, before: status(401, f"Incorrect API key provided: {KEY}") if next(asked) >= 4 else None
     exit_code = main(short_reports, words_for(server))
     server.fault = lambda body, before: None
     return exit_code, {row["row_id"] for row in kept_rows(shared_outputs)}

@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, CliApp, PydanticBaseSettingsSource, 
 
 from flows.support.naming import LONGEST_NAME, difference, named
 from models import operating_system
-from models.errors import LONGEST_SENTENCE, DiskError, InputError
+from models.errors import LONGEST_SENTENCE, NO_ROOM, DiskError, InputError
 from models.standard_streams import written_to
 from models.text import one_line, printable
 from tasks.execution import abandoned_runs
@@ -224,7 +224,8 @@ def _quieten() -> None:
 
 
 def _worth_reading(record: logging.LogRecord) -> bool:
-    mistake = record.exc_info is not None and isinstance(record.exc_info[1], InputError)
+    error = record.exc_info[1] if record.exc_info else None
+    mistake = isinstance(error, InputError) or (isinstance(error, OSError) and error.errno in NO_ROOM)  # both are told
     text = record.getMessage()
     return not mistake and not text.startswith(("Beginning ", "Finished in state", "Failed to write result"))
 

@@ -1,5 +1,7 @@
 """Options from forms, and mistakes in one sentence."""
 
+import errno
+import logging
 import threading
 
 import pytest
@@ -9,7 +11,7 @@ from prefect.context import FlowRunContext
 from flows.cases import cases
 from flows.pipeline import pipeline
 from flows.support.naming import run_name
-from flows.support.shell import main, parse
+from flows.support.shell import _worth_reading, main, parse
 from models.errors import InputError
 from tasks.parameters.dataset import DatasetParameters
 from tasks.parameters.presets import PRESETS
@@ -77,6 +79,23 @@ def test_help_lists_every_field_with_its_description(capsys, monkeypatch):
         assert f"--training.{name}" in text
         assert field.description in text
     assert f"(default: {PRESETS['debug']['training']['batch_size']})" in text
+
+
+@pytest.mark.parametrize(
+    ("error", "is_read"),
+    [
+        (None, True),
+        (InputError("It is no picture."), False),
+        (OSError(errno.ENOSPC, "No space left on device"), False),
+        (OSError(errno.EIO, "Input/output error"), True),
+        (ValueError("a fault"), True),
+    ],
+)
+def test_what_a_run_says_in_a_sentence_is_not_logged_with_a_traceback_besides(error, is_read):
+    record = logging.makeLogRecord(
+        {"msg": "An error was encountered", "exc_info": error and (type(error), error, None)}
+    )
+    assert _worth_reading(record) == is_read
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ class _Lenient(BaseModel):
 
 class _Token(_Lenient):
     token: str
-    logprob: float | None = Field(None, le=_ROUNDED)  # nor NaN
+    logprob: float | None = Field(None, le=_ROUNDED)  # which NaN is not
     top_logprobs: "list[_Token] | None" = None
 
 

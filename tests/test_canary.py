@@ -37,7 +37,8 @@ def test_what_steers_a_display_and_what_is_long_are_found(tmp_path, suffix):
     for name, cell in (("raw", raw), ("shown", shown)):
         (tmp_path / name).mkdir()
         write(tmp_path / name / f"a{suffix}", cell)
-    assert canary.raw([tmp_path / "raw"]) and canary.long([tmp_path / "raw"])
+    for place in (tmp_path / "raw", tmp_path / "raw" / f"a{suffix}"):
+        assert canary.raw([place]) and canary.long([place])
     assert not canary.raw([tmp_path / "shown"]) and not canary.long([tmp_path / "shown"])
     assert canary.fields([tmp_path / "shown"]) == {"field"}
     assert canary.holding([tmp_path / "shown"], [canary.MARK]) and not canary.holding([tmp_path / "shown"], ["Nothing"])

@@ -7,6 +7,7 @@ from typing import Any
 from models.notices import PHANTOM_NOTICE, RANDOM_WEIGHTS_NOTICE
 from models.report_generation.prompting import Strategy
 from models.report_generation.schema import Answer
+from models.text import visible
 from tasks.records.model_calls import ModelCall, Prompt
 from tasks.records.reports import GeneratorRecord
 
@@ -44,7 +45,7 @@ def model_calls(
     versions: Mapping[str, int],
     phantoms: bool,
 ) -> list[ModelCall]:
-    """Describe answers as calls.
+    """Describe answers as calls; characters that steer a display are written as escapes.
 
     Args:
         answers: what came of the requests.
@@ -77,8 +78,8 @@ def model_calls(
                 messages=[{"role": "user", "content": _question(answer, images.get(answer.row_id), generator)}],
                 outputs=_outputs(answer, label) | notices,
                 seconds=usage.seconds if usage else 0.0,
-                request_preview=f"Case {answer.case_index}, {name}: {answer.prompt}",
-                response_preview=" ".join((*notices.values(), answer.text or answer.problem or "")),
+                request_preview=f"Case {answer.case_index}, {name}: {visible(answer.prompt)}",
+                response_preview=" ".join((*notices.values(), visible(answer.text) or answer.problem or "")),
                 problem=answer.problem,
                 model=generator.model,
                 tokens=(usage.prompt_tokens, usage.generated_tokens) if usage else None,
@@ -92,7 +93,7 @@ def model_calls(
 
 
 def _question(answer: Answer, image: bytes | None, generator: GeneratorRecord) -> list[dict[str, Any]]:
-    text: dict[str, Any] = {"type": "text", "text": answer.prompt}
+    text: dict[str, Any] = {"type": "text", "text": visible(answer.prompt)}
     if image is None:
         return [text]
     url = f"data:image/png;base64,{base64.b64encode(image).decode()}"
@@ -101,7 +102,7 @@ def _question(answer: Answer, image: bytes | None, generator: GeneratorRecord) -
 
 
 def _outputs(answer: Answer, label: str) -> dict[str, Any]:
-    choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": answer.text}}
+    choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": visible(answer.text)}}
     if answer.usage:
         choice["finish_reason"] = answer.usage.finish_reason
     outputs: dict[str, Any] = {"choices": [choice], "label": label}

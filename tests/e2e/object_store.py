@@ -1,6 +1,7 @@
 """An object store as tests have it: moto's server, which speaks S3's interface, or says that keys have expired."""
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
@@ -11,8 +12,9 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 BUCKET = "pneumonia"
-_EXPIRED = b"""<?xml version="1.0" encoding="UTF-8"?>
-<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message><RequestId>0</RequestId></Error>"""
+_EXPIRED = """<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message><Token-0>{token}</Token-0>
+<RequestId>0</RequestId></Error>"""
 
 
 class _Quiet(WSGIRequestHandler):
@@ -26,15 +28,20 @@ def object_store() -> Iterator[SimpleNamespace]:
 
     Yields:
         Its `uri`; the `variables` of the environment; `client`, boto3's; and `state`, whose `expired` makes it answer
-        as S3 does once a token has expired.
+        as S3 does once a token has expired, which it quotes, whose `writes` are how many it takes until then, and
+        whose `tokens` have been shown.
     """
     application = DomainDispatcherApplication(create_backend_app)
-    state = SimpleNamespace(expired=False)
+    state = SimpleNamespace(expired=False, writes=sys.maxsize, tokens=set())
 
     def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
-        if state.expired:
-            start("400 Bad Request", [("Content-Type", "application/xml"), ("Content-Length", str(len(_EXPIRED)))])
-            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else _EXPIRED]
+        token = environ.get("HTTP_X_AMZ_SECURITY_TOKEN", "")
+        state.tokens.add(token)
+        state.writes -= environ["REQUEST_METHOD"] == "PUT"
+        if state.expired or state.writes < 0:
+            said = _EXPIRED.format(token=token).encode()
+            start("400 Bad Request", [("Content-Type", "application/xml"), ("Content-Length", str(len(said)))])
+            return [b"" if environ["REQUEST_METHOD"] == "HEAD" else said]
         answered: Iterable[bytes] = application(environ, start)
         return answered
 
@@ -45,6 +52,7 @@ def object_store() -> Iterator[SimpleNamespace]:
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
         "AWS_ACCESS_KEY_ID": "key-of-a-test",
         "AWS_SECRET_ACCESS_KEY": "secret-of-a-test",
+        "AWS_SESSION_TOKEN": "token-of-a-test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "STORE_URI": f"s3://{BUCKET}/store",

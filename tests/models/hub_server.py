@@ -43,7 +43,7 @@ class HubHandler(BaseHTTPRequestHandler):
         if self.server.broken:
             return self.answer(503)
         if token == INVALID:
-            return self.refuse(401, message="Invalid credentials in Authorization header")
+            return self.refuse(401, message=f"Invalid credentials in Authorization header: {token}")
         if self.server.model not in path:
             return self.refuse(404 if token else 401, "RepoNotFound", "Repository not found")
         kind, _, rest = path.split(self.server.model)[1].lstrip("/").partition("/")
@@ -57,7 +57,8 @@ class HubHandler(BaseHTTPRequestHandler):
             files = [self.entry(file) for file in self.server.folder.iterdir() if file.is_file()]
             return self.answer(200, json.dumps(files).encode())
         if token != GOOD:
-            return self.refuse(403 if token else 401, "GatedRepo", f"Access to model {self.server.model} is restricted")
+            said = f"Access to model {self.server.model} is restricted{token and f': {token}'}"
+            return self.refuse(403 if token else 401, "GatedRepo", said)
         content = (self.server.folder / name).read_bytes()
         self.server.sent.append(f"{self.command} {name}")
         return self.answer(200, content, {"X-Repo-Commit": COMMIT, "ETag": f'"{git_id(content)}"'})

@@ -43,26 +43,26 @@ def text(field: str, length: int = 10_000) -> str:
     return f"{MARK}{field}{_OBEYED.replace('~', '/')}\u2028\r\n# h\n{'A' * length}"
 
 
-def fields(folders: Iterable[Path]) -> set[str]:
+def fields(places: Iterable[Path]) -> set[str]:
     """Return the fields whose canaries were written anywhere: a search that finds none looks in the wrong place."""
     found = re.compile(rf"{MARK}([a-z]+)".encode())
-    return {name.decode() for _, content in _contents(folders) for name in found.findall(content)}
+    return {name.decode() for _, content in _contents(places) for name in found.findall(content)}
 
 
-def holding(folders: Iterable[Path], words: Iterable[str]) -> list[str]:
+def holding(places: Iterable[Path], words: Iterable[str]) -> list[str]:
     """Find where one of some words stands: a secret, that is nowhere."""
     sought = [word.encode() for word in words]
-    return [f"{path}: {word!r}" for path, content in _contents(folders) for word in sought if word in content]
+    return [f"{path}: {word!r}" for path, content in _contents(places) for word in sought if word in content]
 
 
-def raw(folders: Iterable[Path]) -> list[str]:
+def raw(places: Iterable[Path]) -> list[str]:
     """Find what was written as it came: characters that steer a display.
 
     Returns:
         A file and what stands there, each.
     """
     found = []
-    for place, content in _contents(folders):
+    for place, content in _contents(places):
         for match in re.finditer(MARK.encode(), content):
             rest = content[match.start() : match.start() + _AFTER].split(MARK.encode())[1]
             if any(mark in rest for mark in _RAW):
@@ -70,20 +70,20 @@ def raw(folders: Iterable[Path]) -> list[str]:
     return found
 
 
-def long(folders: Iterable[Path], most: int = 100) -> list[str]:
+def long(places: Iterable[Path], most: int = 100) -> list[str]:
     """Find where more of a text stands than is shown of one."""
     tail = b"A" * (most + 1)
-    return [f"{place}" for place, content in _contents(folders) if tail in content]
+    return [f"{place}" for place, content in _contents(places) if tail in content]
 
 
-def obeyed_pages(folders: Iterable[Path], documents: Iterable[str] = ()) -> list[str]:
+def obeyed_pages(places: Iterable[Path], documents: Iterable[str] = ()) -> list[str]:
     """Find what became markup: elements, links and attributes of a canary in HTML and in Markdown.
 
     Args:
-        folders: whose HTML and Markdown files are read.
+        places: files, and folders, whose HTML and Markdown files are read.
         documents: Markdown besides, of artifacts for instance.
     """
-    files = {path: path.read_text(encoding="utf-8") for path in _files(folders) if path.suffix in (".html", ".md")}
+    files = {path: path.read_text(encoding="utf-8") for path in _files(places) if path.suffix in (".html", ".md")}
     pages = {str(path): body if path.suffix == ".html" else _MARKDOWN.render(body) for path, body in files.items()}
     pages |= {f"document {place}": _MARKDOWN.render(body) for place, body in enumerate(documents)}
     return [f"{name}: {said}" for name, page in pages.items() for said in _obeyed(page)]
@@ -106,14 +106,14 @@ def _leads_away(address: str) -> bool:
     return address == "x" or ELSEWHERE in address or address.strip().lower().startswith("javascript:")
 
 
-def _files(folders: Iterable[Path]) -> Iterator[Path]:
-    for folder in folders:
-        yield from (path for path in sorted(folder.rglob("*")) if path.is_file())
+def _files(places: Iterable[Path]) -> Iterator[Path]:
+    for place in places:
+        yield from (path for path in sorted([place, *place.rglob("*")]) if path.is_file())
 
 
-def _contents(folders: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
+def _contents(places: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
     """Read all files; those of a database with what lies in its pages, those of a picture with its text inflated."""
-    for path in _files(folders):
+    for path in _files(places):
         content = path.read_bytes()
         yield path, content
         if content.startswith(_SQLITE):

@@ -80,28 +80,30 @@ def _forked(act: Callable[[], int], usual: float = 0.0, waits: float = _WAITS) -
     Returns:
         Whether it ended with 0; seconds of the processor that it took.
     """
-    child = os.fork()
-    if child == 0:
-        _be_bounded_and_exit(act, usual)
-    deadline = time.monotonic() + waits
-    try:
-        while True:
-            ended, status, used = os.wait4(child, os.WNOHANG)
-            if ended:
-                return status == 0, used.ru_utime + used.ru_stime
-            if time.monotonic() > deadline:
-                return False, waits
-            time.sleep(0.01)
-    finally:  # also what the tests started and left
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(child, 0)
+    with tempfile.TemporaryDirectory(prefix="pneumonia-mutants-", ignore_cleanup_errors=True) as room:
+        child = os.fork()
+        if child == 0:
+            _be_bounded_and_exit(act, usual, room)
+        deadline = time.monotonic() + waits
+        try:
+            while True:
+                ended, status, used = os.wait4(child, os.WNOHANG)
+                if ended:
+                    return status == 0, used.ru_utime + used.ru_stime
+                if time.monotonic() > deadline:
+                    return False, waits
+                time.sleep(0.01)
+        finally:  # also what the tests started and left
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(child, 0)
 
 
-def _be_bounded_and_exit(act: Callable[[], int], usual: float) -> None:
+def _be_bounded_and_exit(act: Callable[[], int], usual: float, room: str) -> None:
     code = 70
     try:
+        os.environ["TMPDIR"] = tempfile.tempdir = room  # nothing of it is removed at such an end
         os.setsid()
         memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + _MEMORY
         bounds = {resource.RLIMIT_AS: memory} | ({resource.RLIMIT_CPU: int(_PATIENCE * (usual + 1))} if usual else {})

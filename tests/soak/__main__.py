@@ -27,8 +27,18 @@ from tests.soak.ledger import Ledger  # noqa: E402
 
 
 def main() -> int:
-    """Try every fault as often as is asked, and print the table."""
+    """Try every fault as often as is asked, or let the services work, and print a table; keep what was lost."""
     asked = _parser().parse_args()
+    lost = True
+    try:
+        lost = _soak(asked)
+    finally:
+        if asked.room or not lost:
+            shutil.rmtree(_ROOM, ignore_errors=True)
+    return int(lost)
+
+
+def _soak(asked: argparse.Namespace) -> bool:
     room = Path(asked.room or _ROOM).resolve()
     room.mkdir(parents=True, exist_ok=True)
     data = os.environ.get("DATA") or os.environ.get("MEDMNIST_ROOT")
@@ -36,7 +46,7 @@ def main() -> int:
     if asked.services:
         from tests.soak.hour import hour  # loads Prefect
 
-        return hour(room, folder, asked.services, asked.every)
+        return hour(room, folder, asked.services, asked.every) > 0
     world = World(room, folder, Forks())
     ledger = Ledger(room / "trials.jsonl")
     survived = ledger.survived()
@@ -56,9 +66,7 @@ def main() -> int:
     lost = any(trial.lost for trial in done)
     if lost:
         _say(f"What was lost is kept in {room}.")
-    elif not asked.room:
-        shutil.rmtree(room)
-    return int(lost)
+    return lost
 
 
 def _try(world: World, ledger: Ledger, seed: int, name: str, number: int) -> None:

@@ -8,9 +8,12 @@ import logging
 import re
 import runpy
 import sys
+from collections import OrderedDict
 
 LOGGER = "prefect.flow_runs.worker"
 _TRIED = re.compile(r"(Worker '.*' submitting|Aborted submission of) flow run '")
+REMEMBERED = 1000
+"""Messages: more runs do not wait at once, and a worker runs for months."""
 
 
 class SaidOnce(logging.Filter):
@@ -19,7 +22,7 @@ class SaidOnce(logging.Filter):
     def __init__(self) -> None:
         """Begin with nothing said."""
         super().__init__()
-        self._said: set[str] = set()
+        self._said: OrderedDict[str, None] = OrderedDict()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether the record is to be logged."""
@@ -27,7 +30,10 @@ class SaidOnce(logging.Filter):
         if not _TRIED.match(message):
             return True
         new = message not in self._said
-        self._said.add(message)
+        self._said[message] = None
+        self._said.move_to_end(message)
+        if len(self._said) > REMEMBERED:
+            self._said.popitem(last=False)
         return new
 
 

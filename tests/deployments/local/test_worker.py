@@ -1,6 +1,6 @@
 import logging
 
-from deployments.local.worker import SaidOnce
+from deployments.local.worker import REMEMBERED, SaidOnce
 
 
 def test_a_run_that_waits_says_so_once_and_everything_else_is_said_each_time(caplog):
@@ -16,3 +16,17 @@ def test_a_run_that_waits_says_so_once_and_everything_else_is_said_each_time(cap
     assert [message[-2] for message in said if "submitting" in message] == ["a", "b"]
     assert [message.split("'")[1] for message in said if "Aborted" in message] == ["a", "b", "a"]
     assert sum("infrastructure" in message for message in said) == 4
+
+
+def test_what_waits_is_remembered_as_long_as_it_is_tried_and_what_does_not_is_forgotten():
+    said = SaidOnce()
+
+    def told(run):
+        text = f"Worker 'cpu-1' submitting flow run '{run}'"
+        return said.filter(logging.LogRecord("worker", logging.INFO, "", 0, text, None, None))
+
+    assert told("waits") and told("gone")
+    for run in range(REMEMBERED):
+        assert told(run)
+        assert not told("waits")
+    assert told("gone")

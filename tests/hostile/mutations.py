@@ -168,12 +168,17 @@ def text_edited(choose: Choice, content: bytes) -> bytes:
         elif change == 0:
             del lines[place]
         elif change == 1:
-            lines[place] = (lines[place] * choose.of((2, 3, 1000)))[:_LONGEST_LINE]
+            lines[place] = _repeated(lines[place], choose.of((2, 3, 1000)))
         else:
             cells = lines[place].split(",")
             cells[choose.whole(0, len(cells) - 1)] = choose.of(NASTY)
             lines[place] = ",".join(cells)
     return "".join(lines).encode("utf-8", "surrogatepass")
+
+
+def _repeated(line: str, times: int) -> str:
+    """Repeat a line, but no more often than makes a long one: a thousand times a long one is gigabytes."""
+    return (line * min(times, 1 + _LONGEST_LINE // max(1, len(line))))[:_LONGEST_LINE]
 
 
 _NPY_FIELDS = (

@@ -59,6 +59,7 @@ def watched(*folders: Path) -> Iterator[list[str]]:
     global _installed  # an audit hook stays for as long as the process
     if not _installed:
         sys.addaudithook(_event)
+        sys.dont_write_bytecode = True  # what a reader imports first is no act of its
         _installed = True
     found: list[str] = []
     _watched.folders = (*folders, Path(os.devnull))

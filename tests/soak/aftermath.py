@@ -147,7 +147,7 @@ def _tracking(
         for run, experiment, status, place in runs:
             if status == "FINISHED":
                 metrics = _steady(dict(ask("SELECT key, value FROM latest_metrics WHERE run_uuid = ?", [run])))
-                folder = Path(place.removeprefix("file://"))
+                folder = Path(place.removeprefix("file://").replace("mlflow-artifacts:", f"{outputs}/mlartifacts"))
                 files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
                 asked = sorted(ask("SELECT key, value FROM params WHERE run_uuid = ?", [run]))
                 last_runs[named[experiment], json.dumps(asked)] = (

@@ -46,6 +46,8 @@ TRIALS: dict[str, tuple[Fault, Program]] = {
     "the clock jumps ahead a day": (faults.clock(86_400), ONE_STAGE),
     "the clock jumps back a day": (faults.clock(-86_400), ONE_STAGE),
     "databases are locked for a minute": (faults.databases_locked(60), ONE_STAGE),
+    "MLflow's server is away for two minutes": (faults.server_away("mlflow", 120), ONE_STAGE),
+    "Prefect's server is away for two minutes": (faults.server_away("prefect", 120), ONE_STAGE),
     "run or experiment is deleted in MLflow": (faults.run_deleted, ONE_STAGE),
     "four pipelines, two sweeps, an inbox": (
         faults.crowd((PIPELINE_BESIDE, 3), (SWEEP, 2), (INBOX, 1)),

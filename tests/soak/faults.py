@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.e2e import services
 from tests.soak.aftermath import computed, look, losses
 from tests.soak.forked import Forks
 from tests.soak.runs import Place, Program, Undisturbed, processor_seconds, run_undisturbed
@@ -393,6 +394,55 @@ def databases_locked(seconds: float) -> Fault:
         return outcome
 
     return locked
+
+
+def server_away(name: str, seconds: float) -> Fault:
+    """Make the fault that a server of `make up` is killed in mid-run, and started again so many seconds later.
+
+    Args:
+        name: of the service.
+        seconds: for which it is away.
+    """
+
+    def away(world: World, program: Program, chance: random.Random) -> Outcome:
+        right, place, outcome = world.undisturbed(program), world.place(program), Outcome()
+        share = chance.random()
+        outcome.moments.append(f"{share:.2f} of the processor seconds")
+        variables = services.service_environment(place.outputs, world.data)
+        _require(services.call("up", variables))
+        try:
+            process, back = place.start(program), threading.Timer(seconds, services.call, ("up", variables))
+            for used in processor_seconds(process):
+                if not outcome.tried and used >= share * _OF_THE_RUN * right.processor_seconds:
+                    services.kill(name, place.outputs)
+                    back.start()
+                    outcome.tried = 1
+                time.sleep(0.05)
+            code = place.finish(process)
+            outcome.moments.append(f"it ends with {code}")
+            if code not in (0, 2) or "Traceback" in place.said():
+                outcome.lost.append(f"it ends with {code}, see {place.log[-1]}: {place.said()[-400:]}")
+            if outcome.tried:
+                back.join()
+            if (code := place.run(program)) != 0 or "Traceback" in place.said():
+                outcome.lost.append(f"the next run ends with {code}: {place.said()[-400:]}")
+        finally:
+            _require(services.call("down", variables))
+        outcome.lost += [f"lives on: {process}" for process in place.wait_until_left()]
+        outcome.lost += [f"logged: {record}" for record in place.strange("a server was killed", "a worker was cut off")]
+        _compare(place, right, outcome)
+        return outcome
+
+    return away
+
+
+_OF_THE_RUN = 0.6
+"""Share of a run's processor seconds that are its own, and not those of the server that it would start."""
+
+
+def _require(done: subprocess.CompletedProcess[str]) -> None:
+    if done.returncode:
+        raise RuntimeError(f"{done.args}: {done.stderr[-1000:]}")
 
 
 def _hold(outputs: Path, seconds: float) -> None:

@@ -140,13 +140,17 @@ class Place:
         lines = [line for log in self.log for line in Path(log).read_text(errors="replace").splitlines()]
         return {_NUMBERS.sub("#", line[line.upper().index("WARN") :])[:160] for line in lines if "WARN" in line.upper()}
 
-    def strange(self) -> list[str]:
-        """Return errors and tracebacks that runs and their servers have logged, whatever became of the runs."""
+    def strange(self, *expected: str) -> list[str]:
+        """Return errors and tracebacks that runs and their servers have logged, whatever became of the runs.
+
+        Args:
+            expected: names of those that are no fault here, in `tests.server_logs.EXPECTED`.
+        """
         files = [*map(Path, self.log), self.outputs / "prefect" / "embedded.log"]
+        files += sorted((self.outputs / "services").glob("*.log"))
         texts = {file: file.read_text(errors="replace") for file in files if file.exists()}
-        return [
-            f"{file.name}: {record[-600:]}" for file, text in texts.items() for record in unexpected(text, EMBEDDED)
-        ]
+        names = (*EMBEDDED, *expected)
+        return [f"{file.name}: {record[-600:]}" for file, text in texts.items() for record in unexpected(text, names)]
 
     def wait_until_left(self) -> list[str]:
         """Wait until nothing works here; name, and end, what still does after a while."""

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import faulthandler
 import logging
+import math
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -187,7 +188,7 @@ def fuzz_all(
     """Try cases on all readers, each in a process of its own, which is forked from this one.
 
     Args:
-        cases: how many, together.
+        cases: how many, together, at least.
         random: seed.
         at_once: processes.
         ended: is told of each reader that is done.
@@ -197,7 +198,7 @@ def fuzz_all(
     """
     context = multiprocessing.get_context("fork")
     whole = sum(reader.share for reader in READERS)
-    waiting = [(reader, max(1, round(cases * reader.share / whole))) for reader in READERS]
+    waiting = [(reader, math.ceil(cases * reader.share / whole)) for reader in READERS]
     running: dict[Any, tuple[Reader, Any]] = {}
     found: dict[str, Count] = {}
     while waiting or running:

@@ -436,8 +436,8 @@ def server_away(name: str, seconds: float) -> Fault:
     return away
 
 
-_OF_THE_RUN = 0.6
-"""Share of a run's processor seconds that are its own, and not those of the server that it would start."""
+_OF_THE_RUN = 0.4
+"""Share of a run's processor seconds that are surely its own, and not those of the server that it would start."""
 
 
 def _require(done: subprocess.CompletedProcess[str]) -> None:

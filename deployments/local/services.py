@@ -192,10 +192,7 @@ def _bring_up(
 
 def _variables(ports: dict[str, int]) -> dict[str, str]:
     api = f"http://{HOST}:{ports['Prefect']}/api"
-    waits = {
-        "PREFECT_WORKER_QUERY_SECONDS": "3",  # a run starts at once
-        "PREFECT_RUNNER_POLL_FREQUENCY": "60",  # after three that fail, nobody looks for runs to cancel any more
-    }
+    waits = {"PREFECT_WORKER_QUERY_SECONDS": "3"}  # a run starts at once
     variables = waits | dict(os.environ) | environment()
     variables.pop(_LOGIN, None)  # the page's alone
     if not variables.get("PREFECT_SERVER_API_AUTH_STRING"):  # else a login for another server, which this one would log

@@ -73,7 +73,7 @@ def require_server() -> None:
     if address is None:
         require_own_database()
         return
-    shown = f"PREFECT_API_URL={printable(address)}"
+    shown = "PREFECT_API_URL=" + printable(address.partition("?")[0])  # what follows may be a secret
     ways = "end that setting for a server of the run's own, or see `prefect config view` for where it comes from"
     try:
         with (

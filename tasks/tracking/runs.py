@@ -335,7 +335,7 @@ def require_tracker() -> None:
     """
     for variable, uri in (("MLFLOW_TRACKING_URI", tracking_uri()), ("MLFLOW_REGISTRY_URI", _registry_uri())):
         kind = uri.partition("://")[0].partition("+")[0].lower() if "://" in uri else ""
-        shown = f"{variable}={printable(uri)}"
+        shown = f"{variable}=" + printable(uri.partition("?")[0])  # what follows may be a secret
         if kind not in ("http", "https", *_DATABASES):
             raise InputError(
                 f"{shown} is no place for runs, as a folder or Databricks is none here: give the http:// address of an "

@@ -73,6 +73,7 @@ def test_pages_that_are_named_are_taken_as_they_are():
     [
         ("http://127.0.0.1:9/api", "PREFECT_API_URL=http://127.0.0.1:9/api does not answer"),
         ("http://somebody:secret@127.0.0.1:9/api", "PREFECT_API_URL=http://127.0.0.1:9/api does not answer"),
+        ("http://127.0.0.1:9/api?key=secret", "PREFECT_API_URL=http://127.0.0.1:9/api does not answer"),
         ("banana", "PREFECT_API_URL=banana does not answer"),
     ],
 )

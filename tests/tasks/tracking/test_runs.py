@@ -349,6 +349,7 @@ def test_the_links_of_a_page_ask_once_for_the_experiment(monkeypatch):
     [
         ("http://127.0.0.1:9", "=http://127.0.0.1:9 does not answer .*refused"),
         ("http://me:secret@127.0.0.1:9", "=http://127.0.0.1:9 does not answer"),
+        ("http://127.0.0.1:9/?key=secret", "=http://127.0.0.1:9/ does not answer"),
         ("http://127.0.0.1:port", "does not answer"),
         ("file:/tmp/runs", "=file:/tmp/runs is no place for runs"),
         ("./mlruns", "=./mlruns is no place for runs"),

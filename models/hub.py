@@ -234,7 +234,7 @@ def _errors_in_words(model: str, revision: str | None) -> Iterator[None]:
         )
     else:
         return
-    raise InputError(message)
+    raise InputError(message) from None  # whatever the hub said: it may repeat the token
 
 
 def _folder_digest(folder: Path, suffixes: tuple[str, ...]) -> str:

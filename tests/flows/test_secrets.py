@@ -69,8 +69,9 @@ def test_a_token_that_the_hub_refuses(flow, words, token, told, kept_in, tmp_pat
     written = smallest.words("dataset", "training", "evaluation", flow.name, **words)
     with (
         caplog.at_level(logging.INFO),
-        serve(write_medsiglip(tmp_path / "model"), "someone/gated", tmp_path, monkeypatch),
+        serve(write_medsiglip(tmp_path / "model"), "someone/gated", tmp_path, monkeypatch) as hub,
     ):
+        hub.repeats_tokens = True
         if kept_in == TOKEN_BLOCK:
             Secret(value=token).save(TOKEN_BLOCK, overwrite=True)
         else:

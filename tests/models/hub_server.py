@@ -27,6 +27,7 @@ class Hub(ThreadingHTTPServer):
         self.folder = folder
         self.model = model
         self.broken = False
+        self.repeats_tokens = False
         self.sent: list[str] = []
 
     @property
@@ -43,7 +44,7 @@ class HubHandler(BaseHTTPRequestHandler):
         if self.server.broken:
             return self.answer(503)
         if token == INVALID:
-            return self.refuse(401, message=f"Invalid credentials in Authorization header: {token}")
+            return self.refuse(401, message=f"Invalid credentials in Authorization header{self.repeated(token)}")
         if self.server.model not in path:
             return self.refuse(404 if token else 401, "RepoNotFound", "Repository not found")
         kind, _, rest = path.split(self.server.model)[1].lstrip("/").partition("/")
@@ -57,7 +58,7 @@ class HubHandler(BaseHTTPRequestHandler):
             files = [self.entry(file) for file in self.server.folder.iterdir() if file.is_file()]
             return self.answer(200, json.dumps(files).encode())
         if token != GOOD:
-            said = f"Access to model {self.server.model} is restricted{token and f': {token}'}"
+            said = f"Access to model {self.server.model} is restricted{self.repeated(token)}"
             return self.refuse(403 if token else 401, "GatedRepo", said)
         content = (self.server.folder / name).read_bytes()
         self.server.sent.append(f"{self.command} {name}")
@@ -68,6 +69,9 @@ class HubHandler(BaseHTTPRequestHandler):
     def entry(self, file: Path) -> dict[str, object]:
         content = file.read_bytes()
         return {"type": "file", "path": file.name, "size": len(content), "oid": git_id(content)}
+
+    def repeated(self, token: str) -> str:
+        return f": {token}" if self.server.repeats_tokens else ""
 
     def refuse(self, status: int, code: str | None = None, message: str = "") -> None:
         self.answer(status, b"{}", {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {}))

@@ -38,8 +38,9 @@ def write_reports(
     if missing:
         generator.prepare()
     started = time.perf_counter()
-    with gpu_slot() if missing and record.name == "medgemma" else contextlib.nullcontext():
-        for batch in write_rows(job, generator, rows, images, kept):
+    slot = gpu_slot() if missing and record.name == "medgemma" else contextlib.nullcontext()
+    with slot, contextlib.closing(write_rows(job, generator, rows, images, kept)) as batches:
+        for batch in batches:
             done += batch
             progress.advance(shown, len(batch))
     usages = [written.usage for written in done if written.usage]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol
 
@@ -93,7 +93,7 @@ class ReportGenerator(Protocol):
 
     def write(
         self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
-    ) -> Generator[list[Written]]:
+    ) -> Iterator[list[Written]]:
         """Write the rows' texts.
 
         Args:

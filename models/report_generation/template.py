@@ -1,7 +1,7 @@
 """Reports from a template: the classifier's evidence put into words, without a language model."""
 
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -140,7 +140,7 @@ class TemplateGenerator:
 
     def write(
         self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
-    ) -> Generator[list[Written]]:
+    ) -> Iterator[list[Written]]:
         """Write the rows as JSON, all at once.
 
         Args:

@@ -9,10 +9,9 @@ A job is everything that a generator with one identity writes. It owns a folder 
 A row is done once it is in a shard or in quarantine. A killed run loses the batch it was in and nothing else.
 """
 
-import contextlib
 import hashlib
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,10 +80,8 @@ def done_rows(job: Job, rows: Sequence[Row]) -> list[Written]:
 
 def write_rows(
     job: Job, generator: ReportGenerator, rows: Sequence[Row], images: NDArray[np.uint8], done: Sequence[Written] = ()
-) -> Generator[list[Written]]:
+) -> Iterator[list[Written]]:
     """Write those rows that are missing, and keep each batch before the next begins.
-
-    Close what is returned where one leaves it early, on an interrupt for instance: it may have requests in flight.
 
     Args:
         job: the generator's job.
@@ -102,13 +99,12 @@ def write_rows(
     wanted, known = {row.id: row for row in rows}, {written.row_id: written.batch_limit or 0 for written in done}
     missing = len(wanted) - len(known)
     waiting = set(wanted) - set(known)
-    with contextlib.closing(generator.write(list(wanted.values()), images, known)) as batches:
-        for batch in batches:
-            job.keep(batch)
-            for written in batch:
-                if written.row_id not in waiting:
-                    raise RuntimeError(f"the generator wrote row {written.row_id} twice or unasked")
-                waiting.remove(written.row_id)
-            yield batch
+    for batch in generator.write(list(wanted.values()), images, known):
+        job.keep(batch)
+        for written in batch:
+            if written.row_id not in waiting:
+                raise RuntimeError(f"the generator wrote row {written.row_id} twice or unasked")
+            waiting.remove(written.row_id)
+        yield batch
     if waiting:
         raise RuntimeError(f"{len(waiting)} of {missing} rows came out neither written nor failed")

@@ -1,6 +1,6 @@
 """Reports by MedGemma: prompting strategies put to a language model that sees the image."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,7 @@ class MedGemmaGenerator(PromptedGenerator):
 
     def write(
         self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
-    ) -> Generator[list[Written]]:
+    ) -> Iterator[list[Written]]:
         """Write the rows' texts in batches on the device.
 
         Args:

@@ -1,6 +1,6 @@
 """Reports by a language model on a server: the prompting strategies, put to it over OpenAI's interface."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, wait
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,7 +87,7 @@ class OpenAIGenerator(PromptedGenerator):
 
     def write(
         self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
-    ) -> Generator[list[Written]]:
+    ) -> Iterator[list[Written]]:
         """Have the rows' texts written, some at once; under the control `alone` one after the other.
 
         A row that the server refuses has failed. Where it refuses row after row, it is the server that has: then the

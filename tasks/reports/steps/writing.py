@@ -38,9 +38,8 @@ def write_reports(
     if missing:
         generator.prepare()
     started = time.perf_counter()
-    slot = gpu_slot() if missing and record.name == "medgemma" else contextlib.nullcontext()
-    with slot, contextlib.closing(write_rows(job, generator, rows, images, kept)) as batches:
-        for batch in batches:
+    with gpu_slot() if missing and record.name == "medgemma" else contextlib.nullcontext():
+        for batch in write_rows(job, generator, rows, images, kept):
             done += batch
             progress.advance(shown, len(batch))
     usages = [written.usage for written in done if written.usage]

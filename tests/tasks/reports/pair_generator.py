@@ -1,6 +1,6 @@
 """A small generator for tests: it writes in batches of two, and counts what it was asked to write."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -41,7 +41,7 @@ class PairGenerator:
 
     def write(
         self, rows: Sequence[Row], images: NDArray[np.uint8], done: Mapping[str, int] = NOTHING_DONE
-    ) -> Generator[list[Written]]:
+    ) -> Iterator[list[Written]]:
         missing = [row for row in rows if row.id not in done]
         for start in range(0, len(missing), 2):
             batch = missing[start : start + 2]

@@ -38,27 +38,6 @@ def test_every_row_comes_out_once(store):
     assert all(written.text.endswith("I see 7.000.") for written in done)
 
 
-def test_an_interrupt_while_a_batch_is_kept_ends_the_generator_at_once(store, monkeypatch):
-    """It may have requests in flight, whose thread Python waits for before it forgets a frame of the traceback."""
-    ended = []
-
-    class Asking(PairGenerator):
-        def write(self, rows, images, done):
-            try:
-                yield from super().write(rows, images, done)
-            finally:
-                ended.append(True)
-
-    def interrupted(job, batch):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Job, "keep", interrupted)
-    with pytest.raises(KeyboardInterrupt) as raised:
-        _run(store, Asking(), [row(name) for name in "abc"])
-    assert raised.tb is not None
-    assert ended == [True]
-
-
 def test_what_is_kept_is_not_written_again(store):
     first, second = PairGenerator(), PairGenerator()
     _, before = _run(store, first, [row(name) for name in "abc"])

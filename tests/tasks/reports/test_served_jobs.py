@@ -1,6 +1,5 @@
 """Rows of a server, each written exactly once, whenever the client is killed."""
 
-import contextlib
 import json
 import os
 import re
@@ -26,9 +25,8 @@ def write_all(url, root):
     rows = asked(generator, ROWS, strategies=["concise", "structured"])
     job = Job(Store(root), generator.identity)
     done = done_rows(job, rows)
-    with contextlib.closing(write_rows(job, generator, rows, IMAGES, list(done))) as batches:
-        for batch in batches:
-            done += batch
+    for batch in write_rows(job, generator, rows, IMAGES, list(done)):
+        done += batch
     return rows, done
 
 

@@ -350,7 +350,7 @@ def gpu_worker(environment, client, begun):
     python = (sys.executable, "-m")
     with Path(environment["OUTPUTS"], "services", "gpu-worker.log").open("w") as log:
         worker = subprocess.Popen(
-            [*python, "deployments.containers.enter", *python, "prefect", "worker", "start", "--pool", "gpu"],
+            [*python, "deployments.containers.enter", *python, "deployments.local.worker", "start", "--pool", "gpu"],
             cwd=CHECKOUT,
             env=environment | {"PNEUMONIA_PROJECT": str(CHECKOUT)},
             stdout=log,

@@ -1,8 +1,9 @@
 """Reports by a language model on a server: the prompting strategies, put to it over OpenAI's interface."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -121,10 +122,14 @@ class OpenAIGenerator(PromptedGenerator):
                 pending = {
                     portal.start_task_soon(self._write, flight, connection.chat, row, images): row for row in group
                 }
+                # Not `futures.wait`: interrupted while it locks them, it leaves locks that nobody opens any more.
+                ended: SimpleQueue[Future[Written]] = SimpleQueue()
+                for future in pending:
+                    future.add_done_callback(ended.put)
                 while pending:
                     answered: list[Written] = []
                     fault: InputError | None = None
-                    for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    for future in (ended.get(), *_those_in(ended)):
                         row = pending.pop(future)
                         try:
                             answered.append(future.result())
@@ -195,3 +200,8 @@ def _written(row: Row, completion: Completion, share: float) -> Written:
         decided_by=completion.decided_by,
         usage=usage,
     )
+
+
+def _those_in(ended: SimpleQueue[Future[Written]]) -> Iterator[Future[Written]]:
+    while not ended.empty():
+        yield ended.get()

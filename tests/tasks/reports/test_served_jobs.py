@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import _base
 from pathlib import Path
 
 from tasks.reports.jobs import Job, done_rows, write_rows
@@ -61,6 +62,18 @@ def test_an_interrupt_leaves_what_was_finished_and_waits_for_nothing(tmp_path):
     assert process.returncode == -signal.SIGINT
     assert told.rstrip().endswith("KeyboardInterrupt")
     assert len(_kept(root)) == 4
+
+
+def test_requests_are_not_locked_together_so_that_an_interrupt_leaves_none_locked(tmp_path, monkeypatch):
+    """One that came while `concurrent.futures.wait` locked them left them locked, and the run waited for ever."""
+
+    def locked(futures):
+        raise AssertionError("all futures are being locked")
+
+    monkeypatch.setattr(_base._AcquireFutures, "__enter__", locked)
+    with stand_in() as server:
+        rows, done = write_all(server.url, str(tmp_path / "store"))
+    assert sorted(row.row_id for row in done) == sorted(row.id for row in rows)
 
 
 def test_a_client_that_is_killed_between_rows_asks_for_none_again_that_was_kept(tmp_path):

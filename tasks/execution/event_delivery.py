@@ -6,7 +6,7 @@ seconds; the step is then missing on the page of its run, or stays *Running* the
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Self
 
 from prefect.events.clients import PrefectEventsClient
 from prefect.events.schemas.events import Event
@@ -29,6 +29,10 @@ class PatientEventsClient(PrefectEventsClient):
         super().__init__(reconnection_attempts=int(patience), **options)  # at a second each at least
         self._patience = patience
         self._away_since: float | None = None
+
+    async def __aenter__(self) -> Self:
+        async with asyncio.timeout(self._patience):  # also where an attempt takes longer than a second to fail
+            return await super().__aenter__()
 
     async def _emit(self, event: Event) -> None:
         begun = time.monotonic()

@@ -94,6 +94,13 @@ def test_a_server_that_does_not_even_refuse_is_waited_for_once(server, monkeypat
     assert second < first - 1  # its second is over on a busy machine, too
 
 
+def test_a_server_that_does_not_even_refuse_is_not_waited_for_longer_at_the_beginning(server, monkeypatch):
+    client = PatientEventsClient(1, api_url=server.url)
+    monkeypatch.setattr(client, "_reconnect", lambda: _sleep(60))
+    with pytest.raises(TimeoutError):
+        asyncio.run(client.__aenter__())
+
+
 @pytest.fixture
 def _as_before():
     before = EventsWorker._client_override

@@ -7,9 +7,12 @@ to load: a form must not wait for PyTorch.
 from collections.abc import Mapping
 from typing import Literal, TypeVar
 
-Architecture = Literal["ensemble28", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28", "probe"]
+Architecture = Literal[
+    "ensemble28", "ensemble28x8", "resnet18_gray", "efficientnet_b0", "efficientnet_lite0", "compact28", "probe"
+]
 ARCHITECTURES: dict[Architecture, str] = {
     "ensemble28": "four small residual networks at full resolution side by side, an ensemble in one network",
+    "ensemble28x8": "the same with eight networks, twice the time",
     "resnet18_gray": "ResNet-18 with a 3×3 stem for small images",
     "efficientnet_b0": "EfficientNet-B0 with strides for small images",
     "efficientnet_lite0": "EfficientNet-Lite0 on images enlarged four times",

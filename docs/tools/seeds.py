@@ -20,7 +20,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.choices import Precision
+from models.choices import ARCHITECTURES, Precision
 from models.classifier.epoch_metrics import EpochMetrics
 from models.classifier.preprocessing import Normalization
 from models.classifier.training import train
@@ -211,12 +211,15 @@ def main(arguments: Sequence[str]) -> str:
     parser = argparse.ArgumentParser(prog="python -m docs.tools.seeds")
     parser.add_argument("seeds", nargs="+", type=int)
     parser.add_argument("--precision", choices=get_args(Precision), default="auto", help="as --training.precision")
+    parser.add_argument(
+        "--architecture", choices=ARCHITECTURES, default="ensemble28", help="as --training.architecture"
+    )
     parser.add_argument("--table", action="store_true", help="compute nothing")
     options = parser.parse_args(arguments)
     if not options.table:
         data = prepare_dataset.fn(locate_source(DatasetParameters()), None)
         for seed in options.seeds:
-            training = TrainingParameters(seed=seed, precision=options.precision)
+            training = TrainingParameters(seed=seed, architecture=options.architecture, precision=options.precision)
             score(data, training, EvaluationParameters(), RetrievalParameters())
     scored = [json.loads(file_of(seed).read_bytes()) for seed in options.seeds if file_of(seed).exists()]
     if not scored:

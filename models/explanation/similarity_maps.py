@@ -3,7 +3,7 @@
 An embedding that is the average of a feature map makes the cosine of two images a sum over all pairs of their places
 (Stylianou, Souvenir and Pless, "Visualizing Deep Similarity Networks", WACV 2019): nothing is estimated, and the parts
 add up to the cosine. What a place of one image contributes is its sum over all places of the other. Every network that
-is trained here ends in such an average; at 28 pixels `ensemble28` and `compact28` in one of 7×7 places,
+is trained here ends in such an average; at 28 pixels the ensembles and `compact28` in one of 7×7 places,
 `efficientnet_lite0` of 4×4, and `resnet18_gray` and `efficientnet_b0` of 2×2, too coarse to point at anything.
 """
 

@@ -1,4 +1,4 @@
-"""Four small residual networks at full resolution side by side, as one."""
+"""Small residual networks at full resolution side by side, as one."""
 
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -9,13 +9,12 @@ from torchvision.models.resnet import BasicBlock
 
 from models.classifier.networks.backbone import Backbone
 
-BRANCHES = 4
 WIDTHS = (16, 32, 64)
 FEATURES = 512
 
 
-def ensemble28(channels: int) -> Backbone:
-    """Build four residual networks that share no weights, each with a quarter of the features.
+def ensemble28(channels: int, branches: int = 4) -> Backbone:
+    """Build residual networks that share no weights, each with an equal share of the features.
 
     A branch is the ResNet-14 that He et al. (2016) made for 32×32 pixels: it starts at full resolution and ends at 7×7
     positions of a 28-pixel image. Each branch is trained on its own loss, so that they are an ensemble
@@ -24,18 +23,19 @@ def ensemble28(channels: int) -> Backbone:
 
     Args:
         channels: channels per image.
+        branches: how many networks, a divisor of 512.
 
     Returns:
         The network, 512 features per image. Grad-CAM reads the last residual stages of all branches together, 7×7.
     """
     network = nn.Sequential(
         OrderedDict(
-            stages=_SideBySide(channels, (_stages(channels) for _ in range(BRANCHES))),
-            expand=_unit(BRANCHES * WIDTHS[-1], FEATURES, kernel_size=1, groups=BRANCHES),
+            stages=_SideBySide(channels, (_stages(channels) for _ in range(branches))),
+            expand=_unit(branches * WIDTHS[-1], FEATURES, kernel_size=1, groups=branches),
             pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
         )
     )
-    return Backbone(network, embedding_size=FEATURES, grad_cam_layer="stages", branches=BRANCHES)
+    return Backbone(network, embedding_size=FEATURES, grad_cam_layer="stages", branches=branches)
 
 
 class _SideBySide(nn.ModuleList):

@@ -38,6 +38,7 @@ def test_one_logit_for_two_classes_and_otherwise_one_a_class(architecture, class
         ("efficientnet_lite0", 1280),
         ("compact28", 512),
         ("ensemble28", 512),
+        ("ensemble28x8", 512),
     ],
 )
 def test_the_size_of_the_embedding(architecture, size):

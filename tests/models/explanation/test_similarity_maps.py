@@ -20,7 +20,14 @@ from models.explanation.similarity_maps import (
 )
 
 NORMALIZATION = Normalization([0.5], [0.25])
-SIDES = {"ensemble28": 7, "compact28": 7, "resnet18_gray": 2, "efficientnet_b0": 2, "efficientnet_lite0": 4}
+SIDES = {
+    "ensemble28": 7,
+    "ensemble28x8": 7,
+    "compact28": 7,
+    "resnet18_gray": 2,
+    "efficientnet_b0": 2,
+    "efficientnet_lite0": 4,
+}
 
 
 def random_images(count, seed=0):

@@ -1,4 +1,4 @@
-"""The Prefect server of `make up`: `prefect server`, with six changes. It also keeps the logs of all services small.
+"""The Prefect server of `make up`: `prefect server`, with seven changes. It also keeps the logs of all services small.
 
 Late runs say in their state what they may wait for.
 
@@ -18,6 +18,8 @@ Prefect begins most of its transactions on SQLite as readers. One that has read 
 has written in between, is refused at once (`database is locked`, SQLITE_BUSY_SNAPSHOT), however long the busy timeout:
 of nine runs that are triggered at the same time, eight are answered 503, and an event that an automation waits for is
 lost. One that begins as a writer (BEGIN IMMEDIATE), as Prefect begins a few, waits for its turn instead.
+
+Its threads share one heap, without which its memory grows with the runs that it has seen.
 """
 
 import functools
@@ -44,6 +46,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from deployments.guards.reach import server_names
 from deployments.guards.served import MOST_BYTES, run
 from models.errors import InputError
+from models.memory import share_one_heap
 from tasks.storage.locations import outputs
 from tasks.storage.log_files import keep_small
 
@@ -138,6 +141,7 @@ def stand_guard() -> None:
 
 
 if __name__ == "__main__":
+    share_one_heap()
     stand_guard()
     begin_as_writers()
     ask_to_try_again()

@@ -60,6 +60,7 @@ from tests.e2e.services import (
 from tests.e2e.webhook import webhook
 from tests.support import canary
 from tests.support.half_made import leave_half_made
+from tests.support.heaps import thread_heaps
 from tests.support.pages import page_of
 
 pytestmark = [
@@ -524,6 +525,12 @@ def test_no_secret_is_in_a_file_a_database_or_a_list_of_processes(
     for process in left_running(environment):
         with contextlib.suppress(psutil.Error):  # one that has just ended
             assert not [word for word in words if word in " ".join(process.cmdline())]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the heaps are glibc's")
+def test_the_threads_of_the_prefect_server_share_one_heap(services, environment):
+    """After all these runs: heaps of their own would let it grow with each."""
+    assert thread_heaps(process_of("prefect", Path(environment["OUTPUTS"])).pid) == 0
 
 
 def test_what_has_died_is_started_again_at_its_old_address(services, environment):
